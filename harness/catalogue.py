@@ -1,0 +1,56 @@
+"""The catalogue of methods: what a method declares, and the names under which declarations are found.
+
+`harness` learns of a method only by name. A declaration imports no torch; it says which stages lead to a cell.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import UsageError, unknown_name
+from harness.specs import QUANTIZATIONS, StageSpec
+
+if TYPE_CHECKING:
+    from harness.plan import Chain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A compression method, as a path through the stage graph.
+
+    title: the method's name in the paper's tables.
+    stages: adds the stages of a cell to the chain and returns the one whose artifact is the cell's fp32 model.
+    sparse: whether sparsity is an axis; a dense method collapses it to 0.
+    transfer_kd: "yes", "no" or "na", as the paper's tables print it.
+    prunes_in_pretraining: whether it needs the corpus, and the pruning seed is an axis.
+    note: what it does, where it stands in the paper, where we differ.
+    """
+
+    name: str
+    title: str
+    stages: Callable[[Chain], StageSpec]
+    sparse: bool
+    transfer_kd: str
+    note: str
+    prunes_in_pretraining: bool = False
+    quantization: tuple[str, ...] = QUANTIZATIONS
+
+
+BUILT_IN: Mapping[str, str] = {
+    "dense": "methods.dense:METHOD",
+    "finetune-pruning": "methods.finetune_pruning:METHOD",
+    "prune-ofa": "methods.prune_ofa:METHOD",
+    "prune-ofa-no-kd": "methods.prune_ofa:WITHOUT_KD",
+}
+
+
+def get_method(name: str) -> Method:
+    """Load a declaration. Raises UsageError with the nearest names."""
+    if name not in BUILT_IN:
+        raise UsageError(unknown_name("method", name, BUILT_IN))
+    module, _, attribute = BUILT_IN[name].partition(":")
+    method: Method = getattr(importlib.import_module(module), attribute)
+    return method

@@ -1,0 +1,111 @@
+"""The command line. Each verb lives in its own function and imports what it needs when it runs.
+
+Verbs that only plan or read import no torch. Exit codes: 0 ok, 1 a stage failed or a number regressed, 2 usage or
+invalid grid, 3 could not check, 4 cells missing, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+EXIT_FAILED, EXIT_USAGE, EXIT_MISSING, EXIT_INTERRUPTED = 1, 2, 4, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the `harness` command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    from harness.errors import HarnessError, Interrupted, UsageError
+
+    try:
+        code: int = options.verb(options)
+        sys.stdout.flush()
+        return code
+    except UsageError as error:
+        _print_problems(error.problems)
+        return EXIT_USAGE
+    except Interrupted as error:
+        print(f"interrupted: {error}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _print_problems(problems: Sequence[str]) -> None:
+    if len(problems) == 1:
+        print(f"error: {problems[0]}", file=sys.stderr)
+        return
+    print(f"{len(problems)} problems; nothing was started:", file=sys.stderr)
+    for problem in problems:
+        print(f"  - {problem}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="harness", description="Compress Transformer encoders, reproducibly: plan, run, tabulate.")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    grid = verbs.add_parser("grid", help="plan a grid of cells and run what is not done")
+    grid.add_argument("--models", required=True, metavar="M,..", help="aliases, or NAME=DIR for a folder in the hub's layout")
+    grid.add_argument("--methods", metavar="M,..", help="default: the preset's rows")
+    grid.add_argument("--sparsities", metavar="S,..", help="fractions in [0, 1)")
+    grid.add_argument("--tasks", metavar="T,..", help="default: the preset's tasks")
+    grid.add_argument("--quantization", metavar="Q,..", help="none, int8")
+    grid.add_argument("--seeds", default="0", metavar="N,..", help="seeds of the fine-tuning stages (default 0)")
+    grid.add_argument("--pruning-seeds", default="0", metavar="N,..", help="seeds of the pre-training stages (default 0)")
+    grid.add_argument("--preset", default="reduced", help="named set of hyperparameters (default reduced)")
+    grid.add_argument("--study", metavar="NAME", help="default: the preset's name")
+    grid.add_argument("--executor", default="debug", help="debug: in this process (default)")
+    grid.add_argument("--data", metavar="DIR", help="folder with TASK/SPLIT.parquet in the hub's schema")
+    grid.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a hyperparameter")
+    grid.add_argument("--resource", action="append", default=[], metavar="KEY=VALUE", help="checkpoint_minutes=N; changes no number")
+    grid.add_argument("--dry-run", action="store_true", help="print the plan, start nothing, write nothing")
+    _common(grid)
+    grid.set_defaults(verb=_grid)
+
+    status = verbs.add_parser("status", help="what is done, running, failed or missing")
+    status.add_argument("--study", metavar="NAME")
+    _common(status)
+    status.set_defaults(verb=_status)
+
+    tables = verbs.add_parser("tables", help="tables from the records of a study")
+    tables.add_argument("--study", metavar="NAME")
+    tables.add_argument("--format", default="md", choices=("md", "csv"))
+    tables.add_argument("--out", metavar="DIR", help="write DIR/STUDY.md and DIR/STUDY.csv instead of printing")
+    _common(tables)
+    tables.set_defaults(verb=_tables)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", default="runs", metavar="DIR", help="folder of studies and records (default runs)")
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+
+
+def _grid(options: argparse.Namespace) -> int:
+    from harness.commands.grid import run
+
+    return run(options)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from harness.commands.status import run
+
+    return run(options)
+
+
+def _tables(options: argparse.Namespace) -> int:
+    from harness.commands.tables import run
+
+    return run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

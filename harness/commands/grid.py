@@ -1,0 +1,203 @@
+"""`harness grid`: axes to cells to stages, and running what is not done."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.catalogue import BUILT_IN, get_method
+from harness.errors import UsageError, unknown_name
+from harness.grid import Axes, Grid, expand
+from harness.identity import ContentHashes
+from harness.models import BaseModel, find_models
+from harness.plan import Inputs, ModelIdentity, Plan, plan_cells
+from harness.processes import local_snapshot
+from harness.recipes import Recipe, load_preset
+from harness.state import read_states, to_run
+from harness.store import Store
+from harness.study import Study, merged, write_study
+from harness.tasks import TASKS, get_task
+
+EXECUTORS = ("debug", "local", "slurm")
+AVAILABLE_EXECUTORS = ("debug",)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit code: 0 everything is done (or planned, with --dry-run), 1 a stage failed. Raises UsageError, Interrupted."""
+    store = Store(Path(options.store))
+    hashes = ContentHashes(store.root / "content_hashes.json")
+    grid, recipe, models, inputs = _read(options, hashes)
+    plan = plan_cells(grid.cells, recipe, inputs)
+    study = merged(store, options.study or recipe.preset, recipe, plan)
+    if options.dry_run:
+        _print_plan(study.name, plan, grid, store, as_json=options.json)
+        return 0
+    write_study(store, study)
+    hashes.remember()
+    _print_plan(study.name, plan, grid, store, as_json=False, stream=sys.stderr if options.json else sys.stdout)
+    return _execute(options, store, study, plan, models)
+
+
+def _execute(
+    options: argparse.Namespace, store: Store, study: Study, plan: Plan, models: Mapping[str, BaseModel]
+) -> int:
+    if not to_run(plan, read_states(plan, store, local_snapshot(plan, store))):
+        print("everything is done; nothing to start.", file=sys.stderr)
+        return 0
+    from harness.executors import run_in_process
+    from harness.worker import Resources, Sources
+
+    console = logging.StreamHandler(sys.stderr)
+    console.setFormatter(logging.Formatter("    %(message)s"))
+    logging.getLogger("harness").addHandler(console)
+    outcome = run_in_process(
+        plan,
+        store,
+        Sources(models=models, data=Path(options.data)),
+        Resources(**_resources(options.resource)),
+        lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    if options.json:
+        print(json.dumps({"study": study.name, "done": outcome.done, "failed": outcome.failed, "blocked": outcome.blocked}))
+    else:
+        print(f"{len(outcome.done)} stages done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked.")
+        if not outcome.failed:
+            print(f"next: harness tables --store {options.store} --study {study.name}")
+    return 1 if outcome.failed else 0
+
+
+def _read(
+    options: argparse.Namespace, hashes: ContentHashes
+) -> tuple[Grid, Recipe, dict[str, BaseModel], Inputs]:
+    """Everything the user wrote, checked together. Raises UsageError with every problem found."""
+    problems: list[str] = []
+
+    def attempt(action: Callable[[], Any], otherwise: Any) -> Any:
+        try:
+            return action()
+        except UsageError as error:
+            problems.extend(error.problems)
+            return otherwise
+
+    recipe = attempt(lambda: load_preset(options.preset), None)
+    if recipe is not None:
+        base = recipe
+        recipe = attempt(lambda: base.changed(options.set), base)
+    models, found = find_models(_words(options.models), hashes)
+    problems += found
+    axes = Axes(
+        models=[word.partition("=")[0] for word in _words(options.models)],
+        methods=_words(options.methods) if options.methods else None,
+        sparsities=attempt(lambda: _numbers("--sparsities", options.sparsities, float), None),
+        tasks=_words(options.tasks) if options.tasks else None,
+        quantization=_words(options.quantization) if options.quantization else None,
+        seeds=attempt(lambda: _numbers("--seeds", options.seeds, int), None) or (),
+        pruning_seeds=attempt(lambda: _numbers("--pruning-seeds", options.pruning_seeds, int), None) or (),
+    )
+    problems += axes.problems()
+    attempt(lambda: _resources(options.resource), {})
+    if options.executor not in EXECUTORS:
+        problems.append(unknown_name("executor", options.executor, AVAILABLE_EXECUTORS))
+    elif options.executor not in AVAILABLE_EXECUTORS:
+        problems.append(f"executor {options.executor!r} is not in this version; use --executor {AVAILABLE_EXECUTORS[0]}.")
+    problems += _data_problems(options.data, axes, recipe)
+    if problems or recipe is None:
+        raise UsageError(problems)
+    grid = expand(axes, recipe)
+    folder = Path(options.data)
+    return grid, recipe, models, _inputs(grid, models, folder, hashes)
+
+
+def _data_problems(data: str | None, axes: Axes, recipe: Recipe | None) -> list[str]:
+    from harness.data.source import check_folder
+
+    if data is None or data in ("hub", "synthetic"):
+        return [f"--data {data or ''}: this version reads a folder. Give --data DIR with TASK/SPLIT.parquet in the hub's schema."]
+    names = [name for name in (axes.tasks or (recipe.tasks if recipe else ())) if name in TASKS]
+    methods = [name for name in (axes.methods or (row.method for row in (recipe.rows if recipe else ()))) if name in BUILT_IN]
+    needs_corpus = any(get_method(name).prunes_in_pretraining for name in methods)
+    return check_folder(Path(data), [get_task(name) for name in dict.fromkeys(names)], corpus=needs_corpus)
+
+
+def _inputs(grid: Grid, models: Mapping[str, BaseModel], folder: Path, hashes: ContentHashes) -> Inputs:
+    from harness.data.source import corpus_files, split_files
+
+    data: dict[str, str] = {}
+    for name in sorted({cell.task for cell in grid.cells}):
+        for split, path in split_files(folder, get_task(name)).items():
+            data[f"{name}/{split}"] = hashes.file(path)
+    if any(get_method(cell.method).prunes_in_pretraining for cell in grid.cells):
+        for split, path in corpus_files(folder).items():
+            data[f"corpus/{split}"] = hashes.file(path)
+    identities = {
+        alias: ModelIdentity(weights=model.weights_sha256, tokenizer=model.tokenizer_sha256)
+        for alias, model in models.items()
+    }
+    return Inputs(models=identities, data=data)
+
+
+def _print_plan(name: str, plan: Plan, grid: Grid, store: Store, *, as_json: bool, stream: Any = None) -> None:
+    states = read_states(plan, store, local_snapshot(plan, store))
+    waiting = to_run(plan, states)
+    if as_json:
+        print(json.dumps(plan_as_json(name, plan, states, waiting), indent=1))
+        return
+    stream = stream or sys.stdout
+    by_kind = ", ".join(f"{count} {kind}" for kind, count in plan.counts().items())
+    print(f"study {name}: {len(plan.paths)} cells, {len(plan.stages)} stages ({by_kind}), {len(waiting)} to run", file=stream)
+    for reason in grid.dropped:
+        print(f"  dropped: {reason}", file=stream)
+
+
+def plan_as_json(name: str, plan: Plan, states: Mapping[str, str], waiting: list[str]) -> dict[str, Any]:
+    """The public form of a plan: cells with their stages, stages with their parents and state, counts."""
+    return {
+        "study": name,
+        "cells": [{**cell.as_json(), "stages": list(path)} for cell, path in plan.paths.items()],
+        "stages": [
+            {"id": stage_id, "kind": spec.kind, "parents": list(spec.parents.values()), "state": states[stage_id]}
+            for stage_id, spec in plan.stages.items()
+        ],
+        "counts": {"cells": len(plan.paths), "stages": plan.counts(), "to_run": len(waiting)},
+    }
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
+    if text is None:
+        return None
+    numbers, problems = [], []
+    for word in _words(text):
+        try:
+            numbers.append(kind(word))
+        except ValueError:
+            expected = "a whole number" if kind is int else "a number"
+            problems.append(f"{option} {word}: expected {expected}.")
+    if problems:
+        raise UsageError(problems)
+    return numbers
+
+
+def _resources(assignments: list[str]) -> dict[str, float]:
+    values: dict[str, float] = {}
+    problems = []
+    for text in assignments:
+        key, _, raw = text.partition("=")
+        if key != "checkpoint_minutes":
+            problems.append(f"--resource {text}: " + unknown_name("resource", key, ["checkpoint_minutes"]))
+            continue
+        try:
+            values[key] = float(raw)
+        except ValueError:
+            problems.append(f"--resource {text}: expected a number of minutes.")
+    if problems:
+        raise UsageError(problems)
+    return values

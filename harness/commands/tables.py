@@ -1,0 +1,36 @@
+"""`harness tables`: a study's records as a table in Markdown and CSV."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from harness.store import Store
+from harness.study import only_study, read_study
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit code: 0 every cell has its numbers, 4 some are missing (the table is made all the same)."""
+    from paper_tables import aggregate, to_csv, to_markdown
+    from paper_tables.collect import collect_scores, is_comparable
+    from paper_tables.notes import notes
+
+    store = Store(Path(options.store))
+    study = read_study(store, options.study or only_study(store))
+    scores = collect_scores(store, study)
+    rows = aggregate(scores, comparable=is_comparable(study))
+    markdown, csv = to_markdown(rows, notes=notes(store, study, rows)), to_csv(rows)
+    if options.out:
+        folder = Path(options.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix, text in (("md", markdown), ("csv", csv)):
+            path = folder / f"{study.name}.{suffix}"
+            path.write_text(text, encoding="utf-8")
+            print(path)
+    elif options.json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        print(markdown if options.format == "md" else csv, end="")
+    return 4 if any(score.value is None for score in scores) else 0

@@ -1,0 +1,99 @@
+"""Which weights to remove: magnitude masks with an exact count of zeros.
+
+Pure functions of weight tensors. When a mask is recomputed is the business of `schedule`, where it lives in a model
+that of `sparsify`. A mask is a bool tensor of the weight's shape, True = kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+TieRule = Literal["exact", "threshold"]
+
+# 0.29 * 100 is 28.999999999999996 as a float product; the slack restores the count that was meant.
+_COUNT_SLACK = 1e-9
+
+
+def num_zeros(sparsity: float, numel: int) -> int:
+    """How many of `numel` weights a sparsity removes: floor(sparsity * numel + 1e-9).
+
+    sparsity: fraction removed, in [0, 1). numel: number of weights, >= 0.
+    0.9 of 589,824 is 530,841; 0.29 of 100 is 29 (the plain float product floors to 28).
+    Raises ValueError on a sparsity outside [0, 1).
+    """
+    _check_sparsity(sparsity)
+    return math.floor(sparsity * numel + _COUNT_SLACK)
+
+
+def magnitude_mask(weight: Tensor, sparsity: float, *, tie_rule: TieRule = "exact") -> Tensor:
+    """Bool mask that keeps the largest weights of one matrix by absolute value (Prune OFA, section 3).
+
+    weight: any shape and float type; ranked on |weight| in fp32 (float64 stays float64). sparsity: in [0, 1).
+    tie_rule "exact": exactly num_zeros(sparsity, numel) zeros, equal magnitudes pruned from the lowest flat index on.
+    tie_rule "threshold": the authors' release. With k = floor of the float product, keep |weight| > k-th smallest;
+    every tie at that value goes, so there are at least k zeros.
+    Raises ValueError on a sparsity outside [0, 1), an unknown rule or a weight that is not finite.
+    """
+    _check_sparsity(sparsity)
+    if tie_rule not in get_args(TieRule):
+        raise ValueError(f"tie_rule={tie_rule!r}: expected one of {', '.join(get_args(TieRule))}.")
+    magnitude = _magnitude(weight)
+    if tie_rule == "exact":
+        return _prune_smallest(magnitude, num_zeros(sparsity, magnitude.numel())).reshape(weight.shape)
+    k = math.floor(sparsity * magnitude.numel())
+    if k == 0:
+        return torch.ones_like(weight, dtype=torch.bool)
+    return (magnitude > _kth_smallest(magnitude, k)).reshape(weight.shape)
+
+
+def global_magnitude_masks(weights: Sequence[Tensor], sparsity: float) -> list[Tensor]:
+    """Bool masks from one ranking over all matrices together; each matrix gets whatever share falls to it.
+
+    weights: tensors of any shapes on one device, in the order that breaks ties (matrix order, then flat index).
+    Exactly num_zeros(sparsity, total numel) zeros in the sum; ranked as in `magnitude_mask`, rule "exact".
+    Raises ValueError on an empty sequence, a sparsity outside [0, 1) or a weight that is not finite.
+    """
+    if not weights:
+        raise ValueError("weights is empty: a global ranking needs at least one matrix.")
+    magnitude = torch.cat([_magnitude(weight) for weight in weights])
+    kept = _prune_smallest(magnitude, num_zeros(sparsity, magnitude.numel()))
+    parts = kept.split([weight.numel() for weight in weights])
+    return [part.reshape(weight.shape) for part, weight in zip(parts, weights, strict=True)]
+
+
+def _check_sparsity(sparsity: float) -> None:
+    if not 0 <= sparsity < 1:
+        hint = f" For {sparsity:g} percent write {sparsity / 100:g}." if 1 < sparsity < 100 else ""
+        raise ValueError(f"sparsity={sparsity}: expected a fraction in [0, 1).{hint}")
+
+
+def _magnitude(weight: Tensor) -> Tensor:
+    """Flat |weight|, at least fp32: ranking in 16 bit would invent ties between weights that differ in the shadow."""
+    magnitude = weight.detach().flatten().abs()
+    if magnitude.dtype != torch.float64:
+        magnitude = magnitude.float()
+    if not bool(torch.isfinite(magnitude).all()):
+        raise ValueError("the weight has entries that are not finite and cannot be ranked: look for a diverged step.")
+    return magnitude
+
+
+def _prune_smallest(magnitude: Tensor, k: int) -> Tensor:
+    """Flat bool mask without exactly k entries: all below the k-th smallest, then ties at it by lowest index."""
+    if k == 0:
+        return torch.ones_like(magnitude, dtype=torch.bool)
+    threshold = _kth_smallest(magnitude, k)
+    kept = magnitude >= threshold
+    num_ties_pruned = k - int((~kept).sum())
+    ties = (magnitude == threshold).nonzero().flatten()
+    kept[ties[:num_ties_pruned]] = False
+    return kept
+
+
+def _kth_smallest(values: Tensor, k: int) -> Tensor:
+    """k counts from 1. On a GPU a sort, since kthvalue has no deterministic implementation there."""
+    return values.kthvalue(k).values if values.device.type == "cpu" else values.sort().values[k - 1]

@@ -1,0 +1,224 @@
+"""Masks inside a model: dense shadow weights, pruning events, the pattern lock and baking it all in.
+
+A masked Linear computes with W = V * M, where V (the shadow weight, the only Parameter) stays dense and M is a bool
+buffer. The gradient of V is that of W times M, no straight-through estimate: a masked entry receives none, but keeps
+its shadow value and returns if a later event ranks it among the kept (Prune OFA, section 3). In a state_dict the two
+are "<name>.parametrizations.weight.original" and "<name>.parametrizations.weight.0.mask".
+
+Which modules are masked is always an explicit list of names. When events fire belongs to `schedule`, the ranking to
+`mask`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from harness.compression.mask import TieRule, global_magnitude_masks, magnitude_mask, num_zeros
+
+Scope = Literal["local", "global"]
+
+
+class Mask(nn.Module):
+    """Parametrization of a weight: forward(V) = V * mask.
+
+    mask: bool buffer of the weight's shape, True = kept. locked: set by `lock_pattern`; `update_masks` then refuses.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor, *, locked: bool = False) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask.to(torch.bool))
+        self.locked = locked
+
+    def forward(self, shadow: Tensor) -> Tensor:
+        return shadow * self.mask
+
+
+def attach_masks(model: nn.Module, names: Sequence[str]) -> None:
+    """Puts an all-ones Mask on the weight of every named Linear; nothing changes in what the model computes.
+
+    The weight Parameter itself becomes the shadow weight, so an optimizer made before still holds it.
+    Raises ValueError, leaving the model untouched, that lists every name that is missing, repeated, not an nn.Linear
+    (subclasses are), already masked, or tied to another module (a tied mask would act on one use only), and when
+    `names` is empty.
+    """
+    linears = _plain_linears(model, names)
+    for linear in linears.values():
+        _register(linear, torch.ones_like(linear.weight, dtype=torch.bool), locked=False)
+
+
+def lock_pattern(model: nn.Module, names: Sequence[str]) -> None:
+    """Fixes the zero pattern of every named Linear for the training to come: M = [W != 0], V = W.
+
+    Lock after the weights are loaded (and after Linears are replaced by quantised ones), before the first optimizer
+    step. V is 0 where M is and its gradient is exactly 0 there, so a fresh AdamW or momentum optimizer, weight decay
+    and gradient clipping included, leaves these entries at 0 (Prune OFA, section 3). A dense Linear gets an all-ones
+    mask. Raises ValueError as `attach_masks` does.
+    """
+    linears = _plain_linears(model, names)
+    for linear in linears.values():
+        _register(linear, linear.weight.detach() != 0, locked=True)
+
+
+def masked_names(model: nn.Module) -> list[str]:
+    """Names of all modules whose weight carries a Mask, in the model's own order."""
+    return [name for name, module in model.named_modules() if _mask_of(module) is not None]
+
+
+@torch.no_grad()
+def update_masks(
+    model: nn.Module,
+    sparsity: float,
+    *,
+    tie_rule: TieRule = "exact",
+    scope: Scope = "local",
+    names: Sequence[str] | None = None,
+) -> dict[str, int]:
+    """One pruning event: recomputes masks from |V| of all entries, masked ones included, and returns zeros per name.
+
+    sparsity: fraction removed, in [0, 1). scope "local": every matrix gets that sparsity on its own, as in Prune OFA;
+    "global": one ranking over all of them. names: default all masked modules. Shadow weights are not touched.
+    Raises ValueError on a name without a Mask, a locked one, nothing to update, or the tie rule "threshold" with the
+    global scope; AssertionError if a count of zeros is not the one asked for.
+    """
+    chosen = masked_names(model) if names is None else list(names)
+    if not chosen:
+        raise ValueError("no module carries a mask: call attach_masks first, or the event prunes nothing.")
+    masks = {name: _mask_of(model.get_submodule(name)) for name in chosen}
+    unmasked = [name for name, mask in masks.items() if mask is None]
+    locked = [name for name, mask in masks.items() if mask is not None and mask.locked]
+    if unmasked or locked:
+        raise ValueError(f"cannot update: without a mask: {unmasked}; locked, so fixed until baked: {locked}.")
+    if scope == "global" and tie_rule != "exact":
+        raise ValueError(f"tie_rule={tie_rule!r} is defined for scope='local' only; use tie_rule='exact'.")
+
+    shadows = [_shadow(model.get_submodule(name)) for name in chosen]
+    if scope == "global":
+        new_masks = global_magnitude_masks(shadows, sparsity)
+    else:
+        new_masks = [magnitude_mask(shadow, sparsity, tie_rule=tie_rule) for shadow in shadows]
+    zeros: dict[str, int] = {}
+    for name, new_mask in zip(chosen, new_masks, strict=True):
+        mask = masks[name]
+        assert mask is not None
+        mask.mask.copy_(new_mask)
+        zeros[name] = new_mask.numel() - int(new_mask.sum())
+    _assert_counts(zeros, shadows, sparsity, tie_rule, scope)
+    return zeros
+
+
+@torch.no_grad()
+def bake_masks(model: nn.Module) -> None:
+    """Ends masking: every masked weight becomes the plain Parameter W = V * M, the same object as V.
+
+    Masked negatives would be -0.0; they and any other zero become +0.0, so equal weights have equal bytes.
+    requires_grad is kept. A model without masks is left as it is.
+    """
+    for name in masked_names(model):
+        linear = model.get_submodule(name)
+        shadow = _shadow(linear)
+        shadow.copy_(_weight(linear) + 0.0)
+        parametrize.remove_parametrizations(linear, "weight", leave_parametrized=False)
+
+
+@torch.no_grad()
+def zero_counts(model: nn.Module, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """(exact zeros, number of entries) of the weight each named module computes with."""
+    weights = {name: _weight(model.get_submodule(name)) for name in names}
+    return {name: (int(torch.eq(weight, 0).sum()), weight.numel()) for name, weight in weights.items()}
+
+
+@torch.no_grad()
+def pattern_digest(model: nn.Module, names: Iterable[str]) -> str:
+    """SHA-256, as hex, of where the named weights are non-zero; equal exactly when the zero patterns are.
+
+    Covers, in sorted order of the names, each name, its weight's shape and the packed bits of W != 0; neither values
+    nor the order of `names` count.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(set(names)):
+        weight = _weight(model.get_submodule(name))
+        digest.update(f"{name}\n{list(weight.shape)}\n".encode())
+        digest.update(np.packbits((weight != 0).cpu().numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _plain_linears(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Linear]:
+    """The named Linears, all of them free to take a mask; one ValueError with every problem otherwise."""
+    if not names:
+        raise ValueError("names is empty: no module would be masked. Name the modules to prune or lock.")
+    owners: dict[int, list[str]] = {}
+    for parameter_name, parameter in model.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), []).append(parameter_name)
+
+    modules = dict(model.named_modules())
+    linears: dict[str, nn.Linear] = {}
+    problems = []
+    for name in names:
+        module = modules.get(name)
+        if module is None:
+            problems.append(f"{name}: no such module")
+        elif name in linears:
+            problems.append(f"{name}: named twice")
+        elif not isinstance(module, nn.Linear):
+            problems.append(f"{name}: a {type(module).__name__}, expected an nn.Linear")
+        elif parametrize.is_parametrized(module):
+            problems.append(f"{name}: already masked ({type(module).__name__}); call bake_masks first")
+        elif len(owners[id(module.weight)]) > 1:
+            others = [owner for owner in owners[id(module.weight)] if owner != f"{name}.weight"]
+            problems.append(f"{name}: its weight is tied to {', '.join(others)}")
+        else:
+            linears[name] = module
+    if problems:
+        raise ValueError(f"{len(problems)} of {len(names)} modules cannot be masked: " + "; ".join(problems) + ".")
+    return linears
+
+
+def _register(linear: nn.Linear, mask: Tensor, *, locked: bool) -> None:
+    parametrize.register_parametrization(linear, "weight", Mask(mask, locked=locked))
+
+
+def _weight(module: nn.Module) -> Tensor:
+    """The weight the module computes with: V * M for a masked Linear."""
+    return cast(Tensor, module.weight)
+
+
+def _mask_of(module: nn.Module) -> Mask | None:
+    if not parametrize.is_parametrized(module, "weight"):
+        return None
+    (parametrization,) = _parametrizations(module)
+    return parametrization if isinstance(parametrization, Mask) else None
+
+
+def _shadow(module: nn.Module) -> Tensor:
+    return _parametrizations(module).original
+
+
+def _parametrizations(module: nn.Module) -> parametrize.ParametrizationList:
+    by_tensor = cast(nn.ModuleDict, module.parametrizations)
+    return cast(parametrize.ParametrizationList, by_tensor["weight"])
+
+
+def _assert_counts(
+    zeros: dict[str, int], shadows: Sequence[Tensor], sparsity: float, tie_rule: TieRule, scope: Scope
+) -> None:
+    """Zeros found against zeros asked for; the threshold rule may prune more, never fewer than its own floor."""
+    if scope == "global":
+        found, wanted = sum(zeros.values()), num_zeros(sparsity, sum(shadow.numel() for shadow in shadows))
+        assert found == wanted, f"global event: {found} zeros, expected {wanted}"
+        return
+    for (name, found), shadow in zip(zeros.items(), shadows, strict=True):
+        if tie_rule == "exact":
+            wanted = num_zeros(sparsity, shadow.numel())
+            assert found == wanted, f"{name}: {found} zeros, expected {wanted}"
+        else:
+            wanted = int(sparsity * shadow.numel())
+            assert found >= wanted, f"{name}: {found} zeros, expected at least {wanted}"

@@ -1,0 +1,49 @@
+"""Sentence and sentence-pair classification: from text columns to token ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.tasks import Task
+
+if TYPE_CHECKING:
+    import datasets
+    from transformers import PreTrainedTokenizerBase
+
+
+def encode_classification(
+    dataset: datasets.Dataset, task: Task, tokenizer: PreTrainedTokenizerBase, *, max_length: int
+) -> datasets.Dataset:
+    """Columns input_ids, token_type_ids, labels, length (tokens) and index (row of `dataset`), in its order.
+
+    max_length: tokens with special ones; a longer pair loses tokens of its longer part first. Nothing is padded here.
+    token_type_ids are always there, also for a tokenizer that leaves them out by default: a DistilBERT student
+    ignores them, its BERT teacher needs them. Raises ValueError if the task is not a classification.
+    """
+    if task.kind != "classification":
+        raise ValueError(f"task {task.name!r} is {task.kind}; expected a classification task.")
+
+    def encode(batch: dict[str, list[Any]], rows: list[int]) -> dict[str, list[Any]]:
+        encoding = tokenizer(
+            *(batch[column] for column in task.text_columns),
+            truncation="longest_first",
+            max_length=max_length,
+            return_token_type_ids=True,
+            return_attention_mask=False,
+        )
+        return {
+            "input_ids": encoding["input_ids"],
+            "token_type_ids": encoding["token_type_ids"],
+            "labels": batch["label"],
+            "length": [len(ids) for ids in encoding["input_ids"]],
+            "index": rows,
+        }
+
+    return dataset.map(
+        encode,
+        batched=True,
+        with_indices=True,
+        remove_columns=dataset.column_names,
+        load_from_cache_file=False,
+        desc=f"{task.name} tokens",
+    )

@@ -1,0 +1,237 @@
+"""Sentence pairs for masked-language-model and next-sentence pre-training, as BERT builds them.
+
+Articles become sentences, sentences become token ids, runs of sentences become pairs (Devlin et al. 2019, appendix
+A.2; the authors' release of Prune OFA). Masking comes later, at collation. The result depends on the articles, the
+tokenizer, the sentence splitter and the arguments; it does not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import datasets
+    from transformers import PreTrainedTokenizerBase
+
+ARTICLES_PER_BATCH = 1000
+NUM_SPECIAL_TOKENS = 3
+
+TokenIds = list[int]
+
+
+class Pair(NamedTuple):
+    """Two runs of sentences without special tokens; `is_random_next` is 1 if the second is from another article."""
+
+    first: TokenIds
+    second: TokenIds
+    is_random_next: int
+
+
+def build_pairs(
+    articles: Sequence[Sequence[Sequence[int]]],
+    *,
+    max_length: int = 512,
+    short_sequence_probability: float = 0.1,
+    next_sentence_probability: float = 0.5,
+    seed: int,
+) -> list[Pair]:
+    """Pairs of all articles (article -> sentences -> token ids), in the order of the articles.
+
+    max_length: tokens of a pair with its three special tokens, >= 5; target length of a pair is max_length - 3, and
+        with `short_sequence_probability`, drawn once per article, uniform in 2 .. max_length - 3.
+    next_sentence_probability: chance that the second part is random; a chunk of one sentence always takes a random one.
+    seed: articles are worked in fixed batches of 1000, the batch from article i with the generator seeded seed + i.
+
+    The random part is from another article of the same batch, and the sentences it displaced are used again. Where
+    the batch has no other article, the second part is the actual next one, and a lone last sentence makes no pair.
+    Pairs that are too long lose tokens at the end of the longer part, of the second part when both are equal.
+    Empty sentences and articles are skipped. Raises ValueError on max_length < 5.
+    """
+    pairs: list[Pair] = []
+    for start in range(0, len(articles), ARTICLES_PER_BATCH):
+        pairs += _batch_pairs(
+            articles[start : start + ARTICLES_PER_BATCH],
+            target_length=max_length - NUM_SPECIAL_TOKENS,
+            short_sequence_probability=short_sequence_probability,
+            next_sentence_probability=next_sentence_probability,
+            rng=random.Random(seed + start),
+        )
+    return pairs
+
+
+def add_special_tokens(pair: Pair, *, cls_id: int, sep_id: int) -> dict[str, Any]:
+    """[CLS] first [SEP] second [SEP] as input_ids, token_type_ids (0 up to the first [SEP], then 1), the label."""
+    return {
+        "input_ids": [cls_id, *pair.first, sep_id, *pair.second, sep_id],
+        "token_type_ids": [0] * (len(pair.first) + 2) + [1] * (len(pair.second) + 1),
+        "next_sentence_label": pair.is_random_next,
+    }
+
+
+def tokenize_articles(
+    articles: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase
+) -> list[list[TokenIds]]:
+    """Token ids of every sentence of every article, without special tokens; sentences without tokens are dropped."""
+    flat = [sentence for article in articles for sentence in article]
+    if not flat:
+        return [[] for _ in articles]
+    ids = iter(
+        tokenizer(
+            flat,
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
+    )
+    return [[sentence for sentence in (next(ids) for _ in article) if sentence] for article in articles]
+
+
+def pairs_dataset(
+    articles: datasets.Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int = 512,
+    short_sequence_probability: float = 0.1,
+    next_sentence_probability: float = 0.5,
+    seed: int = 42,
+    num_workers: int | None = None,
+    cache_file: Path | str | None = None,
+) -> datasets.Dataset:
+    """The pre-training examples of a corpus; `articles` has a column sentences with one article's strings per row.
+
+    Columns: input_ids, token_type_ids, next_sentence_label, length (tokens with special ones) and index (0, 1, ..,
+    which the masking collator needs). Articles are paired in their order, as in `build_pairs`; shuffle them before.
+    num_workers: processes; changes no example. cache_file: Arrow file to write and map; None keeps it in memory.
+    Raises ValueError when the corpus yields no pair, or on max_length < 5.
+    """
+    import datasets
+
+    sentences = articles.select_columns(["sentences"])
+    target_length = max_length - NUM_SPECIAL_TOKENS
+    _check_target(target_length)
+    cls_id, sep_id = int(tokenizer.cls_token_id), int(tokenizer.sep_token_id)
+
+    def examples_of_batch(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        (start,) = batch["start"]
+        pairs = _batch_pairs(
+            tokenize_articles(sentences[start : start + ARTICLES_PER_BATCH]["sentences"], tokenizer),
+            target_length=target_length,
+            short_sequence_probability=short_sequence_probability,
+            next_sentence_probability=next_sentence_probability,
+            rng=random.Random(seed + start),
+        )
+        examples = [add_special_tokens(pair, cls_id=cls_id, sep_id=sep_id) for pair in pairs]
+        return {
+            "input_ids": [example["input_ids"] for example in examples],
+            "token_type_ids": [example["token_type_ids"] for example in examples],
+            "next_sentence_label": [example["next_sentence_label"] for example in examples],
+            "length": [len(example["input_ids"]) for example in examples],
+        }
+
+    # One row per batch of articles: however rows are dealt to workers, a batch stays whole and keeps its seed.
+    batches = datasets.Dataset.from_dict({"start": list(range(0, len(articles), ARTICLES_PER_BATCH))})
+    pairs = batches.map(
+        examples_of_batch,
+        batched=True,
+        batch_size=1,
+        remove_columns=["start"],
+        features=datasets.Features(
+            input_ids=datasets.List(datasets.Value("int32")),
+            token_type_ids=datasets.List(datasets.Value("int8")),
+            next_sentence_label=datasets.Value("int8"),
+            length=datasets.Value("int32"),
+        ),
+        num_proc=num_workers if num_workers and num_workers > 1 else None,
+        load_from_cache_file=False,
+        cache_file_name=None if cache_file is None else str(cache_file),
+        desc="pairs",
+    )
+    if len(pairs) == 0:
+        raise ValueError(
+            f"the corpus of {len(articles)} articles yields no sentence pair; expected at least two articles with text."
+        )
+    return pairs.add_column("index", np.arange(len(pairs)))
+
+
+def _check_target(target_length: int) -> None:
+    if target_length < 2:
+        raise ValueError(
+            f"max_length={target_length + NUM_SPECIAL_TOKENS}: expected at least {NUM_SPECIAL_TOKENS + 2}, "
+            "one token for each part and three special tokens."
+        )
+
+
+def _batch_pairs(
+    articles: Sequence[Sequence[Sequence[int]]],
+    *,
+    target_length: int,
+    short_sequence_probability: float,
+    next_sentence_probability: float,
+    rng: random.Random,
+) -> list[Pair]:
+    """Pairs of one batch of articles."""
+    _check_target(target_length)
+    batch = [[list(sentence) for sentence in article if sentence] for article in articles]
+    batch = [article for article in batch if article]
+    pairs: list[Pair] = []
+    for number, article in enumerate(batch):
+        is_short = rng.random() < short_sequence_probability
+        target = rng.randint(2, target_length) if is_short else target_length
+        position = 0
+        while position < len(article):
+            chunk = _chunk(article, position, target)
+            num_first = rng.randint(1, len(chunk) - 1) if len(chunk) > 1 else 1
+            wants_random = len(chunk) == 1 or rng.random() < next_sentence_probability
+            is_random_next = wants_random and len(batch) > 1
+            first = _joined(chunk[:num_first])
+            if is_random_next:
+                second = _random_run(batch, other_than=number, length=target - len(first), rng=rng)
+                position += num_first
+            else:
+                second = _joined(chunk[num_first:])
+                position += len(chunk)
+            if second:
+                pairs.append(Pair(*_truncated(first, second, target_length), int(is_random_next)))
+    return pairs
+
+
+def _chunk(article: list[TokenIds], position: int, target: int) -> list[TokenIds]:
+    """Sentences from `position` on until they hold `target` tokens or the article ends."""
+    length = 0
+    for end in range(position, len(article)):
+        length += len(article[end])
+        if length >= target:
+            return article[position : end + 1]
+    return article[position:]
+
+
+def _random_run(batch: list[list[TokenIds]], *, other_than: int, length: int, rng: random.Random) -> TokenIds:
+    """Sentences of another article of the batch from a random one on, at least one, until they hold `length` tokens."""
+    number = rng.randrange(len(batch) - 1)
+    article = batch[number + (number >= other_than)]
+    return _joined(_chunk(article, rng.randrange(len(article)), length))
+
+
+def _joined(sentences: Sequence[TokenIds]) -> TokenIds:
+    return [token for sentence in sentences for token in sentence]
+
+
+def _truncated(first: TokenIds, second: TokenIds, length: int) -> tuple[TokenIds, TokenIds]:
+    """Both parts cut at their ends, the longer one first, until together they hold at most `length` tokens."""
+    num_first, num_second = len(first), len(second)
+    excess = num_first + num_second - length
+    if excess <= 0:
+        return first, second
+    levelled = min(excess, abs(num_first - num_second))
+    if num_first > num_second:
+        num_first -= levelled
+    else:
+        num_second -= levelled
+    excess -= levelled
+    return first[: num_first - excess // 2], second[: num_second - (excess - excess // 2)]

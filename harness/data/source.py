@@ -1,0 +1,203 @@
+"""Reading a data folder in the hub's schema: <task>/<split>.parquet and corpus/{train,validation}.parquet in it.
+
+`check_folder` looks at file metadata only, so planning can call it; the loaders read and validate the rows. What
+becomes of the rows is the business of the other modules of `harness.data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from harness.tasks import Task
+
+if TYPE_CHECKING:
+    import datasets
+
+CORPUS_COLUMNS = ("title", "text")
+CORPUS_SPLITS = ("train", "validation")
+
+
+def split_files(folder: Path | str, task: Task) -> dict[str, Path]:
+    """The task's files that exist in `folder`, by split name, the train split first."""
+    paths = {split: Path(folder) / task.name / f"{split}.parquet" for split in task.splits}
+    return {split: path for split, path in paths.items() if path.is_file()}
+
+
+def corpus_files(folder: Path | str) -> dict[str, Path]:
+    """The corpus files that exist in `folder`, by split name, the train split first."""
+    paths = {split: Path(folder) / "corpus" / f"{split}.parquet" for split in CORPUS_SPLITS}
+    return {split: path for split, path in paths.items() if path.is_file()}
+
+
+def check_folder(folder: Path | str, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+    """Every problem of `folder` for these tasks (and the corpus, if asked), in words; empty when there is none.
+
+    Reads parquet footers only: paths, column names and types, row counts. Values are validated on loading.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        return [
+            f"data folder {folder} does not exist. Expected a folder with <task>/<split>.parquet in the hub's "
+            "schema; correct the path or choose another data source."
+        ]
+    problems: list[str] = []
+    for task in tasks:
+        origin = f"configuration {task.hub_name!r} of {task.hub_path} on the hub"
+        for split in task.splits:
+            path = folder / task.name / f"{split}.parquet"
+            if path.is_file():
+                problems += _file_problems(path, task.columns)
+            elif split not in task.optional_splits:
+                problems.append(
+                    f"{path}: not found, and task {task.name!r} needs its split {split!r}. Put it there as parquet "
+                    f"with the columns {', '.join(task.columns)} ({origin}), or leave the task out."
+                )
+    if corpus:
+        for split in CORPUS_SPLITS:
+            path = folder / "corpus" / f"{split}.parquet"
+            if path.is_file():
+                problems += _file_problems(path, CORPUS_COLUMNS)
+            else:
+                problems.append(
+                    f"{path}: not found, and pre-training needs the corpus split {split!r}. Put it there as parquet "
+                    f"with the columns {', '.join(CORPUS_COLUMNS)}, one article per row."
+                )
+    return problems
+
+
+def load_split(folder: Path | str, task: Task, split: str) -> datasets.Dataset:
+    """One split with the columns `task.columns`, in memory, in the order of the file.
+
+    Raises FileNotFoundError if the file is not there, ValueError if it is unreadable, lacks a column, has no rows, a
+    null, a label outside [0, num_labels) or (SQuAD v1.1) a question without answer, or an id standing twice.
+    """
+    if split not in task.splits:
+        raise ValueError(f"split {split!r}: task {task.name!r} has {', '.join(task.splits)}.")
+    path = Path(folder) / task.name / f"{split}.parquet"
+    table = _read(path, task.columns)
+    if task.kind == "classification":
+        _check_labels(table["label"], task, path)
+    else:
+        _check_answers(table, path)
+    return _dataset(table)
+
+
+def load_corpus(folder: Path | str, split: str, *, cache_dir: Path | str | None = None) -> datasets.Dataset:
+    """One corpus split, an article per row, with the columns title and text, in the order of the file.
+
+    cache_dir: None reads it into memory; a folder keeps an Arrow copy there and maps it, for a corpus larger than
+    memory. Raises FileNotFoundError if the file is not there, ValueError as `load_split`.
+    """
+    if split not in CORPUS_SPLITS:
+        raise ValueError(f"corpus split {split!r}: expected one of {', '.join(CORPUS_SPLITS)}.")
+    path = Path(folder) / "corpus" / f"{split}.parquet"
+    if cache_dir is None:
+        return _dataset(_read(path, CORPUS_COLUMNS))
+    _raise_for_problems(path, CORPUS_COLUMNS)
+    import datasets
+
+    return datasets.Dataset.from_parquet(str(path), cache_dir=str(cache_dir), columns=list(CORPUS_COLUMNS))
+
+
+def _dataset(table: pa.Table) -> datasets.Dataset:
+    import datasets
+
+    return datasets.Dataset(table.replace_schema_metadata(None))
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _is_answers(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and {"text", "answer_start"} <= {field.name for field in kind}
+
+
+def _expected_type(column: str) -> tuple[str, Callable[[pa.DataType], bool]]:
+    if column == "label":
+        return "integer", pa.types.is_integer
+    if column == "answers":
+        return "struct of the lists text and answer_start", _is_answers
+    return "string", _is_string
+
+
+def _file_problems(path: Path, columns: tuple[str, ...]) -> list[str]:
+    """What is wrong with a file that exists, from its footer."""
+    try:
+        metadata = pq.read_metadata(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        return [f"{path}: not readable as parquet ({error}). Write the file again."]
+    schema = metadata.schema.to_arrow_schema()
+    problems = []
+    missing = [column for column in columns if column not in schema.names]
+    if missing:
+        problems.append(
+            f"{path}: missing columns {', '.join(missing)}. Found {', '.join(schema.names)}; expected "
+            f"{', '.join(columns)}. Rename the columns to the hub's names."
+        )
+    for column in columns:
+        expected, holds = _expected_type(column)
+        if column in schema.names and not holds(schema.field(column).type):
+            problems.append(
+                f"{path}: column {column} is {schema.field(column).type}; expected {expected}. Convert it and "
+                "write the file again."
+            )
+    if metadata.num_rows == 0:
+        problems.append(f"{path}: has no rows; expected at least one. Write the split again.")
+    return problems
+
+
+def _raise_for_problems(path: Path, columns: tuple[str, ...]) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not found. Expected parquet with the columns {', '.join(columns)}.")
+    problems = _file_problems(path, columns)
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pa.Table:
+    _raise_for_problems(path, columns)
+    table = pq.read_table(path, columns=list(columns))
+    for column in columns:
+        if table[column].null_count:
+            row = _first(pc.is_null(table[column]))
+            raise ValueError(f"{path}: column {column} is null in row {row}; expected a value in every row.")
+    return table
+
+
+def _first(condition: Any) -> int:
+    """Row of the first true entry, counted from 0."""
+    return pc.index(condition, True).as_py()
+
+
+def _check_labels(labels: pa.ChunkedArray, task: Task, path: Path) -> None:
+    bad = pc.or_(pc.less(labels, 0), pc.greater_equal(labels, task.num_labels))
+    if pc.any(bad).as_py():
+        row = _first(bad)
+        classes = ", ".join(f"{value} {name}" for value, name in enumerate(task.label_names))
+        raise ValueError(
+            f"{path}: label {labels[row].as_py()} in row {row} (rows count from 0); expected 0 to "
+            f"{task.num_labels - 1} ({classes}). A label of -1 marks a split without published labels: "
+            "use one with labels."
+        )
+
+
+def _check_answers(table: pa.Table, path: Path) -> None:
+    texts = pc.struct_field(table["answers"], "text")
+    unanswered = pc.fill_null(pc.equal(pc.list_value_length(texts), 0), True)
+    if pc.any(unanswered).as_py():
+        raise ValueError(
+            f"{path}: the question in row {_first(unanswered)} (rows count from 0) has no answer; expected SQuAD v1.1, "
+            "where every question has at least one. Version 2 is not supported: drop its unanswerable questions."
+        )
+    counts = pc.value_counts(table["id"])
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(repeated):
+        entry = repeated[0].as_py()
+        raise ValueError(f"{path}: id {entry['values']!r} stands {entry['counts']} times; expected every id once.")

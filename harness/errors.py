@@ -1,0 +1,40 @@
+"""Errors a user can act on: what was found, what was expected, and the next move."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+MOST_NAMES_LISTED = 20
+
+
+class HarnessError(Exception):
+    """Something the user can mend; printed without a traceback."""
+
+
+class UsageError(HarnessError):
+    """An invalid grid, recipe or argument. Carries every problem found, not only the first. Exit code 2.
+
+    problems: one sentence each.
+    """
+
+    def __init__(self, problems: Sequence[str] | str) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class StoreError(HarnessError):
+    """A file of the store is not what it claims to be (edited record, swapped parent, other schema)."""
+
+
+class Interrupted(HarnessError):
+    """A signal asked the run to stop; the last checkpoint is on disk. Exit code 130."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """The sentence for a name that is not in a catalogue, with the nearest known names."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    listed = f" Known: {', '.join(names)}." if len(names) <= MOST_NAMES_LISTED or not near else ""
+    return f"{kind} {name!r} is not known.{hint}{listed}"

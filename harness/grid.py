@@ -1,0 +1,116 @@
+"""The grid: axes as a user writes them, checked all at once and expanded to cells.
+
+Without methods, sparsities and quantization the preset's rows are meant; naming any of them means the full product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from harness.catalogue import BUILT_IN, get_method
+from harness.errors import UsageError, unknown_name
+from harness.recipes import Recipe, Rows
+from harness.specs import QUANTIZATIONS, Cell
+from harness.tasks import TASKS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axes:
+    """The axes of a grid. None: not named by the user."""
+
+    models: Sequence[str]
+    methods: Sequence[str] | None = None
+    sparsities: Sequence[float] | None = None
+    tasks: Sequence[str] | None = None
+    quantization: Sequence[str] | None = None
+    seeds: Sequence[int] = (0,)
+    pruning_seeds: Sequence[int] = (0,)
+
+    def problems(self) -> list[str]:
+        """One sentence for every value that cannot be meant."""
+        found = []
+        for name, values in (("--models", self.models), ("--seeds", self.seeds), ("--pruning-seeds", self.pruning_seeds)):
+            if not values:
+                found.append(f"{name} is empty: give at least one.")
+        found += [unknown_name("method", name, BUILT_IN) for name in self.methods or () if name not in BUILT_IN]
+        found += [unknown_name("task", name, TASKS) for name in self.tasks or () if name not in TASKS]
+        for name in self.quantization or ():
+            if name not in QUANTIZATIONS:
+                found.append(unknown_name("quantization", name, QUANTIZATIONS))
+        for value in self.sparsities or ():
+            if not 0 <= value < 1:
+                hint = f" For {value:g} percent write {value / 100:g}." if 1 < value < 100 else ""
+                found.append(f"sparsity {value:g}: expected a fraction in [0, 1).{hint}")
+        found += [f"seed {seed}: expected 0 or more." for seed in [*self.seeds, *self.pruning_seeds] if seed < 0]
+        return found
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells in a fixed order, and the combinations that were left out, each with its reason."""
+
+    cells: tuple[Cell, ...]
+    dropped: tuple[str, ...]
+
+
+def expand(axes: Axes, recipe: Recipe) -> Grid:
+    """Cells of the grid without repeats, in the order models, tasks, methods, sparsities, quantization, seeds.
+
+    The order does not depend on the order in which an axis was written; tasks stand in the preset's order, so that
+    the cheap ones come first. Raises UsageError with every problem.
+    """
+    problems = axes.problems()
+    if problems:
+        raise UsageError(problems)
+    dropped: dict[str, None] = {}
+    cells: dict[Cell, None] = {}
+    for model, task, rows in product(sorted(set(axes.models)), _tasks(axes, recipe), _rows(axes, recipe)):
+        method = get_method(rows.method)
+        for sparsity, quantization in product(sorted(set(rows.sparsities)), sorted(set(rows.quantization), reverse=True)):
+            if method.sparse and sparsity == 0:
+                dropped[f"{method.name} at sparsity 0: it prunes nothing there; the dense method is that row"] = None
+                continue
+            if quantization not in method.quantization:
+                dropped[f"{method.name} with quantization {quantization}: the method does not define it"] = None
+                continue
+            pruning_seeds = sorted(set(axes.pruning_seeds)) if method.prunes_in_pretraining else [0]
+            for seed, pruning_seed in product(sorted(set(axes.seeds)), pruning_seeds):
+                cell = Cell(
+                    model=model,
+                    method=method.name,
+                    sparsity=sparsity if method.sparse else 0.0,
+                    task=task,
+                    quantization=quantization,
+                    seed=seed,
+                    pruning_seed=pruning_seed,
+                )
+                cells[cell] = None
+    if not cells:
+        raise UsageError(["the grid has no cell.", *dropped])
+    return Grid(tuple(cells), tuple(dropped))
+
+
+def _tasks(axes: Axes, recipe: Recipe) -> list[str]:
+    named = set(axes.tasks or recipe.tasks)
+    return [task for task in dict.fromkeys([*recipe.tasks, *TASKS]) if task in named]
+
+
+def _rows(axes: Axes, recipe: Recipe) -> list[Rows]:
+    """The preset's rows, or the product of the named axes; what is not named keeps the preset's values."""
+    if axes.methods is None and axes.sparsities is None and axes.quantization is None:
+        return list(recipe.rows)
+    methods = sorted(set(axes.methods)) if axes.methods else list(dict.fromkeys(row.method for row in recipe.rows))
+    sparse = sorted({s for row in recipe.rows for s in row.sparsities if s > 0})
+    rows = []
+    for name in methods:
+        default = tuple(sparse) if get_method(name).sparse else (0.0,)
+        rows.append(
+            Rows(
+                method=name,
+                sparsities=tuple(axes.sparsities) if axes.sparsities else default,
+                quantization=tuple(axes.quantization) if axes.quantization else QUANTIZATIONS[:1],
+            )
+        )
+    return rows

@@ -1,0 +1,71 @@
+"""Scores of predictions, from `evaluate` metrics that live in this package: nothing is downloaded.
+
+Each metric is a folder with a module of its own, which `evaluate.load(metric_path(name))` accepts as well.
+Importing this package is light; `evaluate` comes with the first metric.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.tasks import Task
+
+if TYPE_CHECKING:
+    import evaluate
+
+_CLASSES = {"accuracy": "Accuracy", "f1": "F1", "squad": "Squad"}
+
+
+def metric_path(name: str) -> Path:
+    """The folder of metric `name`, for `evaluate.load`. Raises ValueError if there is no such metric."""
+    if name not in _CLASSES:
+        raise ValueError(f"metric {name!r} is not known. Known: {', '.join(_CLASSES)}.")
+    return Path(__file__).parent / name
+
+
+def load_metric(name: str) -> evaluate.Metric:
+    """A fresh metric that keeps predictions in memory and leaves no file behind."""
+    module = importlib.import_module(f"{__name__}.{name}.{metric_path(name).name}")
+    # The library creates a cache folder even for a metric in memory; this one goes at once, and is never written to.
+    with tempfile.TemporaryDirectory() as folder:
+        return getattr(module, _CLASSES[name])(keep_in_memory=True, cache_dir=folder)
+
+
+def compute_metrics(task: Task, predictions: Any, references: Any) -> dict[str, float | int]:
+    """The task's scores with their raw counts, in one dictionary.
+
+    Classification: predictions and references are class numbers, one per example, in the same order; accuracy and f1
+    are fractions in [0, 1], with num_correct, num_examples, true_positives, false_positives, false_negatives.
+    Extractive QA: predictions are texts by id, references rows with id and answers; exact_match and f1 are percentages
+    in [0, 100], with num_exact, f1_sum, num_examples.
+    Raises ValueError if nothing was predicted or predictions and references do not match one to one.
+    """
+    if len(references) == 0 or len(predictions) != len(references):
+        raise ValueError(
+            f"task {task.name!r}: {len(predictions)} predictions for {len(references)} references; expected one for "
+            "each and at least one."
+        )
+    if task.kind == "extractive-qa":
+        return _question_answering_scores(predictions, references)
+    scores: dict[str, float | int] = {}
+    for name in task.metrics:
+        scores.update(load_metric(name).compute(predictions=predictions, references=references))
+    return scores
+
+
+def _question_answering_scores(
+    predictions: Mapping[str, str], references: Sequence[Mapping[str, Any]]
+) -> dict[str, float | int]:
+    rows = [{"id": key, "prediction_text": text} for key, text in predictions.items()]
+    golds = [
+        {
+            "id": reference["id"],
+            "answers": {name: list(reference["answers"][name]) for name in ("text", "answer_start")},
+        }
+        for reference in references
+    ]
+    return load_metric("squad").compute(predictions=rows, references=golds)

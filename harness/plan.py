@@ -1,0 +1,211 @@
+"""Plan: cells in, a graph of stages out.
+
+Planning is pure: it reads no disk and starts nothing. Stages with equal identity are one stage, so that what cells
+share (corpus, teacher preparation, student pruning, task teachers) appears once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.catalogue import get_method
+from harness.kinds import get_kind
+from harness.recipes import Recipe
+from harness.specs import Cell, StageSpec
+from harness.tasks import get_task
+
+TEACHER_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """What a plan needs to know of a base model: content hashes, not paths."""
+
+    weights: str
+    tokenizer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Identity of everything a grid reads. data: "sst2/train" or "corpus/validation" -> content hash."""
+
+    models: Mapping[str, ModelIdentity]
+    data: Mapping[str, str]
+
+
+@dataclass
+class Plan:
+    """The stage graph of a set of cells: stages in an order in which parents come first, and each cell's path."""
+
+    stages: dict[str, StageSpec] = field(default_factory=dict)
+    paths: dict[Cell, tuple[str, ...]] = field(default_factory=dict)
+
+    def add(self, spec: StageSpec) -> StageSpec:
+        missing = [parent for parent in spec.parents.values() if parent not in self.stages]
+        assert not missing, f"parents of {spec.kind} are not planned: {missing}"
+        return self.stages.setdefault(spec.stage_id, spec)
+
+    def ancestors(self, stage_id: str) -> list[str]:
+        """The stage and all it rests on, parents first."""
+        ordered: dict[str, None] = {}
+
+        def visit(current: str) -> None:
+            if current not in ordered:
+                for parent in self.stages[current].parents.values():
+                    visit(parent)
+                ordered[current] = None
+
+        visit(stage_id)
+        return list(ordered)
+
+    def endpoint(self, cell: Cell) -> str:
+        """The stage whose record holds the cell's metrics."""
+        return self.paths[cell][-1]
+
+    def counts(self) -> dict[str, int]:
+        """Number of stages by kind, in order of first appearance."""
+        return dict(Counter(spec.kind for spec in self.stages.values()))
+
+
+def plan_cells(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs) -> Plan:
+    """The plan of `cells` in the order given."""
+    plan = Plan()
+    for cell in cells:
+        chain = Chain(plan=plan, cell=cell, recipe=recipe, inputs=inputs)
+        model = get_method(cell.method).stages(chain)
+        if cell.quantization == "int8":
+            model = chain.quantization(model)
+        end = chain.evaluation(model)
+        plan.paths[cell] = tuple(plan.ancestors(end.stage_id))
+    return plan
+
+
+@dataclass
+class Chain:
+    """What a method may add to the path of one cell. Every call returns the shared StageSpec."""
+
+    plan: Plan
+    cell: Cell
+    recipe: Recipe
+    inputs: Inputs
+
+    def stage(
+        self,
+        kind: str,
+        *,
+        parents: Mapping[str, StageSpec] | None = None,
+        inputs: Mapping[str, str] | None = None,
+        task: str | None = None,
+        **identity: Any,
+    ) -> StageSpec:
+        """Add a stage of any registered kind: recipe parameters, plus `identity`, which wins where both name a key."""
+        declared = get_kind(kind)
+        parameters = self.recipe.parameters(declared, model=self.cell.model, task=task)
+        parameters.update(identity)
+        if task is not None:
+            parameters["task"] = task
+        return self.plan.add(
+            StageSpec(
+                kind=kind,
+                parameters=parameters,
+                parents={role: parent.stage_id for role, parent in (parents or {}).items()},
+                inputs=dict(inputs or {}),
+                versions={"kind": declared.version},
+            )
+        )
+
+    def corpus(self) -> StageSpec:
+        data = {split: self.inputs.data[f"corpus/{split}"] for split in ("train", "validation")}
+        return self.stage("corpus", inputs=data)
+
+    def pairs(self) -> StageSpec:
+        return self.stage(
+            "pairs", parents={"corpus": self.corpus()}, inputs={"tokenizer": self.inputs.models[self.cell.model].tokenizer}
+        )
+
+    def teacher_preparation(self) -> StageSpec:
+        """Masked-LM and next-sentence training of the dense model on the corpus (Prune OFA, section 3.1)."""
+        return self.stage(
+            "teacher_preparation",
+            parents={"pairs": self.pairs()},
+            inputs={"model": self.inputs.models[self.cell.model].weights},
+            model=self.cell.model,
+            seed=self.cell.pruning_seed,
+        )
+
+    def student_pruning(self) -> StageSpec:
+        """Gradual pruning of that model on the same corpus, distilled from itself (Prune OFA, section 3.2)."""
+        teacher = self.teacher_preparation()
+        return self.stage(
+            "student_pruning",
+            parents={"pairs": self.pairs(), "teacher": teacher},
+            model=self.cell.model,
+            sparsity=self.cell.sparsity,
+            seed=self.cell.pruning_seed,
+        )
+
+    def dense(self, *, seed: int | None = None) -> StageSpec:
+        return self._fine_tuning(
+            "dense",
+            inputs={"model": self.inputs.models[self.cell.model].weights},
+            seed=self.cell.seed if seed is None else seed,
+        )
+
+    def teacher(self) -> StageSpec:
+        """The task teacher: the dense fine-tune of the same base model with seed 0."""
+        return self.dense(seed=TEACHER_SEED)
+
+    def task_pruning(self) -> StageSpec:
+        return self._fine_tuning(
+            "task_pruning",
+            parents={"teacher": self.teacher()},
+            inputs={"model": self.inputs.models[self.cell.model].weights},
+            sparsity=self.cell.sparsity,
+        )
+
+    def transfer(self, sparse_model: StageSpec, *, distillation: bool) -> StageSpec:
+        """Fine-tuning with the zero pattern of `sparse_model` locked (Prune OFA, section 3.3)."""
+        return self._fine_tuning("transfer", parents={"model": sparse_model}, distillation=distillation)
+
+    def quantization(self, model: StageSpec) -> StageSpec:
+        """Quantization-aware training of a fine-tuned model, its pattern locked; with the teacher of its transfer."""
+        return self._fine_tuning("quantization", parents={"model": model}, distillation="teacher" in model.parents)
+
+    def evaluation(self, model: StageSpec) -> StageSpec:
+        task = get_task(self.cell.task)
+        splits = [split for split, _ in task.evaluation_splits if f"{task.name}/{split}" in self.inputs.data]
+        return self.stage(
+            "evaluation",
+            parents={"model": model},
+            inputs={split: self.inputs.data[f"{task.name}/{split}"] for split in splits},
+            task=task.name,
+            arithmetic="int8" if model.kind == "quantization" else "fp32",
+        )
+
+    def _fine_tuning(
+        self,
+        kind: str,
+        *,
+        parents: Mapping[str, StageSpec] | None = None,
+        inputs: Mapping[str, str] | None = None,
+        distillation: bool | None = None,
+        **identity: Any,
+    ) -> StageSpec:
+        """A stage on the cell's task. distillation None: as the recipe says; False: hard labels alone, no teacher."""
+        roles = dict(parents or {})
+        weights: dict[str, Any] = {}
+        if distillation:
+            roles["teacher"] = self.teacher()
+        elif distillation is False:
+            weights = {"ce_weight": 1.0, "kd_weight": 0.0}
+        task = get_task(self.cell.task)
+        return self.stage(
+            kind,
+            parents=roles,
+            inputs={**(inputs or {}), "train": self.inputs.data[f"{task.name}/{task.train_split}"]},
+            task=task.name,
+            **{"model": self.cell.model, "seed": self.cell.seed, **weights, **identity},
+        )

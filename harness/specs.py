@@ -1,0 +1,91 @@
+"""Cell and StageSpec: what is asked for, and one step on the way there.
+
+A cell is a path through a graph of stages. Both are frozen values that know nothing of disks, devices or schedulers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from harness.identity import STAGE_ID_HEX_DIGITS, sha256_of
+
+QUANTIZATIONS = ("none", "int8")
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Cell:
+    """One configuration of the grid.
+
+    sparsity: share of zeros in the prunable encoder matrices, in [0, 1); 0 for dense methods.
+    quantization: "none" (fp32) or "int8" (8-bit weights and activations).
+    seed: of the fine-tuning stages (head initialisation, data order, dropout).
+    pruning_seed: of the stages that make the sparse pre-trained model; 0 for methods that have none.
+    """
+
+    model: str
+    method: str
+    sparsity: float
+    task: str
+    quantization: str
+    seed: int
+    pruning_seed: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "method": self.method,
+            "sparsity": self.sparsity,
+            "task": self.task,
+            "quantization": self.quantization,
+            "seed": self.seed,
+            "pruning_seed": self.pruning_seed,
+        }
+
+    def __str__(self) -> str:
+        sparse = f" {self.sparsity:g}" if self.sparsity else ""
+        return f"{self.model} {self.method}{sparse} {self.task} {self.quantization} seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSpec:
+    """One shared step of one or more cells: its kind, every parameter, its parents and the identity of its inputs.
+
+    parameters: fully resolved, defaults included; values are JSON scalars or lists of them.
+    parents: role -> stage id, for example {"teacher": "9f..", "model": "03.."}.
+    inputs: role -> content hash of data or base weights.
+    versions: integer code versions of the kind and, where a method changes the computation, of the method.
+    """
+
+    kind: str
+    parameters: Mapping[str, Any]
+    parents: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)
+
+    def identity(self) -> dict[str, Any]:
+        """All that enters the stage id."""
+        return {
+            "kind": self.kind,
+            "parameters": dict(self.parameters),
+            "parents": dict(self.parents),
+            "inputs": dict(self.inputs),
+            "versions": dict(self.versions),
+        }
+
+    @cached_property
+    def stage_id(self) -> str:
+        """First 128 bits (hex) of SHA-256 over the canonical JSON of `identity()`."""
+        return sha256_of(self.identity())[:STAGE_ID_HEX_DIGITS]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> StageSpec:
+        return cls(**{name: value[name] for name in ("kind", "parameters", "parents", "inputs", "versions")})
+
+    def label(self) -> str:
+        """A short name for people: the kind and what tells this stage from its neighbours."""
+        told = [self.parameters[key] for key in ("model", "task", "sparsity", "max_length") if key in self.parameters]
+        seed = [f"seed {self.parameters['seed']}"] if "seed" in self.parameters else []
+        return " ".join(str(word) for word in [self.kind, *told, *seed])

@@ -1,0 +1,108 @@
+"""Stage evaluation: scores a reloaded artifact on every evaluation split of its task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from harness.compression.quantization import load_frozen
+from harness.compression.sparsify import pattern_digest, zero_counts
+from harness.data.collate import PaddingCollator
+from harness.data.question_answering import predictions_from_logits
+from harness.metrics import compute_metrics
+from harness.stages.loading import INT8_FILE, family_of, load_for_task, load_int8, load_tokenizer, quiet
+from harness.stages.task_data import evaluation_examples, read_split
+from harness.tasks import Task, get_task
+from harness.training.modifiers import Matrices
+from harness.training.objectives import model_inputs
+from harness.worker import StageContext, StageResult
+
+
+def evaluation(context: StageContext) -> StageResult:
+    """Every example is scored exactly once. An int8 model is scored from its codes, frozen scales and stored ranges."""
+    quiet()
+    parameters = context.parameters
+    torch.set_num_threads(parameters["threads"])
+    task = get_task(parameters["task"])
+    folder = context.parent_artifacts["model"]
+    model, did = load_for_scoring(folder, task, parameters)
+    matrices = Matrices.of(model, family_of(folder))
+    counts = zero_counts(model, matrices.encoder)
+    zeros, numel = sum(z for z, _ in counts.values()), sum(n for _, n in counts.values())
+    tokenizer = load_tokenizer(folder)
+    metrics: dict[str, Any] = {}
+    for split, reported_as in task.evaluation_splits:
+        if split in context.spec.inputs:
+            rows = read_split(context, task, split, split)
+            metrics[reported_as] = score(model, rows, task, tokenizer, parameters)
+    return StageResult(
+        metrics=metrics,
+        did=did,
+        details={
+            "artifact_sparsity": {
+                "encoder": zeros / numel,
+                "encoder_zeros": zeros,
+                "encoder_numel": numel,
+                "pattern_sha256": pattern_digest(model, matrices.encoder),
+            },
+            # After quantization the sparsity of a cell is that of the locked fp32 pattern; codes may hold more zeros.
+            "cell_sparsity": context.parent_records["model"]["result"]["sparsity"]["encoder"],
+        },
+    )
+
+
+def load_for_scoring(folder: Path, task: Task, parameters: Any) -> tuple[Any, list[str]]:
+    """The artifact's model in evaluation mode; with its stored integers where the stage asks for int8."""
+    model = load_for_task(folder, task, seed=0, attention=parameters["attention"])
+    did = [f"loaded {type(model).__name__} in {parameters['precision']}"]
+    if parameters["arithmetic"] == "int8":
+        frozen = load_frozen(model, load_int8(folder))
+        did = [f"loaded {len(frozen)} Linear modules from {INT8_FILE}: int8 codes, frozen scales, stored activation ranges"]
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.eval(), did
+
+
+def score(model: Any, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Any) -> dict[str, Any]:
+    """The metrics of one split, with raw counts."""
+    features = evaluation_examples(rows, task, tokenizer, parameters)
+    outputs = predict(model, features, PaddingCollator(tokenizer), parameters["batch_size"])
+    if task.kind == "extractive-qa":
+        answers = predictions_from_logits(
+            rows,
+            features,
+            outputs["start_logits"],
+            outputs["end_logits"],
+            n_best=parameters["n_best"],
+            max_answer_length=parameters["max_answer_length"],
+        )
+        return dict(compute_metrics(task, answers, rows))
+    predicted = np.array([int(np.argmax(row)) for row in outputs["logits"]])
+    return dict(compute_metrics(task, predicted, rows["label"]))
+
+
+@torch.no_grad()
+def predict(model: Any, features: datasets.Dataset, collator: Any, batch_size: int) -> dict[str, list[np.ndarray]]:
+    """Logits of every feature in the order of `features`, whatever the order they were batched in.
+
+    Batches hold features of similar length, longest first, so that little is padded; the last one may be smaller.
+    """
+    device = next(model.parameters()).device
+    order = np.argsort(-np.array(features["length"]), kind="stable")
+    rows: dict[str, list[Any]] = {}
+    for batch in DataLoader(features.select(order), batch_size=batch_size, collate_fn=collator):
+        inputs = {name: tensor.to(device) for name, tensor in model_inputs(batch).items()}
+        for name, logits in model(**inputs).items():
+            rows.setdefault(name, []).extend(logits.float().cpu().numpy())
+    found = {}
+    for name, values in rows.items():
+        assert len(values) == len(features), "every feature is scored exactly once"
+        back: list[Any] = [None] * len(values)
+        for position, row in zip(order, values, strict=True):
+            back[position] = row
+        found[name] = back
+    return found

@@ -1,0 +1,109 @@
+"""Stages dense, task_pruning, transfer and quantization: one fine-tuning run each, told apart by their modifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from harness.data.collate import PaddingCollator
+from harness.models import Family
+from harness.stages.loading import base_model, family_of, load_for_task, load_tokenizer, quiet, save_artifact
+from harness.stages.pretraining import gradual_pruning
+from harness.stages.task_data import training_examples
+from harness.tasks import Task, get_task
+from harness.training.modifiers import LockedQuantization, Matrices, Modifier, PatternLock
+from harness.training.objectives import ClassificationObjective, Distillation, Objective, QuestionAnsweringObjective
+from harness.training.session import Session
+from harness.worker import StageContext, StageResult
+
+HEADS = ("classifier", "qa_outputs")
+
+
+def dense(context: StageContext) -> StageResult:
+    """Plain fine-tuning of the base model."""
+    return _fine_tune(context, base_model(context).folder, lambda model, m, num_steps: Modifier(matrices=m))
+
+
+def task_pruning(context: StageContext) -> StageResult:
+    """Gradual magnitude pruning of the base model during fine-tuning (the paper's fine-tune pruning baseline)."""
+    return _fine_tune(
+        context,
+        base_model(context).folder,
+        lambda model, m, num_steps: gradual_pruning(context.parameters, m, num_steps),
+    )
+
+
+def transfer(context: StageContext) -> StageResult:
+    """Fine-tuning of a sparse model with its zero pattern locked."""
+    return _fine_tune(
+        context,
+        context.parent_artifacts["model"],
+        lambda model, m, num_steps: PatternLock(matrices=m, with_pooler=context.parameters["lock_pooler"]),
+    )
+
+
+def quantization(context: StageContext) -> StageResult:
+    """Quantization-aware training of a fine-tuned model with its zero pattern locked, then export to 8 bits."""
+    family = family_of(context.parent_artifacts["model"])
+
+    def modifier(model: nn.Module, matrices: Matrices, num_steps: int) -> LockedQuantization:
+        linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+        return LockedQuantization(
+            matrices=matrices,
+            with_pooler=context.parameters["lock_pooler"],
+            linears=linears,
+            fp32_outputs=fp32_outputs(linears, family),
+            weight_scale=context.parameters["weight_scale"],
+            activation_momentum=context.parameters["activation_momentum"],
+        )
+
+    return _fine_tune(context, context.parent_artifacts["model"], modifier)
+
+
+def fp32_outputs(linears: list[str], family: Family) -> list[str]:
+    """Linears whose output stays fp32: the head, and those that feed a residual sum or the context product."""
+    return [name for name in linears if name in HEADS or family.keeps_fp32_output(name)]
+
+
+def _fine_tune(
+    context: StageContext, folder: Path, modifier_of: Callable[[nn.Module, Matrices, int], Modifier]
+) -> StageResult:
+    quiet()
+    parameters = context.parameters
+    task = get_task(parameters["task"])
+    tokenizer = load_tokenizer(folder)
+    model = load_for_task(folder, task, seed=parameters["seed"], attention=parameters["attention"])
+    matrices = Matrices.of(model, family_of(folder))
+    session = Session(
+        context=context,
+        model=model,
+        modifier_of=lambda num_steps: modifier_of(model, matrices, num_steps),
+        objective=_objective(context, task),
+        examples=training_examples(context, task, tokenizer),
+        collator=PaddingCollator(tokenizer),
+    )
+    account, training = session.run()
+    save_artifact(context.artifact, model, tokenizer, account.int8)
+    return StageResult(did=account.did, details={**account.details, **training})
+
+
+def _objective(context: StageContext, task: Task) -> Objective:
+    """The task's loss, distilled from the teacher parent where the stage has one."""
+    distillation = None
+    if "teacher" in context.parent_artifacts:
+        parameters = context.parameters
+        teacher: Any = load_for_task(
+            context.parent_artifacts["teacher"], task, seed=parameters["seed"], attention=parameters["attention"]
+        )
+        distillation = Distillation(
+            teacher=teacher,
+            ce_weight=parameters["ce_weight"],
+            kd_weight=parameters["kd_weight"],
+            temperature=parameters["temperature"],
+        )
+    if task.kind == "extractive-qa":
+        return QuestionAnsweringObjective(distillation=distillation)
+    return ClassificationObjective(distillation=distillation)

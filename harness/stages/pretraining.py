@@ -1,0 +1,132 @@
+"""Stages teacher_preparation and student_pruning (Prune OFA, sections 3.1 and 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from harness.compression.schedule import PruningSchedule
+from harness.data.masking import IGNORED_LABEL, MaskedLanguageModelCollator
+from harness.stages.loading import (
+    base_model,
+    family_of,
+    load_for_pretraining,
+    load_tokenizer,
+    quiet,
+    save_artifact,
+)
+from harness.stages.pretraining_data import load_pairs
+from harness.training.modifiers import GradualPruning, Matrices, Modifier
+from harness.training.objectives import Distillation, PretrainingObjective, model_inputs
+from harness.training.session import Session
+from harness.worker import StageContext, StageResult
+
+EVALUATION_BATCH = 32
+
+
+def teacher_preparation(context: StageContext) -> StageResult:
+    """Trains the base model on the pairs, with masked-LM and next-sentence labels and without a teacher."""
+    quiet()
+    folder = base_model(context).folder
+    model = load_for_pretraining(
+        folder, seed=context.parameters["seed"], attention=context.parameters["attention"]
+    )
+    matrices = Matrices.of(model, family_of(folder))
+    return _pretrain(context, model, PretrainingObjective(), lambda num_steps: Modifier(matrices=matrices))
+
+
+def student_pruning(context: StageContext) -> StageResult:
+    """Prunes the prepared teacher's copy gradually on the same pairs, distilled from the teacher itself."""
+    quiet()
+    parameters = context.parameters
+    folder = context.parent_artifacts["teacher"]
+    options = {"seed": parameters["seed"], "attention": parameters["attention"]}
+    student, teacher = (load_for_pretraining(folder, **options) for _ in range(2))
+    matrices = Matrices.of(student, family_of(folder))
+    objective = PretrainingObjective(
+        distillation=Distillation(
+            teacher=teacher,
+            ce_weight=parameters["ce_weight"],
+            kd_weight=parameters["kd_weight"],
+            temperature=parameters["temperature"],
+        )
+    )
+    return _pretrain(context, student, objective, lambda num_steps: gradual_pruning(parameters, matrices, num_steps))
+
+
+def gradual_pruning(parameters: Any, matrices: Matrices, num_steps: int) -> GradualPruning:
+    """The pruning modifier of a stage's parameters, its fractions resolved for a run of `num_steps` steps."""
+    return GradualPruning(
+        matrices=matrices,
+        schedule=PruningSchedule.from_fractions(
+            final_sparsity=parameters["sparsity"],
+            num_steps=num_steps,
+            initial_sparsity=parameters["initial_sparsity"],
+            ramp_begin=parameters["ramp_begin"],
+            ramp_end=parameters["ramp_end"],
+            first_event=parameters["first_event"],
+            last_event=parameters["last_event"],
+            frequency=parameters["frequency"],
+        ),
+        ranking=parameters["ranking"],
+        rewind=parameters["lr_rewind"],
+        with_pooler=parameters["prune_pooler"],
+    )
+
+
+def _pretrain(
+    context: StageContext, model: Any, objective: PretrainingObjective, modifier_of: Callable[[int], Modifier]
+) -> StageResult:
+    parameters = context.parameters
+    pairs = context.parent_artifacts["pairs"]
+    tokenizer = load_tokenizer(pairs / "tokenizer")
+
+    def collator(**options: Any) -> MaskedLanguageModelCollator:
+        return MaskedLanguageModelCollator(
+            tokenizer, seed=parameters["seed"], selection_probability=parameters["mlm_probability"], **options
+        )
+
+    session = Session(
+        context=context,
+        model=model,
+        modifier_of=modifier_of,
+        objective=objective,
+        examples=load_pairs(pairs, "train", context.checkpoints),
+        collator=collator(),
+    )
+    account, training = session.run()
+    held_out = load_pairs(pairs, "validation", context.checkpoints)
+    held_out = held_out.select(range(min(parameters["evaluation_pairs"], len(held_out))))
+    metrics = pretraining_metrics(model, held_out, collator(fixed_epoch=0))
+    save_artifact(context.artifact, model, tokenizer)
+    return StageResult(metrics=metrics, did=account.did, details={**account.details, **training})
+
+
+@torch.no_grad()
+def pretraining_metrics(model: Any, held_out: Any, collator: MaskedLanguageModelCollator) -> dict[str, Any]:
+    """Masked-LM accuracy and loss over masked positions, next-sentence accuracy over pairs, with raw counts."""
+    model.eval()
+    device = next(model.parameters()).device
+    counts = {"mlm_correct": 0, "mlm_positions": 0, "nsp_correct": 0, "nsp_pairs": 0}
+    loss_sum = 0.0
+    for batch in DataLoader(held_out, batch_size=EVALUATION_BATCH, collate_fn=collator):
+        inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+        body = model.bert(**model_inputs(inputs))
+        masked = inputs["labels"] != IGNORED_LABEL
+        logits, labels = model.cls.predictions(body.last_hidden_state[masked]), inputs["labels"][masked]
+        loss_sum += float(functional.cross_entropy(logits, labels, reduction="sum"))
+        counts["mlm_correct"] += int((logits.argmax(-1) == labels).sum())
+        counts["mlm_positions"] += len(labels)
+        next_sentence = model.cls.seq_relationship(body.pooler_output).argmax(-1)
+        counts["nsp_correct"] += int((next_sentence == inputs["next_sentence_label"]).sum())
+        counts["nsp_pairs"] += len(next_sentence)
+    return {
+        "mlm_accuracy": counts["mlm_correct"] / counts["mlm_positions"],
+        "mlm_loss": loss_sum / counts["mlm_positions"],
+        "nsp_accuracy": counts["nsp_correct"] / counts["nsp_pairs"],
+        **counts,
+    }

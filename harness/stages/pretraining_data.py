@@ -1,0 +1,86 @@
+"""Stages corpus and pairs: articles to sentences, sentences to masked-LM and next-sentence examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import datasets
+import numpy as np
+
+from harness.data.pairs import pairs_dataset
+from harness.data.sentences import NAME as SPLITTER
+from harness.data.sentences import clean_article, split_sentences
+from harness.data.source import corpus_files, load_corpus
+from harness.identity import file_sha256
+from harness.stages.loading import load_tokenizer, quiet
+from harness.worker import StageContext, StageResult
+
+SPLITS = ("train", "validation")
+
+
+def corpus(context: StageContext) -> StageResult:
+    """Clean articles, shuffled with the recipe's seed, as lists of sentences (Prune OFA: Wikipedia, section 4.1)."""
+    quiet()
+    splitter = context.parameters["sentence_splitter"]
+    if splitter != SPLITTER:
+        raise ValueError(f"sentence_splitter={splitter!r} is not known; this version has {SPLITTER!r}.")
+    details: dict[str, dict[str, int]] = {}
+    for split in SPLITS:
+        path = corpus_files(context.sources.data)[split]
+        if file_sha256(path) != context.spec.inputs[split]:
+            raise ValueError(f"{path} is not the file the plan was made with.")
+        articles = load_corpus(context.sources.data, split)
+        order = np.random.default_rng(context.parameters["shuffle_seed"]).permutation(len(articles))
+        sentences = [split_sentences(clean_article(text)) for text in articles["text"]]
+        shuffled = datasets.Dataset.from_dict({"sentences": [sentences[i] for i in order]})
+        shuffled.to_parquet(str(context.artifact / f"{split}.parquet"))
+        details[split] = {"articles": len(sentences), "sentences": sum(map(len, sentences))}
+    return StageResult(
+        did=[f"{split}: {d['articles']} articles, {d['sentences']} sentences" for split, d in details.items()],
+        details={"corpus": details},
+    )
+
+
+def pairs(context: StageContext) -> StageResult:
+    """Sentence pairs with next-sentence labels, tokenised; masking comes at collation."""
+    quiet()
+    parameters = context.parameters
+    tokenizer = load_tokenizer(_tokenizer_folder(context))
+    tokenizer.save_pretrained(context.artifact / "tokenizer")
+    details: dict[str, dict[str, int]] = {}
+    for split in SPLITS:
+        articles = datasets.Dataset.from_parquet(
+            str(context.parent_artifacts["corpus"] / f"{split}.parquet"), cache_dir=str(context.checkpoints)
+        )
+        examples = pairs_dataset(
+            articles,
+            tokenizer,
+            max_length=parameters["max_length"],
+            short_sequence_probability=parameters["short_sequence_probability"],
+            next_sentence_probability=parameters["next_sentence_probability"],
+            seed=parameters["seed"],
+        )
+        examples.to_parquet(str(context.artifact / f"{split}.parquet"))
+        details[split] = {
+            "pairs": len(examples),
+            "tokens": int(np.sum(examples["length"])),
+            "random_next": int(np.sum(examples["next_sentence_label"])),
+        }
+    return StageResult(
+        did=[f"{split}: {d['pairs']} pairs, {d['tokens']} tokens" for split, d in details.items()],
+        details={"pairs": details},
+    )
+
+
+def _tokenizer_folder(context: StageContext) -> Path:
+    """The folder of a base model whose tokenizer is the one the plan was made with; models may share one."""
+    wanted = context.spec.inputs["tokenizer"]
+    for model in context.sources.models.values():
+        if model.tokenizer_sha256 == wanted:
+            return model.folder
+    raise ValueError(f"no model here has the tokenizer {wanted[:12]}.. that the plan was made with.")
+
+
+def load_pairs(artifact: Path, split: str, cache: Path) -> datasets.Dataset:
+    """One split of a pairs artifact, memory-mapped from `cache`."""
+    return datasets.Dataset.from_parquet(str(artifact / f"{split}.parquet"), cache_dir=str(cache))

@@ -1,0 +1,71 @@
+"""One pure function decides what a stage's state is; grid, status and tables all use it, and nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.plan import Plan
+from harness.store import Attempt, Store
+
+STATES = ("done", "running", "queued", "failed", "blocked", "missing")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the scheduler says at one moment: stages with a live attempt, and stages it holds but has not started."""
+
+    running: Collection[str] = ()
+    queued: Collection[str] = ()
+
+
+def state(
+    stage_id: str,
+    parent_states: Sequence[str],
+    finished: Collection[str],
+    attempts: Sequence[Attempt],
+    snapshot: Snapshot,
+) -> str:
+    """The state of one stage.
+
+    done: its record is in. running, queued: the scheduler says so. failed: its last attempt ended in an error.
+    blocked: it cannot start because something it rests on failed. missing: it waits to be started (never tried, or cut off).
+    """
+    if stage_id in finished:
+        return "done"
+    if stage_id in snapshot.running:
+        return "running"
+    if stage_id in snapshot.queued:
+        return "queued"
+    if attempts and attempts[-1].outcome not in (None, "done", "interrupted"):
+        return "failed"
+    if any(parent in ("failed", "blocked") for parent in parent_states):
+        return "blocked"
+    return "missing"
+
+
+def plan_states(
+    plan: Plan, finished: Collection[str], attempts: Mapping[str, Sequence[Attempt]], snapshot: Snapshot
+) -> dict[str, str]:
+    """The state of every stage of a plan, parents first."""
+    states: dict[str, str] = {}
+    for stage_id, spec in plan.stages.items():
+        parents = [states[parent] for parent in spec.parents.values()]
+        states[stage_id] = state(stage_id, parents, finished, attempts.get(stage_id, ()), snapshot)
+    return states
+
+
+def to_run(plan: Plan, states: Mapping[str, str]) -> list[str]:
+    """Stages that must run for every cell to be done, parents first: unfinished ends and their unfinished ancestors."""
+    needed: set[str] = {plan.endpoint(cell) for cell in plan.paths}
+    for stage_id in reversed(list(plan.stages)):
+        if stage_id in needed and states[stage_id] != "done":
+            needed.update(plan.stages[stage_id].parents.values())
+    return [stage_id for stage_id in plan.stages if stage_id in needed and states[stage_id] != "done"]
+
+
+def read_states(plan: Plan, store: Store, snapshot: Snapshot) -> dict[str, str]:
+    """The states of a plan's stages, from the files of a store."""
+    finished = {stage_id for stage_id in plan.stages if store.has_record(stage_id)}
+    attempts = {stage_id: store.attempts(stage_id) for stage_id in plan.stages if stage_id not in finished}
+    return plan_states(plan, finished, attempts, snapshot)

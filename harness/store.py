@@ -1,0 +1,217 @@
+"""The store: plain files under one folder, safe on a shared file system.
+
+    studies/NAME.json             cells, recipe, stage specs
+    records/ab/STAGE.json         finished stages; small, self-digesting
+    artifacts/STAGE/              models in the ecosystem's format; bulky
+    attempts/STAGE/N.jsonl        one line per event of attempt N, append-only; N.log beside it
+    checkpoints/STAGE/            of a stage under way; removed when the record is in
+
+A record or an artifact is there whole or not at all, and a finished record is never written over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+from harness.identity import canonical_json, file_sha256, sha256_of
+
+RECORD_SCHEMA = 1
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make every file below a folder, and the folders, durable."""
+    for directory, _, files in os.walk(folder):
+        for name in files:
+            with open(os.path.join(directory, name), "rb") as handle:
+                os.fsync(handle.fileno())
+        sync_folder(Path(directory))
+
+
+def write_new(path: Path, text: str) -> None:
+    """Create a file whole, never over an existing one. Raises FileExistsError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("x", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.link(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file whole, in place of an older one if there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("x", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def folder_digest(folder: Path) -> str:
+    """One digest over the names and bytes of all files below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return sha256_of({path.relative_to(folder).as_posix(): file_sha256(path) for path in files})
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a stage, folded from its event lines. outcome None: it never said how it ended."""
+
+    number: int
+    started: float | None
+    host: str
+    process: int
+    process_started: str
+    ended: float | None
+    outcome: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Store:
+    """Paths and the few operations that must be atomic. Creating one touches no disk."""
+
+    root: Path
+
+    def study_path(self, name: str) -> Path:
+        return self.root / "studies" / f"{name}.json"
+
+    def record_path(self, stage_id: str) -> Path:
+        return self.root / "records" / stage_id[:2] / f"{stage_id}.json"
+
+    def artifact_path(self, stage_id: str) -> Path:
+        return self.root / "artifacts" / stage_id
+
+    def attempts_path(self, stage_id: str) -> Path:
+        return self.root / "attempts" / stage_id
+
+    def checkpoints_path(self, stage_id: str) -> Path:
+        return self.root / "checkpoints" / stage_id
+
+    # -- records
+
+    def has_record(self, stage_id: str) -> bool:
+        return self.record_path(stage_id).is_file()
+
+    def read_record(self, stage_id: str) -> dict[str, Any]:
+        """The record of a finished stage, its digest checked.
+
+        Raises FileNotFoundError when there is none, StoreError when it was edited or belongs to another stage.
+        """
+        path = self.record_path(stage_id)
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if record.get("schema") != RECORD_SCHEMA:
+            raise StoreError(f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}.")
+        claimed = record.pop("digest", None)
+        if claimed != sha256_of(record):
+            raise StoreError(f"record {path} was changed after it was written (its digest does not fit). Remove it to run the stage again.")
+        if record["stage_id"] != stage_id:
+            raise StoreError(f"record {path} belongs to stage {record['stage_id']}.")
+        record["digest"] = claimed
+        return record
+
+    def publish_record(self, record: Mapping[str, Any]) -> str:
+        """Write a finished stage's record with its own digest; returns the digest. Never over an existing one."""
+        content = {"schema": RECORD_SCHEMA, **record}
+        content["digest"] = sha256_of(content)
+        write_new(self.record_path(content["stage_id"]), json.dumps(content, indent=1, sort_keys=True) + "\n")
+        return str(content["digest"])
+
+    # -- artifacts
+
+    @contextlib.contextmanager
+    def new_artifact(self, stage_id: str) -> Iterator[Path]:
+        """A temporary folder that becomes the stage's artifact when the block ends without an error.
+
+        An artifact left by an attempt that died before its record was written is replaced.
+        """
+        final = self.artifact_path(stage_id)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = final.with_name(f".{stage_id}.{uuid.uuid4().hex}")
+        temporary.mkdir()
+        try:
+            yield temporary
+            sync_tree(temporary)
+            if final.exists():
+                shutil.rmtree(final)
+            temporary.rename(final)
+            sync_folder(final.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    # -- attempts
+
+    def begin_attempt(self, stage_id: str, event: Mapping[str, Any]) -> int:
+        """Reserve the next attempt number and write its first event."""
+        folder = self.attempts_path(stage_id)
+        number = max([attempt.number for attempt in self.attempts(stage_id)], default=0) + 1
+        while True:
+            try:
+                write_new(folder / f"{number}.jsonl", canonical_json({"event": "started", **event}) + "\n")
+                return number
+            except FileExistsError:
+                number += 1
+
+    def end_attempt(self, stage_id: str, number: int, event: Mapping[str, Any]) -> None:
+        with (self.attempts_path(stage_id) / f"{number}.jsonl").open("a", encoding="utf-8") as handle:
+            handle.write(canonical_json({"event": "ended", **event}) + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+
+    def attempt_log(self, stage_id: str, number: int) -> Path:
+        return self.attempts_path(stage_id) / f"{number}.log"
+
+    def attempts(self, stage_id: str) -> list[Attempt]:
+        """All attempts at a stage, oldest first; torn last lines are ignored."""
+        folder = self.attempts_path(stage_id)
+        if not folder.is_dir():
+            return []
+        files = sorted((path for path in folder.glob("*.jsonl") if path.stem.isdigit()), key=lambda path: int(path.stem))
+        return [_fold(int(path.stem), path.read_text(encoding="utf-8")) for path in files]
+
+
+def _fold(number: int, text: str) -> Attempt:
+    merged: dict[str, Any] = {}
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            merged.update({key: value for key, value in event.items() if key not in ("event", "time")})
+            merged[event["event"]] = event.get("time")
+    return Attempt(
+        number=number,
+        started=merged.get("started"),
+        host=merged.get("host", ""),
+        process=merged.get("process", 0),
+        process_started=merged.get("process_started", ""),
+        ended=merged.get("ended"),
+        outcome=merged.get("outcome"),
+        message=merged.get("message", ""),
+    )

@@ -1,0 +1,121 @@
+"""Study: a named, persisted set of cells with its recipe and the stages of every cell.
+
+What `grid` writes and every reading verb reads. Two recipes are two studies.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import StoreError, UsageError, unknown_name
+from harness.plan import Plan
+from harness.recipes import Recipe
+from harness.specs import Cell, StageSpec
+from harness.store import Store, replace_file
+
+STUDY_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Study:
+    """recipe: preset, notes, hash and settings as `Recipe.as_json` gives them."""
+
+    name: str
+    recipe: dict[str, Any]
+    plan: Plan
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "schema": STUDY_SCHEMA,
+            "study": self.name,
+            "recipe": self.recipe,
+            "cells": [{**cell.as_json(), "stages": list(path)} for cell, path in self.plan.paths.items()],
+            "stages": {stage_id: spec.identity() for stage_id, spec in self.plan.stages.items()},
+        }
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError unless the name can stand as a file name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(f"study {name!r}: use letters, digits, '.', '_' and '-', starting with a letter or digit.")
+
+
+def read_study(store: Store, name: str) -> Study:
+    """Raises UsageError when there is no such study, StoreError when a stage does not fit its id."""
+    path = store.study_path(name)
+    if not path.is_file():
+        known = study_names(store)
+        if not known:
+            raise UsageError(f"no study in {store.root}. Start one with harness grid, or name its folder with --store.")
+        raise UsageError(unknown_name("study", name, known))
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    if tree.get("schema") != STUDY_SCHEMA:
+        raise StoreError(f"study {path}: schema {tree.get('schema')}, expected {STUDY_SCHEMA}.")
+    plan = Plan()
+    for stage_id, identity in _parents_first(tree["stages"]):
+        spec = StageSpec.from_json(identity)
+        if spec.stage_id != stage_id:
+            raise StoreError(f"study {path}: the parameters of stage {stage_id} were changed (they give {spec.stage_id}).")
+        plan.add(spec)
+    for row in tree["cells"]:
+        fields = dict(row)
+        path_ids = tuple(fields.pop("stages"))
+        plan.paths[Cell(**fields)] = path_ids
+    return Study(tree["study"], tree["recipe"], plan)
+
+
+def study_names(store: Store) -> list[str]:
+    return sorted(path.stem for path in (store.root / "studies").glob("*.json"))
+
+
+def only_study(store: Store) -> str:
+    """The store's one study. Raises UsageError when there is none or a choice to make."""
+    names = study_names(store)
+    if len(names) != 1:
+        what = f"several studies: {', '.join(names)}. Name one with --study" if names else "no study. Start one with harness grid"
+        raise UsageError(f"{store.root} holds {what}.")
+    return names[0]
+
+
+def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
+    """The study with the cells of `plan` added to those it already has.
+
+    Raises UsageError when a study of that name rests on another recipe.
+    """
+    check_name(name)
+    if not store.study_path(name).is_file():
+        return Study(name, recipe.as_json(), plan)
+    older = read_study(store, name)
+    if older.recipe["hash"] != recipe.recipe_hash:
+        old, new = older.recipe["settings"], recipe.as_json()["settings"]
+        differing = sorted(key for key in {*old, *new} if old.get(key, [None])[0] != new.get(key, [None])[0])
+        raise UsageError(
+            f"study {name!r} has another recipe (it differs in {', '.join(differing[:5])}). Give this grid its own name: --study NAME."
+        )
+    union = Plan(dict(older.plan.stages), dict(older.plan.paths))
+    for spec in plan.stages.values():
+        union.add(spec)
+    union.paths.update(plan.paths)
+    return Study(name, recipe.as_json(), union)
+
+
+def write_study(store: Store, study: Study) -> None:
+    replace_file(store.study_path(study.name), json.dumps(study.as_json(), indent=1, sort_keys=True) + "\n")
+
+
+def _parents_first(stages: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    ordered: dict[str, dict[str, Any]] = {}
+
+    def visit(stage_id: str) -> None:
+        if stage_id in ordered:
+            return
+        for parent in stages[stage_id]["parents"].values():
+            visit(parent)
+        ordered[stage_id] = stages[stage_id]
+
+    for stage_id in stages:
+        visit(stage_id)
+    return list(ordered.items())

@@ -1,0 +1,113 @@
+"""The five benchmark tasks: their columns, labels, splits and metrics.
+
+Declarations only. Reading a split is `harness.data.source`, turning it into tokens `harness.data`, scoring it
+`harness.metrics`; nothing heavy is imported here, because planning a study needs to know its tasks and no more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.errors import unknown_name
+
+TaskKind = Literal["classification", "extractive-qa"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One benchmark task in the hub's schema.
+
+    label_names: names of classes 0, 1, .. in the order of the `label` column; empty for extractive QA.
+    metrics: names of the reported values, as `harness.metrics.compute_metrics` returns them.
+    evaluation_splits: (split, reported name); the splits named in `optional_splits` may be absent from a folder.
+    hub_path, hub_name: data set and configuration on the hub.
+    """
+
+    name: str
+    kind: TaskKind
+    text_columns: tuple[str, ...]
+    label_names: tuple[str, ...] = ()
+    metrics: tuple[str, ...]
+    train_split: str = "train"
+    evaluation_splits: tuple[tuple[str, str], ...]
+    optional_splits: tuple[str, ...] = ()
+    hub_path: str
+    hub_name: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns a split must have; others are ignored."""
+        if self.kind == "extractive-qa":
+            return ("id", *self.text_columns, "answers")
+        return (*self.text_columns, "label")
+
+    @property
+    def num_labels(self) -> int:
+        """Number of classes; 0 for extractive QA."""
+        return len(self.label_names)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Every split the task can have, the train split first."""
+        return (self.train_split, *(split for split, _ in self.evaluation_splits))
+
+
+def _glue(
+    name: str,
+    *,
+    text_columns: tuple[str, ...],
+    label_names: tuple[str, ...],
+    metrics: tuple[str, ...] = ("accuracy",),
+    evaluation_splits: tuple[tuple[str, str], ...] | None = None,
+    optional_splits: tuple[str, ...] = (),
+) -> Task:
+    return Task(
+        name=name,
+        kind="classification",
+        text_columns=text_columns,
+        label_names=label_names,
+        metrics=metrics,
+        evaluation_splits=evaluation_splits or (("validation", name),),
+        optional_splits=optional_splits,
+        hub_path="nyu-mll/glue",
+        hub_name=name,
+    )
+
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task(
+            name="squad",
+            kind="extractive-qa",
+            text_columns=("question", "context"),
+            metrics=("exact_match", "f1"),
+            evaluation_splits=(("validation", "squad"),),
+            hub_path="rajpurkar/squad",
+            hub_name="plain_text",
+        ),
+        _glue(
+            "mnli",
+            text_columns=("premise", "hypothesis"),
+            label_names=("entailment", "neutral", "contradiction"),
+            evaluation_splits=(("validation_matched", "mnli"), ("validation_mismatched", "mnli-mm")),
+            optional_splits=("validation_mismatched",),
+        ),
+        _glue(
+            "qqp",
+            text_columns=("question1", "question2"),
+            label_names=("not_duplicate", "duplicate"),
+            metrics=("accuracy", "f1"),
+        ),
+        _glue("qnli", text_columns=("question", "sentence"), label_names=("entailment", "not_entailment")),
+        _glue("sst2", text_columns=("sentence",), label_names=("negative", "positive")),
+    )
+}
+
+
+def get_task(name: str) -> Task:
+    """The task called `name`. Raises ValueError with the nearest known name otherwise."""
+    if name not in TASKS:
+        raise ValueError(unknown_name("task", name, TASKS))
+    return TASKS[name]

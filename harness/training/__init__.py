@@ -1,0 +1,1 @@
+"""Training: one subclass of the library's Trainer, objectives, modifiers (what compresses while training), checkpoints."""

@@ -1,0 +1,235 @@
+"""Modifiers: what happens to a model while it trains - nothing, pruning, a locked pattern, quantization.
+
+A modifier attaches itself to the model before the first step, may act after each step, shapes the learning rate, and
+detaches at the end, leaving plain weights and saying what it did ("masked 36 of 36 encoder matrices"). The arithmetic
+is in `harness.compression`; a modifier only says when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import TrainerCallback, TrainerControl, TrainerState
+
+from harness.compression.learning_rate import check_rewinding, linear_factor, rewound_factor
+from harness.compression.quantization import ScaleRule, bake_dequantised, freeze, int8_zero_counts, quantize_linears
+from harness.compression.schedule import PruningSchedule
+from harness.compression.sparsify import (
+    attach_masks,
+    bake_masks,
+    lock_pattern,
+    masked_names,
+    pattern_digest,
+    update_masks,
+    zero_counts,
+)
+from harness.models import Family
+
+Factor = Callable[[int], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrices:
+    """Module names of a loaded model that sparsity speaks of. pooler: empty where the head has none."""
+
+    encoder: tuple[str, ...]
+    pooler: tuple[str, ...]
+
+    @classmethod
+    def of(cls, model: nn.Module, family: Family) -> Matrices:
+        """The family's list for this model. Raises ValueError if a matrix of the list is not there."""
+        num_layers: int = model.config.num_hidden_layers  # type: ignore[union-attr, assignment]
+        encoder = family.encoder_matrices(num_layers)
+        modules = dict(model.named_modules())
+        absent = [name for name in encoder if name not in modules]
+        if absent:
+            raise ValueError(f"{len(absent)} of {len(encoder)} matrices of family {family.name} are absent: {absent[:3]}.")
+        pooler = f"{family.backbone}.{family.pooler}"
+        return cls(encoder=tuple(encoder), pooler=(pooler,) if family.pooler and pooler in modules else ())
+
+    def masked(self, *, with_pooler: bool) -> list[str]:
+        return [*self.encoder, *(self.pooler if with_pooler else ())]
+
+
+@dataclass
+class Account:
+    """What a modifier did: sentences with counts, details for the record, tensors to store beside the model."""
+
+    did: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    int8: Mapping[str, Tensor] | None = None
+
+
+@dataclass(kw_only=True)
+class Modifier:
+    """Plain training: nothing is attached, the learning rate warms up and decays linearly."""
+
+    matrices: Matrices
+
+    def attach(self, model: nn.Module) -> None:
+        """Before the optimizer is made."""
+
+    def factor(self, num_steps: int, warmup_steps: int) -> Factor:
+        return lambda step: linear_factor(step, num_steps=num_steps, warmup_steps=warmup_steps)
+
+    def callbacks(self, num_steps: int) -> list[TrainerCallback]:
+        return []
+
+    def detach(self, model: nn.Module) -> Account:
+        """After the last step: plain weights again, and the account of what was done."""
+        return Account(details=sparsity_details(model, self.matrices))
+
+
+@dataclass(kw_only=True)
+class GradualPruning(Modifier):
+    """Gradual magnitude pruning with shadow weights; with `rewind`, the learning rate is rewound during the ramp."""
+
+    schedule: PruningSchedule
+    ranking: str
+    rewind: bool
+    with_pooler: bool
+    events: int = 0
+
+    def attach(self, model: nn.Module) -> None:
+        attach_masks(model, self.matrices.masked(with_pooler=self.with_pooler))
+
+    def factor(self, num_steps: int, warmup_steps: int) -> Factor:
+        if not self.rewind:
+            return super().factor(num_steps, warmup_steps)
+        s = self.schedule
+        check_rewinding(num_steps, warmup_steps, s.ramp_begin, s.ramp_end, s.frequency)
+        return lambda step: rewound_factor(
+            step,
+            num_steps=num_steps,
+            warmup_steps=warmup_steps,
+            ramp_begin=s.ramp_begin,
+            ramp_end=s.ramp_end,
+            frequency=s.frequency,
+        )
+
+    def callbacks(self, num_steps: int) -> list[TrainerCallback]:
+        self.schedule.check_reaches_final(num_steps)
+        self.events = len(self.schedule.event_clocks(num_steps))
+        return [_PruningClock(self.schedule, self.ranking)]
+
+    def detach(self, model: nn.Module) -> Account:
+        account = _masked_account("masked", model, self.matrices)
+        account.did.append(f"{self.events} mask events to sparsity {self.schedule.final_sparsity:g}")
+        s = self.schedule
+        account.details["schedule"] = {
+            "ramp_begin": s.ramp_begin,
+            "ramp_end": s.ramp_end,
+            "first_event": s.first_event,
+            "last_event": s.last_event,
+            "frequency": s.frequency,
+        }
+        bake_masks(model)
+        account.details.update(sparsity_details(model, self.matrices))
+        return account
+
+
+@dataclass(kw_only=True)
+class PatternLock(Modifier):
+    """Training with the zero pattern of the loaded weights kept (Prune OFA, section 3.3)."""
+
+    with_pooler: bool
+    pattern_before: str = ""
+
+    def attach(self, model: nn.Module) -> None:
+        self.pattern_before = pattern_digest(model, self.matrices.encoder)
+        lock_pattern(model, self.matrices.masked(with_pooler=self.with_pooler))
+
+    def detach(self, model: nn.Module) -> Account:
+        account = _masked_account("locked", model, self.matrices)
+        bake_masks(model)
+        account.details.update(sparsity_details(model, self.matrices))
+        _assert_same_pattern(self.pattern_before, account)
+        return account
+
+
+@dataclass(kw_only=True)
+class LockedQuantization(PatternLock):
+    """Quantization-aware training of every Linear, with the zero pattern kept (Q8BERT; Prune OFA, section 3.3).
+
+    fp32_outputs: modules whose output is not requantised: heads, and those that feed residual sums or the context.
+    """
+
+    linears: Sequence[str]
+    fp32_outputs: Sequence[str]
+    weight_scale: ScaleRule
+    activation_momentum: float
+
+    def attach(self, model: nn.Module) -> None:
+        quantize_linears(
+            model,
+            self.linears,
+            fp32_output_names=self.fp32_outputs,
+            scale_rule=self.weight_scale,
+            range_momentum=self.activation_momentum,
+        )
+        super().attach(model)
+
+    def detach(self, model: nn.Module) -> Account:
+        account = super().detach(model)
+        tensors = freeze(model)
+        zeros = int8_zero_counts(tensors)
+        encoder = [zeros[name] for name in self.matrices.encoder]
+        int8_zeros, numel = sum(z for z, _ in encoder), sum(n for _, n in encoder)
+        fp32_zeros = account.details["sparsity"]["encoder_zeros"]
+        account.did.append(f"quantised {len(self.linears)} of {len(self.linears)} Linear modules to 8 bits")
+        account.details["int8"] = {
+            "encoder_zeros": int8_zeros,
+            "extra_zeros": int8_zeros - fp32_zeros,
+            "encoder_numel": numel,
+            "zeros_by_matrix": {name: zeros[name][0] for name in self.matrices.encoder},
+        }
+        bake_dequantised(model, tensors)
+        account.int8 = tensors
+        return account
+
+
+class _PruningClock(TrainerCallback):
+    """Fires mask events after optimizer steps: clock = step - 1."""
+
+    def __init__(self, schedule: PruningSchedule, ranking: str) -> None:
+        self.schedule = schedule
+        self.ranking = ranking
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        clock = state.global_step - 1
+        if self.schedule.is_event(clock):
+            update_masks(kwargs["model"], self.schedule.sparsity_at(clock), scope=self.ranking)  # type: ignore[arg-type]
+
+
+def sparsity_details(model: nn.Module, matrices: Matrices) -> dict[str, Any]:
+    """Exact zero counts of the encoder matrices (and the pooler, apart), and the digest of the zero pattern."""
+    counts = zero_counts(model, matrices.encoder)
+    zeros, numel = sum(z for z, _ in counts.values()), sum(n for _, n in counts.values())
+    return {
+        "sparsity": {
+            "encoder": zeros / numel,
+            "encoder_zeros": zeros,
+            "encoder_numel": numel,
+            "encoder_matrices": len(counts),
+            "zeros_by_matrix": {name: z for name, (z, _) in counts.items()},
+            "pooler": {name: list(count) for name, count in zero_counts(model, matrices.pooler).items()},
+            "pattern_sha256": pattern_digest(model, matrices.encoder),
+        }
+    }
+
+
+def _masked_account(verb: str, model: nn.Module, matrices: Matrices) -> Account:
+    names = set(masked_names(model))
+    account = Account()
+    for what, wanted in (("encoder matrices", matrices.encoder), ("pooler matrices", matrices.pooler)):
+        if wanted:
+            account.did.append(f"{verb} {len(names & set(wanted))} of {len(wanted)} {what}")
+    return account
+
+
+def _assert_same_pattern(before: str, account: Account) -> None:
+    after = account.details["sparsity"]["pattern_sha256"]
+    assert after == before, "the locked zero pattern changed during training"

@@ -1,0 +1,244 @@
+"""The one Trainer: the library's loop, with our objective, learning-rate clock, data order and checkpoints.
+
+Steps are optimizer steps throughout. The step counter of the Trainer's state is the only clock: the learning rate of
+step n is peak * factor(n - 1), and modifiers see clock n - 1 after step n.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from harness.errors import Interrupted
+from harness.training.checkpoints import Checkpoints
+from harness.training.objectives import Objective
+
+logger = logging.getLogger(__name__)
+WEIGHTS = "training_state.safetensors"
+PROGRESS = "progress.json"
+LOG_EVERY_SECONDS = 15
+
+
+@dataclass
+class Progress:
+    """What a run has seen so far; saved with every checkpoint. losses: one per optimizer step. tokens_seen: live ones."""
+
+    losses: list[float] = field(default_factory=list)
+    tokens_seen: int = 0
+    seconds: float = 0.0
+
+
+class SeededLengthGroupedSampler(LengthGroupedSampler):
+    """Batches of similar length in an order that depends on the seed and the epoch alone, so that a resumed run meets the same batches."""
+
+    def __init__(self, batch_size: int, lengths: Sequence[int], seed: int) -> None:
+        super().__init__(batch_size, lengths=list(lengths), generator=torch.Generator())
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.generator.manual_seed(self.seed * 1_000_003 + self.epoch)
+        return iter(super().__iter__())
+
+
+class CompressionTrainer(Trainer):
+    """Trains `model` on `objective`; resumes from the newest complete checkpoint without being asked.
+
+    factor: step -> multiple of the peak learning rate. lengths: tokens of each training example.
+    checkpoint_minutes: time between two checkpoints. should_stop: polled after every step.
+    """
+
+    def __init__(
+        self,
+        *,
+        objective: Objective,
+        factor: Callable[[int], float],
+        lengths: Sequence[int],
+        checkpoints: Checkpoints,
+        checkpoint_minutes: float,
+        should_stop: Callable[[], bool],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.objective = objective
+        self.factor = factor
+        self.lengths = lengths
+        self.checkpoints = checkpoints
+        self.progress = Progress()
+        # The objective is a mean over its batch: the Trainer must divide by the accumulation steps, and must not ask
+        # the model to scale by the number of labels of the whole accumulated batch.
+        self.model_accepts_loss_kwargs = False
+        self.loss_is_scaled_for_ga = False
+        self._staging: Path | None = None
+        self._step_losses: list[float] = []
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_EpochCallback(self.data_collator))
+        self.add_callback(_ProgressCallback(self, checkpoint_minutes, should_stop))
+
+    def fit(self) -> Progress:
+        """Train to the end. Raises Interrupted, with a checkpoint on disk, when asked to stop."""
+        newest = self.checkpoints.latest()
+        if newest is not None:
+            logger.info("resuming from %s", newest.name)
+        self.train(resume_from_checkpoint=None if newest is None else str(newest))
+        if self.state.global_step < self.state.max_steps:
+            raise Interrupted(f"stopped after step {self.state.global_step} of {self.state.max_steps}.")
+        return self.progress
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """The objective's mean over this micro-batch. `num_items_in_batch` is None by construction."""
+        loss = self.objective(model, inputs)
+        self._step_losses.append(float(loss.detach()))
+        self.progress.tokens_seen += int(inputs["attention_mask"].sum())
+        return loss
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        if self.lr_scheduler is None:
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, self.factor)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SeededLengthGroupedSampler:
+        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return SeededLengthGroupedSampler(batch_size, self.lengths, self.args.seed)
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        norm = super()._clip_grad_norm(model)
+        if norm is not None and not torch.isfinite(torch.as_tensor(norm)):
+            raise FloatingPointError(
+                f"the gradient norm is {float(norm)} at step {self.state.global_step + 1}; lower the learning rate, or look "
+                "for an infinite loss. Nothing was applied to the weights."
+            )
+        return norm
+
+    # -- checkpoints: written aside and renamed whole; the training state (shadow weights, masks, observers), not the
+    # -- baked model, is what they hold.
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        with self.checkpoints.writing() as staging:
+            self._staging = staging
+            super()._save_checkpoint(model, trial)
+            folder = staging / f"checkpoint-{self.state.global_step}"
+            (folder / PROGRESS).write_text(json.dumps(asdict(self.progress)))
+        self._staging = None
+        logger.info("checkpoint after step %d", self.state.global_step)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._staging) if self._staging is not None else str(super()._get_output_dir(trial))
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        assert output_dir is not None
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        save_model(self.accelerator.unwrap_model(self.model), str(Path(output_dir) / WEIGHTS))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        load_model(model or self.model, folder / WEIGHTS, strict=True)
+        self.progress = Progress(**json.loads((folder / PROGRESS).read_text()))
+
+    def finish_step(self, seconds: float) -> None:
+        """Close the books of one optimizer step."""
+        self.progress.losses.append(sum(self._step_losses) / max(1, len(self._step_losses)))
+        self.progress.seconds += seconds
+        self._step_losses.clear()
+
+
+class _EpochCallback(TrainerCallback):
+    """Tells the collator which epoch it is, so that dynamic masks differ from epoch to epoch."""
+
+    def __init__(self, collator: Any) -> None:
+        self.collator = collator
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if hasattr(self.collator, "epoch"):
+            self.collator.epoch = int(state.epoch or 0)
+
+
+class _ProgressCallback(TrainerCallback):
+    """Counts steps and seconds, logs a line now and then, asks for checkpoints, and stops when asked to."""
+
+    def __init__(self, trainer: CompressionTrainer, checkpoint_minutes: float, should_stop: Callable[[], bool]) -> None:
+        self.trainer = trainer
+        self.checkpoint_seconds = checkpoint_minutes * 60
+        self.should_stop = should_stop
+        self.saved = self.logged = self.stepped = time.monotonic()
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.saved = self.logged = self.stepped = time.monotonic()
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        now = time.monotonic()
+        self.trainer.finish_step(now - self.stepped)
+        self.stepped = now
+        progress = self.trainer.progress
+        is_last = state.global_step >= state.max_steps
+        if now - self.logged >= LOG_EVERY_SECONDS or is_last:
+            recent = progress.losses[-20:]
+            left = progress.seconds / state.global_step * (state.max_steps - state.global_step)
+            logger.info(
+                "step %d of %d, loss %.4f, %d tokens, about %.1f min left",
+                state.global_step,
+                state.max_steps,
+                sum(recent) / len(recent),
+                progress.tokens_seen,
+                left / 60,
+            )
+            self.logged = now
+        stopping = self.should_stop() and not is_last
+        if stopping or (now - self.saved >= self.checkpoint_seconds and not is_last):
+            control.should_save = True
+            self.saved = now
+        if stopping:
+            control.should_training_stop = True
+
+
+def training_arguments(
+    parameters: Any, *, output_dir: Path, num_steps: int | None = None, epochs: float | None = None
+) -> TrainingArguments:
+    """The library's arguments for a stage's resolved parameters. One of num_steps and epochs is given."""
+    return TrainingArguments(
+        output_dir=str(output_dir),
+        per_device_train_batch_size=parameters["batch_size"],
+        learning_rate=parameters["learning_rate"],
+        weight_decay=parameters["weight_decay"],
+        adam_beta1=parameters["adam_beta1"],
+        adam_beta2=parameters["adam_beta2"],
+        adam_epsilon=parameters["adam_epsilon"],
+        max_grad_norm=parameters["max_grad_norm"],
+        optim="adamw_torch_fused",
+        max_steps=-1 if num_steps is None else num_steps,
+        num_train_epochs=1.0 if epochs is None else epochs,
+        seed=parameters["seed"],
+        data_seed=parameters["seed"],
+        bf16=parameters["precision"] == "bf16",
+        train_sampling_strategy="group_by_length",
+        remove_unused_columns=False,
+        save_strategy="no",
+        logging_strategy="no",
+        eval_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )

@@ -1,0 +1,217 @@
+"""Running one stage: attempt, parents checked, the kind's function, artifact, record. Knows nothing of grids."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.errors import HarnessError, Interrupted, StoreError
+from harness.identity import sha256_of
+from harness.kinds import get_kind
+from harness.models import BaseModel
+from harness.processes import this_process
+from harness.specs import StageSpec
+from harness.store import Store, folder_digest
+
+logger = logging.getLogger("harness")
+PACKAGES = ("torch", "transformers", "accelerate", "datasets", "evaluate", "tokenizers", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where this machine keeps what a plan names by content: base models by alias, and the data folder."""
+
+    models: Mapping[str, BaseModel]
+    data: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Choices that change no number.
+
+    checkpoint_minutes: time between two checkpoints of a training stage.
+    """
+
+    checkpoint_minutes: float = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageContext:
+    """All a stage function may lean on.
+
+    artifact: an empty folder; what stands in it at the end becomes the stage's artifact.
+    checkpoints: the stage's own folder, kept across attempts until the record is in.
+    should_stop: polled between steps; a stage that sees True saves a checkpoint and raises Interrupted.
+    """
+
+    spec: StageSpec
+    parent_records: Mapping[str, Mapping[str, Any]]
+    parent_artifacts: Mapping[str, Path]
+    artifact: Path
+    checkpoints: Path
+    sources: Sources
+    resources: Resources
+    should_stop: Callable[[], bool]
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return self.spec.parameters
+
+
+@dataclass(kw_only=True)
+class StageResult:
+    """What a stage function hands back; it becomes the record's `result`.
+
+    metrics: named values with their raw counts. did: what was done, with counts, for people and for tests.
+    """
+
+    metrics: dict[str, Any] = field(default_factory=dict)
+    did: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def run_stage(
+    spec: StageSpec, store: Store, sources: Sources, resources: Resources, should_stop: Callable[[], bool]
+) -> None:
+    """Run a stage to its record, or end its attempt with the reason and raise.
+
+    Raises Interrupted when asked to stop, the stage's own exception when it fails.
+    """
+    stage_id = spec.stage_id
+    number = store.begin_attempt(stage_id, {"time": time.time(), **this_process()})
+    logger.setLevel(logging.INFO)
+    handler = logging.FileHandler(store.attempt_log(stage_id, number))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        _run_to_record(spec, store, sources, resources, should_stop, number)
+    except BaseException as error:
+        logging.getLogger().error("%s", traceback.format_exc())
+        store.end_attempt(stage_id, number, {"time": time.time(), "outcome": outcome_of(error), "message": first_line(error)})
+        raise
+    else:
+        store.end_attempt(stage_id, number, {"time": time.time(), "outcome": "done"})
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def outcome_of(error: BaseException) -> str:
+    """The class of an attempt's end: interrupted, out-of-memory, infrastructure or code."""
+    if isinstance(error, Interrupted | KeyboardInterrupt | SystemExit):
+        return "interrupted"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower():
+        return "out-of-memory"
+    return "infrastructure" if isinstance(error, OSError) else "code"
+
+
+def first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    prefix = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
+    return prefix + text.splitlines()[0]
+
+
+def _run_to_record(
+    spec: StageSpec, store: Store, sources: Sources, resources: Resources, should_stop: Callable[[], bool], attempt: int
+) -> None:
+    started = time.time()
+    records = {role: store.read_record(parent) for role, parent in spec.parents.items()}
+    for role, parent in spec.parents.items():
+        _check_artifact(store, role, parent, records[role])
+    checkpoints = store.checkpoints_path(spec.stage_id)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    with store.new_artifact(spec.stage_id) as artifact:
+        context = StageContext(
+            spec=spec,
+            parent_records=records,
+            parent_artifacts={role: store.artifact_path(parent) for role, parent in spec.parents.items()},
+            artifact=artifact,
+            checkpoints=checkpoints,
+            sources=sources,
+            resources=resources,
+            should_stop=should_stop,
+        )
+        result: StageResult = get_kind(spec.kind).function()(context)
+        files = [path for path in artifact.rglob("*") if path.is_file()]
+        described = {
+            "digest": folder_digest(artifact),
+            "bytes": sum(path.stat().st_size for path in files),
+            "files": sorted(path.relative_to(artifact).as_posix() for path in files),
+        }
+    store.publish_record(
+        {
+            "stage_id": spec.stage_id,
+            **spec.identity(),
+            "parent_digests": {role: record["digest"] for role, record in records.items()},
+            "result": {"metrics": result.metrics, "did": result.did, **result.details},
+            "artifact": described,
+            "times": {"started": started, "ended": time.time(), "attempt": attempt},
+            "provenance": provenance(),
+        }
+    )
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _check_artifact(store: Store, role: str, parent: str, record: Mapping[str, Any]) -> None:
+    folder = store.artifact_path(parent)
+    if not folder.is_dir():
+        raise StoreError(f"the artifact of the {role} stage {parent} is gone ({folder}); its record is still there.")
+    if folder_digest(folder) != record["artifact"]["digest"]:
+        raise StoreError(f"the artifact of the {role} stage {parent} ({folder}) is not the one its record describes.")
+
+
+@cache
+def provenance() -> dict[str, Any]:
+    """Where and with what a record was made: commit, package versions, hardware. Enters no identity."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "absent"
+    return {
+        "harness": __version__,
+        **_commit(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def _commit() -> dict[str, Any]:
+    """The source's commit and a digest of uncommitted changes, when the package runs from a checkout."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *words], capture_output=True, text=True, check=True, timeout=20
+        ).stdout
+
+    try:
+        if not git("ls-files", "--", __file__).strip():
+            return {"commit": None}
+        changes = git("diff", "HEAD")
+        return {"commit": git("rev-parse", "HEAD").strip(), "uncommitted": sha256_of(changes) if changes else None}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None}

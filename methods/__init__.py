@@ -1,0 +1,1 @@
+"""Method adapters: one declaration per method. They say when the arithmetic of `harness.compression` runs."""

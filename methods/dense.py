@@ -1,0 +1,21 @@
+"""Dense fine-tuning: the reference row of the paper's tables, and the task teacher of every other method."""
+
+from __future__ import annotations
+
+from harness.catalogue import Method
+from harness.plan import Chain
+from harness.specs import StageSpec
+
+
+def stages(chain: Chain) -> StageSpec:
+    return chain.dense()
+
+
+METHOD = Method(
+    name="dense",
+    title="Reference (dense)",
+    stages=stages,
+    sparse=False,
+    transfer_kd="na",
+    note="Fine-tunes the pre-trained model; nothing is pruned. The cell of seed 0 is the task teacher of the other methods.",
+)

@@ -1,0 +1,55 @@
+"""From a study's records to scores: one per cell, task and metric, in percent; None where the record is not in."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from harness.catalogue import get_method
+from harness.specs import Cell
+from harness.store import Store
+from harness.study import Study
+from harness.tasks import Task, get_task
+from paper_tables.score import Score
+
+PAPER_PRESETS = ("paper", "paper-released")
+
+
+def is_comparable(study: Study) -> bool:
+    """Whether a difference from the paper's numbers means something: model, data and metric are the paper's."""
+    return study.recipe["preset"] in PAPER_PRESETS
+
+
+def collect_scores(store: Store, study: Study) -> list[Score]:
+    """Every number the study's cells yield. Raises StoreError for a record that was edited."""
+    return [score for cell in study.plan.paths for score in _cell_scores(store, study, cell)]
+
+
+def _cell_scores(store: Store, study: Study, cell: Cell) -> Iterator[Score]:
+    stage_id = study.plan.endpoint(cell)
+    record = store.read_record(stage_id) if store.has_record(stage_id) else None
+    task, method = get_task(cell.task), get_method(cell.method)
+    splits = study.plan.stages[stage_id].inputs
+    for split, reported_as in task.evaluation_splits:
+        if split not in splits:
+            continue
+        for metric in task.metrics:
+            yield Score(
+                study=study.name,
+                model=cell.model,
+                method=cell.method,
+                sparsity=cell.sparsity,
+                transfer_kd=method.transfer_kd,
+                bits=8 if cell.quantization == "int8" else 32,
+                task=reported_as,
+                metric=metric,
+                seed=cell.seed,
+                pruning_seed=cell.pruning_seed if method.prunes_in_pretraining else None,
+                value=None if record is None else _percent(record, task, reported_as, metric),
+                measured_sparsity=None if record is None else record["result"]["cell_sparsity"],
+                stage_id=stage_id,
+            )
+
+
+def _percent(record: dict[str, Any], task: Task, reported_as: str, metric: str) -> float:
+    """SQuAD's metrics are percentages by definition, those of classification are shares."""
+    value = float(record["result"]["metrics"][reported_as][metric])
+    return value if task.kind == "extractive-qa" else 100 * value

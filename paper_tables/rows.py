@@ -1,0 +1,166 @@
+"""Row: one reproduced number, its seeds gathered and the paper's number beside it; and the order of rows.
+
+Scores in, rows out. How a row looks on the page is `render`'s concern.
+"""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from paper_tables.published import PAPER_COLUMNS, PAPER_METHOD_ORDER, PAPER_MODELS, published_value
+from paper_tables.score import Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One number of a table. Values, spread and difference are in percent (points), sparsity is a fraction.
+
+    table: "Table 1", "Table 2" or "Table 3" for the paper's models, else the study's name.
+    value: mean over the seeds that have a value, None when none has. n: how many have one; missing: how many have not.
+    spread: sample standard deviation (n - 1 below the line), None when n < 2. spread_over: what varied in it,
+    "transfer seeds", "pruning seeds" or "transfer and pruning seeds".
+    published: the paper's number, None where it prints none. difference: value - published, None unless comparable.
+    measured_sparsity: smallest and largest counted share of zeros. stage_ids: the evaluations behind it, by seed.
+    """
+
+    table: str
+    model: str
+    method: str
+    sparsity: float
+    transfer_kd: str
+    bits: int
+    task: str
+    metric: str
+    value: float | None
+    n: int
+    spread: float | None
+    spread_over: str | None
+    published: float | None
+    difference: float | None
+    missing: int
+    measured_sparsity: tuple[float, float] | None
+    stage_ids: tuple[str, ...]
+
+
+class _Number(NamedTuple):
+    """What makes two scores seeds of one number."""
+
+    study: str
+    model: str
+    method: str
+    sparsity: float
+    transfer_kd: str
+    bits: int
+    task: str
+    metric: str
+
+
+def aggregate(scores: Iterable[Score], *, comparable: bool = False) -> list[Row]:
+    """One row per number, in the paper's order whatever the order of `scores`.
+
+    comparable: True when data and preset are the paper's, so that a difference from its numbers means something.
+    Raises ValueError when a seed of a number comes twice, or when two studies meet in one table.
+    """
+    seeds: dict[_Number, dict[tuple[int, int], Score]] = {}
+    studies: dict[str, str] = {}
+    for score in scores:
+        table = _table(score.study, score.model)
+        if studies.setdefault(table, score.study) != score.study:
+            names = ", ".join(sorted((studies[table], score.study)))
+            raise ValueError(f"{table} would mix the studies {names}. Two recipes never share a table: give one study.")
+        number = _Number(
+            score.study,
+            score.model,
+            score.method,
+            round(score.sparsity, 6),  # 17 * 0.05 and 0.85 are one cell
+            score.transfer_kd,
+            score.bits,
+            score.task,
+            score.metric,
+        )
+        # -1 stands for "no pruning seed", only to sort it before 0.
+        seed = (score.seed, -1 if score.pruning_seed is None else score.pruning_seed)
+        by_seed = seeds.setdefault(number, {})
+        if earlier := by_seed.get(seed):
+            raise ValueError(
+                f"two scores for {' / '.join(map(str, number))}, seed {score.seed}, pruning seed {score.pruning_seed}: "
+                f"stages {earlier.stage_id} and {score.stage_id}. Give one score per cell, metric and seed."
+            )
+        by_seed[seed] = score
+    rows = [
+        _row(number, [by_seed[seed] for seed in sorted(by_seed)], comparable=comparable)
+        for number, by_seed in seeds.items()
+    ]
+    return sorted(rows, key=row_order)
+
+
+def row_order(row: Row) -> tuple[object, ...]:
+    """Sort key: the paper's models, methods, sparsity, fp32 before int8, columns; unknown names last, by alphabet."""
+    return (
+        _rank(row.model, tuple(PAPER_MODELS)),
+        row.table,
+        row.model,
+        _rank(row.method, PAPER_METHOD_ORDER),
+        row.method,
+        row.sparsity,
+        row.transfer_kd,
+        -row.bits,
+        column_order((row.task, row.metric)),
+    )
+
+
+def column_order(column: tuple[str, str]) -> tuple[int, tuple[str, str]]:
+    """Sort key of a (task, metric) column: left to right as in the paper, unknown ones last, by alphabet."""
+    return _rank(column, PAPER_COLUMNS), column
+
+
+def _row(number: _Number, scores: Sequence[Score], *, comparable: bool) -> Row:
+    """scores: the seeds of one number, at least one, sorted by seed."""
+    present = [score for score in scores if score.value is not None]
+    values = [score.value for score in present if score.value is not None]
+    value = statistics.fmean(values) if values else None
+    published = _published(number)
+    zeros = [score.measured_sparsity for score in scores if score.measured_sparsity is not None]
+    return Row(
+        table=_table(number.study, number.model),
+        model=number.model,
+        method=number.method,
+        sparsity=number.sparsity,
+        transfer_kd=number.transfer_kd,
+        bits=number.bits,
+        task=number.task,
+        metric=number.metric,
+        value=value,
+        n=len(values),
+        spread=statistics.stdev(values) if len(values) > 1 else None,
+        spread_over=_spread_over(present) if len(values) > 1 else None,
+        published=published,
+        difference=value - published if comparable and value is not None and published is not None else None,
+        missing=len(scores) - len(values),
+        measured_sparsity=(min(zeros), max(zeros)) if zeros else None,
+        stage_ids=tuple(score.stage_id for score in scores if score.stage_id is not None),
+    )
+
+
+def _published(ours: _Number) -> float | None:
+    """The paper's value, unless this cell was distilled where the paper's was not, or the other way round."""
+    number = published_value(ours.model, ours.method, ours.sparsity, ours.bits, ours.task, ours.metric)
+    if number is None:
+        return None
+    same = {"na": ("na", "no")}.get(number.transfer_kd, (number.transfer_kd,))
+    return number.value if ours.transfer_kd in same else None
+
+
+def _spread_over(scores: Sequence[Score]) -> str:
+    transfer = len({score.seed for score in scores}) > 1
+    pruning = len({score.pruning_seed for score in scores}) > 1
+    return "transfer and pruning seeds" if transfer and pruning else "pruning seeds" if pruning else "transfer seeds"
+
+
+def _table(study: str, model: str) -> str:
+    return PAPER_MODELS[model].table if model in PAPER_MODELS else study
+
+
+def _rank(name: object, known: Sequence[object]) -> int:
+    return known.index(name) if name in known else len(known)

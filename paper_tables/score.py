@@ -1,0 +1,56 @@
+"""Score: one evaluated number of one seed, the only input of the tables.
+
+Where scores come from (records, a CSV file, a test) is the caller's business.
+"""
+
+from dataclasses import dataclass
+
+TRANSFER_KD = ("yes", "no", "na")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One metric of one task for one cell and seed.
+
+    sparsity: target fraction of encoder weights removed, in [0, 1). measured_sparsity: counted share of zeros in the
+    prunable encoder matrices, in [0, 1], None when not counted.
+    transfer_kd: "yes", "no", or "na" where the question does not arise (dense).
+    bits: of weights and activations, 32 or 8. seed: of the transfer (or dense, or task-pruning) run.
+    pruning_seed: of the sparse model it started from, None where there is none.
+    value: in percent for every metric, in [0, 100]; None while the cell has no result. stage_id: the evaluation it
+    was read from.
+    Raises ValueError when a field is outside its range.
+    """
+
+    study: str
+    model: str
+    method: str
+    sparsity: float
+    transfer_kd: str
+    bits: int
+    task: str
+    metric: str
+    seed: int
+    pruning_seed: int | None = None
+    value: float | None
+    measured_sparsity: float | None = None
+    stage_id: str | None = None
+
+    def __post_init__(self) -> None:
+        where = f"{self.model} / {self.method} / {self.task} {self.metric}, seed {self.seed}, stage {self.stage_id}"
+        # `not (a <= x <= b)` also catches NaN.
+        if self.value is not None and not 0 <= self.value <= 100:
+            raise ValueError(
+                f"value={self.value} ({where}): expected percent in [0, 100], or None for a missing result."
+            )
+        if not 0 <= self.sparsity < 1:
+            raise ValueError(
+                f"sparsity={self.sparsity} ({where}): expected a fraction in [0, 1). "
+                f"For {self.sparsity} percent write {self.sparsity / 100:g}."
+            )
+        if self.measured_sparsity is not None and not 0 <= self.measured_sparsity <= 1:
+            raise ValueError(f"measured_sparsity={self.measured_sparsity} ({where}): expected a share in [0, 1].")
+        if self.transfer_kd not in TRANSFER_KD:
+            raise ValueError(f"transfer_kd={self.transfer_kd!r} ({where}): expected one of {', '.join(TRANSFER_KD)}.")
+        if self.bits not in (8, 32):
+            raise ValueError(f"bits={self.bits} ({where}): expected 32 (fp32) or 8 (int8).")

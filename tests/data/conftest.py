@@ -1,0 +1,56 @@
+"""A small WordPiece tokenizer made on the spot, and writers of small parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from transformers import BertTokenizerFast, PreTrainedTokenizerBase
+
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = (
+    "the a in is of to and film was good bad cat dog sat on mat who where what when did paris capital france river "
+    "seine one two three four five six seven eight nine ten"
+)
+CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,?!'\"()-"
+
+datasets.disable_progress_bars()
+
+
+def wordpiece_tokenizer(folder: Path, tokens: Iterable[str]) -> PreTrainedTokenizerBase:
+    """A lower-casing BERT tokenizer with the special tokens (ids 0 to 4) and then these tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text("\n".join([*SPECIAL_TOKENS, *tokens]) + "\n", encoding="utf-8")
+    return BertTokenizerFast.from_pretrained(str(folder))
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBase:
+    """Whole words of WORDS are one token each, everything else goes by letter."""
+    tokens = [*WORDS.split(), *(c for c in CHARACTERS if c != "a"), *(f"##{c}" for c in CHARACTERS)]
+    return wordpiece_tokenizer(tmp_path_factory.mktemp("tokenizer"), tokens)
+
+
+@pytest.fixture
+def make_tokenizer(tmp_path: Path) -> Callable[[Iterable[str]], PreTrainedTokenizerBase]:
+    """make_tokenizer(tokens) -> a tokenizer with the special tokens and these."""
+    return lambda tokens: wordpiece_tokenizer(tmp_path / "tokenizer", tokens)
+
+
+@pytest.fixture
+def write_parquet(tmp_path: Path) -> Callable[[str, dict[str, Any]], Path]:
+    """write_parquet("sst2/train", columns) -> the file under tmp_path."""
+
+    def write(name: str, columns: dict[str, Any]) -> Path:
+        path = tmp_path / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), path)
+        return path
+
+    return write

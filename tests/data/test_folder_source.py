@@ -1,0 +1,117 @@
+"""Reading a folder in the hub's schema: all problems at once, and values that are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from harness.data.source import check_folder, corpus_files, load_corpus, load_split, split_files
+from harness.tasks import TASKS, get_task
+
+WriteParquet = Callable[[str, dict[str, Any]], Path]
+SST2 = {"sentence": ["good film", "bad film"], "label": [1, 0], "idx": [0, 1]}
+SQUAD = {
+    "id": ["q1", "q2"],
+    "title": ["t", "t"],
+    "context": ["the cat sat", "the dog sat"],
+    "question": ["who sat", "who sat"],
+    "answers": [{"text": ["cat"], "answer_start": [4]}, {"text": ["dog"], "answer_start": [4]}],
+}
+
+
+def test_a_good_folder_has_no_problem(tmp_path: Path, write_parquet: WriteParquet):
+    for name, columns in (("sst2", SST2), ("squad", SQUAD)):
+        write_parquet(f"{name}/train", columns)
+        write_parquet(f"{name}/validation", columns)
+    for split in ("train", "validation"):
+        write_parquet(f"corpus/{split}", {"title": ["t"], "text": ["A text."]})
+    assert check_folder(tmp_path, [get_task("sst2"), get_task("squad")], corpus=True) == []
+    assert list(split_files(tmp_path, get_task("sst2"))) == ["train", "validation"]
+    assert list(corpus_files(tmp_path)) == ["train", "validation"]
+
+
+def test_a_folder_check_lists_all_problems_at_once(tmp_path: Path, write_parquet: WriteParquet):
+    write_parquet("sst2/train", {"text": ["good film"], "label": [1]})  # column named otherwise
+    write_parquet("sst2/validation", {"sentence": pa.array([], pa.string()), "label": pa.array([], pa.int64())})
+    write_parquet("qnli/train", {"question": ["q"], "sentence": ["s"], "label": ["entailment"]})  # label as text
+    (tmp_path / "qnli" / "validation.parquet").write_text("no parquet")
+    write_parquet("mnli/train", {"premise": ["p"], "hypothesis": ["h"], "label": [2]})
+    tasks = [get_task(name) for name in ("sst2", "qnli", "mnli")]
+
+    problems = check_folder(tmp_path, tasks, corpus=True)
+
+    expected = [
+        ("sst2/train", "missing columns sentence. Found text, label; expected sentence, label"),
+        ("sst2/validation", "has no rows"),
+        ("qnli/train", "column label is string; expected integer"),
+        ("qnli/validation", "not readable as parquet"),
+        ("mnli/validation_matched", "configuration 'mnli' of nyu-mll/glue on the hub"),
+        ("corpus/train", "one article per row"),
+        ("corpus/validation", "one article per row"),
+    ]
+    assert len(problems) == len(expected)
+    for problem, (place, words) in zip(problems, expected, strict=True):
+        assert problem.startswith(str(tmp_path / f"{place}.parquet"))
+        assert words in problem
+
+
+def test_a_missing_folder_is_one_problem(tmp_path: Path):
+    (problem,) = check_folder(tmp_path / "absent", TASKS.values(), corpus=True)
+    assert "absent does not exist" in problem
+
+
+def test_an_optional_split_may_be_absent_but_not_wrong(tmp_path: Path, write_parquet: WriteParquet):
+    columns = {"premise": ["p"], "hypothesis": ["h"], "label": [2]}
+    write_parquet("mnli/train", columns)
+    write_parquet("mnli/validation_matched", columns)
+    assert check_folder(tmp_path, [get_task("mnli")], corpus=False) == []
+    write_parquet("mnli/validation_mismatched", {"premise": ["p"]})
+    (problem,) = check_folder(tmp_path, [get_task("mnli")], corpus=False)
+    assert "missing columns hypothesis, label" in problem
+
+
+def test_a_split_keeps_rows_and_order(tmp_path: Path, write_parquet: WriteParquet):
+    write_parquet("sst2/train", SST2)
+    assert load_split(tmp_path, get_task("sst2"), "train")[:] == {"sentence": SST2["sentence"], "label": [1, 0]}
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_label_out_of_range_is_named_with_its_row(tmp_path: Path, write_parquet: WriteParquet, label: int):
+    write_parquet("sst2/train", {"sentence": ["a", "b", "c"], "label": [0, 1, label]})
+    with pytest.raises(ValueError, match=rf"label {label} in row 2 .* expected 0 to 1 \(0 negative, 1 positive\)"):
+        load_split(tmp_path, get_task("sst2"), "train")
+
+
+def test_nulls_missing_files_and_unknown_splits_are_refused(tmp_path: Path, write_parquet: WriteParquet):
+    task = get_task("sst2")
+    write_parquet("sst2/train", {"sentence": ["a", None], "label": [0, 1]})
+    with pytest.raises(ValueError, match="column sentence is null in row 1"):
+        load_split(tmp_path, task, "train")
+    with pytest.raises(FileNotFoundError, match="columns sentence, label"):
+        load_split(tmp_path, task, "validation")
+    with pytest.raises(ValueError, match="has train, validation"):
+        load_split(tmp_path, task, "test")
+
+
+def test_questions_need_an_answer_and_an_id_of_their_own(tmp_path: Path, write_parquet: WriteParquet):
+    task = get_task("squad")
+    no_answer: dict[str, list[Any]] = {"text": [], "answer_start": []}
+    write_parquet("squad/train", {**SQUAD, "answers": [SQUAD["answers"][0], no_answer]})
+    with pytest.raises(ValueError, match=r"row 1 .* has no answer"):
+        load_split(tmp_path, task, "train")
+    write_parquet("squad/validation", {**SQUAD, "id": ["q1", "q1"]})
+    with pytest.raises(ValueError, match="id 'q1' stands 2 times"):
+        load_split(tmp_path, task, "validation")
+
+
+def test_a_corpus_is_the_same_in_memory_and_mapped(tmp_path: Path, write_parquet: WriteParquet):
+    write_parquet("corpus/train", {"source": ["x", "y"], "title": ["t", "u"], "text": ["One.", "Two."]})
+    in_memory = load_corpus(tmp_path, "train")
+    mapped = load_corpus(tmp_path, "train", cache_dir=tmp_path / "cache")
+    assert in_memory[:] == mapped[:] == {"title": ["t", "u"], "text": ["One.", "Two."]}
+    assert not in_memory.cache_files
+    assert mapped.cache_files[0]["filename"].startswith(str(tmp_path / "cache"))
