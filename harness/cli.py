@@ -49,23 +49,31 @@ def _print_problems(problems: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="harness", description="Compress Transformer encoders, reproducibly: plan, run, tabulate.")
+    parser = argparse.ArgumentParser(
+        prog="harness", description="Compress Transformer encoders, reproducibly: plan, run, tabulate."
+    )
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     grid = verbs.add_parser("grid", help="plan a grid of cells and run what is not done")
-    grid.add_argument("--models", required=True, metavar="M,..", help="aliases, or NAME=DIR for a folder in the hub's layout")
+    grid.add_argument(
+        "--models", required=True, metavar="M,..", help="aliases, or NAME=DIR for a folder in the hub's layout"
+    )
     grid.add_argument("--methods", metavar="M,..", help="default: the preset's rows")
     grid.add_argument("--sparsities", metavar="S,..", help="fractions in [0, 1)")
     grid.add_argument("--tasks", metavar="T,..", help="default: the preset's tasks")
     grid.add_argument("--quantization", metavar="Q,..", help="none, int8")
     grid.add_argument("--seeds", default="0", metavar="N,..", help="seeds of the fine-tuning stages (default 0)")
-    grid.add_argument("--pruning-seeds", default="0", metavar="N,..", help="seeds of the pre-training stages (default 0)")
+    grid.add_argument(
+        "--pruning-seeds", default="0", metavar="N,..", help="seeds of the pre-training stages (default 0)"
+    )
     grid.add_argument("--preset", default="reduced", help="named set of hyperparameters (default reduced)")
     grid.add_argument("--study", metavar="NAME", help="default: the preset's name")
     grid.add_argument("--executor", default="debug", help="debug: in this process (default)")
     grid.add_argument("--data", metavar="DIR", help="folder with TASK/SPLIT.parquet in the hub's schema")
     grid.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a hyperparameter")
-    grid.add_argument("--resource", action="append", default=[], metavar="KEY=VALUE", help="checkpoint_minutes=N; changes no number")
+    grid.add_argument(
+        "--resource", action="append", default=[], metavar="KEY=VALUE", help="checkpoint_minutes=N; changes no number"
+    )
     grid.add_argument("--dry-run", action="store_true", help="print the plan, start nothing, write nothing")
     _common(grid)
     grid.set_defaults(verb=_grid)

@@ -16,7 +16,6 @@ from harness.store import Store
 from harness.worker import Resources, Sources, first_line, run_stage
 
 
-
 @dataclass
 class Outcome:
     """What a run of an executor came to: stage ids by how they ended."""
@@ -61,7 +60,9 @@ def run_in_process(
                 outcome.blocked.append(stage_id)
                 continue
             if states[stage_id] == "running":
-                raise Interrupted(f"{spec.label()} runs in another process (stage {stage_id}); wait for it, or stop it.")
+                raise Interrupted(
+                    f"{spec.label()} runs in another process (stage {stage_id}); wait for it, or stop it."
+                )
             if should_stop():
                 raise Interrupted("stopped by a signal; the same command goes on.")
             report(f"[{position}/{len(waiting)}] {spec.label()} ({stage_id})")

@@ -31,7 +31,11 @@ class Axes:
     def problems(self) -> list[str]:
         """One sentence for every value that cannot be meant."""
         found = []
-        for name, values in (("--models", self.models), ("--seeds", self.seeds), ("--pruning-seeds", self.pruning_seeds)):
+        for name, values in (
+            ("--models", self.models),
+            ("--seeds", self.seeds),
+            ("--pruning-seeds", self.pruning_seeds),
+        ):
             if not values:
                 found.append(f"{name} is empty: give at least one.")
         found += [unknown_name("method", name, BUILT_IN) for name in self.methods or () if name not in BUILT_IN]
@@ -68,7 +72,9 @@ def expand(axes: Axes, recipe: Recipe) -> Grid:
     cells: dict[Cell, None] = {}
     for model, task, rows in product(sorted(set(axes.models)), _tasks(axes, recipe), _rows(axes, recipe)):
         method = get_method(rows.method)
-        for sparsity, quantization in product(sorted(set(rows.sparsities)), sorted(set(rows.quantization), reverse=True)):
+        for sparsity, quantization in product(
+            sorted(set(rows.sparsities)), sorted(set(rows.quantization), reverse=True)
+        ):
             if method.sparse and sparsity == 0:
                 dropped[f"{method.name} at sparsity 0: it prunes nothing there; the dense method is that row"] = None
                 continue

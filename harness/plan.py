@@ -123,11 +123,13 @@ class Chain:
 
     def pairs(self) -> StageSpec:
         return self.stage(
-            "pairs", parents={"corpus": self.corpus()}, inputs={"tokenizer": self.inputs.models[self.cell.model].tokenizer}
+            "pairs",
+            parents={"corpus": self.corpus()},
+            inputs={"tokenizer": self.inputs.models[self.cell.model].tokenizer},
         )
 
     def teacher_preparation(self) -> StageSpec:
-        """Masked-LM and next-sentence training of the dense model on the corpus (Prune OFA, section 3.1)."""
+        """Masked-LM and next-sentence training of the dense model on the corpus (Prune OFA)."""
         return self.stage(
             "teacher_preparation",
             parents={"pairs": self.pairs()},
@@ -137,7 +139,7 @@ class Chain:
         )
 
     def student_pruning(self) -> StageSpec:
-        """Gradual pruning of that model on the same corpus, distilled from itself (Prune OFA, section 3.2)."""
+        """Gradual pruning of that model on the same corpus, distilled from itself (Prune OFA)."""
         teacher = self.teacher_preparation()
         return self.stage(
             "student_pruning",
@@ -167,7 +169,7 @@ class Chain:
         )
 
     def transfer(self, sparse_model: StageSpec, *, distillation: bool) -> StageSpec:
-        """Fine-tuning with the zero pattern of `sparse_model` locked (Prune OFA, section 3.3)."""
+        """Fine-tuning with the zero pattern of `sparse_model` locked (Prune OFA, pattern-lock)."""
         return self._fine_tuning("transfer", parents={"model": sparse_model}, distillation=distillation)
 
     def quantization(self, model: StageSpec) -> StageSpec:

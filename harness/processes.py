@@ -35,5 +35,7 @@ def is_alive(attempt: Attempt) -> bool:
 
 def local_snapshot(plan: Plan, store: Store) -> Snapshot:
     """Stages under way on this machine."""
-    running = [stage for stage in plan.stages if not store.has_record(stage) and any(map(is_alive, store.attempts(stage)[-1:]))]
+    running = [
+        stage for stage in plan.stages if not store.has_record(stage) and any(map(is_alive, store.attempts(stage)[-1:]))
+    ]
     return Snapshot(running=frozenset(running))

@@ -7,7 +7,8 @@ A value in a preset is a table {value = .., EVIDENCE = "source or reason"}, wher
     assumed     nobody published it; the text says why this value
 
 Where a key is given more than once for a stage, the most specific one counts:
-KIND.tasks.TASK.KEY, then KIND.models.MODEL.KEY, then KIND.KEY, then common.KEY. Data settings stand under task.TASK.KEY.
+KIND.tasks.TASK.KEY, then KIND.models.MODEL.KEY, then KIND.KEY, then common.KEY. Data settings stand under
+task.TASK.KEY.
 """
 
 from __future__ import annotations
@@ -104,7 +105,9 @@ class Recipe:
                 else:
                     missing.append(f"task.{task}.{name}")
         if missing:
-            raise UsageError([f"preset {self.preset!r} gives no value for {key}. Give one: --set {key}=.." for key in missing])
+            raise UsageError(
+                [f"preset {self.preset!r} gives no value for {key}. Give one: --set {key}=.." for key in missing]
+            )
         return found
 
     def assumed(self) -> list[str]:
@@ -123,7 +126,9 @@ class Recipe:
 
 def preset_names() -> list[str]:
     """Presets shipped with the package."""
-    return sorted(f.name[:-5] for f in resources.files("harness").joinpath("presets").iterdir() if f.name.endswith(".toml"))
+    return sorted(
+        f.name[:-5] for f in resources.files("harness").joinpath("presets").iterdir() if f.name.endswith(".toml")
+    )
 
 
 def load_preset(name: str) -> Recipe:

@@ -29,7 +29,8 @@ def state(
     """The state of one stage.
 
     done: its record is in. running, queued: the scheduler says so. failed: its last attempt ended in an error.
-    blocked: it cannot start because something it rests on failed. missing: it waits to be started (never tried, or cut off).
+    blocked: it cannot start because something it rests on failed. missing: it waits to be started (never tried, or
+    cut off).
     """
     if stage_id in finished:
         return "done"

@@ -132,7 +132,10 @@ class Store:
             raise StoreError(f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}.")
         claimed = record.pop("digest", None)
         if claimed != sha256_of(record):
-            raise StoreError(f"record {path} was changed after it was written (its digest does not fit). Remove it to run the stage again.")
+            raise StoreError(
+                f"record {path} was changed after it was written (its digest does not fit). "
+                "Remove it to run the stage again."
+            )
         if record["stage_id"] != stage_id:
             raise StoreError(f"record {path} belongs to stage {record['stage_id']}.")
         record["digest"] = claimed
@@ -194,7 +197,9 @@ class Store:
         folder = self.attempts_path(stage_id)
         if not folder.is_dir():
             return []
-        files = sorted((path for path in folder.glob("*.jsonl") if path.stem.isdigit()), key=lambda path: int(path.stem))
+        files = sorted(
+            (path for path in folder.glob("*.jsonl") if path.stem.isdigit()), key=lambda path: int(path.stem)
+        )
         return [_fold(int(path.stem), path.read_text(encoding="utf-8")) for path in files]
 
 

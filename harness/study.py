@@ -58,7 +58,9 @@ def read_study(store: Store, name: str) -> Study:
     for stage_id, identity in _parents_first(tree["stages"]):
         spec = StageSpec.from_json(identity)
         if spec.stage_id != stage_id:
-            raise StoreError(f"study {path}: the parameters of stage {stage_id} were changed (they give {spec.stage_id}).")
+            raise StoreError(
+                f"study {path}: the parameters of stage {stage_id} were changed (they give {spec.stage_id})."
+            )
         plan.add(spec)
     for row in tree["cells"]:
         fields = dict(row)
@@ -75,7 +77,11 @@ def only_study(store: Store) -> str:
     """The store's one study. Raises UsageError when there is none or a choice to make."""
     names = study_names(store)
     if len(names) != 1:
-        what = f"several studies: {', '.join(names)}. Name one with --study" if names else "no study. Start one with harness grid"
+        what = (
+            f"several studies: {', '.join(names)}. Name one with --study"
+            if names
+            else "no study. Start one with harness grid"
+        )
         raise UsageError(f"{store.root} holds {what}.")
     return names[0]
 
@@ -93,7 +99,8 @@ def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
         old, new = older.recipe["settings"], recipe.as_json()["settings"]
         differing = sorted(key for key in {*old, *new} if old.get(key, [None])[0] != new.get(key, [None])[0])
         raise UsageError(
-            f"study {name!r} has another recipe (it differs in {', '.join(differing[:5])}). Give this grid its own name: --study NAME."
+            f"study {name!r} has another recipe (it differs in {', '.join(differing[:5])}). "
+            "Give this grid its own name: --study NAME."
         )
     union = Plan(dict(older.plan.stages), dict(older.plan.paths))
     for spec in plan.stages.values():

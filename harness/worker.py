@@ -99,7 +99,9 @@ def run_stage(
         _run_to_record(spec, store, sources, resources, should_stop, number)
     except BaseException as error:
         logging.getLogger().error("%s", traceback.format_exc())
-        store.end_attempt(stage_id, number, {"time": time.time(), "outcome": outcome_of(error), "message": first_line(error)})
+        store.end_attempt(
+            stage_id, number, {"time": time.time(), "outcome": outcome_of(error), "message": first_line(error)}
+        )
         raise
     else:
         store.end_attempt(stage_id, number, {"time": time.time(), "outcome": "done"})
@@ -112,7 +114,11 @@ def outcome_of(error: BaseException) -> str:
     """The class of an attempt's end: interrupted, out-of-memory, infrastructure or code."""
     if isinstance(error, Interrupted | KeyboardInterrupt | SystemExit):
         return "interrupted"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower():
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "out of memory" in str(error).lower()
+    ):
         return "out-of-memory"
     return "infrastructure" if isinstance(error, OSError) else "code"
 
@@ -197,7 +203,9 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def _commit() -> dict[str, Any]:

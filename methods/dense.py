@@ -17,5 +17,5 @@ METHOD = Method(
     stages=stages,
     sparse=False,
     transfer_kd="na",
-    note="Fine-tunes the pre-trained model; nothing is pruned. The cell of seed 0 is the task teacher of the other methods.",
+    note="Fine-tunes the pre-trained model; nothing is pruned. Its seed 0 is the task teacher of the other methods.",
 )

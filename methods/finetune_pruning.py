@@ -18,7 +18,7 @@ METHOD = Method(
     sparse=True,
     transfer_kd="yes",
     note=(
-        "Starts from the dense pre-trained model; masks, learning-rate rewinding and distillation from the task teacher "
-        "act during the one fine-tuning run (Prune OFA, Tables 1 and 3). Paid again for every task."
+        "Starts from the dense pre-trained model; masks, learning-rate rewinding and distillation from the task "
+        "teacher act during the one fine-tuning run (Prune OFA, Tables 1 and 3). Paid again for every task."
     ),
 )

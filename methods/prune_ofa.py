@@ -25,8 +25,8 @@ METHOD = Method(
     transfer_kd="yes",
     prunes_in_pretraining=True,
     note=(
-        "Teacher preparation and student pruning are shared by all tasks (section 3); transfer keeps the zero pattern "
-        "and distils from the task teacher. Where the authors' release and the paper differ, the notes of the preset say so."
+        "Teacher preparation and student pruning are shared by all tasks; transfer keeps the zero pattern "
+        "and distils from the task teacher."
     ),
 )
 WITHOUT_KD = replace(

@@ -20,7 +20,9 @@ def notes(store: Store, study: Study, rows: Sequence[Row]) -> list[str]:
     assumed = [key for key, (_, evidence, _) in settings.items() if evidence == "assumed"]
     changed = [f"{key}={value}" for key, (value, evidence, _) in settings.items() if evidence == "set"]
     if assumed:
-        found.append(f"{len(assumed)} of {len(settings)} settings are assumed, not published (study file, recipe.settings).")
+        found.append(
+            f"{len(assumed)} of {len(settings)} settings are assumed, not published (study file, recipe.settings)."
+        )
     if changed:
         found.append(f"Changed by --set: {', '.join(sorted(changed))}.")
     return found
@@ -34,9 +36,11 @@ def _budget(store: Store, study: Study) -> list[str]:
         result = store.read_record(stage_id)["result"]
         tokens = result["training"]["tokens_seen"]
         metrics = result["metrics"]
+        share = tokens / PAPER_TOKENS_PER_STAGE
         found.append(
-            f"{spec.label()}: {tokens:,} tokens, {tokens / PAPER_TOKENS_PER_STAGE:.1e} of the paper's {PAPER_TOKENS_PER_STAGE:,}; "
-            f"held-out masked-LM accuracy {100 * metrics['mlm_accuracy']:.1f} % ({metrics['mlm_correct']} of {metrics['mlm_positions']})."
+            f"{spec.label()}: {tokens:,} tokens, {share:.1e} of the paper's {PAPER_TOKENS_PER_STAGE:,}; held-out "
+            f"masked-LM accuracy {100 * metrics['mlm_accuracy']:.1f} % "
+            f"({metrics['mlm_correct']} of {metrics['mlm_positions']})."
         )
     return found
 

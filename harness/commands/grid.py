@@ -6,9 +6,10 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from harness.catalogue import BUILT_IN, get_method
 from harness.errors import UsageError, unknown_name
@@ -28,7 +29,7 @@ AVAILABLE_EXECUTORS = ("debug",)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code: 0 everything is done (or planned, with --dry-run), 1 a stage failed. Raises UsageError, Interrupted."""
+    """Exit code: 0 all is done (or planned, with --dry-run), 1 a stage failed. Raises UsageError, Interrupted."""
     store = Store(Path(options.store))
     hashes = ContentHashes(store.root / "content_hashes.json")
     grid, recipe, models, inputs = _read(options, hashes)
@@ -52,18 +53,20 @@ def _execute(
     from harness.executors import run_in_process
     from harness.worker import Resources, Sources
 
-    console = logging.StreamHandler(sys.stderr)
-    console.setFormatter(logging.Formatter("    %(message)s"))
-    logging.getLogger("harness").addHandler(console)
-    outcome = run_in_process(
-        plan,
-        store,
-        Sources(models=models, data=Path(options.data)),
-        Resources(**_resources(options.resource)),
-        lambda line: print(line, file=sys.stderr, flush=True),
-    )
+    with _progress_on(sys.stderr):
+        outcome = run_in_process(
+            plan,
+            store,
+            Sources(models=models, data=Path(options.data)),
+            Resources(**_resources(options.resource)),
+            lambda line: print(line, file=sys.stderr, flush=True),
+        )
     if options.json:
-        print(json.dumps({"study": study.name, "done": outcome.done, "failed": outcome.failed, "blocked": outcome.blocked}))
+        print(
+            json.dumps(
+                {"study": study.name, "done": outcome.done, "failed": outcome.failed, "blocked": outcome.blocked}
+            )
+        )
     else:
         print(f"{len(outcome.done)} stages done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked.")
         if not outcome.failed:
@@ -71,9 +74,20 @@ def _execute(
     return 1 if outcome.failed else 0
 
 
-def _read(
-    options: argparse.Namespace, hashes: ContentHashes
-) -> tuple[Grid, Recipe, dict[str, BaseModel], Inputs]:
+@contextmanager
+def _progress_on(stream: TextIO) -> Iterator[None]:
+    """The stages' own progress lines, indented under the line that announces the stage."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("    %(message)s"))
+    logger = logging.getLogger("harness")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _read(options: argparse.Namespace, hashes: ContentHashes) -> tuple[Grid, Recipe, dict[str, BaseModel], Inputs]:
     """Everything the user wrote, checked together. Raises UsageError with every problem found."""
     problems: list[str] = []
 
@@ -104,7 +118,9 @@ def _read(
     if options.executor not in EXECUTORS:
         problems.append(unknown_name("executor", options.executor, AVAILABLE_EXECUTORS))
     elif options.executor not in AVAILABLE_EXECUTORS:
-        problems.append(f"executor {options.executor!r} is not in this version; use --executor {AVAILABLE_EXECUTORS[0]}.")
+        problems.append(
+            f"executor {options.executor!r} is not in this version; use --executor {AVAILABLE_EXECUTORS[0]}."
+        )
     problems += _data_problems(options.data, axes, recipe)
     if problems or recipe is None:
         raise UsageError(problems)
@@ -117,9 +133,14 @@ def _data_problems(data: str | None, axes: Axes, recipe: Recipe | None) -> list[
     from harness.data.source import check_folder
 
     if data is None or data in ("hub", "synthetic"):
-        return [f"--data {data or ''}: this version reads a folder. Give --data DIR with TASK/SPLIT.parquet in the hub's schema."]
+        return [
+            f"--data {data or ''}: this version reads a folder. "
+            "Give --data DIR with TASK/SPLIT.parquet in the hub's schema."
+        ]
     names = [name for name in (axes.tasks or (recipe.tasks if recipe else ())) if name in TASKS]
-    methods = [name for name in (axes.methods or (row.method for row in (recipe.rows if recipe else ()))) if name in BUILT_IN]
+    methods = [
+        name for name in (axes.methods or (row.method for row in (recipe.rows if recipe else ()))) if name in BUILT_IN
+    ]
     needs_corpus = any(get_method(name).prunes_in_pretraining for name in methods)
     return check_folder(Path(data), [get_task(name) for name in dict.fromkeys(names)], corpus=needs_corpus)
 
@@ -149,7 +170,10 @@ def _print_plan(name: str, plan: Plan, grid: Grid, store: Store, *, as_json: boo
         return
     stream = stream or sys.stdout
     by_kind = ", ".join(f"{count} {kind}" for kind, count in plan.counts().items())
-    print(f"study {name}: {len(plan.paths)} cells, {len(plan.stages)} stages ({by_kind}), {len(waiting)} to run", file=stream)
+    print(
+        f"study {name}: {len(plan.paths)} cells, {len(plan.stages)} stages ({by_kind}), {len(waiting)} to run",
+        file=stream,
+    )
     for reason in grid.dropped:
         print(f"  dropped: {reason}", file=stream)
 

@@ -31,7 +31,12 @@ def run(options: argparse.Namespace) -> int:
                     "preset": study.recipe["preset"],
                     "cells": {"total": len(plan.paths), "done": cells_done},
                     "stages": [
-                        {"id": stage_id, "kind": plan.stages[stage_id].kind, "state": state, "label": plan.stages[stage_id].label()}
+                        {
+                            "id": stage_id,
+                            "kind": plan.stages[stage_id].kind,
+                            "state": state,
+                            "label": plan.stages[stage_id].label(),
+                        }
                         for stage_id, state in states.items()
                     ],
                     "failed": [{"id": i, "message": messages[i], "log": logs[i]} for i in failed],
@@ -45,7 +50,8 @@ def run(options: argparse.Namespace) -> int:
             if state == "running":
                 print(f"running: {plan.stages[stage_id].label()} ({stage_id})")
         for stage_id in failed:
-            print(f"failed: {plan.stages[stage_id].label()} ({stage_id}): {messages[stage_id]}\n        log: {logs[stage_id]}")
+            print(f"failed: {plan.stages[stage_id].label()} ({stage_id}): {messages[stage_id]}")
+            print(f"        log: {logs[stage_id]}")
     if failed:
         return 1
     return 0 if cells_done == len(plan.paths) else 4

@@ -16,7 +16,7 @@ def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float) ->
 
     student, teacher: logits [rows, classes], same shape; no gradient reaches the teacher.
     temperature: dimensionless, > 0. Zero exactly when both distributions agree, so always for one class: the softmax
-    of a single logit is 1, and a regression head learns nothing from this term (Prune OFA, section 3).
+    of a single logit is 1, and a regression head learns nothing from this term (Prune OFA).
     Raises ValueError on unequal shapes, other than two dimensions, no rows, or temperature <= 0.
     """
     _check_logits(student, teacher, num_dims=2, temperature=temperature)
@@ -28,7 +28,7 @@ def token_soft_target_loss(student: Tensor, teacher: Tensor, attention_mask: Ten
 
     student, teacher: logits [batch, length, vocabulary]. attention_mask: [batch, length], 1 = token, 0 = padding.
     Special tokens and unmasked tokens count, labels play no role; the sum is divided by the number of live positions
-    (Prune OFA, section 3). The authors' release selects positions only if the vocabulary size is the configured one
+    (Prune OFA). The authors' release selects positions only if the vocabulary size is the configured one
     and otherwise divides by the batch size, a loss `length` times too big; here the selection is unconditional.
     Raises ValueError on unequal shapes, temperature <= 0 or a batch without a live token.
     """
@@ -72,7 +72,7 @@ def span_soft_target_loss(
 
 
 def combine_losses(hard: Tensor, soft: Tensor, *, ce_weight: float, kd_weight: float) -> Tensor:
-    """ce_weight * hard + kd_weight * soft (Prune OFA, section 3, with 0.5 and 0.5).
+    """ce_weight * hard + kd_weight * soft (Prune OFA, with 0.5 and 0.5).
 
     hard, soft: scalars. A term of weight 0 is left out, so that not even a NaN in it gets through.
     Raises ValueError on a negative weight or when both weights are 0.

@@ -22,7 +22,7 @@ def linear_factor(step: int, *, num_steps: int, warmup_steps: int) -> float:
 def rewound_factor(
     step: int, *, num_steps: int, warmup_steps: int, ramp_begin: int, ramp_end: int, frequency: int
 ) -> float:
-    """Factor of the learning-rate-rewinding schedule (Prune OFA, section 3; formula of the authors' release).
+    """Factor of the learning-rate-rewinding schedule (Prune OFA; formula of the authors' release).
 
     While the sparsity ramp runs, steps ramp_begin to ramp_end, the rate decays linearly and jumps back every
     `frequency` steps; the rest of the run is one linear decay, as if the ramp took no steps. With D the steps outside

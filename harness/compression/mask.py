@@ -31,7 +31,7 @@ def num_zeros(sparsity: float, numel: int) -> int:
 
 
 def magnitude_mask(weight: Tensor, sparsity: float, *, tie_rule: TieRule = "exact") -> Tensor:
-    """Bool mask that keeps the largest weights of one matrix by absolute value (Prune OFA, section 3).
+    """Bool mask that keeps the largest weights of one matrix by absolute value (Prune OFA).
 
     weight: any shape and float type; ranked on |weight| in fp32 (float64 stays float64). sparsity: in [0, 1).
     tie_rule "exact": exactly num_zeros(sparsity, numel) zeros, equal magnitudes pruned from the lowest flat index on.

@@ -119,7 +119,7 @@ class PruningSchedule:
         """Scheduled sparsity at a clock, in [initial_sparsity, final_sparsity].
 
         s(t) = s_i + (s_f - s_i) * (1 - clip((1 - (t - t0) / (t1 - t0))^3, 0, 1)): fast first, slow last, constant
-        outside the ramp (cubic schedule of Zhu and Gupta 2017, as used by Prune OFA, section 3).
+        outside the ramp (cubic schedule of Zhu and Gupta 2017, as used by Prune OFA).
         Never decreases and never exceeds final_sparsity, rounding included.
         """
         remaining = 1 - (clock - self.ramp_begin) / (self.ramp_end - self.ramp_begin)

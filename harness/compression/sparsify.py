@@ -2,7 +2,7 @@
 
 A masked Linear computes with W = V * M, where V (the shadow weight, the only Parameter) stays dense and M is a bool
 buffer. The gradient of V is that of W times M, no straight-through estimate: a masked entry receives none, but keeps
-its shadow value and returns if a later event ranks it among the kept (Prune OFA, section 3). In a state_dict the two
+its shadow value and returns if a later event ranks it among the kept (Prune OFA). In a state_dict the two
 are "<name>.parametrizations.weight.original" and "<name>.parametrizations.weight.0.mask".
 
 Which modules are masked is always an explicit list of names. When events fire belongs to `schedule`, the ranking to
@@ -60,7 +60,7 @@ def lock_pattern(model: nn.Module, names: Sequence[str]) -> None:
 
     Lock after the weights are loaded (and after Linears are replaced by quantised ones), before the first optimizer
     step. V is 0 where M is and its gradient is exactly 0 there, so a fresh AdamW or momentum optimizer, weight decay
-    and gradient clipping included, leaves these entries at 0 (Prune OFA, section 3). A dense Linear gets an all-ones
+    and gradient clipping included, leaves these entries at 0 (Prune OFA). A dense Linear gets an all-ones
     mask. Raises ValueError as `attach_masks` does.
     """
     linears = _plain_linears(model, names)

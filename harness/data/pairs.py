@@ -73,9 +73,7 @@ def add_special_tokens(pair: Pair, *, cls_id: int, sep_id: int) -> dict[str, Any
     }
 
 
-def tokenize_articles(
-    articles: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase
-) -> list[list[TokenIds]]:
+def tokenize_articles(articles: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase) -> list[list[TokenIds]]:
     """Token ids of every sentence of every article, without special tokens; sentences without tokens are dropped."""
     flat = [sentence for article in articles for sentence in article]
     if not flat:

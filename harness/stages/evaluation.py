@@ -62,7 +62,9 @@ def load_for_scoring(folder: Path, task: Task, parameters: Any) -> tuple[Any, li
     did = [f"loaded {type(model).__name__} in {parameters['precision']}"]
     if parameters["arithmetic"] == "int8":
         frozen = load_frozen(model, load_int8(folder))
-        did = [f"loaded {len(frozen)} Linear modules from {INT8_FILE}: int8 codes, frozen scales, stored activation ranges"]
+        did = [
+            f"loaded {len(frozen)} Linear modules from {INT8_FILE}: int8 codes, frozen scales, stored activation ranges"
+        ]
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     return model.eval(), did
 

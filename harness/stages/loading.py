@@ -32,7 +32,8 @@ def base_model(context: StageContext) -> BaseModel:
     wanted = context.spec.inputs["model"]
     if model.weights_sha256 != wanted:
         raise ValueError(
-            f"model {model.alias!r} in {model.folder} has content {model.weights_sha256[:12]}.., the plan wants {wanted[:12]}.."
+            f"model {model.alias!r} in {model.folder} has content {model.weights_sha256[:12]}.., "
+            f"the plan wants {wanted[:12]}.."
         )
     return model
 
@@ -58,9 +59,9 @@ def load_for_pretraining(folder: Path, *, seed: int, attention: str) -> Any:
 def load_for_task(folder: Path, task: Task, *, seed: int, attention: str) -> Any:
     """The encoder with the task's head; a head that the folder lacks is drawn with `seed`."""
     transformers.set_seed(seed)
-    if task.kind == "extractive-qa":
-        loader, options = transformers.AutoModelForQuestionAnswering, {}
-    else:
+    loader: Any = transformers.AutoModelForQuestionAnswering
+    options: dict[str, Any] = {}
+    if task.kind == "classification":
         loader = transformers.AutoModelForSequenceClassification
         options = {
             "num_labels": task.num_labels,

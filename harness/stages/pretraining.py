@@ -32,9 +32,7 @@ def teacher_preparation(context: StageContext) -> StageResult:
     """Trains the base model on the pairs, with masked-LM and next-sentence labels and without a teacher."""
     quiet()
     folder = base_model(context).folder
-    model = load_for_pretraining(
-        folder, seed=context.parameters["seed"], attention=context.parameters["attention"]
-    )
+    model = load_for_pretraining(folder, seed=context.parameters["seed"], attention=context.parameters["attention"])
     matrices = Matrices.of(model, family_of(folder))
     return _pretrain(context, model, PretrainingObjective(), lambda num_steps: Modifier(matrices=matrices))
 

@@ -19,7 +19,7 @@ SPLITS = ("train", "validation")
 
 
 def corpus(context: StageContext) -> StageResult:
-    """Clean articles, shuffled with the recipe's seed, as lists of sentences (Prune OFA: Wikipedia, section 4.1)."""
+    """Clean articles, shuffled with the recipe's seed, as lists of sentences."""
     quiet()
     splitter = context.parameters["sentence_splitter"]
     if splitter != SPLITTER:

@@ -1,1 +1,1 @@
-"""Training: one subclass of the library's Trainer, objectives, modifiers (what compresses while training), checkpoints."""
+"""Training: one subclass of the library's Trainer, objectives, modifiers (what compresses meanwhile), checkpoints."""

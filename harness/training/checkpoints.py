@@ -47,7 +47,7 @@ class Checkpoints:
             shutil.rmtree(older, ignore_errors=True)
 
     def latest(self) -> Path | None:
-        """The newest complete checkpoint. Half-written ones are passed over; leavings of a killed writer are removed."""
+        """The newest complete checkpoint, half-written ones passed over; leavings of a killed writer are removed."""
         for leaving in self.folder.glob(".writing.*"):
             shutil.rmtree(leaving, ignore_errors=True)
         return next((path for path in reversed(self._by_step()) if _is_complete(path)), None)

@@ -25,7 +25,7 @@ def head_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, chunk_loss: C
     hidden: [rows, width]; weight: [vocabulary, width]; bias: [vocabulary] or None. chunk_loss must be a sum of terms
     of single rows, and must reach no other tensor that needs a gradient. First-order gradients only.
     """
-    loss: Tensor = _HeadLoss.apply(hidden, weight, bias, chunk_loss)  # type: ignore[no-untyped-call]
+    loss: Tensor = _HeadLoss.apply(hidden, weight, bias, chunk_loss)
     return loss
 
 
@@ -57,6 +57,6 @@ class _HeadLoss(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         grads = [grad * grad_output for grad in ctx.saved_tensors]
         return grads[0], grads[1], grads[2] if ctx.has_bias else None, None

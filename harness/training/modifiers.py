@@ -46,7 +46,9 @@ class Matrices:
         modules = dict(model.named_modules())
         absent = [name for name in encoder if name not in modules]
         if absent:
-            raise ValueError(f"{len(absent)} of {len(encoder)} matrices of family {family.name} are absent: {absent[:3]}.")
+            raise ValueError(
+                f"{len(absent)} of {len(encoder)} matrices of family {family.name} are absent: {absent[:3]}."
+            )
         pooler = f"{family.backbone}.{family.pooler}"
         return cls(encoder=tuple(encoder), pooler=(pooler,) if family.pooler and pooler in modules else ())
 
@@ -133,7 +135,7 @@ class GradualPruning(Modifier):
 
 @dataclass(kw_only=True)
 class PatternLock(Modifier):
-    """Training with the zero pattern of the loaded weights kept (Prune OFA, section 3.3)."""
+    """Training with the zero pattern of the loaded weights kept (Prune OFA, pattern-lock)."""
 
     with_pooler: bool
     pattern_before: str = ""
@@ -152,7 +154,7 @@ class PatternLock(Modifier):
 
 @dataclass(kw_only=True)
 class LockedQuantization(PatternLock):
-    """Quantization-aware training of every Linear, with the zero pattern kept (Q8BERT; Prune OFA, section 3.3).
+    """Quantization-aware training of every Linear, with the zero pattern kept (Q8BERT, as Prune OFA applies it).
 
     fp32_outputs: modules whose output is not requantised: heads, and those that feed residual sums or the context.
     """

@@ -29,7 +29,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
-    """A frozen teacher and how much it counts (Prune OFA, section 3: 0.5 cross-entropy + 0.5 soft targets, T = 2)."""
+    """A frozen teacher and how much it counts (Prune OFA: 0.5 cross-entropy + 0.5 soft targets, T = 2)."""
 
     teacher: nn.Module
     ce_weight: float
@@ -101,7 +101,7 @@ class PretrainingObjective:
     """Masked-LM plus next-sentence cross-entropy of a BertForPreTraining, mixed with the teacher's soft targets.
 
     Cross-entropy: mean over the masked positions, plus mean over pairs. Soft targets: over every live token, masked
-    or not, plus over pairs, both with weight 1 (Prune OFA, section 3.2). Without a teacher the vocabulary head runs
+    or not, plus over pairs, both with weight 1 (Prune OFA, student pruning). Without a teacher the vocabulary head runs
     on the masked positions only; with one it runs on the live tokens in chunks. Neither changes the value.
     """
 

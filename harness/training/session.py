@@ -88,4 +88,6 @@ def loss_curve(losses: list[float]) -> list[dict[str, float]]:
     points = min(CURVE_POINTS, len(losses))
     ends = [round(len(losses) * (i + 1) / points) for i in range(points)]
     starts = [0, *ends[:-1]]
-    return [{"step": end, "loss": sum(losses[start:end]) / (end - start)} for start, end in zip(starts, ends, strict=True)]
+    return [
+        {"step": end, "loss": sum(losses[start:end]) / (end - start)} for start, end in zip(starts, ends, strict=True)
+    ]

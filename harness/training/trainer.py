@@ -32,7 +32,7 @@ LOG_EVERY_SECONDS = 15
 
 @dataclass
 class Progress:
-    """What a run has seen so far; saved with every checkpoint. losses: one per optimizer step. tokens_seen: live ones."""
+    """What a run has seen so far; saved with every checkpoint. losses: one per step. tokens_seen: not padding."""
 
     losses: list[float] = field(default_factory=list)
     tokens_seen: int = 0
@@ -40,7 +40,7 @@ class Progress:
 
 
 class SeededLengthGroupedSampler(LengthGroupedSampler):
-    """Batches of similar length in an order that depends on the seed and the epoch alone, so that a resumed run meets the same batches."""
+    """Batches of similar length; the order depends on seed and epoch alone, so a resumed run meets the same batches."""
 
     def __init__(self, batch_size: int, lengths: Sequence[int], seed: int) -> None:
         super().__init__(batch_size, lengths=list(lengths), generator=torch.Generator())
@@ -74,7 +74,7 @@ class CompressionTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.objective = objective
+        self.objective: Objective = objective
         self.factor = factor
         self.lengths = lengths
         self.checkpoints = checkpoints
@@ -116,7 +116,10 @@ class CompressionTrainer(Trainer):
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
         if self.lr_scheduler is None:
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, self.factor)
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer,  # type: ignore[arg-type]
+                self.factor,
+            )
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
@@ -128,8 +131,8 @@ class CompressionTrainer(Trainer):
         norm = super()._clip_grad_norm(model)
         if norm is not None and not torch.isfinite(torch.as_tensor(norm)):
             raise FloatingPointError(
-                f"the gradient norm is {float(norm)} at step {self.state.global_step + 1}; lower the learning rate, or look "
-                "for an infinite loss. Nothing was applied to the weights."
+                f"the gradient norm is {float(norm)} at step {self.state.global_step + 1}; lower the learning rate, "
+                "or look for an infinite loss. Nothing was applied to the weights."
             )
         return norm
 
@@ -155,7 +158,7 @@ class CompressionTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = Path(resume_from_checkpoint)
-        load_model(model or self.model, folder / WEIGHTS, strict=True)
+        load_model(self.model if model is None else model, folder / WEIGHTS, strict=True)  # type: ignore[arg-type]
         self.progress = Progress(**json.loads((folder / PROGRESS).read_text()))
 
     def finish_step(self, seconds: float) -> None:

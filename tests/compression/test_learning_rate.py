@@ -12,8 +12,7 @@ def test_saw_tooth_of_a_twenty_step_run() -> None:
     expected = [0, 0.5, 1, 0.875, 0.75, 1.25, 1.125, 1, 0.875, 0.75]
     expected += [1.25, 1.125, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0]
     factors = [
-        rewound_factor(step, num_steps=20, warmup_steps=2, ramp_begin=0, ramp_end=10, frequency=5)
-        for step in range(21)
+        rewound_factor(step, num_steps=20, warmup_steps=2, ramp_begin=0, ramp_end=10, frequency=5) for step in range(21)
     ]
     assert factors == pytest.approx(expected)
 
@@ -32,9 +31,7 @@ def test_saw_tooth_of_a_twenty_step_run() -> None:
     ],
 )
 def test_pretraining_holds_the_peak_then_decays(step: int, factor: float) -> None:
-    found = rewound_factor(
-        step, num_steps=100_000, warmup_steps=1000, ramp_begin=0, ramp_end=50_000, frequency=1000
-    )
+    found = rewound_factor(step, num_steps=100_000, warmup_steps=1000, ramp_begin=0, ramp_end=50_000, frequency=1000)
     assert found == pytest.approx(factor, abs=1e-12)
 
 

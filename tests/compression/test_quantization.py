@@ -484,9 +484,7 @@ def test_broken_scales_and_rules_are_refused() -> None:
 
 def _stack(seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
-    model = nn.Sequential(
-        nn.Linear(20, 24), nn.ReLU(), nn.Linear(24, 16), nn.Tanh(), nn.Linear(16, 12, bias=False)
-    )
+    model = nn.Sequential(nn.Linear(20, 24), nn.ReLU(), nn.Linear(24, 16), nn.Tanh(), nn.Linear(16, 12, bias=False))
     quantize_linears(model, ["0", "2", "4"], fp32_output_names=["2", "4"])
     return model
 
@@ -515,8 +513,14 @@ def _tokens(seed: int) -> dict[str, Tensor]:
 def _quantised_bert(seed: int) -> BertForSequenceClassification:
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-        max_position_embeddings=16, initializer_range=0.2, num_labels=3,
+        vocab_size=50,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=16,
+        initializer_range=0.2,
+        num_labels=3,
     )
     model = BertForSequenceClassification(config)
     names = [f"bert.encoder.layer.{layer}.{part}" for layer in range(2) for part in BERT_LAYER]

@@ -60,7 +60,11 @@ def test_gradient_of_the_shadow_is_the_input_times_the_mask() -> None:
 def test_bert_base_has_73_masked_matrices_and_nothing_else_changes() -> None:
     model = BertForPreTraining(
         BertConfig(
-            vocab_size=40, hidden_size=12, num_hidden_layers=12, num_attention_heads=2, intermediate_size=24,
+            vocab_size=40,
+            hidden_size=12,
+            num_hidden_layers=12,
+            num_attention_heads=2,
+            intermediate_size=24,
             max_position_embeddings=8,
         )
     )

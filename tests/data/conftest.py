@@ -10,9 +10,9 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from transformers import BertTokenizerFast, PreTrainedTokenizerBase
+from tiny_world import wordpiece_tokenizer
+from transformers import PreTrainedTokenizerBase
 
-SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = (
     "the a in is of to and film was good bad cat dog sat on mat who where what when did paris capital france river "
     "seine one two three four five six seven eight nine ten"
@@ -20,14 +20,6 @@ WORDS = (
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,?!'\"()-"
 
 datasets.disable_progress_bars()
-
-
-def wordpiece_tokenizer(folder: Path, tokens: Iterable[str]) -> PreTrainedTokenizerBase:
-    """A lower-casing BERT tokenizer with the special tokens (ids 0 to 4) and then these tokens."""
-    folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = folder / "vocab.txt"
-    vocabulary.write_text("\n".join([*SPECIAL_TOKENS, *tokens]) + "\n", encoding="utf-8")
-    return BertTokenizerFast.from_pretrained(str(folder))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import count
 
 import datasets
-import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerBase
 

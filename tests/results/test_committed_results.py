@@ -1,0 +1,64 @@
+"""Committed records are whole, and the tables beside them are made from them and from nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import cli
+from harness.store import Store
+from harness.study import read_study, study_names
+
+RESULTS = Path(__file__).parents[2] / "results"
+STUDIES = [(store, name) for store in sorted(RESULTS.iterdir()) if store.is_dir() for name in study_names(Store(store))]
+
+
+def test_there_are_committed_studies() -> None:
+    assert ("reduced", "reduced") in [(store.name, name) for store, name in STUDIES]
+
+
+@pytest.mark.parametrize(("folder", "name"), STUDIES, ids=[name for _, name in STUDIES])
+def test_the_tables_come_out_of_the_records_byte_for_byte(folder: Path, name: str, tmp_path: Path) -> None:
+    cli.main(["tables", "--store", str(folder), "--study", name, "--out", str(tmp_path)])
+    for suffix in ("md", "csv"):
+        assert (tmp_path / f"{name}.{suffix}").read_bytes() == (folder / f"{name}.{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize(("folder", "name"), STUDIES, ids=[name for _, name in STUDIES])
+def test_every_record_is_unedited_and_its_parents_are_the_ones_it_saw(folder: Path, name: str) -> None:
+    store = Store(folder)
+    recorded = [stage_id for stage_id in read_study(store, name).plan.stages if store.has_record(stage_id)]
+    assert recorded
+    for stage_id in recorded:
+        record = store.read_record(stage_id)
+        for role, parent in record["parents"].items():
+            assert record["parent_digests"][role] == store.read_record(parent)["digest"]
+
+
+def test_results_are_small_text() -> None:
+    files = [path for path in RESULTS.rglob("*") if path.is_file()]
+    assert all(path.suffix in (".json", ".md", ".csv") for path in files)
+    assert sum(path.stat().st_size for path in files) < 1_000_000
+
+
+def test_each_training_record_of_the_reduced_study_shows_its_work() -> None:
+    """Losses at five steps or more, 36 of 36 matrices masked or locked, tokens seen, threads."""
+    store = Store(RESULTS / "reduced")
+    shown = 0
+    for stage_id, spec in read_study(store, "reduced").plan.stages.items():
+        if not store.has_record(stage_id) or spec.kind in ("corpus", "pairs", "evaluation"):
+            continue
+        result = store.read_record(stage_id)["result"]
+        assert len(result["training"]["loss_curve"]) >= 5
+        assert result["training"]["tokens_seen"] > 0
+        assert result["training"]["threads"] == 2
+        assert result["sparsity"]["encoder_matrices"] == 36
+        if spec.kind in ("student_pruning", "task_pruning"):
+            assert "masked 36 of 36 encoder matrices" in result["did"]
+            # 24 matrices of 384 x 384 and 12 of 384 x 1536: floor(.85 n) zeros each, 125,337 and 501,350.
+            assert result["sparsity"]["encoder_zeros"] == 24 * 125_337 + 12 * 501_350
+        if spec.kind in ("transfer", "quantization"):
+            assert "locked 36 of 36 encoder matrices" in result["did"]
+        shown += 1
+    assert shown >= 6

@@ -1,0 +1,337 @@
+"""The Trainer subclass: clocks, gradient accumulation, data order, the lock through real training, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import BertConfig, BertForSequenceClassification, TrainerCallback, set_seed
+
+from harness.compression.schedule import PruningSchedule
+from harness.errors import Interrupted
+from harness.models import BERT
+from harness.training.checkpoints import COMPLETE, Checkpoints
+from harness.training.modifiers import GradualPruning, Matrices, PatternLock
+from harness.training.objectives import ClassificationObjective
+from harness.training.trainer import CompressionTrainer, SeededLengthGroupedSampler, training_arguments
+
+PARAMETERS = {
+    "batch_size": 4,
+    "learning_rate": 0.01,
+    "weight_decay": 0.1,
+    "adam_beta1": 0.9,
+    "adam_beta2": 0.999,
+    "adam_epsilon": 1e-8,
+    "max_grad_norm": 1.0,
+    "seed": 0,
+    "precision": "fp32",
+}
+STEPS = 12
+
+
+def model(dropout: float = 0.0) -> BertForSequenceClassification:
+    set_seed(0)
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=40,
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=32,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+        )
+    )
+
+
+def examples(rows: int = 32) -> datasets.Dataset:
+    draw = np.random.default_rng(0)
+    lengths = [6 + i % 3 for i in range(rows)]
+    return datasets.Dataset.from_dict(
+        {
+            "input_ids": [draw.integers(5, 40, n).tolist() for n in lengths],
+            "labels": [i % 2 for i in range(rows)],
+            "length": lengths,
+        }
+    )
+
+
+def collate(features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    width = max(len(f["input_ids"]) for f in features)
+    ids = torch.tensor([f["input_ids"] + [0] * (width - len(f["input_ids"])) for f in features])
+    return {
+        "input_ids": ids,
+        "attention_mask": (ids != 0).long(),
+        "labels": torch.tensor([f["labels"] for f in features]),
+    }
+
+
+def trainer(
+    network: nn.Module,
+    folder: Path,
+    *,
+    steps: int = STEPS,
+    factor: Callable[[int], float] = lambda step: 1.0,
+    callbacks: tuple[TrainerCallback, ...] = (),
+    should_stop: Callable[[], bool] = lambda: False,
+    minutes: float = 60.0,
+    data: datasets.Dataset | None = None,
+    accumulation: int = 1,
+    **changed: Any,
+) -> CompressionTrainer:
+    arguments = training_arguments({**PARAMETERS, **changed}, output_dir=folder, num_steps=steps)
+    arguments.gradient_accumulation_steps = accumulation
+    data = examples() if data is None else data
+    return CompressionTrainer(
+        model=network,
+        args=arguments,
+        train_dataset=data,
+        data_collator=collate,
+        callbacks=list(callbacks),
+        objective=ClassificationObjective(),
+        factor=factor,
+        lengths=data["length"],
+        checkpoints=Checkpoints(folder),
+        checkpoint_minutes=minutes,
+        should_stop=should_stop,
+    )
+
+
+class RatesUsed(TrainerCallback):
+    """The learning rate with which each optimizer step was made."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.rates.append(kwargs["optimizer"].param_groups[0]["lr"])
+
+
+def test_step_n_uses_the_factor_of_n_minus_one(tmp_path: Path) -> None:
+    seen = RatesUsed()
+    trainer(model(), tmp_path, factor=lambda step: step / 100, callbacks=(seen,)).fit()
+    assert seen.rates == pytest.approx([0.01 * step / 100 for step in range(STEPS)])
+
+
+@pytest.mark.oracle("O2")
+def test_mask_events_fire_after_the_step_of_their_clock(tmp_path: Path) -> None:
+    """t0=0, t1=5, events every 2 clocks up to 8: zeros after steps 1, 3, 5, 7, 9 and not in between."""
+    network = model()
+    matrices = Matrices.of(network, BERT)
+    schedule = PruningSchedule(final_sparsity=0.5, ramp_begin=0, ramp_end=4, first_event=0, last_event=8, frequency=2)
+    pruning = GradualPruning(matrices=matrices, schedule=schedule, ranking="local", rewind=False, with_pooler=False)
+    pruning.attach(network)
+    zeros: list[int] = []
+
+    class Count(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            zeros.append(int((network.get_submodule(matrices.encoder[0]).weight == 0).sum()))
+
+    trainer(network, tmp_path, callbacks=(*pruning.callbacks(STEPS), Count())).fit()
+    # 256 weights; s(0)=0, s(2)=.5*(1-1/8)=.4375 -> 112, s(4)=.5 -> 128.
+    assert zeros == [0, 0, 112, 112, 128, 128, 128, 128, 128, 128, 128, 128]
+    account = pruning.detach(network)
+    assert account.did == [
+        "masked 12 of 12 encoder matrices",
+        "masked 0 of 1 pooler matrices",
+        "5 mask events to sparsity 0.5",
+    ]
+    assert account.details["sparsity"]["encoder"] == 0.5
+
+
+@pytest.mark.oracle("O25")
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_the_lock_holds_through_the_trainers_own_optimizer(tmp_path: Path, decay: float, clip: float) -> None:
+    network = model(dropout=0.1)
+    matrices = Matrices.of(network, BERT)
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name in matrices.masked(with_pooler=True):
+            weight = network.get_submodule(name).weight
+            weight.mul_(torch.rand(weight.shape, generator=draw) > 0.85)
+    before = {name: network.get_submodule(name).weight.detach().clone() for name in matrices.encoder}
+    lock = PatternLock(matrices=matrices, with_pooler=True)
+    lock.attach(network)
+    run = trainer(network, tmp_path, weight_decay=decay, max_grad_norm=clip)
+    run.fit()
+    moments = run.optimizer.state[network.get_submodule(matrices.encoder[0]).parametrizations.weight.original]
+    dead = before[matrices.encoder[0]] == 0
+    assert bool((moments["exp_avg"][dead] == 0).all())
+    assert bool((moments["exp_avg_sq"][dead] == 0).all())
+    account = lock.detach(network)
+    assert account.did == ["locked 12 of 12 encoder matrices", "locked 1 of 1 pooler matrices"]
+    for name, weight in before.items():
+        after = network.get_submodule(name).weight
+        assert torch.equal(weight == 0, after == 0), name
+        assert not torch.equal(weight, after), f"{name} did not train"
+
+
+@pytest.mark.oracle("O26")
+def test_without_the_lock_one_run_removes_all_sparsity(tmp_path: Path) -> None:
+    network = model()
+    weight = network.get_submodule("bert.encoder.layer.0.output.dense").weight
+    with torch.no_grad():
+        weight.mul_(torch.rand_like(weight) > 0.9)
+    assert float((weight == 0).float().mean()) > 0.85
+    trainer(network, tmp_path, steps=1).fit()
+    assert float((weight == 0).float().mean()) == 0.0
+
+
+def test_accumulated_micro_batches_give_the_step_of_the_whole_batch(tmp_path: Path) -> None:
+    """2 x 4 examples accumulated move the weights as one batch of 8: the objective is a mean, not a sum."""
+    rows = examples(8)
+    whole, parts = model(), model()
+    trainer(whole, tmp_path / "a", steps=1, data=rows, batch_size=8).fit()
+    trainer(parts, tmp_path / "b", steps=1, data=rows, batch_size=4, accumulation=2).fit()
+    start = model().state_dict()
+    for name, tensor in whole.state_dict().items():
+        assert torch.allclose(tensor, parts.state_dict()[name], atol=2e-5), name
+    assert any(not torch.equal(start[name], tensor) for name, tensor in whole.state_dict().items())
+
+
+def test_tokens_and_losses_are_counted_once_per_step(tmp_path: Path) -> None:
+    rows = examples(8)
+    progress = trainer(model(), tmp_path, steps=4, data=rows).fit()  # 4 steps of 4 = two epochs of 8
+    assert progress.tokens_seen == 2 * sum(rows["length"])
+    assert len(progress.losses) == 4
+
+
+def test_the_data_order_depends_on_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        torch.manual_seed(torch.randint(1000, ()).item())  # whatever the global generator is up to
+        sampler = SeededLengthGroupedSampler(4, [6 + i % 3 for i in range(32)], seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(0, 1) == order(0, 1)
+    assert sorted(order(0, 1)) == list(range(32))
+    assert order(0, 1) != order(0, 2)
+    assert order(0, 1) != order(1, 1)
+
+
+def test_batches_hold_examples_of_similar_length() -> None:
+    draw = np.random.default_rng(0)
+    lengths = draw.integers(5, 100, 400).tolist()
+    batches = np.array([lengths[i] for i in SeededLengthGroupedSampler(8, lengths, 0)]).reshape(-1, 8)
+    spread = (batches.max(1) - batches.min(1)).mean()
+    assert spread < 10  # at random it would be about 75
+
+
+def pruned_run(folder: Path, stop_after: int | None = None) -> dict[str, Any]:
+    """A run with dropout and pruning; with `stop_after` it is stopped there once and then started again."""
+    weights: dict[str, Any] = {}
+    for attempt in range(2 if stop_after else 1):
+        network = model(dropout=0.1)
+        matrices = Matrices.of(network, BERT)
+        pruning = GradualPruning(
+            matrices=matrices,
+            schedule=PruningSchedule(final_sparsity=0.8, ramp_end=8, first_event=0, last_event=16, frequency=2),
+            ranking="local",
+            rewind=True,
+            with_pooler=True,
+        )
+        pruning.attach(network)
+        count = {"steps": 0}
+
+        class Stop(TrainerCallback):
+            def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+                count["steps"] = state.global_step + 1  # noqa: B023
+
+        run = trainer(
+            network,
+            folder,
+            steps=20,
+            factor=pruning.factor(20, 2),
+            callbacks=(Stop(), *pruning.callbacks(20)),
+            should_stop=(lambda: count["steps"] >= (stop_after or 99)) if attempt == 0 else (lambda: False),  # noqa: B023
+        )
+        try:
+            progress = run.fit()
+        except Interrupted:
+            assert attempt == 0
+            continue
+        state = run.optimizer.state_dict()["state"]
+        weights = {
+            "state": {name: tensor.clone() for name, tensor in network.state_dict().items()},
+            "moments": [state[i]["exp_avg"].clone() for i in sorted(state)],
+            "losses": progress.losses,
+            "tokens": progress.tokens_seen,
+            "rate": run.optimizer.param_groups[0]["lr"],
+        }
+    return weights
+
+
+@pytest.mark.oracle("O45")
+@pytest.mark.parametrize("stop_after", [3, 7, 8, 13, 19])
+def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path: Path, stop_after: int) -> None:
+    """Before, in and after the ramp, at an epoch border (8) and one step before the end; shadows, masks, moments."""
+    whole, resumed = pruned_run(tmp_path / "whole"), pruned_run(tmp_path / "resumed", stop_after)
+    assert resumed["losses"] == whole["losses"]
+    assert resumed["tokens"] == whole["tokens"]
+    assert resumed["rate"] == whole["rate"]
+    assert resumed["state"].keys() == whole["state"].keys()
+    assert all(torch.equal(resumed["state"][name], tensor) for name, tensor in whole["state"].items())
+    assert all(torch.equal(a, b) for a, b in zip(resumed["moments"], whole["moments"], strict=True))
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_applied(tmp_path: Path) -> None:
+    network = model()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.classifier.weight.register_hook(lambda gradient: torch.full_like(gradient, torch.inf))
+    with pytest.raises(FloatingPointError, match=r"the gradient norm is (nan|inf)"):
+        trainer(network, tmp_path).fit()
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def write_checkpoint(folder: Path, step: int) -> Path:
+    with Checkpoints(folder).writing() as staging:
+        written = staging / f"checkpoint-{step}"
+        written.mkdir()
+        (written / "weights").write_bytes(b"x" * 100)
+    return folder / f"checkpoint-{step}"
+
+
+def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
+    for step in (5, 90, 100, 110):
+        write_checkpoint(tmp_path, step)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-100", "checkpoint-110"]
+    latest = Checkpoints(tmp_path).latest()
+    assert latest is not None
+    assert latest.name == "checkpoint-110"
+
+
+@pytest.mark.parametrize("harm", ["truncated", "missing file", "no completeness file", "torn completeness file"])
+def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path, harm: str) -> None:
+    write_checkpoint(tmp_path, 10)
+    newest = write_checkpoint(tmp_path, 20)
+    if harm == "truncated":
+        (newest / "weights").write_bytes(b"x" * 99)
+    elif harm == "missing file":
+        (newest / "weights").unlink()
+    elif harm == "no completeness file":
+        (newest / COMPLETE).unlink()
+    else:
+        (newest / COMPLETE).write_text('{"weights": 1')
+    latest = Checkpoints(tmp_path).latest()
+    assert latest is not None
+    assert latest.name == "checkpoint-10"
+
+
+def test_a_writer_that_fails_leaves_no_checkpoint(tmp_path: Path) -> None:
+    def fail() -> None:
+        with Checkpoints(tmp_path).writing() as staging:
+            (staging / "checkpoint-3").mkdir()
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    assert Checkpoints(tmp_path).latest() is None
