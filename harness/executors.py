@@ -10,7 +10,8 @@ from types import FrameType
 
 from harness.errors import Interrupted
 from harness.plan import Plan
-from harness.processes import local_snapshot
+from harness.processes import is_alive, local_snapshot
+from harness.specs import StageSpec
 from harness.state import read_states, to_run
 from harness.store import Store
 from harness.worker import Resources, Sources, first_line, run_stage
@@ -18,10 +19,14 @@ from harness.worker import Resources, Sources, first_line, run_stage
 
 @dataclass
 class Outcome:
-    """What a run of an executor came to: stage ids by how they ended."""
+    """What a run of an executor came to: stage ids by how they ended.
+
+    failed: with the reason. elsewhere: another process is at them. blocked: they rest on a stage of these two.
+    """
 
     done: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    elsewhere: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
 
 
@@ -51,31 +56,44 @@ def run_in_process(
     Raises Interrupted when a signal asked to stop; what was under way has left a checkpoint.
     """
     outcome = Outcome()
-    states = read_states(plan, store, local_snapshot(plan, store))
-    waiting = to_run(plan, states)
+    waiting = to_run(plan, read_states(plan, store, local_snapshot(plan, store)))
     with stop_on_signals() as should_stop:
         for position, stage_id in enumerate(waiting, start=1):
             spec = plan.stages[stage_id]
-            if any(parent in outcome.failed or parent in outcome.blocked for parent in spec.parents.values()):
+            if {*outcome.failed, *outcome.elsewhere, *outcome.blocked} & set(spec.parents.values()):
                 outcome.blocked.append(stage_id)
-                continue
-            if states[stage_id] == "running":
-                raise Interrupted(
-                    f"{spec.label()} runs in another process (stage {stage_id}); wait for it, or stop it."
-                )
-            if should_stop():
+            elif store.has_record(stage_id):
+                report(f"[{position}/{len(waiting)}] {spec.label()} was finished by another process ({stage_id})")
+            elif any(map(is_alive, store.attempts(stage_id)[-1:])):
+                report(f"[{position}/{len(waiting)}] {spec.label()} runs in another process ({stage_id}); passed over")
+                outcome.elsewhere.append(stage_id)
+            elif should_stop():
                 raise Interrupted("stopped by a signal; the same command goes on.")
-            report(f"[{position}/{len(waiting)}] {spec.label()} ({stage_id})")
-            try:
-                run_stage(spec, store, sources, resources, should_stop)
-            except (Interrupted, KeyboardInterrupt):
-                raise Interrupted(f"stopped in {spec.label()}; the same command goes on.") from None
-            except Exception as error:
-                outcome.failed[stage_id] = first_line(error)
-                report(f"    failed: {outcome.failed[stage_id]} (log: {_last_log(store, stage_id)})")
             else:
-                outcome.done.append(stage_id)
+                report(f"[{position}/{len(waiting)}] {spec.label()} ({stage_id})")
+                _run_one(spec, store, sources, resources, should_stop, outcome, report)
     return outcome
+
+
+def _run_one(
+    spec: StageSpec,
+    store: Store,
+    sources: Sources,
+    resources: Resources,
+    should_stop: Callable[[], bool],
+    outcome: Outcome,
+    report: Callable[[str], None],
+) -> None:
+    stage_id = spec.stage_id
+    try:
+        run_stage(spec, store, sources, resources, should_stop)
+    except (Interrupted, KeyboardInterrupt):
+        raise Interrupted(f"stopped in {spec.label()}; the same command goes on.") from None
+    except Exception as error:
+        outcome.failed[stage_id] = first_line(error)
+        report(f"    failed: {outcome.failed[stage_id]} (log: {_last_log(store, stage_id)})")
+    else:
+        outcome.done.append(stage_id)
 
 
 def _last_log(store: Store, stage_id: str) -> str:

@@ -33,10 +33,14 @@ class Axes:
         found = []
         for name, values in (
             ("--models", self.models),
+            ("--methods", self.methods),
+            ("--sparsities", self.sparsities),
+            ("--tasks", self.tasks),
+            ("--quantization", self.quantization),
             ("--seeds", self.seeds),
             ("--pruning-seeds", self.pruning_seeds),
         ):
-            if not values:
+            if values is not None and not values:
                 found.append(f"{name} is empty: give at least one.")
         found += [unknown_name("method", name, BUILT_IN) for name in self.methods or () if name not in BUILT_IN]
         found += [unknown_name("task", name, TASKS) for name in self.tasks or () if name not in TASKS]

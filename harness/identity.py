@@ -44,7 +44,7 @@ class ContentHashes:
         if memory is not None and memory.is_file():
             try:
                 self._known = {path: (row[0], row[1], row[2]) for path, row in json.loads(memory.read_text()).items()}
-            except (ValueError, IndexError, TypeError, KeyError):
+            except (ValueError, IndexError, TypeError, KeyError, AttributeError):
                 self._known = {}
 
     def file(self, path: Path) -> str:

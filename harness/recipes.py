@@ -14,6 +14,7 @@ task.TASK.KEY.
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from typing import Any
 
 from harness.errors import UsageError, unknown_name
 from harness.identity import sha256_of
-from harness.kinds import KINDS, TASK_DATA, StageKind
+from harness.kinds import DOMAINS, KINDS, TASK_DATA, StageKind
 from harness.tasks import TASKS, get_task
 
 EVIDENCE = ("published", "partner", "assumed", "set")
@@ -77,7 +78,7 @@ class Recipe:
                 problems.append(f"--set {text}: " + unknown_name("recipe key", key, self.settings))
                 continue
             try:
-                value = _typed(_parsed(raw.strip()), expected)
+                value = _typed(key, _parsed(raw.strip()), expected)
             except ValueError as error:
                 problems.append(f"--set {text}: {error}")
                 continue
@@ -154,7 +155,7 @@ def parse_preset(name: str, text: str) -> Recipe:
             problems.append(f"preset {name!r}: {key} needs a value and exactly one of {', '.join(EVIDENCE[:3])}.")
             continue
         try:
-            settings[key] = Setting(_typed(entry["value"], expected), evidence[0], entry[evidence[0]])
+            settings[key] = Setting(_typed(key, entry["value"], expected), evidence[0], entry[evidence[0]])
         except ValueError as error:
             problems.append(f"preset {name!r}: {key}: {error}")
     if problems:
@@ -178,7 +179,7 @@ def parse_preset(name: str, text: str) -> Recipe:
 
 def _entries(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Mapping[str, Any]]]:
     for key, value in tree.items():
-        if isinstance(value, Mapping) and "value" not in value and any(isinstance(v, Mapping) for v in value.values()):
+        if isinstance(value, Mapping) and _type_of(f"{prefix}{key}") is None and not {"value", *EVIDENCE} & set(value):
             yield from _entries(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value if isinstance(value, Mapping) else {}
@@ -198,11 +199,17 @@ def _type_of(key: str) -> type | None:
     return None
 
 
-def _typed(value: Any, expected: type) -> Any:
+def _typed(key: str, value: Any, expected: type) -> Any:
+    """The value as the key's type. Raises ValueError when it is of another type or outside the key's domain."""
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
     if type(value) is not expected:
         raise ValueError(f"{value!r} is {type(value).__name__}, expected {expected.__name__}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value!r}: expected a finite number.")
+    domain = DOMAINS.get(key.rpartition(".")[2])
+    if domain is not None and not domain.holds(value):
+        raise ValueError(f"{value!r}: expected {domain.words}.")
     return value
 
 

@@ -127,7 +127,12 @@ class Store:
         Raises FileNotFoundError when there is none, StoreError when it was edited or belongs to another stage.
         """
         path = self.record_path(stage_id)
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            record = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise StoreError(f"record {path} is damaged ({error}). Remove it to run the stage again.") from None
+        if not isinstance(record, dict):
+            raise StoreError(f"record {path} is damaged (not an object). Remove it to run the stage again.")
         if record.get("schema") != RECORD_SCHEMA:
             raise StoreError(f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}.")
         claimed = record.pop("digest", None)
@@ -136,14 +141,14 @@ class Store:
                 f"record {path} was changed after it was written (its digest does not fit). "
                 "Remove it to run the stage again."
             )
-        if record["stage_id"] != stage_id:
-            raise StoreError(f"record {path} belongs to stage {record['stage_id']}.")
+        if record.get("stage_id") != stage_id:
+            raise StoreError(f"record {path} belongs to stage {record.get('stage_id')}.")
         record["digest"] = claimed
         return record
 
     def publish_record(self, record: Mapping[str, Any]) -> str:
         """Write a finished stage's record with its own digest; returns the digest. Never over an existing one."""
-        content = {"schema": RECORD_SCHEMA, **record}
+        content = json.loads(canonical_json({"schema": RECORD_SCHEMA, **record}))  # as a reader will see it
         content["digest"] = sha256_of(content)
         write_new(self.record_path(content["stage_id"]), json.dumps(content, indent=1, sort_keys=True) + "\n")
         return str(content["digest"])
@@ -154,7 +159,8 @@ class Store:
     def new_artifact(self, stage_id: str) -> Iterator[Path]:
         """A temporary folder that becomes the stage's artifact when the block ends without an error.
 
-        An artifact left by an attempt that died before its record was written is replaced.
+        An artifact left by an attempt that died before its record was written is replaced; one whose record is in is
+        not (StoreError): somebody else finished the stage meanwhile.
         """
         final = self.artifact_path(stage_id)
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -163,6 +169,8 @@ class Store:
         try:
             yield temporary
             sync_tree(temporary)
+            if self.has_record(stage_id):
+                raise StoreError(f"stage {stage_id} was finished by another worker meanwhile; its result stands.")
             if final.exists():
                 shutil.rmtree(final)
             temporary.rename(final)
@@ -200,12 +208,12 @@ class Store:
         files = sorted(
             (path for path in folder.glob("*.jsonl") if path.stem.isdigit()), key=lambda path: int(path.stem)
         )
-        return [_fold(int(path.stem), path.read_text(encoding="utf-8")) for path in files]
+        return [_fold(int(path.stem), path.read_bytes().decode(errors="replace")) for path in files]
 
 
 def _fold(number: int, text: str) -> Attempt:
     merged: dict[str, Any] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):  # not splitlines: messages may hold other line separators
         with contextlib.suppress(ValueError):
             event = json.loads(line)
             merged.update({key: value for key, value in event.items() if key not in ("event", "time")})

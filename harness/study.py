@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError, UsageError, unknown_name
@@ -51,7 +52,13 @@ def read_study(store: Store, name: str) -> Study:
         if not known:
             raise UsageError(f"no study in {store.root}. Start one with harness grid, or name its folder with --store.")
         raise UsageError(unknown_name("study", name, known))
-    tree = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return _parse(json.loads(path.read_bytes()), path)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"study {path} is damaged ({type(error).__name__}: {error}). Run its grid again.") from None
+
+
+def _parse(tree: dict[str, Any], path: Path) -> Study:
     if tree.get("schema") != STUDY_SCHEMA:
         raise StoreError(f"study {path}: schema {tree.get('schema')}, expected {STUDY_SCHEMA}.")
     plan = Plan()
@@ -102,10 +109,11 @@ def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
             f"study {name!r} has another recipe (it differs in {', '.join(differing[:5])}). "
             "Give this grid its own name: --study NAME."
         )
-    union = Plan(dict(older.plan.stages), dict(older.plan.paths))
-    for spec in plan.stages.values():
-        union.add(spec)
-    union.paths.update(plan.paths)
+    known, paths = {**older.plan.stages, **plan.stages}, {**older.plan.paths, **plan.paths}
+    union = Plan(paths=paths)
+    for path in paths.values():  # a cell's path lists parents first; stages that no cell needs any more fall away
+        for stage_id in path:
+            union.add(known[stage_id])
     return Study(name, recipe.as_json(), union)
 
 

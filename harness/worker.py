@@ -89,6 +89,7 @@ def run_stage(
 
     Raises Interrupted when asked to stop, the stage's own exception when it fails.
     """
+    provenance()  # read now: the source may change before the stage ends
     stage_id = spec.stage_id
     number = store.begin_attempt(stage_id, {"time": time.time(), **this_process()})
     logger.setLevel(logging.INFO)
@@ -219,7 +220,7 @@ def _commit() -> dict[str, Any]:
     try:
         if not git("ls-files", "--", __file__).strip():
             return {"commit": None}
-        changes = git("diff", "HEAD")
+        changes = git("status", "--porcelain") + git("diff", "HEAD")
         return {"commit": git("rev-parse", "HEAD").strip(), "uncommitted": sha256_of(changes) if changes else None}
     except (OSError, subprocess.SubprocessError):
         return {"commit": None}

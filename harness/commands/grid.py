@@ -21,7 +21,7 @@ from harness.processes import local_snapshot
 from harness.recipes import Recipe, load_preset
 from harness.state import read_states, to_run
 from harness.store import Store
-from harness.study import Study, merged, write_study
+from harness.study import Study, check_name, merged, write_study
 from harness.tasks import TASKS, get_task
 
 EXECUTORS = ("debug", "local", "slurm")
@@ -29,11 +29,16 @@ AVAILABLE_EXECUTORS = ("debug",)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code: 0 all is done (or planned, with --dry-run), 1 a stage failed. Raises UsageError, Interrupted."""
+    """Exit code: 0 all is done (or planned, with --dry-run), 1 a stage failed, 4 some stages run elsewhere.
+
+    Raises UsageError, Interrupted.
+    """
     store = Store(Path(options.store))
     hashes = ContentHashes(store.root / "content_hashes.json")
     grid, recipe, models, inputs = _read(options, hashes)
     plan = plan_cells(grid.cells, recipe, inputs)
+    for assignment in _without_effect(options, grid, inputs, plan):
+        print(f"note: --set {assignment} changes nothing in this grid.", file=sys.stderr)
     study = merged(store, options.study or recipe.preset, recipe, plan)
     if options.dry_run:
         _print_plan(study.name, plan, grid, store, as_json=options.json)
@@ -42,6 +47,16 @@ def run(options: argparse.Namespace) -> int:
     hashes.remember()
     _print_plan(study.name, plan, grid, store, as_json=False, stream=sys.stderr if options.json else sys.stdout)
     return _execute(options, store, study, plan, models)
+
+
+def _without_effect(options: argparse.Namespace, grid: Grid, inputs: Inputs, plan: Plan) -> list[str]:
+    """Assignments that no stage of the grid reads (or that give a key the value it has)."""
+    idle = []
+    for position, assignment in enumerate(options.set):
+        others = load_preset(options.preset).changed([a for i, a in enumerate(options.set) if i != position])
+        if plan_cells(grid.cells, others, inputs).stages.keys() == plan.stages.keys():
+            idle.append(assignment)
+    return idle
 
 
 def _execute(
@@ -69,9 +84,13 @@ def _execute(
         )
     else:
         print(f"{len(outcome.done)} stages done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked.")
-        if not outcome.failed:
+        if outcome.elsewhere:
+            print(f"{len(outcome.elsewhere)} run in another process; the same command goes on when they are done.")
+        elif not outcome.failed:
             print(f"next: harness tables --store {options.store} --study {study.name}")
-    return 1 if outcome.failed else 0
+    if outcome.failed:
+        return 1
+    return 4 if outcome.elsewhere else 0
 
 
 @contextmanager
@@ -106,13 +125,15 @@ def _read(options: argparse.Namespace, hashes: ContentHashes) -> tuple[Grid, Rec
     problems += found
     axes = Axes(
         models=[word.partition("=")[0] for word in _words(options.models)],
-        methods=_words(options.methods) if options.methods else None,
+        methods=None if options.methods is None else _words(options.methods),
         sparsities=attempt(lambda: _numbers("--sparsities", options.sparsities, float), None),
-        tasks=_words(options.tasks) if options.tasks else None,
-        quantization=_words(options.quantization) if options.quantization else None,
-        seeds=attempt(lambda: _numbers("--seeds", options.seeds, int), None) or (),
-        pruning_seeds=attempt(lambda: _numbers("--pruning-seeds", options.pruning_seeds, int), None) or (),
+        tasks=None if options.tasks is None else _words(options.tasks),
+        quantization=None if options.quantization is None else _words(options.quantization),
+        seeds=attempt(lambda: _numbers("--seeds", options.seeds, int), (0,)),
+        pruning_seeds=attempt(lambda: _numbers("--pruning-seeds", options.pruning_seeds, int), (0,)),
     )
+    if options.study:
+        attempt(lambda: check_name(options.study), None)
     problems += axes.problems()
     attempt(lambda: _resources(options.resource), {})
     if options.executor not in EXECUTORS:

@@ -58,8 +58,8 @@ def evaluation(context: StageContext) -> StageResult:
 
 def load_for_scoring(folder: Path, task: Task, parameters: Any) -> tuple[Any, list[str]]:
     """The artifact's model in evaluation mode; with its stored integers where the stage asks for int8."""
-    model = load_for_task(folder, task, seed=0, attention=parameters["attention"])
-    did = [f"loaded {type(model).__name__} in {parameters['precision']}"]
+    model = load_for_task(folder, task, seed=0, attention=parameters["attention"], new_head=False)
+    did = [f"loaded {type(model).__name__} in {next(model.parameters()).dtype}"]
     if parameters["arithmetic"] == "int8":
         frozen = load_frozen(model, load_int8(folder))
         did = [

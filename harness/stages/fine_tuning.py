@@ -11,15 +11,12 @@ from torch import nn
 from harness.data.collate import PaddingCollator
 from harness.models import Family
 from harness.stages.loading import base_model, family_of, load_for_task, load_tokenizer, quiet, save_artifact
-from harness.stages.pretraining import gradual_pruning
 from harness.stages.task_data import training_examples
 from harness.tasks import Task, get_task
-from harness.training.modifiers import LockedQuantization, Matrices, Modifier, PatternLock
+from harness.training.modifiers import GradualPruning, LockedQuantization, Matrices, Modifier, PatternLock
 from harness.training.objectives import ClassificationObjective, Distillation, Objective, QuestionAnsweringObjective
 from harness.training.session import Session
 from harness.worker import StageContext, StageResult
-
-HEADS = ("classifier", "qa_outputs")
 
 
 def dense(context: StageContext) -> StageResult:
@@ -32,7 +29,7 @@ def task_pruning(context: StageContext) -> StageResult:
     return _fine_tune(
         context,
         base_model(context).folder,
-        lambda model, m, num_steps: gradual_pruning(context.parameters, m, num_steps),
+        lambda model, m, num_steps: GradualPruning.of(context.parameters, m, num_steps),
     )
 
 
@@ -50,32 +47,44 @@ def quantization(context: StageContext) -> StageResult:
     family = family_of(context.parent_artifacts["model"])
 
     def modifier(model: nn.Module, matrices: Matrices, num_steps: int) -> LockedQuantization:
-        linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+        linears = quantisable(model, matrices, family)
         return LockedQuantization(
             matrices=matrices,
             with_pooler=context.parameters["lock_pooler"],
             linears=linears,
-            fp32_outputs=fp32_outputs(linears, family),
+            fp32_outputs=[name for name in linears if family.keeps_fp32_output(name)],
             weight_scale=context.parameters["weight_scale"],
             activation_momentum=context.parameters["activation_momentum"],
         )
 
-    return _fine_tune(context, context.parent_artifacts["model"], modifier)
+    return _fine_tune(context, context.parent_artifacts["model"], modifier, new_head=False)
 
 
-def fp32_outputs(linears: list[str], family: Family) -> list[str]:
-    """Linears whose output stays fp32: the head, and those that feed a residual sum or the context product."""
-    return [name for name in linears if name in HEADS or family.keeps_fp32_output(name)]
+def quantisable(model: nn.Module, matrices: Matrices, family: Family) -> list[str]:
+    """Encoder matrices, pooler and head. Raises ValueError if the model has other Linears, or lacks one of these."""
+    expected = [*matrices.encoder, *matrices.pooler, *(head for head in family.task_heads if hasattr(model, head))]
+    found = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if sorted(found) != sorted(expected):
+        differing = sorted(set(found) ^ set(expected))
+        raise ValueError(
+            f"expected {len(expected)} Linear modules, found {len(found)}; they differ in {differing[:4]}."
+        )
+    return expected
 
 
 def _fine_tune(
-    context: StageContext, folder: Path, modifier_of: Callable[[nn.Module, Matrices, int], Modifier]
+    context: StageContext,
+    folder: Path,
+    modifier_of: Callable[[nn.Module, Matrices, int], Modifier],
+    *,
+    new_head: bool = True,
 ) -> StageResult:
     quiet()
     parameters = context.parameters
     task = get_task(parameters["task"])
     tokenizer = load_tokenizer(folder)
-    model = load_for_task(folder, task, seed=parameters["seed"], attention=parameters["attention"])
+    options = {"seed": parameters["seed"], "attention": parameters["attention"]}
+    model = load_for_task(folder, task, new_head=new_head, **options)
     matrices = Matrices.of(model, family_of(folder))
     session = Session(
         context=context,
@@ -95,9 +104,8 @@ def _objective(context: StageContext, task: Task) -> Objective:
     distillation = None
     if "teacher" in context.parent_artifacts:
         parameters = context.parameters
-        teacher: Any = load_for_task(
-            context.parent_artifacts["teacher"], task, seed=parameters["seed"], attention=parameters["attention"]
-        )
+        options = {"seed": parameters["seed"], "attention": parameters["attention"]}
+        teacher: Any = load_for_task(context.parent_artifacts["teacher"], task, new_head=False, **options)
         distillation = Distillation(
             teacher=teacher,
             ce_weight=parameters["ce_weight"],

@@ -29,12 +29,13 @@ def quiet() -> None:
 def base_model(context: StageContext) -> BaseModel:
     """The base model a stage names. Raises ValueError when the files here are not the ones the plan was made with."""
     model = context.sources.models[context.parameters["model"]]
-    wanted = context.spec.inputs["model"]
-    if model.weights_sha256 != wanted:
-        raise ValueError(
-            f"model {model.alias!r} in {model.folder} has content {model.weights_sha256[:12]}.., "
-            f"the plan wants {wanted[:12]}.."
-        )
+    for what, found in (("model", model.weights_sha256), ("tokenizer", model.tokenizer_sha256)):
+        wanted = context.spec.inputs.get(what, found)
+        if found != wanted:
+            raise ValueError(
+                f"model {model.alias!r} in {model.folder}: its {what} has content {found[:12]}.., "
+                f"the plan wants {wanted[:12]}.. Put the files back, or plan again."
+            )
     return model
 
 
@@ -46,29 +47,42 @@ def load_tokenizer(folder: Path) -> Any:
     return transformers.AutoTokenizer.from_pretrained(folder)
 
 
-def load_for_pretraining(folder: Path, *, seed: int, attention: str) -> Any:
-    """The encoder with masked-LM and next-sentence heads; heads that the folder lacks are drawn with `seed`."""
-    transformers.set_seed(seed)
-    model = transformers.AutoModelForPreTraining.from_pretrained(
-        folder, attn_implementation=attention, dtype=torch.float32
-    )
+def load_for_pretraining(folder: Path, *, seed: int, attention: str, new_head: bool) -> Any:
+    """The encoder with masked-LM and next-sentence heads. new_head: those the folder lacks are drawn with `seed`."""
+    model = _load(transformers.AutoModelForPreTraining, folder, seed, attention, new_head, {})
     model.tie_weights()
     return model
 
 
-def load_for_task(folder: Path, task: Task, *, seed: int, attention: str) -> Any:
-    """The encoder with the task's head; a head that the folder lacks is drawn with `seed`."""
+def load_for_task(folder: Path, task: Task, *, seed: int, attention: str, new_head: bool) -> Any:
+    """The encoder with the task's head. new_head: a head that the folder lacks is drawn with `seed`."""
+    if task.kind == "extractive-qa":
+        return _load(transformers.AutoModelForQuestionAnswering, folder, seed, attention, new_head, {})
+    options = {
+        "num_labels": task.num_labels,
+        "id2label": dict(enumerate(task.label_names)),
+        "label2id": {name: i for i, name in enumerate(task.label_names)},
+    }
+    return _load(transformers.AutoModelForSequenceClassification, folder, seed, attention, new_head, options)
+
+
+def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, options: dict[str, Any]) -> Any:
+    """Raises ValueError when weights are missing that may not be drawn at random.
+
+    The library fills any missing weight silently: a file whose keys do not fit would train a random encoder.
+    """
     transformers.set_seed(seed)
-    loader: Any = transformers.AutoModelForQuestionAnswering
-    options: dict[str, Any] = {}
-    if task.kind == "classification":
-        loader = transformers.AutoModelForSequenceClassification
-        options = {
-            "num_labels": task.num_labels,
-            "id2label": dict(enumerate(task.label_names)),
-            "label2id": {name: i for i, name in enumerate(task.label_names)},
-        }
-    return loader.from_pretrained(folder, attn_implementation=attention, dtype=torch.float32, **options)
+    model, info = loader.from_pretrained(
+        folder, attn_implementation=attention, dtype=torch.float32, output_loading_info=True, **options
+    )
+    family = family_of(folder)
+    lacking = sorted(name for name in info["missing_keys"] if not (new_head and family.may_be_new(name)))
+    if lacking:
+        raise ValueError(
+            f"the weights in {folder} lack {len(lacking)} of the model's parameters ({', '.join(lacking[:3])} ..). "
+            "Expected the hub's names; a checkpoint saved during pruning must be baked first."
+        )
+    return model
 
 
 def save_artifact(folder: Path, model: nn.Module, tokenizer: Any, int8: Any = None) -> None:

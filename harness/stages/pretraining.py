@@ -9,7 +9,6 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from harness.compression.schedule import PruningSchedule
 from harness.data.masking import IGNORED_LABEL, MaskedLanguageModelCollator
 from harness.stages.loading import (
     base_model,
@@ -32,7 +31,9 @@ def teacher_preparation(context: StageContext) -> StageResult:
     """Trains the base model on the pairs, with masked-LM and next-sentence labels and without a teacher."""
     quiet()
     folder = base_model(context).folder
-    model = load_for_pretraining(folder, seed=context.parameters["seed"], attention=context.parameters["attention"])
+    model = load_for_pretraining(
+        folder, seed=context.parameters["seed"], attention=context.parameters["attention"], new_head=True
+    )
     matrices = Matrices.of(model, family_of(folder))
     return _pretrain(context, model, PretrainingObjective(), lambda num_steps: Modifier(matrices=matrices))
 
@@ -43,7 +44,7 @@ def student_pruning(context: StageContext) -> StageResult:
     parameters = context.parameters
     folder = context.parent_artifacts["teacher"]
     options = {"seed": parameters["seed"], "attention": parameters["attention"]}
-    student, teacher = (load_for_pretraining(folder, **options) for _ in range(2))
+    student, teacher = (load_for_pretraining(folder, new_head=False, **options) for _ in range(2))
     matrices = Matrices.of(student, family_of(folder))
     objective = PretrainingObjective(
         distillation=Distillation(
@@ -53,27 +54,7 @@ def student_pruning(context: StageContext) -> StageResult:
             temperature=parameters["temperature"],
         )
     )
-    return _pretrain(context, student, objective, lambda num_steps: gradual_pruning(parameters, matrices, num_steps))
-
-
-def gradual_pruning(parameters: Any, matrices: Matrices, num_steps: int) -> GradualPruning:
-    """The pruning modifier of a stage's parameters, its fractions resolved for a run of `num_steps` steps."""
-    return GradualPruning(
-        matrices=matrices,
-        schedule=PruningSchedule.from_fractions(
-            final_sparsity=parameters["sparsity"],
-            num_steps=num_steps,
-            initial_sparsity=parameters["initial_sparsity"],
-            ramp_begin=parameters["ramp_begin"],
-            ramp_end=parameters["ramp_end"],
-            first_event=parameters["first_event"],
-            last_event=parameters["last_event"],
-            frequency=parameters["frequency"],
-        ),
-        ranking=parameters["ranking"],
-        rewind=parameters["lr_rewind"],
-        with_pooler=parameters["prune_pooler"],
-    )
+    return _pretrain(context, student, objective, lambda num_steps: GradualPruning.of(parameters, matrices, num_steps))
 
 
 def _pretrain(

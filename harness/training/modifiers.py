@@ -95,6 +95,22 @@ class GradualPruning(Modifier):
     with_pooler: bool
     events: int = 0
 
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any], matrices: Matrices, num_steps: int) -> GradualPruning:
+        """From a stage's parameters, their fractions resolved for a run of `num_steps` steps."""
+        fractions = ("initial_sparsity", "ramp_begin", "ramp_end", "first_event", "last_event", "frequency")
+        return cls(
+            matrices=matrices,
+            schedule=PruningSchedule.from_fractions(
+                final_sparsity=parameters["sparsity"],
+                num_steps=num_steps,
+                **{name: parameters[name] for name in fractions},
+            ),
+            ranking=parameters["ranking"],
+            rewind=parameters["lr_rewind"],
+            with_pooler=parameters["prune_pooler"],
+        )
+
     def attach(self, model: nn.Module) -> None:
         attach_masks(model, self.matrices.masked(with_pooler=self.with_pooler))
 
@@ -181,7 +197,7 @@ class LockedQuantization(PatternLock):
         encoder = [zeros[name] for name in self.matrices.encoder]
         int8_zeros, numel = sum(z for z, _ in encoder), sum(n for _, n in encoder)
         fp32_zeros = account.details["sparsity"]["encoder_zeros"]
-        account.did.append(f"quantised {len(self.linears)} of {len(self.linears)} Linear modules to 8 bits")
+        account.did.append(f"quantised {len(zeros)} of {len(self.linears)} Linear modules to 8 bits")
         account.details["int8"] = {
             "encoder_zeros": int8_zeros,
             "extra_zeros": int8_zeros - fp32_zeros,

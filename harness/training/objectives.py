@@ -39,9 +39,9 @@ class Distillation:
     def __post_init__(self) -> None:
         self.teacher.requires_grad_(False)
 
-    def ask(self, question: Callable[[nn.Module], Any]) -> Any:
-        """What the teacher says: in evaluation mode (no dropout), without gradient."""
-        self.teacher.eval()
+    def ask(self, question: Callable[[nn.Module], Any], device: torch.device) -> Any:
+        """What the teacher says: on the batch's device, in evaluation mode (no dropout), without gradient."""
+        self.teacher.to(device).eval()
         with torch.no_grad():
             return question(self.teacher)
 
@@ -63,7 +63,7 @@ class ClassificationObjective:
         kd = self.distillation
         if kd is None:
             return hard
-        teacher_logits = kd.ask(lambda teacher: teacher(**model_inputs(inputs)).logits)
+        teacher_logits = kd.ask(lambda teacher: teacher(**model_inputs(inputs)).logits, logits.device)
         soft = soft_target_loss(logits, teacher_logits, temperature=kd.temperature)
         return combine_losses(hard, soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
 
@@ -84,7 +84,7 @@ class QuestionAnsweringObjective:
         kd = self.distillation
         if kd is None:
             return hard
-        taught = kd.ask(lambda teacher: teacher(**model_inputs(inputs)))
+        taught = kd.ask(lambda teacher: teacher(**model_inputs(inputs)), padding.device)
         soft = span_soft_target_loss(
             output.start_logits,
             output.end_logits,
@@ -100,9 +100,10 @@ class QuestionAnsweringObjective:
 class PretrainingObjective:
     """Masked-LM plus next-sentence cross-entropy of a BertForPreTraining, mixed with the teacher's soft targets.
 
-    Cross-entropy: mean over the masked positions, plus mean over pairs. Soft targets: over every live token, masked
-    or not, plus over pairs, both with weight 1 (Prune OFA, student pruning). Without a teacher the vocabulary head runs
-    on the masked positions only; with one it runs on the live tokens in chunks. Neither changes the value.
+    Cross-entropy: mean over the masked positions (0 if there is none), plus mean over pairs. Soft targets: over every
+    live token, masked or not, plus over pairs, both with weight 1 (Prune OFA, student pruning). Without a teacher the
+    vocabulary head runs on the masked positions only; with one it runs on the live tokens in chunks. Neither changes
+    the value.
     """
 
     distillation: Distillation | None = None
@@ -116,11 +117,12 @@ class PretrainingObjective:
         if kd is None:
             masked = labels != IGNORED_LABEL
             logits = model.cls.predictions(body.last_hidden_state[masked])  # type: ignore[union-attr, operator]
-            return functional.cross_entropy(logits, labels[masked]) + hard_pairs
+            hard_tokens = functional.cross_entropy(logits, labels[masked], reduction="sum") / max(1, int(masked.sum()))
+            return hard_tokens + hard_pairs
 
         live = inputs["attention_mask"] == 1
         hidden, decoder = _before_decoder(model, body.last_hidden_state[live])
-        taught_pairs, taught_hidden, taught_decoder = kd.ask(lambda teacher: _teach(teacher, inputs, live))
+        taught_pairs, taught_hidden, taught_decoder = kd.ask(lambda teacher: _teach(teacher, inputs, live), live.device)
         live_labels = labels[live]
         num_live, num_masked = len(live_labels), int((live_labels != IGNORED_LABEL).sum())
 

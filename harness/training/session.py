@@ -22,7 +22,7 @@ CURVE_POINTS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """Everything a training stage needs. epochs is None where the recipe counts steps."""
+    """Everything a training stage needs. modifier_of: from the number of steps to what compresses."""
 
     context: StageContext
     model: nn.Module
@@ -36,7 +36,7 @@ class Session:
         parameters = self.context.parameters
         torch.set_num_threads(parameters["threads"])
         steps_per_epoch = math.ceil(len(self.examples) / parameters["batch_size"])
-        num_steps = parameters.get("steps") or math.ceil(parameters["epochs"] * steps_per_epoch)
+        num_steps = parameters["steps"] if "steps" in parameters else math.ceil(parameters["epochs"] * steps_per_epoch)
         warmup_steps = math.ceil(parameters["warmup_fraction"] * num_steps)
         modifier = self.modifier_of(num_steps)
         modifier.attach(self.model)
@@ -45,8 +45,7 @@ class Session:
             args=training_arguments(
                 parameters,
                 output_dir=self.context.checkpoints,
-                num_steps=parameters.get("steps"),
-                epochs=parameters.get("epochs"),
+                num_steps=num_steps,
             ),
             train_dataset=self.examples,
             data_collator=self.collator,
@@ -59,7 +58,7 @@ class Session:
             should_stop=self.context.should_stop,
         )
         progress = trainer.fit()
-        assert trainer.state.max_steps == num_steps == len(progress.losses), "the step counts disagree"
+        assert len(progress.losses) == num_steps, "the step counts disagree"
         account = modifier.detach(self.model)
         return account, training_details(progress, num_steps, warmup_steps, len(self.examples), parameters)
 
@@ -76,7 +75,7 @@ def training_details(
             "tokens_seen": progress.tokens_seen,
             "seconds": round(progress.seconds, 1),
             "threads": torch.get_num_threads(),
-            "device": "cuda" if torch.cuda.is_available() else "cpu",
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             "learning_rate": parameters["learning_rate"],
             "loss_curve": loss_curve(progress.losses),
         }

@@ -74,6 +74,11 @@ class CompressionTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if self.args.n_gpu > 1:
+            raise ValueError(
+                f"{self.args.n_gpu} GPUs are visible to one process: the library would split batches among them and "
+                "lose the model's parts. Show it one (CUDA_VISIBLE_DEVICES=0)."
+            )
         self.objective: Objective = objective
         self.factor = factor
         self.lengths = lengths
@@ -127,9 +132,10 @@ class CompressionTrainer(Trainer):
         batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return SeededLengthGroupedSampler(batch_size, self.lengths, self.args.seed)
 
-    def _clip_grad_norm(self, model: nn.Module) -> Any:
-        norm = super()._clip_grad_norm(model)
-        if norm is not None and not torch.isfinite(torch.as_tensor(norm)):
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """Called once before every optimizer step, with clipping or without: refuses a step that is not finite."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        if not torch.isfinite(torch.as_tensor(norm)):
             raise FloatingPointError(
                 f"the gradient norm is {float(norm)} at step {self.state.global_step + 1}; lower the learning rate, "
                 "or look for an infinite loss. Nothing was applied to the weights."
@@ -217,10 +223,8 @@ class _ProgressCallback(TrainerCallback):
             control.should_training_stop = True
 
 
-def training_arguments(
-    parameters: Any, *, output_dir: Path, num_steps: int | None = None, epochs: float | None = None
-) -> TrainingArguments:
-    """The library's arguments for a stage's resolved parameters. One of num_steps and epochs is given."""
+def training_arguments(parameters: Any, *, output_dir: Path, num_steps: int) -> TrainingArguments:
+    """The library's arguments for a stage's resolved parameters and its number of optimizer steps."""
     return TrainingArguments(
         output_dir=str(output_dir),
         per_device_train_batch_size=parameters["batch_size"],
@@ -231,11 +235,9 @@ def training_arguments(
         adam_epsilon=parameters["adam_epsilon"],
         max_grad_norm=parameters["max_grad_norm"],
         optim="adamw_torch_fused",
-        max_steps=-1 if num_steps is None else num_steps,
-        num_train_epochs=1.0 if epochs is None else epochs,
+        max_steps=num_steps,
         seed=parameters["seed"],
         data_seed=parameters["seed"],
-        bf16=parameters["precision"] == "bf16",
         train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
         save_strategy="no",

@@ -6,21 +6,14 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
 
 import fake_stages
 import pytest
-from core_world import World, make_world
+from core_world import Ran, World, make_world
 
 from harness.cli import main
 from harness.kinds import KINDS
 from harness.store import Store
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -45,8 +38,8 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 @pytest.fixture
-def run_harness(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[Sequence[str]], Ran]]:
-    """run_harness(arguments) -> exit code and what was printed."""
+def run_harness(capsys: pytest.CaptureFixture[str], fakes: ModuleType) -> Iterator[Callable[[Sequence[str]], Ran]]:
+    """run_harness(arguments) -> exit code and what was printed. A grid that starts runs the fakes."""
     logger = logging.getLogger("harness")
     before = list(logger.handlers)
 

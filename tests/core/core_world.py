@@ -1,4 +1,4 @@
-"""A small world for the core tests: hand-made identities for plans, and a model and data folder for the command line."""
+"""A small world for the core tests: hand-made identities for plans, model and data folders for the command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,6 +66,14 @@ def with_descendants(planned: Plan, roots: Sequence[str]) -> set[str]:
     while more := {i for i, s in planned.stages.items() if i not in reached and reached & set(s.parents.values())}:
         reached |= more
     return reached
+
+
+class Ran(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
 
 
 @dataclass(frozen=True)

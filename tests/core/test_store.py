@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -307,6 +308,7 @@ def test_eight_processes_get_distinct_attempts_and_one_publishes(tmp_path: Path)
     try:
         while len(list(tmp_path.glob("ready*"))) < 8:
             assert all(racer.poll() is None for racer in racers)
+            time.sleep(0.01)
         (tmp_path / "go").touch()
         said = [racer.communicate(timeout=30)[0].splitlines() for racer in racers]
     finally:

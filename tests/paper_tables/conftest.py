@@ -1,0 +1,52 @@
+"""Studies planned under the reduced preset, and records written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.grid import Axes, expand
+from harness.plan import Inputs, ModelIdentity, plan_cells
+from harness.recipes import load_preset
+from harness.store import Store
+from harness.study import Study, merged, read_study, write_study
+
+SPLITS = ("corpus/train", "corpus/validation", "sst2/train", "sst2/validation", "squad/train", "squad/validation")
+MNLI = ("mnli/train", "mnli/validation_matched", "mnli/validation_mismatched")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture
+def make_study(store: Store) -> Callable[..., Study]:
+    """make_study(*assignments, splits=.., **axes) -> a study that stands in the store, none of its stages done."""
+
+    def make(*assignments: str, splits: tuple[str, ...] = (*SPLITS, *MNLI), **axes: Any) -> Study:
+        recipe = load_preset("reduced").changed(assignments)
+        identities = {"tiny": ModelIdentity(weights="w", tokenizer="t")}
+        found = Inputs(models=identities, data={split: split for split in splits})
+        plan = plan_cells(expand(Axes(**{"models": ["tiny"], **axes}), recipe).cells, recipe, found)
+        write_study(store, merged(store, "mine", recipe, plan))
+        return read_study(store, "mine")
+
+    return make
+
+
+@pytest.fixture
+def publish(store: Store) -> Callable[..., None]:
+    """publish(study, metrics, sparsity=.., **cell) writes the record of every cell with these values."""
+
+    def write(study: Study, metrics: dict[str, dict[str, float]], *, zeros: float = 0.85, **cell: object) -> None:
+        chosen = [c for c in study.plan.paths if all(getattr(c, name) == value for name, value in cell.items())]
+        assert chosen, cell
+        for found in chosen:
+            result = {"metrics": metrics, "cell_sparsity": zeros}
+            store.publish_record({"stage_id": study.plan.endpoint(found), "result": result})
+
+    return write

@@ -1,0 +1,137 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.errors import StoreError
+from harness.plan import Plan
+from harness.store import Store
+from harness.study import Study
+from paper_tables.collect import collect_scores, is_comparable
+from paper_tables.score import Score
+
+Make = Callable[..., Study]
+Publish = Callable[..., None]
+MNLI_SETTINGS = [f"task.mnli.{key}" for key in ("max_length=128", "train_examples=9", "train_subset_seed=0")]
+
+
+def values(scores: list[Score]) -> dict[tuple[str, str], float | None]:
+    return {(score.task, score.metric): score.value for score in scores}
+
+
+def test_shares_become_percent_and_squads_percentages_stay(store: Store, make_study: Make, publish: Publish) -> None:
+    study = make_study(methods=["dense"])
+    publish(study, {"sst2": {"accuracy": 0.875, "correct": 763, "examples": 872}}, task="sst2", zeros=0.0)
+    publish(study, {"squad": {"exact_match": 0.75, "f1": 81.5, "questions": 2000}}, task="squad", zeros=0.0)
+    # An exact match of 0.75 is three quarters of one percent, not 75 %.
+    assert values(collect_scores(store, study)) == {
+        ("sst2", "accuracy"): 87.5,
+        ("squad", "exact_match"): 0.75,
+        ("squad", "f1"): 81.5,
+    }
+
+
+def test_a_score_carries_what_its_cell_is_and_where_it_comes_from(
+    store: Store, make_study: Make, publish: Publish
+) -> None:
+    study = make_study(tasks=["sst2"], seeds=(3,), pruning_seeds=(7,))
+    publish(study, {"sst2": {"accuracy": 0.9}}, zeros=0.8497)
+    found = {(score.method, score.bits): score for score in collect_scores(store, study)}
+    assert len(found) == 5
+    ends = {(c.method, 8 if c.quantization == "int8" else 32): study.plan.endpoint(c) for c in study.plan.paths}
+    assert {key: score.stage_id for key, score in found.items()} == ends
+    assert {key: (score.sparsity, score.transfer_kd, score.pruning_seed) for key, score in found.items()} == {
+        ("dense", 32): (0.0, "na", None),
+        ("finetune-pruning", 32): (0.85, "yes", None),
+        ("prune-ofa-no-kd", 32): (0.85, "no", 7),
+        ("prune-ofa", 32): (0.85, "yes", 7),
+        ("prune-ofa", 8): (0.85, "yes", 7),
+    }
+    for score in found.values():
+        assert (score.study, score.model, score.task, score.seed) == ("mine", "tiny", "sst2", 3)
+        assert (score.value, score.measured_sparsity) == (90.0, 0.8497)
+
+
+def test_a_cell_without_a_record_is_missing_in_every_metric(store: Store, make_study: Make, publish: Publish) -> None:
+    study = make_study(methods=["dense"], seeds=(0, 1))
+    publish(study, {"squad": {"exact_match": 70.0, "f1": 80.0}}, task="squad", seed=1)
+    scores = collect_scores(store, study)
+    assert [(score.task, score.seed, score.metric, score.value) for score in scores] == [
+        ("sst2", 0, "accuracy", None),
+        ("sst2", 1, "accuracy", None),
+        ("squad", 0, "exact_match", None),
+        ("squad", 0, "f1", None),
+        ("squad", 1, "exact_match", 70.0),
+        ("squad", 1, "f1", 80.0),
+    ]
+    assert all(score.measured_sparsity is None for score in scores if score.value is None)
+
+
+def test_a_split_that_the_data_lack_is_no_column(
+    store: Store, make_study: Make, publish: Publish, tmp_path: Path
+) -> None:
+    axes = {"methods": ["dense"], "tasks": ["mnli"]}
+    both = make_study(*MNLI_SETTINGS, **axes)
+    publish(both, {"mnli": {"accuracy": 0.25}, "mnli-mm": {"accuracy": 0.5}})
+    assert values(collect_scores(store, both)) == {("mnli", "accuracy"): 25.0, ("mnli-mm", "accuracy"): 50.0}
+    matched = make_study(*MNLI_SETTINGS, splits=("mnli/train", "mnli/validation_matched"), **axes)
+    assert values(collect_scores(store, matched)) == {("mnli", "accuracy"): None}
+
+
+def test_an_edited_record_does_not_reach_a_table(store: Store, make_study: Make, publish: Publish) -> None:
+    study = make_study(methods=["dense"], tasks=["sst2"])
+    publish(study, {"sst2": {"accuracy": 0.9}})
+    path = store.record_path(study.plan.endpoint(next(iter(study.plan.paths))))
+    path.write_text(path.read_text().replace("0.9", "0.95"))
+    with pytest.raises(StoreError, match="was changed"):
+        collect_scores(store, study)
+
+
+@pytest.mark.parametrize(("preset", "expected"), [("paper", True), ("paper-released", True), ("reduced", False)])
+def test_only_the_papers_presets_compare_with_the_paper(preset: str, expected: bool) -> None:
+    assert is_comparable(Study("mine", {"preset": preset}, Plan())) is expected
+
+
+# -- the verb
+
+
+def test_missing_cells_are_printed_as_missing_and_end_with_4(
+    store: Store, make_study: Make, publish: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(methods=["dense", "prune-ofa"], tasks=["sst2"])
+    publish(study, {"sst2": {"accuracy": 0.9}}, method="dense", zeros=0.0)
+    assert main(["tables", "--store", str(store.root)]) == 4
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| tiny")]
+    assert len(lines) == 2
+    assert "90.00 (1)" in lines[0]
+    assert "missing" in lines[1]
+    publish(study, {"sst2": {"accuracy": 0.8}}, method="prune-ofa")
+    assert main(["tables", "--store", str(store.root)]) == 0
+    printed = capsys.readouterr().out
+    assert "missing" not in printed
+    assert "80.00 (1)" in printed
+
+
+def test_a_seed_that_is_missing_is_counted_and_ends_with_4(
+    store: Store, make_study: Make, publish: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(methods=["dense"], tasks=["sst2"], seeds=(0, 1))
+    publish(study, {"sst2": {"accuracy": 0.9}}, seed=0)
+    assert main(["tables", "--store", str(store.root)]) == 4
+    assert "90.00 (1 of 2)" in capsys.readouterr().out
+
+
+def test_the_json_of_a_table_leads_back_to_the_records(
+    store: Store, make_study: Make, publish: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(methods=["dense"], tasks=["sst2"], seeds=(0, 1))
+    publish(study, {"sst2": {"accuracy": 0.75}}, seed=0, zeros=0.0)
+    publish(study, {"sst2": {"accuracy": 0.25}}, seed=1, zeros=0.0)
+    assert main(["tables", "--store", str(store.root), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["value"], row["n"], row["missing"], row["difference"]) == (50.0, 2, 0, None)
+    assert row["stage_ids"] == [study.plan.endpoint(cell) for cell in study.plan.paths]
+    # 75 and 25 stand 25 from their mean: sqrt((625 + 625) / 1).
+    assert row["spread"] == pytest.approx(35.3553390593)

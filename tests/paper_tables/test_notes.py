@@ -1,0 +1,86 @@
+from collections.abc import Callable
+from importlib import resources
+
+from harness.store import Store
+from harness.study import Study
+from paper_tables.collect import collect_scores
+from paper_tables.notes import PAPER_TOKENS_PER_STAGE, notes
+from paper_tables.rows import aggregate
+
+Make = Callable[..., Study]
+Publish = Callable[..., None]
+
+
+def notes_of(store: Store, study: Study) -> list[str]:
+    return notes(store, study, aggregate(collect_scores(store, study)))
+
+
+def pretrained(store: Store, study: Study, kind: str, tokens: int, correct: int, positions: int) -> None:
+    metrics = {"mlm_accuracy": correct / positions, "mlm_correct": correct, "mlm_positions": positions}
+    for stage_id, spec in study.plan.stages.items():
+        if spec.kind == kind:
+            store.publish_record(
+                {"stage_id": stage_id, "result": {"metrics": metrics, "training": {"tokens_seen": tokens}}}
+            )
+
+
+def test_the_papers_budget_is_a_hundred_thousand_steps_of_256_pairs_of_512() -> None:
+    # 256 x 512 = 131,072 tokens a step.
+    assert PAPER_TOKENS_PER_STAGE == 13_107_200_000
+
+
+def test_the_budget_that_was_spent_is_told_for_each_pretraining_stage(store: Store, make_study: Make) -> None:
+    study = make_study(tasks=["sst2"])
+    pretrained(store, study, "teacher_preparation", tokens=131_072_000, correct=64, positions=256)
+    pretrained(store, study, "student_pruning", tokens=327_680, correct=1, positions=8)
+    told = [note for note in notes_of(store, study) if "tokens" in note]
+    # 131,072,000 / 13,107,200,000 = 1/100; 327,680 / 13,107,200,000 = 1/40,000.
+    assert told == [
+        "teacher_preparation tiny seed 0: 131,072,000 tokens, 1.0e-02 of the paper's 13,107,200,000; "
+        "held-out masked-LM accuracy 25.0 % (64 of 256).",
+        "student_pruning tiny 0.85 seed 0: 327,680 tokens, 2.5e-05 of the paper's 13,107,200,000; "
+        "held-out masked-LM accuracy 12.5 % (1 of 8).",
+    ]
+
+
+def test_pretraining_that_is_not_done_is_not_told(store: Store, make_study: Make) -> None:
+    study = make_study(tasks=["sst2"])
+    assert not [note for note in notes_of(store, study) if "tokens" in note]
+    pretrained(store, study, "teacher_preparation", tokens=1000, correct=1, positions=4)
+    (told,) = [note for note in notes_of(store, study) if "tokens" in note]
+    assert told.startswith("teacher_preparation")
+
+
+def test_the_presets_own_notes_come_first(store: Store, make_study: Make) -> None:
+    study = make_study(tasks=["sst2"])
+    assert notes_of(store, study)[0].startswith("Data are subsets of the public tasks")
+    assert notes_of(store, study)[: len(study.recipe["notes"])] == study.recipe["notes"]
+
+
+def test_the_best_sparse_fp32_method_is_named_where_two_have_a_number(
+    store: Store, make_study: Make, publish: Publish
+) -> None:
+    study = make_study(tasks=["sst2"])
+    publish(study, {"sst2": {"accuracy": 0.99}}, method="dense", zeros=0.0)
+    publish(study, {"sst2": {"accuracy": 0.98}}, method="prune-ofa", quantization="int8")
+    publish(study, {"sst2": {"accuracy": 0.8}}, method="prune-ofa", quantization="none")
+    # One sparse fp32 method has a number: there is nothing to compare it with.
+    assert not [note for note in notes_of(store, study) if note.startswith("Best")]
+    publish(study, {"sst2": {"accuracy": 0.8125}}, method="finetune-pruning")
+    (best,) = [note for note in notes_of(store, study) if note.startswith("Best")]
+    assert best == "Best at this budget, tiny at 0.85, sst2 accuracy: finetune-pruning 81.25, prune-ofa 80.00."
+
+
+def test_assumed_and_changed_settings_are_counted_and_named(store: Store, make_study: Make) -> None:
+    text = resources.files("harness").joinpath("presets", "reduced.toml").read_text()
+    lines = [line for line in text.splitlines() if "{ value = " in line]
+    assumed = sum(", assumed = " in line for line in lines)
+    # dense.epochs is published in the preset; transfer.epochs is assumed, and no more so when the user sets it.
+    study = make_study("dense.epochs=1", "transfer.epochs=2", tasks=["sst2"])
+    *_, counted, changed = notes_of(store, study)
+    assert counted.startswith(f"{assumed - 1} of {len(lines)} settings are assumed")
+    assert changed == "Changed by --set: dense.epochs=1.0, transfer.epochs=2.0."
+
+
+def test_nothing_is_said_of_changes_where_there_are_none(store: Store, make_study: Make) -> None:
+    assert not [note for note in notes_of(store, make_study(tasks=["sst2"])) if note.startswith("Changed")]
