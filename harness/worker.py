@@ -174,7 +174,10 @@ def _run_to_record(
 def _check_artifact(store: Store, role: str, parent: str, record: Mapping[str, Any]) -> None:
     folder = store.artifact_path(parent)
     if not folder.is_dir():
-        raise StoreError(f"the artifact of the {role} stage {parent} is gone ({folder}); its record is still there.")
+        raise StoreError(
+            f"the artifact of the {role} stage {parent} is gone ({folder}); its record is still there. "
+            "Bring the folder back, or remove the record to make both again."
+        )
     if folder_digest(folder) != record["artifact"]["digest"]:
         raise StoreError(f"the artifact of the {role} stage {parent} ({folder}) is not the one its record describes.")
 

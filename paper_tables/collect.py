@@ -1,13 +1,13 @@
 """From a study's records to scores: one per cell, task and metric, in percent; None where the record is not in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.catalogue import get_method
 from harness.specs import Cell
-from harness.store import Store
 from harness.study import Study
 from harness.tasks import Task, get_task
+from harness.verification import Records
 from paper_tables.score import Score
 
 PAPER_PRESETS = ("paper", "paper-released")
@@ -18,14 +18,14 @@ def is_comparable(study: Study) -> bool:
     return study.recipe["preset"] in PAPER_PRESETS
 
 
-def collect_scores(store: Store, study: Study) -> list[Score]:
-    """Every number the study's cells yield. Raises StoreError for a record that was edited."""
-    return [score for cell in study.plan.paths for score in _cell_scores(store, study, cell)]
+def collect_scores(study: Study, records: Records) -> list[Score]:
+    """Every number the study's cells yield, from verified records."""
+    return [score for cell in study.plan.paths for score in _cell_scores(study, records, cell)]
 
 
-def _cell_scores(store: Store, study: Study, cell: Cell) -> Iterator[Score]:
+def _cell_scores(study: Study, records: Records, cell: Cell) -> Iterator[Score]:
     stage_id = study.plan.endpoint(cell)
-    record = store.read_record(stage_id) if store.has_record(stage_id) else None
+    record = records.get(stage_id)
     task, method = get_task(cell.task), get_method(cell.method)
     splits = study.plan.stages[stage_id].inputs
     for split, reported_as in task.evaluation_splits:
@@ -49,7 +49,7 @@ def _cell_scores(store: Store, study: Study, cell: Cell) -> Iterator[Score]:
             )
 
 
-def _percent(record: dict[str, Any], task: Task, reported_as: str, metric: str) -> float:
+def _percent(record: Mapping[str, Any], task: Task, reported_as: str, metric: str) -> float:
     """SQuAD's metrics are percentages by definition, those of classification are shares."""
     value = float(record["result"]["metrics"][reported_as][metric])
     return value if task.kind == "extractive-qa" else 100 * value

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from harness.store import Store
 from harness.study import Study
+from harness.verification import Records
 from paper_tables.rows import Row
 
 PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9
 PRETRAINING = ("teacher_preparation", "student_pruning")
 
 
-def notes(store: Store, study: Study, rows: Sequence[Row]) -> list[str]:
+def notes(study: Study, records: Records, rows: Sequence[Row]) -> list[str]:
     """The preset's own notes, the pre-training budget that was spent, who wins at it, and what was assumed."""
     found = list(study.recipe["notes"])
-    found += _budget(store, study)
+    found += _budget(study, records)
     found += _winners(rows)
     settings: dict[str, list[Any]] = study.recipe["settings"]
     assumed = [key for key, (_, evidence, _) in settings.items() if evidence == "assumed"]
@@ -28,12 +28,12 @@ def notes(store: Store, study: Study, rows: Sequence[Row]) -> list[str]:
     return found
 
 
-def _budget(store: Store, study: Study) -> list[str]:
+def _budget(study: Study, records: Records) -> list[str]:
     found = []
     for stage_id, spec in study.plan.stages.items():
-        if spec.kind not in PRETRAINING or not store.has_record(stage_id):
+        if spec.kind not in PRETRAINING or stage_id not in records:
             continue
-        result = store.read_record(stage_id)["result"]
+        result = records[stage_id]["result"]
         tokens = result["training"]["tokens_seen"]
         metrics = result["metrics"]
         share = tokens / PAPER_TOKENS_PER_STAGE

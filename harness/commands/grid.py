@@ -8,11 +8,13 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 from harness.catalogue import BUILT_IN, get_method
 from harness.errors import UsageError, unknown_name
+from harness.executors import Outcome, run_in_process
 from harness.grid import Axes, Grid, expand
 from harness.identity import ContentHashes
 from harness.models import BaseModel, find_models
@@ -23,6 +25,8 @@ from harness.state import read_states, to_run
 from harness.store import Store
 from harness.study import Study, check_name, merged, write_study
 from harness.tasks import TASKS, get_task
+from harness.verification import verified_records
+from harness.worker import Resources, Sources
 
 EXECUTORS = ("debug", "local", "slurm")
 AVAILABLE_EXECUTORS = ("debug",)
@@ -62,12 +66,12 @@ def _without_effect(options: argparse.Namespace, grid: Grid, inputs: Inputs, pla
 def _execute(
     options: argparse.Namespace, store: Store, study: Study, plan: Plan, models: Mapping[str, BaseModel]
 ) -> int:
+    verified_records(plan, store)
     if not to_run(plan, read_states(plan, store, local_snapshot(plan, store))):
         print("everything is done; nothing to start.", file=sys.stderr)
+        if options.json:
+            print(json.dumps({"study": study.name, **asdict(Outcome())}))
         return 0
-    from harness.executors import run_in_process
-    from harness.worker import Resources, Sources
-
     with _progress_on(sys.stderr):
         outcome = run_in_process(
             plan,
@@ -77,11 +81,7 @@ def _execute(
             lambda line: print(line, file=sys.stderr, flush=True),
         )
     if options.json:
-        print(
-            json.dumps(
-                {"study": study.name, "done": outcome.done, "failed": outcome.failed, "blocked": outcome.blocked}
-            )
-        )
+        print(json.dumps({"study": study.name, **asdict(outcome)}))
     else:
         print(f"{len(outcome.done)} stages done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked.")
         if outcome.elsewhere:

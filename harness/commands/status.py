@@ -11,13 +11,15 @@ from harness.processes import local_snapshot
 from harness.state import STATES, read_states
 from harness.store import Store
 from harness.study import only_study, read_study
+from harness.verification import verified_records
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code: 0 every cell is done, 1 a stage failed, 4 cells are missing."""
+    """Exit code: 0 every cell is done, 1 a stage failed, 4 cells are missing. Raises StoreError for bad records."""
     store = Store(Path(options.store))
     study = read_study(store, options.study or only_study(store))
     plan = study.plan
+    verified_records(plan, store)
     states = read_states(plan, store, local_snapshot(plan, store))
     cells_done = sum(states[plan.endpoint(cell)] == "done" for cell in plan.paths)
     failed = [stage_id for stage_id, state in states.items() if state == "failed"]

@@ -9,19 +9,24 @@ from pathlib import Path
 
 from harness.store import Store
 from harness.study import only_study, read_study
+from harness.verification import verified_records
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code: 0 every cell has its numbers, 4 some are missing (the table is made all the same)."""
+    """Exit code: 0 every cell has its numbers, 4 some are missing (the table is made all the same).
+
+    Raises StoreError when a record cannot be trusted.
+    """
     from paper_tables import aggregate, to_csv, to_markdown
     from paper_tables.collect import collect_scores, is_comparable
     from paper_tables.notes import notes
 
     store = Store(Path(options.store))
     study = read_study(store, options.study or only_study(store))
-    scores = collect_scores(store, study)
+    records = verified_records(study.plan, store)
+    scores = collect_scores(study, records)
     rows = aggregate(scores, comparable=is_comparable(study))
-    markdown, csv = to_markdown(rows, notes=notes(store, study, rows)), to_csv(rows)
+    markdown, csv = to_markdown(rows, notes=notes(study, records, rows)), to_csv(rows)
     if options.out:
         folder = Path(options.out)
         folder.mkdir(parents=True, exist_ok=True)

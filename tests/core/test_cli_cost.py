@@ -49,7 +49,8 @@ def test_planning_and_reading_import_no_heavy_library(world: World, verb: str) -
     if verb in ("status", "tables"):
         write_study(store, merged(store, "mine", recipe(), planned))
         result = {"metrics": {"sst2": {"accuracy": 0.5}}, "cell_sparsity": 0.0}
-        store.publish_record({"stage_id": planned.endpoint(next(iter(planned.paths))), "result": result})
+        end = planned.endpoint(next(iter(planned.paths)))
+        store.publish_record({"stage_id": end, **planned.stages[end].identity(), "result": result})
     command, expected = {
         "help": (["--help"], 0),
         "grid help": (["grid", "--help"], 0),

@@ -47,6 +47,7 @@ def publish(store: Store) -> Callable[..., None]:
         assert chosen, cell
         for found in chosen:
             result = {"metrics": metrics, "cell_sparsity": zeros}
-            store.publish_record({"stage_id": study.plan.endpoint(found), "result": result})
+            stage_id = study.plan.endpoint(found)
+            store.publish_record({"stage_id": stage_id, **study.plan.stages[stage_id].identity(), "result": result})
 
     return write

@@ -9,6 +9,7 @@ from harness.errors import StoreError
 from harness.plan import Plan
 from harness.store import Store
 from harness.study import Study
+from harness.verification import verified_records
 from paper_tables.collect import collect_scores, is_comparable
 from paper_tables.score import Score
 
@@ -26,7 +27,7 @@ def test_shares_become_percent_and_squads_percentages_stay(store: Store, make_st
     publish(study, {"sst2": {"accuracy": 0.875, "correct": 763, "examples": 872}}, task="sst2", zeros=0.0)
     publish(study, {"squad": {"exact_match": 0.75, "f1": 81.5, "questions": 2000}}, task="squad", zeros=0.0)
     # An exact match of 0.75 is three quarters of one percent, not 75 %.
-    assert values(collect_scores(store, study)) == {
+    assert values(collect_scores(study, verified_records(study.plan, store))) == {
         ("sst2", "accuracy"): 87.5,
         ("squad", "exact_match"): 0.75,
         ("squad", "f1"): 81.5,
@@ -38,7 +39,7 @@ def test_a_score_carries_what_its_cell_is_and_where_it_comes_from(
 ) -> None:
     study = make_study(tasks=["sst2"], seeds=(3,), pruning_seeds=(7,))
     publish(study, {"sst2": {"accuracy": 0.9}}, zeros=0.8497)
-    found = {(score.method, score.bits): score for score in collect_scores(store, study)}
+    found = {(score.method, score.bits): score for score in collect_scores(study, verified_records(study.plan, store))}
     assert len(found) == 5
     ends = {(c.method, 8 if c.quantization == "int8" else 32): study.plan.endpoint(c) for c in study.plan.paths}
     assert {key: score.stage_id for key, score in found.items()} == ends
@@ -57,7 +58,7 @@ def test_a_score_carries_what_its_cell_is_and_where_it_comes_from(
 def test_a_cell_without_a_record_is_missing_in_every_metric(store: Store, make_study: Make, publish: Publish) -> None:
     study = make_study(methods=["dense"], seeds=(0, 1))
     publish(study, {"squad": {"exact_match": 70.0, "f1": 80.0}}, task="squad", seed=1)
-    scores = collect_scores(store, study)
+    scores = collect_scores(study, verified_records(study.plan, store))
     assert [(score.task, score.seed, score.metric, score.value) for score in scores] == [
         ("sst2", 0, "accuracy", None),
         ("sst2", 1, "accuracy", None),
@@ -75,9 +76,12 @@ def test_a_split_that_the_data_lack_is_no_column(
     axes = {"methods": ["dense"], "tasks": ["mnli"]}
     both = make_study(*MNLI_SETTINGS, **axes)
     publish(both, {"mnli": {"accuracy": 0.25}, "mnli-mm": {"accuracy": 0.5}})
-    assert values(collect_scores(store, both)) == {("mnli", "accuracy"): 25.0, ("mnli-mm", "accuracy"): 50.0}
+    assert values(collect_scores(both, verified_records(both.plan, store))) == {
+        ("mnli", "accuracy"): 25.0,
+        ("mnli-mm", "accuracy"): 50.0,
+    }
     matched = make_study(*MNLI_SETTINGS, splits=("mnli/train", "mnli/validation_matched"), **axes)
-    assert values(collect_scores(store, matched)) == {("mnli", "accuracy"): None}
+    assert values(collect_scores(matched, verified_records(matched.plan, store))) == {("mnli", "accuracy"): None}
 
 
 def test_an_edited_record_does_not_reach_a_table(store: Store, make_study: Make, publish: Publish) -> None:
@@ -86,7 +90,7 @@ def test_an_edited_record_does_not_reach_a_table(store: Store, make_study: Make,
     path = store.record_path(study.plan.endpoint(next(iter(study.plan.paths))))
     path.write_text(path.read_text().replace("0.9", "0.95"))
     with pytest.raises(StoreError, match="was changed"):
-        collect_scores(store, study)
+        collect_scores(study, verified_records(study.plan, store))
 
 
 @pytest.mark.parametrize(("preset", "expected"), [("paper", True), ("paper-released", True), ("reduced", False)])

@@ -3,6 +3,7 @@ from importlib import resources
 
 from harness.store import Store
 from harness.study import Study
+from harness.verification import verified_records
 from paper_tables.collect import collect_scores
 from paper_tables.notes import PAPER_TOKENS_PER_STAGE, notes
 from paper_tables.rows import aggregate
@@ -12,15 +13,22 @@ Publish = Callable[..., None]
 
 
 def notes_of(store: Store, study: Study) -> list[str]:
-    return notes(store, study, aggregate(collect_scores(store, study)))
+    records = verified_records(study.plan, store)
+    return notes(study, records, aggregate(collect_scores(study, records)))
 
 
 def pretrained(store: Store, study: Study, kind: str, tokens: int, correct: int, positions: int) -> None:
     metrics = {"mlm_accuracy": correct / positions, "mlm_correct": correct, "mlm_positions": positions}
     for stage_id, spec in study.plan.stages.items():
         if spec.kind == kind:
+            parents = {role: parent for role, parent in spec.parents.items() if store.has_record(parent)}
             store.publish_record(
-                {"stage_id": stage_id, "result": {"metrics": metrics, "training": {"tokens_seen": tokens}}}
+                {
+                    "stage_id": stage_id,
+                    **spec.identity(),
+                    "parent_digests": {role: store.read_record(parent)["digest"] for role, parent in parents.items()},
+                    "result": {"metrics": metrics, "training": {"tokens_seen": tokens}},
+                }
             )
 
 

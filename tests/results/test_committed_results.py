@@ -11,7 +11,7 @@ from harness.store import Store
 from harness.study import read_study, study_names
 
 RESULTS = Path(__file__).parents[2] / "results"
-STUDIES = [(store, name) for store in sorted(RESULTS.iterdir()) if store.is_dir() for name in study_names(Store(store))]
+STUDIES = [(store, name) for store in sorted(RESULTS.glob("*")) if store.is_dir() for name in study_names(Store(store))]
 
 
 def test_there_are_committed_studies() -> None:
