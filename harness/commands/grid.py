@@ -8,13 +8,14 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from harness.catalogue import BUILT_IN, get_method
+from harness.commands.status import state_table
 from harness.errors import UsageError, unknown_name
-from harness.executors import Outcome, run_in_process
+from harness.executors import run_in_process
 from harness.grid import Axes, Grid, expand
 from harness.identity import ContentHashes
 from harness.models import BaseModel, find_models
@@ -23,7 +24,7 @@ from harness.processes import local_snapshot
 from harness.recipes import Recipe, load_preset
 from harness.state import read_states, to_run
 from harness.store import Store
-from harness.study import Study, check_name, merged, write_study
+from harness.study import check_name, merged, write_study
 from harness.tasks import TASKS, get_task
 from harness.verification import verified_records
 from harness.worker import Resources, Sources
@@ -39,55 +40,58 @@ def run(options: argparse.Namespace) -> int:
     """
     store = Store(Path(options.store))
     hashes = ContentHashes(store.root / "content_hashes.json")
-    grid, recipe, models, inputs = _read(options, hashes)
-    plan = plan_cells(grid.cells, recipe, inputs)
-    for assignment in _without_effect(options, grid, inputs, plan):
+    request = _read(options, hashes)
+    plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
+    for assignment in _without_effect(options, request, plan):
         print(f"note: --set {assignment} changes nothing in this grid.", file=sys.stderr)
-    study = merged(store, options.study or recipe.preset, recipe, plan)
+    study = merged(store, options.study or request.recipe.preset, request.recipe, plan)
+    states = read_states(plan, store, local_snapshot(plan, store))
+    if options.dry_run and options.json:
+        print(json.dumps(plan_as_json(study.name, plan, states), indent=1))
+        return 0
+    print(plan_as_text(study.name, plan, states, request.grid), file=sys.stderr if options.json else sys.stdout)
     if options.dry_run:
-        _print_plan(study.name, plan, grid, store, as_json=options.json)
         return 0
     write_study(store, study)
     hashes.remember()
-    _print_plan(study.name, plan, grid, store, as_json=False, stream=sys.stderr if options.json else sys.stdout)
-    return _execute(options, store, study, plan, models)
+    return _execute(options, store, study.name, plan, request)
 
 
-def _without_effect(options: argparse.Namespace, grid: Grid, inputs: Inputs, plan: Plan) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user asked for, checked: the cells, the recipe, and where models and data are."""
+
+    grid: Grid
+    recipe: Recipe
+    inputs: Inputs
+    sources: Sources
+    resources: Resources
+
+
+def _without_effect(options: argparse.Namespace, request: Request, plan: Plan) -> list[str]:
     """Assignments that no stage of the grid reads (or that give a key the value it has)."""
     idle = []
     for position, assignment in enumerate(options.set):
         others = load_preset(options.preset).changed([a for i, a in enumerate(options.set) if i != position])
-        if plan_cells(grid.cells, others, inputs).stages.keys() == plan.stages.keys():
+        if plan_cells(request.grid.cells, others, request.inputs).stages.keys() == plan.stages.keys():
             idle.append(assignment)
     return idle
 
 
-def _execute(
-    options: argparse.Namespace, store: Store, study: Study, plan: Plan, models: Mapping[str, BaseModel]
-) -> int:
+def _execute(options: argparse.Namespace, store: Store, study: str, plan: Plan, request: Request) -> int:
     verified_records(plan, store)
-    if not to_run(plan, read_states(plan, store, local_snapshot(plan, store))):
-        print("everything is done; nothing to start.", file=sys.stderr)
-        if options.json:
-            print(json.dumps({"study": study.name, **asdict(Outcome())}))
-        return 0
     with _progress_on(sys.stderr):
         outcome = run_in_process(
-            plan,
-            store,
-            Sources(models=models, data=Path(options.data)),
-            Resources(**_resources(options.resource)),
-            lambda line: print(line, file=sys.stderr, flush=True),
+            plan, store, request.sources, request.resources, lambda line: print(line, file=sys.stderr, flush=True)
         )
     if options.json:
-        print(json.dumps({"study": study.name, **asdict(outcome)}))
+        print(json.dumps({"study": study, **asdict(outcome)}))
     else:
         print(f"{len(outcome.done)} stages done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked.")
         if outcome.elsewhere:
             print(f"{len(outcome.elsewhere)} run in another process; the same command goes on when they are done.")
         elif not outcome.failed:
-            print(f"next: harness tables --store {options.store} --study {study.name}")
+            print(f"next: harness tables --store {options.store} --study {study}")
     if outcome.failed:
         return 1
     return 4 if outcome.elsewhere else 0
@@ -106,7 +110,7 @@ def _progress_on(stream: TextIO) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _read(options: argparse.Namespace, hashes: ContentHashes) -> tuple[Grid, Recipe, dict[str, BaseModel], Inputs]:
+def _read(options: argparse.Namespace, hashes: ContentHashes) -> Request:
     """Everything the user wrote, checked together. Raises UsageError with every problem found."""
     problems: list[str] = []
 
@@ -135,7 +139,7 @@ def _read(options: argparse.Namespace, hashes: ContentHashes) -> tuple[Grid, Rec
     if options.study:
         attempt(lambda: check_name(options.study), None)
     problems += axes.problems()
-    attempt(lambda: _resources(options.resource), {})
+    resources = attempt(lambda: _resources(options.resource), {})
     if options.executor not in EXECUTORS:
         problems.append(unknown_name("executor", options.executor, AVAILABLE_EXECUTORS))
     elif options.executor not in AVAILABLE_EXECUTORS:
@@ -147,7 +151,13 @@ def _read(options: argparse.Namespace, hashes: ContentHashes) -> tuple[Grid, Rec
         raise UsageError(problems)
     grid = expand(axes, recipe)
     folder = Path(options.data)
-    return grid, recipe, models, _inputs(grid, models, folder, hashes)
+    return Request(
+        grid=grid,
+        recipe=recipe,
+        inputs=_inputs(grid, models, folder, hashes),
+        sources=Sources(models=models, data=folder),
+        resources=Resources(**resources),
+    )
 
 
 def _data_problems(data: str | None, axes: Axes, recipe: Recipe | None) -> list[str]:
@@ -183,23 +193,15 @@ def _inputs(grid: Grid, models: Mapping[str, BaseModel], folder: Path, hashes: C
     return Inputs(models=identities, data=data)
 
 
-def _print_plan(name: str, plan: Plan, grid: Grid, store: Store, *, as_json: bool, stream: Any = None) -> None:
-    states = read_states(plan, store, local_snapshot(plan, store))
-    waiting = to_run(plan, states)
-    if as_json:
-        print(json.dumps(plan_as_json(name, plan, states, waiting), indent=1))
-        return
-    stream = stream or sys.stdout
-    by_kind = ", ".join(f"{count} {kind}" for kind, count in plan.counts().items())
-    print(
-        f"study {name}: {len(plan.paths)} cells, {len(plan.stages)} stages ({by_kind}), {len(waiting)} to run",
-        file=stream,
-    )
-    for reason in grid.dropped:
-        print(f"  dropped: {reason}", file=stream)
+def plan_as_text(name: str, plan: Plan, states: Mapping[str, str], grid: Grid) -> str:
+    """The plan for people: counts by kind and state, and what was dropped."""
+    lines = [f"study {name}: {len(plan.paths)} cells, {len(plan.stages)} stages, {len(to_run(plan, states))} to run"]
+    lines.append(state_table(plan, states))
+    lines += [f"dropped: {reason}" for reason in grid.dropped]
+    return "\n".join(lines)
 
 
-def plan_as_json(name: str, plan: Plan, states: Mapping[str, str], waiting: list[str]) -> dict[str, Any]:
+def plan_as_json(name: str, plan: Plan, states: Mapping[str, str]) -> dict[str, Any]:
     """The public form of a plan: cells with their stages, stages with their parents and state, counts."""
     return {
         "study": name,
@@ -208,7 +210,7 @@ def plan_as_json(name: str, plan: Plan, states: Mapping[str, str], waiting: list
             {"id": stage_id, "kind": spec.kind, "parents": list(spec.parents.values()), "state": states[stage_id]}
             for stage_id, spec in plan.stages.items()
         ],
-        "counts": {"cells": len(plan.paths), "stages": plan.counts(), "to_run": len(waiting)},
+        "counts": {"cells": len(plan.paths), "stages": plan.counts(), "to_run": len(to_run(plan, states))},
     }
 
 

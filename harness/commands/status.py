@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
+from tabulate import tabulate
+
+from harness.plan import Plan
 from harness.processes import local_snapshot
 from harness.state import STATES, read_states
 from harness.store import Store
@@ -47,7 +51,8 @@ def run(options: argparse.Namespace) -> int:
             )
         )
     else:
-        _print_text(study.name, len(plan.paths), cells_done, states, {i: spec.kind for i, spec in plan.stages.items()})
+        print(f"study {study.name}: {cells_done} of {len(plan.paths)} cells done")
+        print(state_table(plan, states))
         for stage_id, state in states.items():
             if state == "running":
                 print(f"running: {plan.stages[stage_id].label()} ({stage_id})")
@@ -59,11 +64,9 @@ def run(options: argparse.Namespace) -> int:
     return 0 if cells_done == len(plan.paths) else 4
 
 
-def _print_text(name: str, total: int, done: int, states: dict[str, str], kinds: dict[str, str]) -> None:
-    from tabulate import tabulate
-
-    counts = Counter((kinds[stage_id], state) for stage_id, state in states.items())
-    shown = [state for state in STATES if any(state == s for _, s in counts)]
-    rows = [[kind, *(counts[kind, state] or "" for state in shown)] for kind in dict.fromkeys(kinds.values())]
-    print(f"study {name}: {done} of {total} cells done")
-    print(tabulate(rows, headers=["stage", *shown]))
+def state_table(plan: Plan, states: Mapping[str, str]) -> str:
+    """Number of stages by kind (rows, in order of first appearance) and state (columns, those that occur)."""
+    counts = Counter((spec.kind, states[stage_id]) for stage_id, spec in plan.stages.items())
+    shown = [state for state in STATES if any(state == found for _, found in counts)]
+    rows = [[kind, *(counts[kind, state] or "" for state in shown)] for kind in plan.counts()]
+    return tabulate(rows, headers=["stage", *shown])

@@ -90,10 +90,14 @@ def test_the_stages_of_the_plan_come_parents_first_and_cells_point_into_them(run
 
 def test_a_dry_run_in_words_counts_cells_and_stages(run_harness: Run, world: World) -> None:
     done = run_harness(world.grid("--dry-run", "--methods", "prune-ofa", "--sparsities", "0,0.5", "--tasks", "sst2"))
-    head, dropped = done.out.splitlines()
-    assert head.startswith("study reduced: 1 cells, 7 stages (1 corpus, 1 pairs, 1 teacher_preparation")
-    assert head.endswith("7 to run")
-    assert "prune-ofa at sparsity 0" in dropped
+    head, columns, _, *kinds, dropped = done.out.splitlines()
+    # prune-ofa at 0.5 on one task, one seed: corpus, pairs, two pre-training stages, teacher, transfer, evaluation.
+    assert head == "study reduced: 1 cells, 7 stages, 7 to run"
+    assert columns.split() == ["stage", "missing"]
+    assert {line.split()[0]: int(line.split()[1]) for line in kinds} == dict.fromkeys(
+        ["corpus", "pairs", "teacher_preparation", "student_pruning", "dense", "transfer", "evaluation"], 1
+    )
+    assert dropped.startswith("dropped: prune-ofa at sparsity 0")
 
 
 def test_a_dry_run_creates_nothing(run_harness: Run, world: World) -> None:
@@ -303,7 +307,8 @@ def test_the_same_grid_again_starts_nothing(run_harness: Run, world: World, fake
     before = files_below(world.store / "records")
     done = run_harness(world.grid("--tasks", "sst2"))
     assert done.code == 0
-    assert "nothing to start" in done.err
+    assert "0 to run" in done.out
+    assert "0 stages done, 0 failed, 0 blocked." in done.out
     assert fakes.CALLS == []
     assert files_below(world.store / "records") == before
     found = dry(run_harness, world.grid("--tasks", "sst2"))

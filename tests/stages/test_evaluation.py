@@ -1,0 +1,62 @@
+"""The scoring loop: every feature once, in the order asked, whatever the batches were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import datasets
+import pytest
+import torch
+from torch import nn
+
+from harness.metrics import compute_metrics
+from harness.stages.evaluation import predict
+from harness.tasks import get_task
+
+ROWS = 130
+
+
+class Echo(nn.Module):
+    """Votes for the class that the first token names; counts the rows it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nothing = nn.Parameter(torch.zeros(1))
+        self.batches: list[int] = []
+
+    def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        self.batches.append(len(input_ids))
+        return {"logits": nn.functional.one_hot(input_ids[:, 0], 2).float()}
+
+
+def collate(features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    width = max(f["length"] for f in features)
+    return {"input_ids": torch.tensor([f["input_ids"] + [0] * (width - f["length"]) for f in features])}
+
+
+def labels() -> Iterator[int]:
+    return ((i * i) % 7 % 2 for i in range(ROWS))
+
+
+@pytest.fixture
+def features() -> datasets.Dataset:
+    """Lengths from 1 to 11 in no order, so that batches by length are another order than the rows'."""
+    lengths = [1 + (7 * i) % 11 for i in range(ROWS)]
+    ids = [[label, *range(2, 1 + length)] for label, length in zip(labels(), lengths, strict=True)]
+    return datasets.Dataset.from_dict({"input_ids": ids, "length": lengths})
+
+
+def test_130_of_130_right_at_batch_128_is_1(features: datasets.Dataset) -> None:
+    model = Echo()
+    logits = predict(model, features, collate, batch_size=128)["logits"]
+    assert model.batches == [128, 2]  # the last batch is partial, and counts
+    predicted = [int(row.argmax()) for row in logits]
+    scores = compute_metrics(get_task("sst2"), predicted, list(labels()))
+    assert (scores["accuracy"], scores["num_correct"], scores["num_examples"]) == (1.0, 130, 130)
+
+
+def test_one_wrong_of_130_is_129_130ths(features: datasets.Dataset) -> None:
+    predicted = [int(row.argmax()) for row in predict(Echo(), features, collate, batch_size=128)["logits"]]
+    predicted[-1] = 1 - predicted[-1]
+    assert compute_metrics(get_task("sst2"), predicted, list(labels()))["accuracy"] == 129 / 130

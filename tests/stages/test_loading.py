@@ -1,0 +1,67 @@
+"""Weights that do not fit are refused: the library would fill them in at random and say so only in a log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from harness.stages.loading import load_for_pretraining, load_for_task, save_artifact
+from harness.tasks import get_task
+
+OPTIONS: dict[str, Any] = {"seed": 0, "attention": "sdpa"}
+
+
+@pytest.fixture
+def folder(world: Any, tmp_path: Path) -> Path:
+    """A copy of the tiny model's folder."""
+    for path in world.model.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def renamed(folder: Path, change: Any) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {change(name): tensor for name, tensor in weights.items()}, folder / "model.safetensors", {"format": "pt"}
+    )
+
+
+def test_a_base_model_without_heads_gets_them_drawn_with_the_seed(world: Any) -> None:
+    task = get_task("sst2")
+    first, again, other = (
+        load_for_task(world.model, task, seed=seed, attention="sdpa", new_head=True) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first.classifier.weight, again.classifier.weight)
+    assert not torch.equal(first.classifier.weight, other.classifier.weight)
+    assert torch.equal(first.bert.pooler.dense.weight, other.bert.pooler.dense.weight)
+    assert load_for_pretraining(world.model, new_head=True, **OPTIONS).cls.predictions.decoder.weight.shape[0] > 40
+
+
+def test_foreign_names_are_refused(folder: Path) -> None:
+    renamed(folder, lambda name: f"weird.{name}")
+    with pytest.raises(ValueError, match="lack 37 of the model's parameters"):
+        load_for_task(folder, get_task("squad"), new_head=True, **OPTIONS)
+
+
+def test_a_checkpoint_saved_during_pruning_is_refused(folder: Path) -> None:
+    """As the authors' release saves it: weight_original and weight_mask in place of the weight."""
+    renamed(folder, lambda name: name.replace("query.weight", "query.weight_original"))
+    with pytest.raises(ValueError, match="lack 2 of the model's parameters .*must be baked first"):
+        load_for_task(folder, get_task("sst2"), new_head=True, **OPTIONS)
+
+
+def test_an_artifact_must_have_its_head(world: Any, tmp_path: Path) -> None:
+    task = get_task("sst2")
+    with pytest.raises(ValueError, match=r"lack 2 of the model's parameters \(classifier.bias, classifier.weight"):
+        load_for_task(world.model, task, new_head=False, **OPTIONS)
+    whole = load_for_task(world.model, task, new_head=True, **OPTIONS)
+    from harness.stages.loading import load_tokenizer
+
+    save_artifact(tmp_path, whole, load_tokenizer(world.model))
+    assert torch.equal(
+        load_for_task(tmp_path, task, new_head=False, **OPTIONS).classifier.weight, whole.classifier.weight
+    )
