@@ -111,10 +111,6 @@ class Recipe:
             )
         return found
 
-    def assumed(self) -> list[str]:
-        """Dotted keys whose value nobody published."""
-        return sorted(key for key, setting in self.settings.items() if setting.evidence == "assumed")
-
     def as_json(self) -> dict[str, Any]:
         return {
             "preset": self.preset,

@@ -29,7 +29,7 @@ def corpus(context: StageContext) -> StageResult:
         path = corpus_files(context.sources.data)[split]
         if file_sha256(path) != context.spec.inputs[split]:
             raise ValueError(f"{path} is not the file the plan was made with.")
-        articles = load_corpus(context.sources.data, split)
+        articles = load_corpus(context.sources.data, split, cache_dir=context.checkpoints)
         order = np.random.default_rng(context.parameters["shuffle_seed"]).permutation(len(articles))
         sentences = [split_sentences(clean_article(text)) for text in articles["text"]]
         shuffled = datasets.Dataset.from_dict({"sentences": [sentences[i] for i in order]})
@@ -59,6 +59,7 @@ def pairs(context: StageContext) -> StageResult:
             short_sequence_probability=parameters["short_sequence_probability"],
             next_sentence_probability=parameters["next_sentence_probability"],
             seed=parameters["seed"],
+            cache_file=context.checkpoints / f"pairs-{split}.arrow",
         )
         examples.to_parquet(str(context.artifact / f"{split}.parquet"))
         details[split] = {

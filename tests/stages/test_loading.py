@@ -41,6 +41,15 @@ def test_a_base_model_without_heads_gets_them_drawn_with_the_seed(world: Any) ->
     assert load_for_pretraining(world.model, new_head=True, **OPTIONS).cls.predictions.decoder.weight.shape[0] > 40
 
 
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_the_attention_kernel_is_the_recipes(world: Any, attention: str) -> None:
+    for model in (
+        load_for_task(world.model, get_task("squad"), seed=0, attention=attention, new_head=True),
+        load_for_pretraining(world.model, seed=0, attention=attention, new_head=True),
+    ):
+        assert model.config._attn_implementation == attention
+
+
 def test_foreign_names_are_refused(folder: Path) -> None:
     renamed(folder, lambda name: f"weird.{name}")
     with pytest.raises(ValueError, match="lack 37 of the model's parameters"):
