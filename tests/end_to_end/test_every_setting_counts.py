@@ -65,7 +65,7 @@ OTHER: dict[str, Any] = {
 WAIVED = {
     "precision": "fp32 is the only value so far",
     "padding": "longest is the only value so far",
-    "attention": "the kernels agree to the last bit on so small a model; tests/stages/test_loading.py looks at the model",
+    "attention": "the kernels agree to the last bit here; tests/stages/test_loading.py looks at the model",
     "threads": "changes bits only on matrices large enough to be split",
     "sentence_splitter": "there is one so far",
     "task": "an axis of the grid",
