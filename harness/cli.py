@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     grid.add_argument("--sparsities", metavar="S,..", help="fractions in [0, 1)")
     grid.add_argument("--tasks", metavar="T,..", help="default: the preset's tasks")
     grid.add_argument("--quantization", metavar="Q,..", help="none, int8")
-    grid.add_argument("--seeds", default="0", metavar="N,..", help="seeds of the fine-tuning stages (default 0)")
+    grid.add_argument("--seeds", metavar="N,..", help="seeds of the fine-tuning stages (default: the preset's)")
     grid.add_argument(
         "--pruning-seeds", default="0", metavar="N,..", help="seeds of the pre-training stages (default 0)"
     )

@@ -25,7 +25,7 @@ class Axes:
     sparsities: Sequence[float] | None = None
     tasks: Sequence[str] | None = None
     quantization: Sequence[str] | None = None
-    seeds: Sequence[int] = (0,)
+    seeds: Sequence[int] | None = None
     pruning_seeds: Sequence[int] = (0,)
 
     def problems(self) -> list[str]:
@@ -51,7 +51,7 @@ class Axes:
             if not 0 <= value < 1:
                 hint = f" For {value:g} percent write {value / 100:g}." if 1 < value < 100 else ""
                 found.append(f"sparsity {value:g}: expected a fraction in [0, 1).{hint}")
-        found += [f"seed {seed}: expected 0 or more." for seed in [*self.seeds, *self.pruning_seeds] if seed < 0]
+        found += [f"seed {seed}: expected 0 or more." for seed in [*(self.seeds or ()), *self.pruning_seeds] if seed < 0]
         return found
 
 
@@ -74,7 +74,13 @@ def expand(axes: Axes, recipe: Recipe) -> Grid:
         raise UsageError(problems)
     dropped: dict[str, None] = {}
     cells: dict[Cell, None] = {}
-    for model, task, rows in product(sorted(set(axes.models)), _tasks(axes, recipe), _rows(axes, recipe)):
+    seeds = sorted(set(recipe.seeds if axes.seeds is None else axes.seeds))
+    rows_in_use = _rows(axes, recipe)
+    for model in sorted({m for m in axes.models if not any(_runs(rows, m) for rows in rows_in_use)}):
+        dropped[f"{model}: preset {recipe.preset!r} has no rows for it; name --methods for the full product"] = None
+    for model, task, rows in product(sorted(set(axes.models)), _tasks(axes, recipe), rows_in_use):
+        if not _runs(rows, model):
+            continue
         method = get_method(rows.method)
         for sparsity, quantization in product(
             sorted(set(rows.sparsities)), sorted(set(rows.quantization), reverse=True)
@@ -86,7 +92,7 @@ def expand(axes: Axes, recipe: Recipe) -> Grid:
                 dropped[f"{method.name} with quantization {quantization}: the method does not define it"] = None
                 continue
             pruning_seeds = sorted(set(axes.pruning_seeds)) if method.prunes_in_pretraining else [0]
-            for seed, pruning_seed in product(sorted(set(axes.seeds)), pruning_seeds):
+            for seed, pruning_seed in product(seeds, pruning_seeds):
                 cell = Cell(
                     model=model,
                     method=method.name,
@@ -100,6 +106,10 @@ def expand(axes: Axes, recipe: Recipe) -> Grid:
     if not cells:
         raise UsageError(["the grid has no cell.", *dropped])
     return Grid(tuple(cells), tuple(dropped))
+
+
+def _runs(rows: Rows, model: str) -> bool:
+    return rows.models is None or model in rows.models
 
 
 def _tasks(axes: Axes, recipe: Recipe) -> list[str]:

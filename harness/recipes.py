@@ -6,9 +6,10 @@ A value in a preset is a table {value = .., EVIDENCE = "source or reason"}, wher
     partner     stands in a recipe published by the authors' partners or in another project
     assumed     nobody published it; the text says why this value
 
-Where a key is given more than once for a stage, the most specific one counts:
-KIND.tasks.TASK.KEY, then KIND.models.MODEL.KEY, then KIND.KEY, then common.KEY. Data settings stand under
-task.TASK.KEY.
+Where a key is given more than once for a stage, the most specific one counts: KIND.models.MODEL.tasks.TASK.KEY, then
+KIND.tasks.TASK.KEY, KIND.models.MODEL.KEY, KIND.KEY and common.KEY. Data settings stand under task.TASK.KEY.
+
+A preset may extend another one (extends = "NAME"): it takes over what it does not say itself.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Cells that a preset runs when the user names no method, sparsity or quantization."""
+    """Cells that a preset runs when the user names no method, sparsity or quantization. models None: any model."""
 
+    models: tuple[str, ...] | None = None
     method: str
     sparsities: tuple[float, ...]
     quantization: tuple[str, ...]
@@ -56,6 +58,7 @@ class Recipe:
     description: str
     notes: tuple[str, ...]
     tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
     rows: tuple[Rows, ...]
     settings: Mapping[str, Setting]
 
@@ -91,7 +94,13 @@ class Recipe:
         """Every recipe parameter of a stage, fully resolved. Raises UsageError naming every missing key."""
         found, missing = {}, []
         for name in kind.recipe:
-            prefixes = [f"{kind.name}.tasks.{task}", f"{kind.name}.models.{model}", kind.name, "common"]
+            prefixes = [
+                f"{kind.name}.models.{model}.tasks.{task}",
+                f"{kind.name}.tasks.{task}",
+                f"{kind.name}.models.{model}",
+                kind.name,
+                "common",
+            ]
             setting = next((self.settings[f"{p}.{name}"] for p in prefixes if f"{p}.{name}" in self.settings), None)
             if setting is None:
                 missing.append(f"{kind.name}.{name}")
@@ -137,40 +146,49 @@ def load_preset(name: str) -> Recipe:
 
 
 def parse_preset(name: str, text: str) -> Recipe:
-    """A recipe from TOML text; see the module's head for the form."""
+    """A recipe from TOML text; see the module's head for the form. Raises UsageError with every problem."""
     tree = tomllib.loads(text)
+    base = load_preset(tree["extends"]) if "extends" in tree else None
+    rows = tuple(_rows(row) for row in tree["rows"]) if "rows" in tree else base.rows if base else ()
+    return Recipe(
+        preset=name,
+        description=tree["description"],
+        notes=(*(base.notes if base else ()), *tree.get("notes", ())),
+        tasks=tuple(tree["tasks"]) if "tasks" in tree else base.tasks if base else (),
+        seeds=tuple(tree["seeds"]) if "seeds" in tree else base.seeds if base else (0,),
+        rows=rows,
+        settings={**(base.settings if base else {}), **_settings(name, tree.get("recipe", {}))},
+    )
+
+
+def _rows(row: Mapping[str, Any]) -> Rows:
+    return Rows(
+        models=tuple(row["models"]) if "models" in row else None,
+        method=row["method"],
+        sparsities=tuple(float(s) for s in row["sparsities"]),
+        quantization=tuple(row["quantization"]),
+    )
+
+
+def _settings(preset: str, tree: Mapping[str, Any]) -> dict[str, Setting]:
     problems: list[str] = []
     settings: dict[str, Setting] = {}
-    for key, entry in _entries(tree.get("recipe", {})):
+    for key, entry in _entries(tree):
         expected = _type_of(key)
         if expected is None:
-            problems.append(f"preset {name!r}: recipe key {key!r} belongs to no stage kind.")
+            problems.append(f"preset {preset!r}: recipe key {key!r} belongs to no stage kind.")
             continue
         evidence = [word for word in EVIDENCE[:3] if word in entry]
         if "value" not in entry or len(evidence) != 1 or len(entry) != 2:
-            problems.append(f"preset {name!r}: {key} needs a value and exactly one of {', '.join(EVIDENCE[:3])}.")
+            problems.append(f"preset {preset!r}: {key} needs a value and exactly one of {', '.join(EVIDENCE[:3])}.")
             continue
         try:
             settings[key] = Setting(_typed(key, entry["value"], expected), evidence[0], entry[evidence[0]])
         except ValueError as error:
-            problems.append(f"preset {name!r}: {key}: {error}")
+            problems.append(f"preset {preset!r}: {key}: {error}")
     if problems:
         raise UsageError(problems)
-    return Recipe(
-        preset=name,
-        description=tree["description"],
-        notes=tuple(tree.get("notes", ())),
-        tasks=tuple(tree["tasks"]),
-        rows=tuple(
-            Rows(
-                method=row["method"],
-                sparsities=tuple(float(s) for s in row["sparsities"]),
-                quantization=tuple(row["quantization"]),
-            )
-            for row in tree["rows"]
-        ),
-        settings=settings,
-    )
+    return settings
 
 
 def _entries(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -189,10 +207,16 @@ def _type_of(key: str) -> type | None:
     section, *scope = head.split(".")
     if section == "task" and len(scope) == 1 and scope[0] in TASKS:
         return TASK_DATA.get(name)
-    scoped = not scope or (len(scope) == 2 and (scope[0] == "models" or (scope[0] == "tasks" and scope[1] in TASKS)))
-    if section in KINDS and scoped:
+    if section in KINDS and _is_scope(scope):
         return KINDS[section].recipe.get(name)
     return None
+
+
+def _is_scope(words: list[str]) -> bool:
+    """[], [tasks, TASK], [models, MODEL] or [models, MODEL, tasks, TASK]."""
+    if words[:1] == ["models"] and len(words) >= 2:
+        words = words[2:]
+    return not words or (len(words) == 2 and words[0] == "tasks" and words[1] in TASKS)
 
 
 def _typed(key: str, value: Any, expected: type) -> Any:

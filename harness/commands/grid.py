@@ -133,7 +133,7 @@ def _read(options: argparse.Namespace, hashes: ContentHashes) -> Request:
         sparsities=attempt(lambda: _numbers("--sparsities", options.sparsities, float), None),
         tasks=None if options.tasks is None else _words(options.tasks),
         quantization=None if options.quantization is None else _words(options.quantization),
-        seeds=attempt(lambda: _numbers("--seeds", options.seeds, int), (0,)),
+        seeds=attempt(lambda: _numbers("--seeds", options.seeds, int), None),
         pruning_seeds=attempt(lambda: _numbers("--pruning-seeds", options.pruning_seeds, int), (0,)),
     )
     if options.study:
