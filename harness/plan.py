@@ -7,7 +7,7 @@ share (corpus, teacher preparation, student pruning, task teachers) appears once
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,10 +73,10 @@ class Plan:
 
 def plan_cells(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs) -> Plan:
     """The plan of `cells` in the order given. Raises UsageError with every setting the recipe lacks for them."""
-    plan = Plan()
+    plan, known = Plan(), Known()
     problems: dict[str, None] = {}
     for cell in cells:
-        chain = Chain(plan=plan, cell=cell, recipe=recipe, inputs=inputs)
+        chain = Chain(plan=plan, cell=cell, recipe=recipe, inputs=inputs, known=known)
         try:
             model = get_method(cell.method).stages(chain)
             if cell.quantization == "int8":
@@ -92,6 +92,14 @@ def plan_cells(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs) -> Plan:
 
 
 @dataclass
+class Known:
+    """What chains of one plan have worked out already; it saves time and nothing else."""
+
+    parameters: dict[tuple[str, str, str | None], dict[str, Any]] = field(default_factory=dict)
+    stages: dict[tuple[Any, ...], StageSpec] = field(default_factory=dict)
+
+
+@dataclass
 class Chain:
     """What a method may add to the path of one cell. Every call returns the shared StageSpec."""
 
@@ -99,6 +107,7 @@ class Chain:
     cell: Cell
     recipe: Recipe
     inputs: Inputs
+    known: Known = field(default_factory=Known)
 
     def stage(
         self,
@@ -107,24 +116,32 @@ class Chain:
         parents: Mapping[str, StageSpec] | None = None,
         inputs: Mapping[str, str] | None = None,
         task: str | None = None,
-        without: Collection[str] = (),
+        without: tuple[str, ...] = (),
         **identity: Any,
     ) -> StageSpec:
         """Add a stage of any registered kind: its recipe parameters less `without`, plus `identity`, which wins."""
-        declared = get_kind(kind)
-        recipe = self.recipe.parameters(declared, model=self.cell.model, task=task)
-        parameters = {**{name: value for name, value in recipe.items() if name not in without}, **identity}
-        if task is not None:
-            parameters["task"] = task
-        return self.plan.add(
-            StageSpec(
+        parent_ids = {role: parent.stage_id for role, parent in (parents or {}).items()}
+        inputs = dict(inputs or {})
+        key = (kind, self.cell.model, task, without, *parent_ids.items(), *inputs.items(), *sorted(identity.items()))
+        if key not in self.known.stages:
+            recipe = self._recipe(kind, task)
+            parameters = {**{name: value for name, value in recipe.items() if name not in without}, **identity}
+            if task is not None:
+                parameters["task"] = task
+            self.known.stages[key] = StageSpec(
                 kind=kind,
                 parameters=parameters,
-                parents={role: parent.stage_id for role, parent in (parents or {}).items()},
-                inputs=dict(inputs or {}),
-                versions={"kind": declared.version},
+                parents=parent_ids,
+                inputs=inputs,
+                versions={"kind": get_kind(kind).version},
             )
-        )
+        return self.plan.add(self.known.stages[key])
+
+    def _recipe(self, kind: str, task: str | None) -> dict[str, Any]:
+        key = (kind, self.cell.model, task)
+        if key not in self.known.parameters:
+            self.known.parameters[key] = self.recipe.parameters(get_kind(kind), model=self.cell.model, task=task)
+        return self.known.parameters[key]
 
     def corpus(self) -> StageSpec:
         data = {split: self.inputs.data[f"corpus/{split}"] for split in ("train", "validation")}

@@ -59,6 +59,7 @@ class Recipe:
     notes: tuple[str, ...]
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
+    data: str | None
     rows: tuple[Rows, ...]
     settings: Mapping[str, Setting]
 
@@ -156,6 +157,7 @@ def parse_preset(name: str, text: str) -> Recipe:
         notes=(*(base.notes if base else ()), *tree.get("notes", ())),
         tasks=tuple(tree["tasks"]) if "tasks" in tree else base.tasks if base else (),
         seeds=tuple(tree["seeds"]) if "seeds" in tree else base.seeds if base else (0,),
+        data=tree.get("data", base.data if base else None),
         rows=rows,
         settings={**(base.settings if base else {}), **_settings(name, tree.get("recipe", {}))},
     )

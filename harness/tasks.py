@@ -21,7 +21,7 @@ class Task:
     label_names: names of classes 0, 1, .. in the order of the `label` column; empty for extractive QA.
     metrics: names of the reported values, as `harness.metrics.compute_metrics` returns them.
     evaluation_splits: (split, reported name); the splits named in `optional_splits` may be absent from a folder.
-    hub_path, hub_name: data set and configuration on the hub.
+    hub_path, hub_name, hub_revision: data set, configuration and pinned commit on the hub.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Task:
     optional_splits: tuple[str, ...] = ()
     hub_path: str
     hub_name: str
+    hub_revision: str
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -72,6 +73,7 @@ def _glue(
         optional_splits=optional_splits,
         hub_path="nyu-mll/glue",
         hub_name=name,
+        hub_revision="bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
     )
 
 
@@ -86,6 +88,7 @@ TASKS: dict[str, Task] = {
             evaluation_splits=(("validation", "squad"),),
             hub_path="rajpurkar/squad",
             hub_name="plain_text",
+            hub_revision="7b6d24c440a36b6815f21b70d25016731768db1f",
         ),
         _glue(
             "mnli",

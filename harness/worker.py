@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import __version__
 from harness.errors import HarnessError, Interrupted, StoreError
@@ -25,16 +25,19 @@ from harness.processes import this_process
 from harness.specs import StageSpec
 from harness.store import Store, folder_digest
 
+if TYPE_CHECKING:
+    from harness.data.places import DataPlace
+
 logger = logging.getLogger("harness")
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "evaluate", "tokenizers", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where this machine keeps what a plan names by content: base models by alias, and the data folder."""
+    """Where this machine keeps what a plan names by identity: base models by alias, and the data."""
 
     models: Mapping[str, BaseModel]
-    data: Path
+    data: DataPlace
 
 
 @dataclass(frozen=True, kw_only=True)

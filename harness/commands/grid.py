@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.catalogue import BUILT_IN, get_method
 from harness.commands.status import state_table
@@ -18,16 +18,22 @@ from harness.errors import UsageError, unknown_name
 from harness.executors import run_in_process
 from harness.grid import Axes, Grid, expand
 from harness.identity import ContentHashes
-from harness.models import BaseModel, find_models
+from harness.models import find_models
 from harness.plan import Inputs, ModelIdentity, Plan, plan_cells
 from harness.processes import local_snapshot
 from harness.recipes import Recipe, load_preset
 from harness.state import read_states, to_run
 from harness.store import Store
 from harness.study import check_name, merged, write_study
-from harness.tasks import TASKS, get_task
+from harness.tasks import TASKS, Task, get_task
 from harness.verification import verified_records
 from harness.worker import Resources, Sources
+
+if TYPE_CHECKING:
+    from harness.data.places import DataPlace
+
+if TYPE_CHECKING:
+    from harness.data.places import DataPlace
 
 EXECUTORS = ("debug", "local", "slurm")
 AVAILABLE_EXECUTORS = ("debug",)
@@ -48,10 +54,14 @@ def run(options: argparse.Namespace) -> int:
     states = read_states(plan, store, local_snapshot(plan, store))
     if options.dry_run and options.json:
         print(json.dumps(plan_as_json(study.name, plan, states), indent=1))
-        return 0
-    print(plan_as_text(study.name, plan, states, request.grid), file=sys.stderr if options.json else sys.stdout)
+    else:
+        print(plan_as_text(study.name, plan, states, request.grid), file=sys.stderr if options.json else sys.stdout)
     if options.dry_run:
+        for sentence in request.missing:
+            print(f"warning: {sentence}", file=sys.stderr)
         return 0
+    if request.missing:
+        raise UsageError(list(request.missing))
     write_study(store, study)
     hashes.remember()
     return _execute(options, store, study.name, plan, request)
@@ -59,13 +69,14 @@ def run(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the user asked for, checked: the cells, the recipe, and where models and data are."""
+    """What the user asked for, checked: the cells, the recipe, where models and data are, what is not here yet."""
 
     grid: Grid
     recipe: Recipe
     inputs: Inputs
     sources: Sources
     resources: Resources
+    missing: tuple[str, ...]
 
 
 def _without_effect(options: argparse.Namespace, request: Request, plan: Plan) -> list[str]:
@@ -125,8 +136,8 @@ def _read(options: argparse.Namespace, hashes: ContentHashes) -> Request:
     if recipe is not None:
         base = recipe
         recipe = attempt(lambda: base.changed(options.set), base)
-    models, found = find_models(_words(options.models), hashes)
-    problems += found
+    found = find_models(_words(options.models), hashes)
+    problems += found.problems
     axes = Axes(
         models=[word.partition("=")[0] for word in _words(options.models)],
         methods=None if options.methods is None else _words(options.methods),
@@ -146,51 +157,40 @@ def _read(options: argparse.Namespace, hashes: ContentHashes) -> Request:
         problems.append(
             f"executor {options.executor!r} is not in this version; use --executor {AVAILABLE_EXECUTORS[0]}."
         )
-    problems += _data_problems(options.data, axes, recipe)
-    if problems or recipe is None:
+    place = attempt(lambda: _place(options.data or (recipe.data if recipe else None), hashes), None)
+    tasks, needs_corpus = _reads(axes, recipe)
+    if place is not None:
+        problems += place.problems(tasks, corpus=needs_corpus)
+    if problems or recipe is None or place is None:
         raise UsageError(problems)
     grid = expand(axes, recipe)
-    folder = Path(options.data)
+    identities = {a: ModelIdentity(weights=m.weights, tokenizer=m.tokenizer) for a, m in found.models.items()}
     return Request(
         grid=grid,
         recipe=recipe,
-        inputs=_inputs(grid, models, folder, hashes),
-        sources=Sources(models=models, data=folder),
+        inputs=Inputs(models=identities, data=place.identities(tasks, corpus=needs_corpus)),
+        sources=Sources(models=found.models, data=place),
         resources=Resources(**resources),
+        missing=(*found.missing, *place.missing(tasks, corpus=needs_corpus)),
     )
 
 
-def _data_problems(data: str | None, axes: Axes, recipe: Recipe | None) -> list[str]:
-    from harness.data.source import check_folder
+def _place(data: str | None, hashes: ContentHashes) -> DataPlace:
+    from harness.data.places import FolderPlace, HubPlace
 
-    if data is None or data in ("hub", "synthetic"):
-        return [
-            f"--data {data or ''}: this version reads a folder. "
-            "Give --data DIR with TASK/SPLIT.parquet in the hub's schema."
-        ]
-    names = [name for name in (axes.tasks or (recipe.tasks if recipe else ())) if name in TASKS]
-    methods = [
-        name for name in (axes.methods or (row.method for row in (recipe.rows if recipe else ()))) if name in BUILT_IN
-    ]
-    needs_corpus = any(get_method(name).prunes_in_pretraining for name in methods)
-    return check_folder(Path(data), [get_task(name) for name in dict.fromkeys(names)], corpus=needs_corpus)
+    if data is None:
+        raise UsageError("--data is missing: give a folder with TASK/SPLIT.parquet in the hub's schema, or hub.")
+    if data == "synthetic":
+        raise UsageError("--data synthetic is not in this version; give a folder in the hub's schema, or hub.")
+    return HubPlace() if data == "hub" else FolderPlace(Path(data), hashes)
 
 
-def _inputs(grid: Grid, models: Mapping[str, BaseModel], folder: Path, hashes: ContentHashes) -> Inputs:
-    from harness.data.source import corpus_files, split_files
-
-    data: dict[str, str] = {}
-    for name in sorted({cell.task for cell in grid.cells}):
-        for split, path in split_files(folder, get_task(name)).items():
-            data[f"{name}/{split}"] = hashes.file(path)
-    if any(get_method(cell.method).prunes_in_pretraining for cell in grid.cells):
-        for split, path in corpus_files(folder).items():
-            data[f"corpus/{split}"] = hashes.file(path)
-    identities = {
-        alias: ModelIdentity(weights=model.weights_sha256, tokenizer=model.tokenizer_sha256)
-        for alias, model in models.items()
-    }
-    return Inputs(models=identities, data=data)
+def _reads(axes: Axes, recipe: Recipe | None) -> tuple[list[Task], bool]:
+    """The known tasks a grid names, and whether one of its methods needs the corpus."""
+    named = axes.tasks or (recipe.tasks if recipe else ())
+    methods = axes.methods or (row.method for row in (recipe.rows if recipe else ()))
+    needs_corpus = any(get_method(name).prunes_in_pretraining for name in methods if name in BUILT_IN)
+    return [get_task(name) for name in dict.fromkeys(named) if name in TASKS], needs_corpus
 
 
 def plan_as_text(name: str, plan: Plan, states: Mapping[str, str], grid: Grid) -> str:

@@ -6,7 +6,7 @@ becomes of the rows is the business of the other modules of `harness.data`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,37 +72,51 @@ def check_folder(folder: Path | str, tasks: Iterable[Task], *, corpus: bool) -> 
 
 
 def load_split(folder: Path | str, task: Task, split: str) -> datasets.Dataset:
-    """One split with the columns `task.columns`, in memory, in the order of the file.
-
-    Raises FileNotFoundError if the file is not there, ValueError if it is unreadable, lacks a column, has no rows, a
-    null, a label outside [0, num_labels) or (SQuAD v1.1) a question without answer, or an id standing twice.
-    """
+    """One split of a folder, as `read_rows` gives it. Raises ValueError for a split the task does not have."""
     if split not in task.splits:
         raise ValueError(f"split {split!r}: task {task.name!r} has {', '.join(task.splits)}.")
-    path = Path(folder) / task.name / f"{split}.parquet"
-    table = _read(path, task.columns)
-    if task.kind == "classification":
-        _check_labels(table["label"], task, path)
-    else:
-        _check_answers(table, path)
-    return _dataset(table)
+    return read_rows([Path(folder) / task.name / f"{split}.parquet"], task)
+
+
+def read_rows(paths: Sequence[Path], task: Task) -> datasets.Dataset:
+    """The rows of parquet files with the columns `task.columns`, in memory, in the order of the files.
+
+    Raises FileNotFoundError if a file is not there, ValueError if one is unreadable, lacks a column, has no rows, a
+    null, a label outside [0, num_labels) or (SQuAD v1.1) a question without answer, or an id standing twice.
+    """
+    tables = []
+    for path in paths:
+        table = _read(path, task.columns)
+        if task.kind == "classification":
+            _check_labels(table["label"], task, path)
+        else:
+            _check_answers(table, path)
+        tables.append(table)
+    return _dataset(pa.concat_tables(tables))
 
 
 def load_corpus(folder: Path | str, split: str, *, cache_dir: Path | str | None = None) -> datasets.Dataset:
-    """One corpus split, an article per row, with the columns title and text, in the order of the file.
-
-    cache_dir: None reads it into memory; a folder keeps an Arrow copy there and maps it, for a corpus larger than
-    memory. Raises FileNotFoundError if the file is not there, ValueError as `load_split`.
-    """
+    """One corpus split of a folder, as `read_articles` gives it. Raises ValueError for another split's name."""
     if split not in CORPUS_SPLITS:
         raise ValueError(f"corpus split {split!r}: expected one of {', '.join(CORPUS_SPLITS)}.")
-    path = Path(folder) / "corpus" / f"{split}.parquet"
+    return read_articles([Path(folder) / "corpus" / f"{split}.parquet"], cache_dir=cache_dir)
+
+
+def read_articles(paths: Sequence[Path], *, cache_dir: Path | str | None = None) -> datasets.Dataset:
+    """An article per row, with the columns title and text, in the order of the files.
+
+    cache_dir: None reads them into memory; a folder keeps an Arrow copy there and maps it, for a corpus larger than
+    memory. Raises FileNotFoundError if a file is not there, ValueError as `read_rows`.
+    """
     if cache_dir is None:
-        return _dataset(_read(path, CORPUS_COLUMNS))
-    _raise_for_problems(path, CORPUS_COLUMNS)
+        return _dataset(pa.concat_tables([_read(path, CORPUS_COLUMNS) for path in paths]))
+    for path in paths:
+        _raise_for_problems(path, CORPUS_COLUMNS)
     import datasets
 
-    return datasets.Dataset.from_parquet(str(path), cache_dir=str(cache_dir), columns=list(CORPUS_COLUMNS))
+    return datasets.Dataset.from_parquet(
+        [str(path) for path in paths], cache_dir=str(cache_dir), columns=list(CORPUS_COLUMNS)
+    )
 
 
 def _dataset(table: pa.Table) -> datasets.Dataset:

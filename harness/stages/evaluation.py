@@ -18,8 +18,8 @@ from harness.metrics import compute_metrics
 from harness.stages.loading import INT8_FILE, family_of, load_for_task, load_int8, load_tokenizer, quiet
 from harness.stages.task_data import evaluation_examples, read_split
 from harness.tasks import Task, get_task
+from harness.training.inputs import inputs_for
 from harness.training.modifiers import Matrices
-from harness.training.objectives import model_inputs
 from harness.worker import StageContext, StageResult
 
 
@@ -97,7 +97,7 @@ def predict(model: Any, features: datasets.Dataset, collator: Any, batch_size: i
     order = np.argsort(-np.array(features["length"]), kind="stable")
     rows: dict[str, list[Any]] = {}
     for batch in DataLoader(features.select(order), batch_size=batch_size, collate_fn=collator):
-        inputs = {name: tensor.to(device) for name, tensor in model_inputs(batch).items()}
+        inputs = {name: tensor.to(device) for name, tensor in inputs_for(model, batch).items()}
         for name, logits in model(**inputs).items():
             rows.setdefault(name, []).extend(logits.float().cpu().numpy())
     found = {}

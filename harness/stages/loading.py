@@ -10,7 +10,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from harness.models import FAMILIES, BaseModel, Family
+from harness.models import FAMILIES, Family
 from harness.tasks import Task
 from harness.worker import StageContext
 
@@ -26,17 +26,19 @@ def quiet() -> None:
     datasets.disable_progress_bars()
 
 
-def base_model(context: StageContext) -> BaseModel:
-    """The base model a stage names. Raises ValueError when the files here are not the ones the plan was made with."""
+def base_model_folder(context: StageContext) -> Path:
+    """The folder of the base model a stage names. Raises ValueError when it is not the one the plan was made with."""
     model = context.sources.models[context.parameters["model"]]
-    for what, found in (("model", model.weights_sha256), ("tokenizer", model.tokenizer_sha256)):
+    if model.folder is None:
+        raise ValueError(f"model {model.alias!r} is not on this machine. Run harness fetch, or name a folder.")
+    for what, found in (("model", model.weights), ("tokenizer", model.tokenizer)):
         wanted = context.spec.inputs.get(what, found)
         if found != wanted:
             raise ValueError(
-                f"model {model.alias!r} in {model.folder}: its {what} has content {found[:12]}.., "
+                f"model {model.alias!r} in {model.folder}: its {what} has identity {found[:12]}.., "
                 f"the plan wants {wanted[:12]}.. Put the files back, or plan again."
             )
-    return model
+    return model.folder
 
 
 def family_of(folder: Path) -> Family:

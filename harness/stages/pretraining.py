@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from harness.data.masking import IGNORED_LABEL, MaskedLanguageModelCollator
 from harness.stages.loading import (
-    base_model,
+    base_model_folder,
     family_of,
     load_for_pretraining,
     load_tokenizer,
@@ -20,7 +20,8 @@ from harness.stages.loading import (
 )
 from harness.stages.pretraining_data import load_pairs
 from harness.training.modifiers import GradualPruning, Matrices, Modifier
-from harness.training.objectives import Distillation, PretrainingObjective, model_inputs
+from harness.training.objectives import Distillation, PretrainingObjective
+from harness.training.pretraining_heads import heads_of
 from harness.training.session import Session
 from harness.worker import StageContext, StageResult
 
@@ -30,7 +31,7 @@ EVALUATION_BATCH = 32
 def teacher_preparation(context: StageContext) -> StageResult:
     """Trains the base model on the pairs, with masked-LM and next-sentence labels and without a teacher."""
     quiet()
-    folder = base_model(context).folder
+    folder = base_model_folder(context)
     model = load_for_pretraining(
         folder, seed=context.parameters["seed"], attention=context.parameters["attention"], new_head=True
     )
@@ -87,25 +88,29 @@ def _pretrain(
 
 @torch.no_grad()
 def pretraining_metrics(model: Any, held_out: Any, collator: MaskedLanguageModelCollator) -> dict[str, Any]:
-    """Masked-LM accuracy and loss over masked positions, next-sentence accuracy over pairs, with raw counts."""
+    """Masked-LM accuracy and loss over masked positions, next-sentence accuracy where there is a head; with counts."""
     model.eval()
-    device = next(model.parameters()).device
-    counts = {"mlm_correct": 0, "mlm_positions": 0, "nsp_correct": 0, "nsp_pairs": 0}
+    heads, device = heads_of(model), next(model.parameters()).device
+    correct = positions = pairs_correct = pairs = 0
     loss_sum = 0.0
     for batch in DataLoader(held_out, batch_size=EVALUATION_BATCH, collate_fn=collator):
         inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-        body = model.bert(**model_inputs(inputs))
+        encoded = heads.encode(model, inputs)
         masked = inputs["labels"] != IGNORED_LABEL
-        logits, labels = model.cls.predictions(body.last_hidden_state[masked]), inputs["labels"][masked]
+        labels = inputs["labels"][masked]
+        logits = heads.decoder(model)(heads.before_decoder(model, encoded.hidden[masked]))
         loss_sum += float(functional.cross_entropy(logits, labels, reduction="sum"))
-        counts["mlm_correct"] += int((logits.argmax(-1) == labels).sum())
-        counts["mlm_positions"] += len(labels)
-        next_sentence = model.cls.seq_relationship(body.pooler_output).argmax(-1)
-        counts["nsp_correct"] += int((next_sentence == inputs["next_sentence_label"]).sum())
-        counts["nsp_pairs"] += len(next_sentence)
-    return {
-        "mlm_accuracy": counts["mlm_correct"] / counts["mlm_positions"],
-        "mlm_loss": loss_sum / counts["mlm_positions"],
-        "nsp_accuracy": counts["nsp_correct"] / counts["nsp_pairs"],
-        **counts,
+        correct += int((logits.argmax(-1) == labels).sum())
+        positions += len(labels)
+        if encoded.pairs is not None:
+            pairs_correct += int((encoded.pairs.argmax(-1) == inputs["next_sentence_label"]).sum())
+            pairs += len(encoded.pairs)
+    metrics = {
+        "mlm_accuracy": correct / positions,
+        "mlm_loss": loss_sum / positions,
+        "mlm_correct": correct,
+        "mlm_positions": positions,
     }
+    if pairs:
+        metrics.update({"nsp_accuracy": pairs_correct / pairs, "nsp_correct": pairs_correct, "nsp_pairs": pairs})
+    return metrics

@@ -10,8 +10,6 @@ import numpy as np
 from harness.data.pairs import pairs_dataset
 from harness.data.sentences import NAME as SPLITTER
 from harness.data.sentences import clean_article, split_sentences
-from harness.data.source import corpus_files, load_corpus
-from harness.identity import file_sha256
 from harness.stages.loading import load_tokenizer, quiet
 from harness.worker import StageContext, StageResult
 
@@ -26,10 +24,7 @@ def corpus(context: StageContext) -> StageResult:
         raise ValueError(f"sentence_splitter={splitter!r} is not known; this version has {SPLITTER!r}.")
     details: dict[str, dict[str, int]] = {}
     for split in SPLITS:
-        path = corpus_files(context.sources.data)[split]
-        if file_sha256(path) != context.spec.inputs[split]:
-            raise ValueError(f"{path} is not the file the plan was made with.")
-        articles = load_corpus(context.sources.data, split, cache_dir=context.checkpoints)
+        articles = context.sources.data.articles(split, context.spec.inputs[split], context.checkpoints)
         order = np.random.default_rng(context.parameters["shuffle_seed"]).permutation(len(articles))
         sentences = [split_sentences(clean_article(text)) for text in articles["text"]]
         shuffled = datasets.Dataset.from_dict({"sentences": [sentences[i] for i in order]})
@@ -77,7 +72,7 @@ def _tokenizer_folder(context: StageContext) -> Path:
     """The folder of a base model whose tokenizer is the one the plan was made with; models may share one."""
     wanted = context.spec.inputs["tokenizer"]
     for model in context.sources.models.values():
-        if model.tokenizer_sha256 == wanted:
+        if model.tokenizer == wanted and model.folder is not None:
             return model.folder
     raise ValueError(f"no model here has the tokenizer {wanted[:12]}.. that the plan was made with.")
 

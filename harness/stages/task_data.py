@@ -9,19 +9,14 @@ import datasets
 
 from harness.data.classification import encode_classification
 from harness.data.question_answering import encode_evaluation, encode_training
-from harness.data.source import load_split, split_files
 from harness.data.subset import seeded_subset
-from harness.identity import file_sha256
 from harness.tasks import Task
 from harness.worker import StageContext
 
 
 def read_split(context: StageContext, task: Task, split: str, input_name: str) -> datasets.Dataset:
-    """A split's rows. Raises ValueError when the file is not the one the plan was made with."""
-    path = split_files(context.sources.data, task)[split]
-    if file_sha256(path) != context.spec.inputs[input_name]:
-        raise ValueError(f"{path} is not the file the plan was made with.")
-    return load_split(context.sources.data, task, split)
+    """A split's rows. Raises ValueError when they are not the ones the plan was made with."""
+    return context.sources.data.rows(task, split, context.spec.inputs[input_name])
 
 
 def training_examples(context: StageContext, task: Task, tokenizer: Any) -> datasets.Dataset:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,8 @@ from torch.nn import functional
 from harness.compression.distillation import combine_losses, soft_target_loss, span_soft_target_loss
 from harness.data.masking import IGNORED_LABEL
 from harness.training.chunked_head import head_loss
-
-LABELS = ("labels", "next_sentence_label", "start_positions", "end_positions")
+from harness.training.inputs import inputs_for
+from harness.training.pretraining_heads import heads_of
 
 
 class Objective(Protocol):
@@ -46,11 +46,6 @@ class Distillation:
             return question(self.teacher)
 
 
-def model_inputs(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inputs without any label."""
-    return {name: tensor for name, tensor in inputs.items() if name not in LABELS}
-
-
 @dataclass(frozen=True, kw_only=True)
 class ClassificationObjective:
     """Cross-entropy over classes, mixed with the teacher's soft targets where there is a teacher."""
@@ -58,12 +53,12 @@ class ClassificationObjective:
     distillation: Distillation | None = None
 
     def __call__(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
-        logits = model(**model_inputs(inputs)).logits
+        logits = model(**inputs_for(model, inputs)).logits
         hard = functional.cross_entropy(logits, inputs["labels"])
         kd = self.distillation
         if kd is None:
             return hard
-        teacher_logits = kd.ask(lambda teacher: teacher(**model_inputs(inputs)).logits, logits.device)
+        teacher_logits = kd.ask(lambda teacher: teacher(**inputs_for(teacher, inputs)).logits, logits.device)
         soft = soft_target_loss(logits, teacher_logits, temperature=kd.temperature)
         return combine_losses(hard, soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
 
@@ -75,7 +70,7 @@ class QuestionAnsweringObjective:
     distillation: Distillation | None = None
 
     def __call__(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
-        output = model(**model_inputs(inputs))
+        output = model(**inputs_for(model, inputs))
         padding = inputs["attention_mask"] != 1
         hard = (
             functional.cross_entropy(output.start_logits.masked_fill(padding, -torch.inf), inputs["start_positions"])
@@ -84,7 +79,7 @@ class QuestionAnsweringObjective:
         kd = self.distillation
         if kd is None:
             return hard
-        taught = kd.ask(lambda teacher: teacher(**model_inputs(inputs)), padding.device)
+        taught = kd.ask(lambda teacher: teacher(**inputs_for(teacher, inputs)), padding.device)
         soft = span_soft_target_loss(
             output.start_logits,
             output.end_logits,
@@ -98,7 +93,7 @@ class QuestionAnsweringObjective:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingObjective:
-    """Masked-LM plus next-sentence cross-entropy of a BertForPreTraining, mixed with the teacher's soft targets.
+    """Masked-LM plus next-sentence cross-entropy of a pre-training model, mixed with the teacher's soft targets.
 
     Cross-entropy: mean over the masked positions (0 if there is none), plus mean over pairs. Soft targets: over every
     live token, masked or not, plus over pairs, both with weight 1 (Prune OFA, student pruning). Without a teacher the
@@ -109,47 +104,56 @@ class PretrainingObjective:
     distillation: Distillation | None = None
 
     def __call__(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
-        body = _encode(model, inputs)
-        labels = inputs["labels"]
-        next_sentence = model.cls.seq_relationship(body.pooler_output)  # type: ignore[union-attr, operator]
-        hard_pairs = functional.cross_entropy(next_sentence, inputs["next_sentence_label"])
+        heads = heads_of(model)
+        encoded = heads.encode(model, inputs)
         kd = self.distillation
         if kd is None:
-            masked = labels != IGNORED_LABEL
-            logits = model.cls.predictions(body.last_hidden_state[masked])  # type: ignore[union-attr, operator]
-            hard_tokens = functional.cross_entropy(logits, labels[masked], reduction="sum") / max(1, int(masked.sum()))
-            return hard_tokens + hard_pairs
-
-        live = inputs["attention_mask"] == 1
-        hidden, decoder = _before_decoder(model, body.last_hidden_state[live])
-        taught_pairs, taught_hidden, taught_decoder = kd.ask(lambda teacher: _teach(teacher, inputs, live), live.device)
-        live_labels = labels[live]
-        num_live, num_masked = len(live_labels), int((live_labels != IGNORED_LABEL).sum())
-
-        def chunk_loss(logits: Tensor, rows: slice) -> Tensor:
-            taught = functional.linear(taught_hidden[rows], taught_decoder.weight, taught_decoder.bias)
-            soft = soft_target_loss(logits, taught, temperature=kd.temperature) * (len(logits) / num_live)
-            hard = functional.cross_entropy(
-                logits, live_labels[rows], ignore_index=IGNORED_LABEL, reduction="sum"
-            ) / max(1, num_masked)
-            return combine_losses(hard, soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
-
-        tokens = head_loss(hidden, decoder.weight, decoder.bias, chunk_loss)
-        soft_pairs = soft_target_loss(next_sentence, taught_pairs, temperature=kd.temperature)
-        pairs = combine_losses(hard_pairs, soft_pairs, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
-        return tokens + pairs
+            tokens, taught_pairs = _masked_language_model_loss(model, encoded.hidden, inputs["labels"]), None
+        else:
+            live = inputs["attention_mask"] == 1
+            taught = kd.ask(lambda teacher: _teach(teacher, inputs, live), live.device)
+            student = heads.before_decoder(model, encoded.hidden[live]), heads.decoder(model)
+            tokens, taught_pairs = _distilled_tokens(kd, student, taught, inputs["labels"][live]), taught.pairs
+        if encoded.pairs is None:
+            return tokens
+        hard_pairs = functional.cross_entropy(encoded.pairs, inputs["next_sentence_label"])
+        if kd is None or taught_pairs is None:
+            return tokens + hard_pairs
+        soft_pairs = soft_target_loss(encoded.pairs, taught_pairs, temperature=kd.temperature)
+        return tokens + combine_losses(hard_pairs, soft_pairs, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
 
 
-def _encode(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
-    return model.bert(**model_inputs(inputs))  # type: ignore[operator]
+class _Taught(NamedTuple):
+    """What a teacher says of a batch: next-sentence logits, hidden rows before its decoder, and the decoder."""
+
+    pairs: Tensor | None
+    hidden: Tensor
+    decoder: nn.Linear
 
 
-def _before_decoder(model: nn.Module, hidden: Tensor) -> tuple[Tensor, nn.Linear]:
-    predictions: Any = model.cls.predictions  # type: ignore[union-attr]
-    return predictions.transform(hidden), predictions.decoder
+def _teach(teacher: nn.Module, inputs: Mapping[str, Tensor], live: Tensor) -> _Taught:
+    heads = heads_of(teacher)
+    encoded = heads.encode(teacher, inputs)
+    return _Taught(encoded.pairs, heads.before_decoder(teacher, encoded.hidden[live]), heads.decoder(teacher))
 
 
-def _teach(teacher: nn.Module, inputs: Mapping[str, Tensor], live: Tensor) -> tuple[Tensor, Tensor, nn.Linear]:
-    body = _encode(teacher, inputs)
-    hidden, decoder = _before_decoder(teacher, body.last_hidden_state[live])
-    return teacher.cls.seq_relationship(body.pooler_output), hidden, decoder  # type: ignore[union-attr, operator]
+def _masked_language_model_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy over the masked positions; the vocabulary head runs on them alone."""
+    heads = heads_of(model)
+    masked = labels != IGNORED_LABEL
+    logits = heads.decoder(model)(heads.before_decoder(model, hidden[masked]))
+    return functional.cross_entropy(logits, labels[masked], reduction="sum") / max(1, int(masked.sum()))
+
+
+def _distilled_tokens(kd: Distillation, student: tuple[Tensor, nn.Linear], taught: _Taught, labels: Tensor) -> Tensor:
+    """Cross-entropy of the masked positions mixed with the soft targets of all live ones, [rows], in chunks."""
+    num_live, num_masked = len(labels), int((labels != IGNORED_LABEL).sum())
+
+    def chunk_loss(logits: Tensor, rows: slice) -> Tensor:
+        teacher = functional.linear(taught.hidden[rows], taught.decoder.weight, taught.decoder.bias)
+        soft = soft_target_loss(logits, teacher, temperature=kd.temperature) * (len(logits) / num_live)
+        hard = functional.cross_entropy(logits, labels[rows], ignore_index=IGNORED_LABEL, reduction="sum")
+        return combine_losses(hard / max(1, num_masked), soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
+
+    hidden, decoder = student
+    return head_loss(hidden, decoder.weight, decoder.bias, chunk_loss)

@@ -1,0 +1,147 @@
+"""Where data come from: a folder in the hub's schema, or the hub itself at pinned revisions.
+
+A place names its contents by identity (what enters a stage id), says what is wrong or missing before anything runs, and
+hands out rows. Planning asks only the first two; nothing heavy is imported for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from harness.data.source import (
+    CORPUS_SPLITS,
+    check_folder,
+    corpus_files,
+    read_articles,
+    read_rows,
+    split_files,
+)
+from harness.identity import ContentHashes, sha256_of
+from harness.tasks import Task
+
+if TYPE_CHECKING:
+    import datasets
+
+WIKIPEDIA = ("wikimedia/wikipedia", "20231101.en", "b04c8d1ceb2f5cd4588862100d08de323dccfbaa")
+HELD_OUT_SHARE = 0.05  # the first 5 % of the articles, as in the authors' release
+
+
+class DataPlace(Protocol):
+    """Tasks and corpus of one place."""
+
+    def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        """What cannot be meant: a folder that does not exist, files of another form."""
+
+    def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        """What is well named but not on this machine: a warning when planning, an error on a run."""
+
+    def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
+        """Identity of every split there is, by "TASK/SPLIT" and "corpus/SPLIT"."""
+
+    def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
+        """A split's rows. Raises ValueError when it is not the one that `identity` names."""
+
+    def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
+        """The corpus's articles (title, text), mapped from `cache`. Raises ValueError as `rows`."""
+
+
+@dataclass(frozen=True)
+class FolderPlace:
+    """DIR/TASK/SPLIT.parquet and DIR/corpus/SPLIT.parquet; identity is the content of each file."""
+
+    folder: Path
+    hashes: ContentHashes = field(default_factory=ContentHashes, compare=False)
+
+    def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        return check_folder(self.folder, tasks, corpus=corpus)
+
+    def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        return []
+
+    def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
+        files = {
+            f"{task.name}/{split}": path for task in tasks for split, path in split_files(self.folder, task).items()
+        }
+        if corpus:
+            files.update({f"corpus/{split}": path for split, path in corpus_files(self.folder).items()})
+        return {name: self.hashes.file(path) for name, path in files.items()}
+
+    def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
+        path = self.folder / task.name / f"{split}.parquet"
+        self._check(path, identity)
+        return read_rows([path], task)
+
+    def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
+        path = self.folder / "corpus" / f"{split}.parquet"
+        self._check(path, identity)
+        return read_articles([path], cache_dir=cache)
+
+    def _check(self, path: Path, identity: str) -> None:
+        if self.hashes.file(path) != identity:
+            raise ValueError(f"{path} is not the file the plan was made with. Put it back, or plan again.")
+
+
+@dataclass(frozen=True)
+class HubPlace:
+    """The hub's own data sets, each at a pinned commit; identity is data set, configuration, commit and split."""
+
+    def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        return []
+
+    def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        wanted = {(task.hub_path, task.hub_name, task.hub_revision): f"task {task.name!r}" for task in tasks}
+        if corpus:
+            wanted[WIKIPEDIA] = "the corpus"
+        return [
+            f"{what}: {repository} ({configuration}) at {revision[:12]} is not in the hub's cache on this machine. Run "
+            "harness fetch where there is internet, or use a folder: --data DIR."
+            for (repository, configuration, revision), what in wanted.items()
+            if not cached_files(repository, configuration, revision)
+        ]
+
+    def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
+        found = {
+            f"{task.name}/{split}": sha256_of([task.hub_path, task.hub_name, task.hub_revision, split])
+            for task in tasks
+            for split in task.splits
+        }
+        if corpus:
+            found.update({f"corpus/{split}": sha256_of([*WIKIPEDIA, split, HELD_OUT_SHARE]) for split in CORPUS_SPLITS})
+        return found
+
+    def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
+        if identity != sha256_of([task.hub_path, task.hub_name, task.hub_revision, split]):
+            raise ValueError(f"the plan was made with another revision of {task.hub_path} than {task.hub_revision}.")
+        files = cached_files(task.hub_path, task.hub_name, task.hub_revision)
+        return read_rows(_of_split(files, split, task.hub_path), task)
+
+    def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
+        if identity != sha256_of([*WIKIPEDIA, split, HELD_OUT_SHARE]):
+            raise ValueError(f"the plan was made with another revision of {WIKIPEDIA[0]} than {WIKIPEDIA[2]}.")
+        whole = read_articles(_of_split(cached_files(*WIKIPEDIA), "train", WIKIPEDIA[0]), cache_dir=cache)
+        border = int(len(whole) * HELD_OUT_SHARE)
+        return whole.select(range(border) if split == "validation" else range(border, len(whole)))
+
+
+@cache
+def cached_files(repository: str, configuration: str, revision: str) -> tuple[Path, ...]:
+    """The parquet files of a data set's configuration in the hub's cache, in name order; empty when there are none."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(repository, repo_type="dataset", revision=revision, local_files_only=True)
+    except LocalEntryNotFoundError:
+        return ()
+    return tuple(sorted((Path(folder) / configuration).glob("*.parquet")))
+
+
+def _of_split(files: Sequence[Path], split: str, repository: str) -> list[Path]:
+    found = [path for path in files if path.name.rpartition("-of-")[0].rpartition("-")[0] == split]
+    if not found:
+        raise FileNotFoundError(f"{repository}: no files of the split {split!r} in the hub's cache. Run harness fetch.")
+    return found
