@@ -15,9 +15,12 @@ from typing import Any
 STAGE_ID_HEX_DIGITS = 32  # 128 bits
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical_json(value: Any) -> str:
     """One text per value: keys sorted, no white space, no NaN (ValueError), floats in Python's shortest form."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def sha256_of(value: Any) -> str:

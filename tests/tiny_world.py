@@ -126,4 +126,15 @@ def grid_arguments(model: Path, data: Path, store: Path, **changed: object) -> l
     """Arguments of `harness grid` for the tiny world; `changed` replaces settings, "__" standing for the dot."""
     settings = {**SETTINGS, **{key.replace("__", "."): value for key, value in changed.items()}}
     assignments = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    return ["grid", "--models", f"tiny={model}", "--data", str(data), "--store", str(store), *assignments]
+    return [
+        "grid",
+        "--preset",
+        "reduced",
+        "--models",
+        f"tiny={model}",
+        "--data",
+        str(data),
+        "--store",
+        str(store),
+        *assignments,
+    ]

@@ -12,14 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harness.data.source import (
-    CORPUS_SPLITS,
-    check_folder,
-    corpus_files,
-    read_articles,
-    read_rows,
-    split_files,
-)
 from harness.identity import ContentHashes, sha256_of
 from harness.tasks import Task
 
@@ -27,6 +19,7 @@ if TYPE_CHECKING:
     import datasets
 
 WIKIPEDIA = ("wikimedia/wikipedia", "20231101.en", "b04c8d1ceb2f5cd4588862100d08de323dccfbaa")
+CORPUS_SPLITS = ("train", "validation")
 HELD_OUT_SHARE = 0.05  # the first 5 % of the articles, as in the authors' release
 
 
@@ -57,12 +50,16 @@ class FolderPlace:
     hashes: ContentHashes = field(default_factory=ContentHashes, compare=False)
 
     def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        from harness.data.source import check_folder
+
         return check_folder(self.folder, tasks, corpus=corpus)
 
     def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
         return []
 
     def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
+        from harness.data.source import corpus_files, split_files
+
         files = {
             f"{task.name}/{split}": path for task in tasks for split, path in split_files(self.folder, task).items()
         }
@@ -71,11 +68,15 @@ class FolderPlace:
         return {name: self.hashes.file(path) for name, path in files.items()}
 
     def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
+        from harness.data.source import read_rows
+
         path = self.folder / task.name / f"{split}.parquet"
         self._check(path, identity)
         return read_rows([path], task)
 
     def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
+        from harness.data.source import read_articles
+
         path = self.folder / "corpus" / f"{split}.parquet"
         self._check(path, identity)
         return read_articles([path], cache_dir=cache)
@@ -116,12 +117,16 @@ class HubPlace:
     def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
         if identity != sha256_of([task.hub_path, task.hub_name, task.hub_revision, split]):
             raise ValueError(f"the plan was made with another revision of {task.hub_path} than {task.hub_revision}.")
+        from harness.data.source import read_rows
+
         files = cached_files(task.hub_path, task.hub_name, task.hub_revision)
         return read_rows(_of_split(files, split, task.hub_path), task)
 
     def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
         if identity != sha256_of([*WIKIPEDIA, split, HELD_OUT_SHARE]):
             raise ValueError(f"the plan was made with another revision of {WIKIPEDIA[0]} than {WIKIPEDIA[2]}.")
+        from harness.data.source import read_articles
+
         whole = read_articles(_of_split(cached_files(*WIKIPEDIA), "train", WIKIPEDIA[0]), cache_dir=cache)
         border = int(len(whole) * HELD_OUT_SHARE)
         return whole.select(range(border) if split == "validation" else range(border, len(whole)))

@@ -90,7 +90,18 @@ class World:
         """Arguments of a grid on this world."""
         chosen = models or f"tiny={self.folder / 'model'}"
         folder = data or self.folder / "data"
-        return ["grid", "--models", chosen, "--data", str(folder), "--store", str(self.store), *words]
+        return [
+            "grid",
+            "--preset",
+            "reduced",
+            "--models",
+            chosen,
+            "--data",
+            str(folder),
+            "--store",
+            str(self.store),
+            *words,
+        ]
 
     def reading(self, verb: str, *words: str) -> list[str]:
         return [verb, "--store", str(self.store), *words]

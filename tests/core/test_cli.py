@@ -118,8 +118,9 @@ def test_stage_ids_do_not_depend_on_place_store_order_or_process(
     elsewhere = make_world(tmp_path / "else" / "where")
     monkeypatch.chdir(elsewhere.folder)
     there = [
-        "grid", "--models", "tiny=model", "--data", "data", "--store", "other", "--tasks", "squad,sst2",
-        "--seeds", "1,0", "--study", "other", "--resource", "checkpoint_minutes=9", "--dry-run", "--json",
+        "grid", "--preset", "reduced", "--models", "tiny=model", "--data", "data", "--store", "other",
+        "--tasks", "squad,sst2", "--seeds", "1,0", "--study", "other", "--resource", "checkpoint_minutes=9",
+        "--dry-run", "--json",
     ]  # fmt: skip
     done = python("-m", "harness.cli", *there, cwd=elsewhere.folder)
     assert done.returncode == 0, done.stderr
@@ -225,13 +226,39 @@ def test_the_corpus_is_needed_only_by_methods_that_prune_in_pretraining(run_harn
     assert dry(run_harness, world.grid("--methods", "dense,finetune-pruning"))["counts"]["cells"] == 4
 
 
-@pytest.mark.parametrize("data", [None, "hub", "synthetic"])
-def test_data_sources_of_a_later_version_are_refused(run_harness: Run, world: World, data: str | None) -> None:
-    words = world.grid()
-    place = words.index("--data")
-    words = words[:place] + words[place + 2 :] + ([] if data is None else ["--data", data])
-    (problem,) = problems(run_harness, words)
-    assert "Give --data DIR" in problem
+@pytest.mark.parametrize(("data", "words"), [(None, "--data is missing"), ("synthetic", "not in this version")])
+def test_a_place_for_the_data_must_be_named(run_harness: Run, world: World, data: str | None, words: str) -> None:
+    arguments = world.grid()
+    place = arguments.index("--data")
+    arguments = arguments[:place] + arguments[place + 2 :] + ([] if data is None else ["--data", data])
+    (problem,) = problems(run_harness, arguments)
+    assert words in problem
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without internet on which nothing was fetched."""
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_what_is_not_cached_is_a_warning_of_the_dry_run_and_an_error_of_the_run(run_harness: Run, world: World) -> None:
+    arguments = ["grid", "--models", "bert-base", "--tasks", "sst2", "--store", str(world.store)]
+    dry_run = run_harness([*arguments, "--dry-run"])
+    assert dry_run.code == 0
+    # 6 rows of Table 1, one task, two seeds.
+    assert "study paper: 12 cells" in dry_run.out
+    run = run_harness(arguments)
+    assert run.code == 2
+    for said in (dry_run.err, run.err):
+        for what in ("model 'bert-base'", "task 'sst2'", "the corpus"):
+            assert said.count(f"{what}: ") == 1
+        assert "--models bert-base=DIR" in said
+    assert not world.store.exists()
 
 
 def test_an_executor_of_a_later_version_is_refused(run_harness: Run, world: World) -> None:
