@@ -55,28 +55,25 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     grid = verbs.add_parser("grid", help="plan a grid of cells and run what is not done")
-    grid.add_argument(
-        "--models", required=True, metavar="M,..", help="aliases, or NAME=DIR for a folder in the hub's layout"
-    )
-    grid.add_argument("--methods", metavar="M,..", help="default: the preset's rows")
-    grid.add_argument("--sparsities", metavar="S,..", help="fractions in [0, 1)")
-    grid.add_argument("--tasks", metavar="T,..", help="default: the preset's tasks")
-    grid.add_argument("--quantization", metavar="Q,..", help="none, int8")
-    grid.add_argument("--seeds", metavar="N,..", help="seeds of the fine-tuning stages (default: the preset's)")
-    grid.add_argument(
-        "--pruning-seeds", default="0", metavar="N,..", help="seeds of the pre-training stages (default 0)"
-    )
-    grid.add_argument("--preset", default="paper", help="named set of hyperparameters (default paper)")
+    _axes(grid)
     grid.add_argument("--study", metavar="NAME", help="default: the preset's name")
     grid.add_argument("--executor", default="debug", help="debug: in this process (default)")
-    grid.add_argument("--data", metavar="hub|DIR", help="the hub, or a folder with TASK/SPLIT.parquet in its schema")
-    grid.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a hyperparameter")
     grid.add_argument(
         "--resource", action="append", default=[], metavar="KEY=VALUE", help="checkpoint_minutes=N; changes no number"
     )
     grid.add_argument("--dry-run", action="store_true", help="print the plan, start nothing, write nothing")
     _common(grid)
     grid.set_defaults(verb=_grid)
+
+    fetch = verbs.add_parser("fetch", help="fill the hub's cache with what a grid needs (needs internet)")
+    _axes(fetch)
+    fetch.set_defaults(verb=_fetch)
+
+    ls = verbs.add_parser("ls", help="list what a grid can name")
+    ls.add_argument("what", choices=("models", "methods", "tasks", "presets"))
+    ls.add_argument("name", nargs="?", help="one of them; a preset is shown with every setting and its evidence")
+    ls.add_argument("--json", action="store_true", help="machine-readable output")
+    ls.set_defaults(verb=_ls)
 
     status = verbs.add_parser("status", help="what is done, running, failed or missing")
     status.add_argument("--study", metavar="NAME")
@@ -92,6 +89,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _axes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--models", required=True, metavar="M,..", help="aliases, or NAME=DIR for a folder in the hub's layout"
+    )
+    parser.add_argument("--methods", metavar="M,..", help="default: the preset's rows")
+    parser.add_argument("--sparsities", metavar="S,..", help="fractions in [0, 1)")
+    parser.add_argument("--tasks", metavar="T,..", help="default: the preset's tasks")
+    parser.add_argument("--quantization", metavar="Q,..", help="none, int8")
+    parser.add_argument("--seeds", metavar="N,..", help="of the fine-tuning stages (default: the preset's)")
+    parser.add_argument("--pruning-seeds", default="0", metavar="N,..", help="of the pre-training stages (default 0)")
+    parser.add_argument("--preset", default="paper", help="named set of hyperparameters (default paper)")
+    parser.add_argument("--data", metavar="hub|DIR", help="the hub, or a folder with TASK/SPLIT.parquet in its schema")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a hyperparameter")
+
+
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", default="runs", metavar="DIR", help="folder of studies and records (default runs)")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
@@ -99,6 +111,18 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _grid(options: argparse.Namespace) -> int:
     from harness.commands.grid import run
+
+    return run(options)
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from harness.commands.fetch import run
+
+    return run(options)
+
+
+def _ls(options: argparse.Namespace) -> int:
+    from harness.commands.ls import run
 
     return run(options)
 

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from transformers import BertConfig, BertModel, BertTokenizerFast, PreTrainedTokenizerBase, set_seed
+from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizerFast,
+    DistilBertConfig,
+    DistilBertModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 GOOD = ["good", "fine", "great", "lovely", "warm", "bright"]
@@ -47,6 +55,18 @@ def make_model(folder: Path) -> Path:
         max_position_embeddings=128,
     )
     BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def make_distilbert(folder: Path) -> Path:
+    """The same shape in the DistilBERT family: no pooler, no token types."""
+    tokenizer = wordpiece_tokenizer(folder, WORDS)
+    tokenizer.save_pretrained(folder)
+    set_seed(7)
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer), dim=32, n_layers=NUM_LAYERS, n_heads=2, hidden_dim=64, max_position_embeddings=128
+    )
+    DistilBertModel(config).save_pretrained(folder)
     return folder
 
 

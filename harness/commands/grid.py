@@ -6,37 +6,25 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-from harness.catalogue import BUILT_IN, get_method
+from harness.commands.request import Request, read_request
 from harness.commands.status import state_table
-from harness.errors import UsageError, unknown_name
+from harness.errors import UsageError
 from harness.executors import run_in_process
-from harness.grid import Axes, Grid, expand
+from harness.grid import Grid
 from harness.identity import ContentHashes
-from harness.models import find_models
-from harness.plan import Inputs, ModelIdentity, Plan, plan_cells
+from harness.plan import Plan, plan_cells
 from harness.processes import local_snapshot
-from harness.recipes import Recipe, load_preset
+from harness.recipes import load_preset
 from harness.state import read_states, to_run
 from harness.store import Store
-from harness.study import check_name, merged, write_study
-from harness.tasks import TASKS, Task, get_task
+from harness.study import merged, write_study
 from harness.verification import verified_records
-from harness.worker import Resources, Sources
-
-if TYPE_CHECKING:
-    from harness.data.places import DataPlace
-
-if TYPE_CHECKING:
-    from harness.data.places import DataPlace
-
-EXECUTORS = ("debug", "local", "slurm")
-AVAILABLE_EXECUTORS = ("debug",)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     """
     store = Store(Path(options.store))
     hashes = ContentHashes(store.root / "content_hashes.json")
-    request = _read(options, hashes)
+    request = read_request(options, hashes)
     plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
     for assignment in _without_effect(options, request, plan):
         print(f"note: --set {assignment} changes nothing in this grid.", file=sys.stderr)
@@ -65,18 +53,6 @@ def run(options: argparse.Namespace) -> int:
     write_study(store, study)
     hashes.remember()
     return _execute(options, store, study.name, plan, request)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What the user asked for, checked: the cells, the recipe, where models and data are, what is not here yet."""
-
-    grid: Grid
-    recipe: Recipe
-    inputs: Inputs
-    sources: Sources
-    resources: Resources
-    missing: tuple[str, ...]
 
 
 def _without_effect(options: argparse.Namespace, request: Request, plan: Plan) -> list[str]:
@@ -121,78 +97,6 @@ def _progress_on(stream: TextIO) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _read(options: argparse.Namespace, hashes: ContentHashes) -> Request:
-    """Everything the user wrote, checked together. Raises UsageError with every problem found."""
-    problems: list[str] = []
-
-    def attempt(action: Callable[[], Any], otherwise: Any) -> Any:
-        try:
-            return action()
-        except UsageError as error:
-            problems.extend(error.problems)
-            return otherwise
-
-    recipe = attempt(lambda: load_preset(options.preset), None)
-    if recipe is not None:
-        base = recipe
-        recipe = attempt(lambda: base.changed(options.set), base)
-    found = find_models(_words(options.models), hashes)
-    problems += found.problems
-    axes = Axes(
-        models=[word.partition("=")[0] for word in _words(options.models)],
-        methods=None if options.methods is None else _words(options.methods),
-        sparsities=attempt(lambda: _numbers("--sparsities", options.sparsities, float), None),
-        tasks=None if options.tasks is None else _words(options.tasks),
-        quantization=None if options.quantization is None else _words(options.quantization),
-        seeds=attempt(lambda: _numbers("--seeds", options.seeds, int), None),
-        pruning_seeds=attempt(lambda: _numbers("--pruning-seeds", options.pruning_seeds, int), (0,)),
-    )
-    if options.study:
-        attempt(lambda: check_name(options.study), None)
-    problems += axes.problems()
-    resources = attempt(lambda: _resources(options.resource), {})
-    if options.executor not in EXECUTORS:
-        problems.append(unknown_name("executor", options.executor, AVAILABLE_EXECUTORS))
-    elif options.executor not in AVAILABLE_EXECUTORS:
-        problems.append(
-            f"executor {options.executor!r} is not in this version; use --executor {AVAILABLE_EXECUTORS[0]}."
-        )
-    place = attempt(lambda: _place(options.data or (recipe.data if recipe else None), hashes), None)
-    tasks, needs_corpus = _reads(axes, recipe)
-    if place is not None:
-        problems += place.problems(tasks, corpus=needs_corpus)
-    if problems or recipe is None or place is None:
-        raise UsageError(problems)
-    grid = expand(axes, recipe)
-    identities = {a: ModelIdentity(weights=m.weights, tokenizer=m.tokenizer) for a, m in found.models.items()}
-    return Request(
-        grid=grid,
-        recipe=recipe,
-        inputs=Inputs(models=identities, data=place.identities(tasks, corpus=needs_corpus)),
-        sources=Sources(models=found.models, data=place),
-        resources=Resources(**resources),
-        missing=(*found.missing, *place.missing(tasks, corpus=needs_corpus)),
-    )
-
-
-def _place(data: str | None, hashes: ContentHashes) -> DataPlace:
-    from harness.data.places import FolderPlace, HubPlace
-
-    if data is None:
-        raise UsageError("--data is missing: give a folder with TASK/SPLIT.parquet in the hub's schema, or hub.")
-    if data == "synthetic":
-        raise UsageError("--data synthetic is not in this version; give a folder in the hub's schema, or hub.")
-    return HubPlace() if data == "hub" else FolderPlace(Path(data), hashes)
-
-
-def _reads(axes: Axes, recipe: Recipe | None) -> tuple[list[Task], bool]:
-    """The known tasks a grid names, and whether one of its methods needs the corpus."""
-    named = axes.tasks or (recipe.tasks if recipe else ())
-    methods = axes.methods or (row.method for row in (recipe.rows if recipe else ()))
-    needs_corpus = any(get_method(name).prunes_in_pretraining for name in methods if name in BUILT_IN)
-    return [get_task(name) for name in dict.fromkeys(named) if name in TASKS], needs_corpus
-
-
 def plan_as_text(name: str, plan: Plan, states: Mapping[str, str], grid: Grid) -> str:
     """The plan for people: counts by kind and state, and what was dropped."""
     lines = [f"study {name}: {len(plan.paths)} cells, {len(plan.stages)} stages, {len(to_run(plan, states))} to run"]
@@ -212,39 +116,3 @@ def plan_as_json(name: str, plan: Plan, states: Mapping[str, str]) -> dict[str, 
         ],
         "counts": {"cells": len(plan.paths), "stages": plan.counts(), "to_run": len(to_run(plan, states))},
     }
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
-    if text is None:
-        return None
-    numbers, problems = [], []
-    for word in _words(text):
-        try:
-            numbers.append(kind(word))
-        except ValueError:
-            expected = "a whole number" if kind is int else "a number"
-            problems.append(f"{option} {word}: expected {expected}.")
-    if problems:
-        raise UsageError(problems)
-    return numbers
-
-
-def _resources(assignments: list[str]) -> dict[str, float]:
-    values: dict[str, float] = {}
-    problems = []
-    for text in assignments:
-        key, _, raw = text.partition("=")
-        if key != "checkpoint_minutes":
-            problems.append(f"--resource {text}: " + unknown_name("resource", key, ["checkpoint_minutes"]))
-            continue
-        try:
-            values[key] = float(raw)
-        except ValueError:
-            problems.append(f"--resource {text}: expected a number of minutes.")
-    if problems:
-        raise UsageError(problems)
-    return values

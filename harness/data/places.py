@@ -94,13 +94,10 @@ class HubPlace:
         return []
 
     def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
-        wanted = {(task.hub_path, task.hub_name, task.hub_revision): f"task {task.name!r}" for task in tasks}
-        if corpus:
-            wanted[WIKIPEDIA] = "the corpus"
         return [
             f"{what}: {repository} ({configuration}) at {revision[:12]} is not in the hub's cache on this machine. Run "
             "harness fetch where there is internet, or use a folder: --data DIR."
-            for (repository, configuration, revision), what in wanted.items()
+            for (repository, configuration, revision), what in hub_sets(tasks, corpus=corpus).items()
             if not cached_files(repository, configuration, revision)
         ]
 
@@ -130,6 +127,14 @@ class HubPlace:
         whole = read_articles(_of_split(cached_files(*WIKIPEDIA), "train", WIKIPEDIA[0]), cache_dir=cache)
         border = int(len(whole) * HELD_OUT_SHARE)
         return whole.select(range(border) if split == "validation" else range(border, len(whole)))
+
+
+def hub_sets(tasks: Iterable[Task], *, corpus: bool) -> dict[tuple[str, str, str], str]:
+    """(repository, configuration, revision) of every data set on the hub that is needed, and what it is needed for."""
+    wanted = {(task.hub_path, task.hub_name, task.hub_revision): f"task {task.name!r}" for task in tasks}
+    if corpus:
+        wanted[WIKIPEDIA] = "the corpus"
+    return wanted
 
 
 @cache

@@ -1,0 +1,93 @@
+"""`harness ls`: what there is to name in a grid."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from tabulate import tabulate
+
+from harness.catalogue import BUILT_IN, get_method
+from harness.errors import UsageError, unknown_name
+from harness.models import MODELS, HubSource
+from harness.recipes import load_preset, preset_names
+from harness.tasks import TASKS
+
+ASSUMED_MARK = "*"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit code 0. Raises UsageError for a name that is not there."""
+    if options.name and options.what == "presets":
+        rows, note = _settings(options.name)
+    else:
+        rows, note = _LISTS[options.what](), ""
+        if options.name:
+            known = [str(row["name"]) for row in rows]
+            if options.name not in known:
+                raise UsageError(unknown_name(options.what[:-1], options.name, known))
+            rows = [row for row in rows if row["name"] == options.name]
+    if options.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print(tabulate(rows, headers="keys", disable_numparse=True, maxcolwidths=[None, None, None, 70]))
+        if note:
+            print(note)
+    return 0
+
+
+def _models() -> list[dict[str, Any]]:
+    return [
+        {"name": name, "source": str(source) if isinstance(source, HubSource) else f"package {source.package}"}
+        for name, source in MODELS.items()
+    ]
+
+
+def _methods() -> list[dict[str, Any]]:
+    methods = [get_method(name) for name in BUILT_IN]
+    return [{"name": m.name, "in the paper": m.title, "transfer KD": m.transfer_kd, "note": m.note} for m in methods]
+
+
+def _tasks() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": task.name,
+            "metrics": ", ".join(task.metrics),
+            "columns": ", ".join(task.columns),
+            "labels": ", ".join(task.label_names),
+        }
+        for task in TASKS.values()
+    ]
+
+
+def _presets() -> list[dict[str, Any]]:
+    recipes = [load_preset(name) for name in preset_names()]
+    return [
+        {
+            "name": recipe.preset,
+            "tasks": ", ".join(recipe.tasks),
+            "seeds": ", ".join(map(str, recipe.seeds)),
+            "what": recipe.description,
+        }
+        for recipe in recipes
+    ]
+
+
+def _settings(preset: str) -> tuple[list[dict[str, Any]], str]:
+    """Every setting of a preset with its evidence; those that nobody published are marked."""
+    recipe = load_preset(preset)
+    rows = [
+        {
+            "key": key + (f" {ASSUMED_MARK}" if setting.evidence == "assumed" else ""),
+            "value": setting.value,
+            "evidence": setting.evidence,
+            "source or reason": setting.source,
+        }
+        for key, setting in sorted(recipe.settings.items())
+    ]
+    assumed = sum(setting.evidence == "assumed" for setting in recipe.settings.values())
+    return rows, f"{ASSUMED_MARK} assumed: {assumed} of {len(rows)} settings; nobody published them."
+
+
+_LISTS = {"models": _models, "methods": _methods, "tasks": _tasks, "presets": _presets}
