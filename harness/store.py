@@ -45,8 +45,9 @@ def sync_tree(folder: Path) -> None:
         sync_folder(Path(directory))
 
 
-def write_new(path: Path, text: str) -> None:
-    """Create a file whole, never over an existing one. Raises FileExistsError."""
+@contextlib.contextmanager
+def _durable(path: Path, text: str) -> Iterator[Path]:
+    """A temporary file beside `path` that holds the text durably; the block gives it its name, what is left goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -54,25 +55,22 @@ def write_new(path: Path, text: str) -> None:
             handle.write(text)
             handle.flush()
             os.fsync(handle.fileno())
-        os.link(temporary, path)
+        yield temporary
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_new(path: Path, text: str) -> None:
+    """Create a file whole, never over an existing one. Raises FileExistsError."""
+    with _durable(path, text) as temporary:
+        os.link(temporary, path)
 
 
 def replace_file(path: Path, text: str) -> None:
     """Write a file whole, in place of an older one if there is one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("x", encoding="utf-8") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
+    with _durable(path, text) as temporary:
         temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def folder_digest(folder: Path) -> str:
