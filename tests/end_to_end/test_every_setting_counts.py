@@ -13,6 +13,7 @@ import pytest
 import tiny_world
 
 from harness import cli
+from harness.data.places import FolderPlace
 from harness.identity import ContentHashes
 from harness.kinds import KINDS
 from harness.models import find_models
@@ -96,9 +97,9 @@ def ready(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Ready:
     assert cli.main(arguments) == 0
     store = Store(root)
     plan = read_study(store, "reduced").plan
-    models, _ = find_models([f"tiny={world.model}"], ContentHashes())
+    models = find_models([f"tiny={world.model}"], ContentHashes()).models
     specs = {spec.kind: spec for spec in plan.stages.values()}
-    return Ready(store, specs, Sources(models=models, data=world.data))
+    return Ready(store, specs, Sources(models=models, data=FolderPlace(world.data)))
 
 
 @pytest.mark.slow
