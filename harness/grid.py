@@ -79,7 +79,7 @@ def expand(axes: Axes, recipe: Recipe) -> Grid:
     seeds = sorted(set(recipe.seeds if axes.seeds is None else axes.seeds))
     rows_in_use = _rows(axes, recipe)
     for model in sorted({m for m in axes.models if not any(_runs(rows, m) for rows in rows_in_use)}):
-        dropped[f"{model}: preset {recipe.preset!r} has no rows for it; name --methods for the full product"] = None
+        dropped[f"{model}: preset {recipe.preset!r} has no rows for it; name --methods, or another --preset"] = None
     for model, task, rows in product(sorted(set(axes.models)), _tasks(axes, recipe), rows_in_use):
         if not _runs(rows, model):
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -99,14 +99,15 @@ def read_recipe(options: argparse.Namespace, reading: Reading) -> Recipe | None:
 
 def read_axes(options: argparse.Namespace, reading: Reading) -> Axes:
     """The axes as written; their problems are noted."""
+    pruning_seeds = _numbers("--pruning-seeds", options.pruning_seeds, int, reading)
     axes = Axes(
         models=[word.partition("=")[0] for word in words(options.models)],
         methods=None if options.methods is None else words(options.methods),
-        sparsities=reading.attempt(lambda: _numbers("--sparsities", options.sparsities, float), None),
+        sparsities=_numbers("--sparsities", options.sparsities, float, reading),
         tasks=None if options.tasks is None else words(options.tasks),
         quantization=None if options.quantization is None else words(options.quantization),
-        seeds=reading.attempt(lambda: _numbers("--seeds", options.seeds, int), None),
-        pruning_seeds=reading.attempt(lambda: _numbers("--pruning-seeds", options.pruning_seeds, int) or (), (0,)),
+        seeds=_numbers("--seeds", options.seeds, int, reading),
+        pruning_seeds=(0,) if pruning_seeds is None else pruning_seeds,
     )
     reading.problems += axes.problems()
     return axes
@@ -143,19 +144,18 @@ def _executor_problems(name: str) -> list[str]:
     return []
 
 
-def _numbers(option: str, text: str | None, kind: type) -> Sequence[Any] | None:
+def _numbers(option: str, text: str | None, kind: type, reading: Reading) -> list[Any] | None:
+    """The numbers that can be read; a problem for every word that is none. None where none was given or readable."""
     if text is None:
         return None
-    numbers, problems = [], []
+    numbers = []
     for word in words(text):
         try:
             numbers.append(kind(word))
         except ValueError:
             expected = "a whole number" if kind is int else "a number"
-            problems.append(f"{option} {word}: expected {expected}.")
-    if problems:
-        raise UsageError(problems)
-    return numbers
+            reading.problems.append(f"{option} {word}: expected {expected}.")
+    return numbers if numbers or not words(text) else None
 
 
 def _resources(assignments: list[str]) -> dict[str, float]:
