@@ -10,11 +10,11 @@ from types import FrameType
 
 from harness.errors import Interrupted
 from harness.plan import Plan
-from harness.processes import is_alive, local_snapshot
+from harness.processes import local_snapshot
 from harness.specs import StageSpec
 from harness.state import read_states, to_run
 from harness.store import Store
-from harness.worker import Resources, Sources, first_line, run_stage
+from harness.worker import Resources, Sources, StageBusy, first_line, run_stage
 
 
 @dataclass
@@ -64,9 +64,6 @@ def run_in_process(
                 outcome.blocked.append(stage_id)
             elif store.has_record(stage_id):
                 report(f"[{position}/{len(waiting)}] {spec.label()} was finished by another process ({stage_id})")
-            elif any(map(is_alive, store.attempts(stage_id)[-1:])):
-                report(f"[{position}/{len(waiting)}] {spec.label()} runs in another process ({stage_id}); passed over")
-                outcome.elsewhere.append(stage_id)
             elif should_stop():
                 raise Interrupted("stopped by a signal; the same command goes on.")
             else:
@@ -87,6 +84,9 @@ def _run_one(
     stage_id = spec.stage_id
     try:
         run_stage(spec, store, sources, resources, should_stop)
+    except StageBusy:
+        report("    runs in another process; passed over")
+        outcome.elsewhere.append(stage_id)
     except (Interrupted, KeyboardInterrupt):
         raise Interrupted(f"stopped in {spec.label()}; the same command goes on.") from None
     except Exception as error:

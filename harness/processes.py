@@ -1,4 +1,4 @@
-"""Whether the process behind an attempt is still alive, told by host, process id and start time (Linux /proc)."""
+"""Whether the process that holds a lease is still alive, told by host, process id and start time (Linux /proc)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 import socket
 from pathlib import Path
 
+from harness.leases import Holder, current_holder
 from harness.plan import Plan
 from harness.state import Snapshot
-from harness.store import Attempt, Store
+from harness.store import Store
 
 
 def process_start(process: int) -> str:
@@ -22,20 +23,23 @@ def process_start(process: int) -> str:
 
 
 def this_process() -> dict[str, str | int]:
-    """Identity of this process for an attempt's first event."""
+    """Identity of this process, for a lease and for an attempt's first event."""
     return {"host": socket.gethostname(), "process": os.getpid(), "process_started": process_start(os.getpid())}
 
 
-def is_alive(attempt: Attempt) -> bool:
-    """True for an attempt that has not ended and whose process runs on this host."""
-    if attempt.outcome is not None or attempt.host != socket.gethostname():
+def is_gone(holder: Holder) -> bool:
+    """True for a lease's holder whose process ran on this machine and runs no more.
+
+    Of a holder on another machine nothing is known here but its heartbeat; see `SilenceWatch`.
+    """
+    owner = holder.owner
+    if owner.get("host") != socket.gethostname() or not owner.get("process_started"):
         return False
-    return bool(attempt.process_started) and process_start(attempt.process) == attempt.process_started
+    return process_start(int(owner["process"])) != owner["process_started"]
 
 
 def local_snapshot(plan: Plan, store: Store) -> Snapshot:
-    """Stages under way on this machine."""
-    running = [
-        stage for stage in plan.stages if not store.has_record(stage) and any(map(is_alive, store.attempts(stage)[-1:]))
-    ]
+    """Stages under way: their lease is neither released nor held by a process that is gone."""
+    holders = {stage: current_holder(store.lease_path(stage)) for stage in plan.stages if not store.has_record(stage)}
+    running = {stage for stage, holder in holders.items() if holder and not holder.released and not is_gone(holder)}
     return Snapshot(running=frozenset(running))

@@ -4,6 +4,7 @@
     records/ab/STAGE.json         finished stages; small, self-digesting
     artifacts/STAGE/              models in the ecosystem's format; bulky
     attempts/STAGE/N.jsonl        one line per event of attempt N, append-only; N.log beside it
+    leases/STAGE/N                who may run the stage; see `leases`
     checkpoints/STAGE/            of a stage under way; removed when the record is in
 
 A record or an artifact is there whole or not at all, and a finished record is never written over.
@@ -16,7 +17,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,14 @@ def _durable(path: Path, text: str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_new(path: Path, text: str) -> None:
-    """Create a file whole, never over an existing one. Raises FileExistsError."""
+def _always() -> None:
+    """A guard that lets everything pass."""
+
+
+def write_new(path: Path, text: str, *, guard: Callable[[], None] = _always) -> None:
+    """Create a file whole, never over an existing one. Raises FileExistsError, and what `guard` raises at the last."""
     with _durable(path, text) as temporary:
+        guard()
         os.link(temporary, path)
 
 
@@ -111,6 +117,9 @@ class Store:
     def attempts_path(self, stage_id: str) -> Path:
         return self.root / "attempts" / stage_id
 
+    def lease_path(self, stage_id: str) -> Path:
+        return self.root / "leases" / stage_id
+
     def checkpoints_path(self, stage_id: str) -> Path:
         return self.root / "checkpoints" / stage_id
 
@@ -144,29 +153,38 @@ class Store:
         record["digest"] = claimed
         return record
 
-    def publish_record(self, record: Mapping[str, Any]) -> str:
-        """Write a finished stage's record with its own digest; returns the digest. Never over an existing one."""
+    def publish_record(self, record: Mapping[str, Any], *, guard: Callable[[], None] = _always) -> str:
+        """Write a finished stage's record with its own digest; returns the digest. Never over an existing one.
+
+        guard: called last before the record appears; what it raises keeps the record from appearing.
+        """
         content = json.loads(canonical_json({"schema": RECORD_SCHEMA, **record}))  # as a reader will see it
         content["digest"] = sha256_of(content)
-        write_new(self.record_path(content["stage_id"]), json.dumps(content, indent=1, sort_keys=True) + "\n")
+        path = self.record_path(content["stage_id"])
+        write_new(path, json.dumps(content, indent=1, sort_keys=True) + "\n", guard=guard)
         return str(content["digest"])
 
     # -- artifacts
 
     @contextlib.contextmanager
-    def new_artifact(self, stage_id: str) -> Iterator[Path]:
-        """A temporary folder that becomes the stage's artifact when the block ends without an error.
+    def new_artifact(self, stage_id: str, *, guard: Callable[[], None] = _always) -> Iterator[Path]:
+        """A temporary folder that becomes the stage's artifact when the block ends without an error and `guard` passes.
+
+        For the holder of the stage's lease: what a worker that was killed left half-written is removed.
 
         An artifact left by an attempt that died before its record was written is replaced; one whose record is in is
         not (StoreError): somebody else finished the stage meanwhile.
         """
         final = self.artifact_path(stage_id)
         final.parent.mkdir(parents=True, exist_ok=True)
+        for leaving in final.parent.glob(f".{stage_id}.*"):
+            shutil.rmtree(leaving, ignore_errors=True)
         temporary = final.with_name(f".{stage_id}.{uuid.uuid4().hex}")
         temporary.mkdir()
         try:
             yield temporary
             sync_tree(temporary)
+            guard()
             if self.has_record(stage_id):
                 raise StoreError(f"stage {stage_id} was finished by another worker meanwhile; its result stands.")
             if final.exists():

@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -20,8 +21,9 @@ from harness import __version__
 from harness.errors import HarnessError, Interrupted, StoreError
 from harness.identity import sha256_of
 from harness.kinds import get_kind
+from harness.leases import Lease, LeaseLost, acquire
 from harness.models import BaseModel
-from harness.processes import this_process
+from harness.processes import is_gone, this_process
 from harness.specs import StageSpec
 from harness.store import Store, folder_digest
 
@@ -85,37 +87,54 @@ class StageResult:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+class StageBusy(HarnessError):
+    """Another worker holds the stage's lease."""
+
+
 def run_stage(
     spec: StageSpec, store: Store, sources: Sources, resources: Resources, should_stop: Callable[[], bool]
 ) -> None:
     """Run a stage to its record, or end its attempt with the reason and raise.
 
-    Raises Interrupted when asked to stop, the stage's own exception when it fails.
+    Raises StageBusy when another worker holds its lease, Interrupted when asked to stop, LeaseLost when it was taken
+    over meanwhile, and the stage's own exception when it fails.
     """
     provenance()  # read now: the source may change before the stage ends
     stage_id = spec.stage_id
-    number = store.begin_attempt(stage_id, {"time": time.time(), **this_process()})
+    lease = acquire(store.lease_path(stage_id), this_process(), is_gone)
+    if lease is None:
+        raise StageBusy(f"stage {stage_id} is held by another worker.")
+    with lease.held():
+        number = store.begin_attempt(stage_id, {"time": time.time(), **this_process()})
+        with _logging_to(store.attempt_log(stage_id, number)):
+            try:
+                _run_to_record(spec, store, sources, resources, should_stop, number, lease)
+            except BaseException as error:
+                logging.getLogger().error("%s", traceback.format_exc())
+                ended = {"outcome": outcome_of(error), "message": first_line(error)}
+                store.end_attempt(stage_id, number, {"time": time.time(), **ended})
+                raise
+            store.end_attempt(stage_id, number, {"time": time.time(), "outcome": "done"})
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """What is logged while the block runs goes to the attempt's file too."""
     logger.setLevel(logging.INFO)
-    handler = logging.FileHandler(store.attempt_log(stage_id, number))
+    handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
-        _run_to_record(spec, store, sources, resources, should_stop, number)
-    except BaseException as error:
-        logging.getLogger().error("%s", traceback.format_exc())
-        store.end_attempt(
-            stage_id, number, {"time": time.time(), "outcome": outcome_of(error), "message": first_line(error)}
-        )
-        raise
-    else:
-        store.end_attempt(stage_id, number, {"time": time.time(), "outcome": "done"})
+        yield
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
 
 
 def outcome_of(error: BaseException) -> str:
-    """The class of an attempt's end: interrupted, out-of-memory, infrastructure or code."""
+    """The class of an attempt's end: interrupted, lease-lost, out-of-memory, infrastructure or code."""
+    if isinstance(error, LeaseLost):
+        return "lease-lost"
     if isinstance(error, Interrupted | KeyboardInterrupt | SystemExit):
         return "interrupted"
     if (
@@ -134,7 +153,13 @@ def first_line(error: BaseException) -> str:
 
 
 def _run_to_record(
-    spec: StageSpec, store: Store, sources: Sources, resources: Resources, should_stop: Callable[[], bool], attempt: int
+    spec: StageSpec,
+    store: Store,
+    sources: Sources,
+    resources: Resources,
+    should_stop: Callable[[], bool],
+    attempt: int,
+    lease: Lease,
 ) -> None:
     started = time.time()
     records = {role: store.read_record(parent) for role, parent in spec.parents.items()}
@@ -142,7 +167,7 @@ def _run_to_record(
         _check_artifact(store, role, parent, records[role])
     checkpoints = store.checkpoints_path(spec.stage_id)
     checkpoints.mkdir(parents=True, exist_ok=True)
-    with store.new_artifact(spec.stage_id) as artifact:
+    with store.new_artifact(spec.stage_id, guard=lease.check) as artifact:
         context = StageContext(
             spec=spec,
             parent_records=records,
@@ -169,7 +194,8 @@ def _run_to_record(
             "artifact": described,
             "times": {"started": started, "ended": time.time(), "attempt": attempt},
             "provenance": provenance(),
-        }
+        },
+        guard=lease.check,
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
 

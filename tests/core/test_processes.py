@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 from core_world import plan
 
-from harness.processes import is_alive, local_snapshot, process_start, this_process
-from harness.store import Attempt, Store
+from harness.leases import Holder, acquire
+from harness.processes import is_gone, local_snapshot, process_start, this_process
+from harness.store import Store
 
 
 @pytest.fixture
@@ -18,40 +19,32 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def attempt_of(**changed: object) -> Attempt:
-    return Attempt(
-        **{"number": 1, "started": 1.0, "ended": None, "outcome": None, "message": "", **this_process(), **changed}
-    )
+def holder_of(**changed: object) -> Holder:
+    return Holder(generation=1, owner={**this_process(), **changed}, beats=0, released=False)
 
 
-def test_this_process_is_alive() -> None:
-    assert is_alive(attempt_of())
+def test_this_process_is_not_gone() -> None:
+    assert not is_gone(holder_of())
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"outcome": "done"},
-        {"outcome": "code"},
-        {"host": "another-host"},
-        {"process_started": "another boot:1"},  # the id was given to a new process
-        {"process_started": ""},
-        {"process": 0, "process_started": ""},
-    ],
-)
-def test_what_ended_or_is_not_that_process_is_not_alive(changed: dict[str, object]) -> None:
-    assert not is_alive(attempt_of(**changed))
+def test_an_id_that_was_given_to_a_new_process_is_not_the_holder() -> None:
+    assert is_gone(holder_of(process_started="another boot:1"))
 
 
-def test_a_killed_process_is_not_alive_even_before_it_is_waited_for(sleeper: subprocess.Popen[bytes]) -> None:
-    attempt = attempt_of(process=sleeper.pid, process_started=process_start(sleeper.pid))
-    assert is_alive(attempt)
+@pytest.mark.parametrize("changed", [{"host": "another-host"}, {"process_started": ""}, {"host": None}])
+def test_of_what_runs_elsewhere_nothing_is_known(changed: dict[str, object]) -> None:
+    assert not is_gone(holder_of(**changed))
+
+
+def test_a_killed_process_is_gone_even_before_it_is_waited_for(sleeper: subprocess.Popen[bytes]) -> None:
+    holder = holder_of(process=sleeper.pid, process_started=process_start(sleeper.pid))
+    assert not is_gone(holder)
     sleeper.kill()
     os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)  # dead, not reaped: a zombie
-    assert not is_alive(attempt)
+    assert is_gone(holder)
     sleeper.wait()
     assert process_start(sleeper.pid) == ""
-    assert not is_alive(attempt)
+    assert is_gone(holder)
 
 
 def test_two_processes_tell_apart(sleeper: subprocess.Popen[bytes]) -> None:
@@ -60,12 +53,21 @@ def test_two_processes_tell_apart(sleeper: subprocess.Popen[bytes]) -> None:
     assert process_start(sleeper.pid) != process_start(os.getpid())
 
 
-def test_the_snapshot_holds_stages_with_a_live_last_attempt(store: Store) -> None:
+def test_the_snapshot_holds_stages_whose_lease_is_held(store: Store) -> None:
     planned = plan(methods=["dense"], tasks=["sst2"])
     dense, evaluation = planned.stages
     assert not local_snapshot(planned, store).running
-    store.begin_attempt(dense, {"time": 1.0, **this_process()})
-    store.begin_attempt(evaluation, {"time": 1.0, **this_process(), "host": "another-host"})
+    lease = acquire(store.lease_path(dense), this_process(), is_gone)
+    assert lease is not None
+    acquire(store.lease_path(evaluation), {**this_process(), "process_started": "gone"}, is_gone)
     assert set(local_snapshot(planned, store).running) == {dense}
+    lease.release()
+    assert not local_snapshot(planned, store).running
+
+
+def test_a_finished_stage_is_not_running_whatever_its_lease_says(store: Store) -> None:
+    planned = plan(methods=["dense"], tasks=["sst2"])
+    dense = next(iter(planned.stages))
+    acquire(store.lease_path(dense), this_process(), is_gone)
     store.publish_record({"stage_id": dense})
     assert not local_snapshot(planned, store).running

@@ -213,6 +213,16 @@ def test_an_artifact_whose_record_is_in_is_never_replaced(store: Store) -> None:
     assert folder_digest(store.artifact_path(A)) == store.read_record(A)["artifact"]["digest"]
 
 
+def test_what_a_killed_worker_left_half_written_is_removed(store: Store) -> None:
+    half = store.artifact_path(A).with_name(f".{A}.half")
+    half.mkdir(parents=True)
+    other = store.artifact_path(B).with_name(f".{B}.half")  # another stage's is somebody else's business
+    other.mkdir(parents=True)
+    with store.new_artifact(A) as folder:
+        (folder / "weights").write_text("x")
+    assert sorted(path.name for path in store.artifact_path(A).parent.iterdir()) == sorted([f".{B}.half", A])
+
+
 def test_a_folders_digest_is_of_names_and_bytes_and_not_of_its_place(tmp_path: Path) -> None:
     for place in ("here", "there"):
         (tmp_path / place / "sub").mkdir(parents=True)

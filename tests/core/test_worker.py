@@ -12,8 +12,9 @@ from core_world import files_below, of_kind, plan
 
 from harness.errors import Interrupted, StoreError
 from harness.executors import Outcome, run_in_process
+from harness.leases import Lease, acquire, current_holder
 from harness.plan import Plan
-from harness.processes import local_snapshot, this_process
+from harness.processes import is_gone, local_snapshot, this_process
 from harness.state import read_states
 from harness.store import Store, folder_digest
 from harness.worker import Resources, Sources, StageContext, first_line, outcome_of
@@ -328,11 +329,11 @@ def test_a_stage_that_runs_elsewhere_is_not_started_twice(
     run: Run, planned: Plan, store: Store, fakes: ModuleType
 ) -> None:
     first = next(iter(planned.stages))
-    store.begin_attempt(first, {"time": 1.0, **this_process()})
+    acquire(store.lease_path(first), this_process(), is_gone)
     assert states(planned, store)[first] == "running"
     outcome = run()
     assert outcome.elsewhere == [first]
-    assert len(store.attempts(first)) == 1
+    assert store.attempts(first) == []
     # Only what rests on it waits; the rest of the grid goes on.
     resting = {i for i in planned.stages if first in planned.ancestors(i)} - {first}
     assert set(outcome.blocked) == resting
@@ -353,3 +354,29 @@ def test_a_stage_finished_elsewhere_meanwhile_is_not_run_again(
     fakes.ACTIONS["corpus"] = other_process_finishes_the_pairs
     assert run().failed == {}
     assert pairs not in fakes.CALLS
+
+
+def test_a_worker_that_lost_its_lease_publishes_nothing(
+    run: Run, planned: Plan, store: Store, fakes: ModuleType
+) -> None:
+    pairs = one(planned, "pairs")
+
+    def taken_over_meanwhile(context: StageContext) -> None:
+        folder = store.lease_path(pairs)
+        assert acquire(folder, {"host": "another-host"}, lambda holder: True) is not None
+
+    fakes.ACTIONS["pairs"] = taken_over_meanwhile
+    outcome = run()
+    assert "was taken over" in outcome.failed[pairs]
+    assert not store.has_record(pairs)
+    assert not store.artifact_path(pairs).exists()
+    assert [attempt.outcome for attempt in store.attempts(pairs)] == ["lease-lost"]
+
+
+def test_leases_are_released_when_stages_end(run: Run, planned: Plan, store: Store, fakes: ModuleType) -> None:
+    run()
+    for stage_id in planned.stages:
+        holder = current_holder(store.lease_path(stage_id))
+        assert holder is not None
+        assert holder.released
+        assert Lease(store.lease_path(stage_id), 1).is_held()
