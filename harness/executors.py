@@ -83,7 +83,7 @@ def _run_one(
 ) -> None:
     stage_id = spec.stage_id
     try:
-        run_stage(spec, store, sources, resources, should_stop)
+        ran = run_stage(spec, store, sources, resources, should_stop)
     except StageBusy:
         report("    runs in another process; passed over")
         outcome.elsewhere.append(stage_id)
@@ -93,7 +93,8 @@ def _run_one(
         outcome.failed[stage_id] = first_line(error)
         report(f"    failed: {outcome.failed[stage_id]} (log: {_last_log(store, stage_id)})")
     else:
-        outcome.done.append(stage_id)
+        if ran:
+            outcome.done.append(stage_id)
 
 
 def _last_log(store: Store, stage_id: str) -> str:

@@ -93,8 +93,8 @@ class StageBusy(HarnessError):
 
 def run_stage(
     spec: StageSpec, store: Store, sources: Sources, resources: Resources, should_stop: Callable[[], bool]
-) -> None:
-    """Run a stage to its record, or end its attempt with the reason and raise.
+) -> bool:
+    """Run a stage to its record, or end its attempt with the reason and raise. False: it was finished already.
 
     Raises StageBusy when another worker holds its lease, Interrupted when asked to stop, LeaseLost when it was taken
     over meanwhile, and the stage's own exception when it fails.
@@ -105,6 +105,8 @@ def run_stage(
     if lease is None:
         raise StageBusy(f"stage {stage_id} is held by another worker.")
     with lease.held():
+        if store.has_record(stage_id):  # its last holder published between our looking and our taking the lease
+            return False
         number = store.begin_attempt(stage_id, {"time": time.time(), **this_process()})
         with _logging_to(store.attempt_log(stage_id, number)):
             try:
@@ -115,6 +117,7 @@ def run_stage(
                 store.end_attempt(stage_id, number, {"time": time.time(), **ended})
                 raise
             store.end_attempt(stage_id, number, {"time": time.time(), "outcome": "done"})
+    return True
 
 
 @contextmanager
