@@ -45,6 +45,8 @@ class Plan:
     paths: dict[Cell, tuple[str, ...]] = field(default_factory=dict)
 
     def add(self, spec: StageSpec) -> StageSpec:
+        if spec.stage_id in self.stages:
+            return self.stages[spec.stage_id]
         missing = [parent for parent in spec.parents.values() if parent not in self.stages]
         assert not missing, f"parents of {spec.kind} are not planned: {missing}"
         return self.stages.setdefault(spec.stage_id, spec)
@@ -122,7 +124,15 @@ class Chain:
         """Add a stage of any registered kind: its recipe parameters less `without`, plus `identity`, which wins."""
         parent_ids = {role: parent.stage_id for role, parent in (parents or {}).items()}
         inputs = dict(inputs or {})
-        key = (kind, self.cell.model, task, without, *parent_ids.items(), *inputs.items(), *sorted(identity.items()))
+        key: tuple[Any, ...] = (
+            kind,
+            self.cell.model,
+            task,
+            without,
+            *parent_ids.items(),
+            *inputs.items(),
+            *identity.items(),
+        )
         if key not in self.known.stages:
             recipe = self._recipe(kind, task)
             parameters = {**{name: value for name, value in recipe.items() if name not in without}, **identity}
