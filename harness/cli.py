@@ -57,7 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     grid = verbs.add_parser("grid", help="plan a grid of cells and run what is not done")
     _axes(grid)
     grid.add_argument("--study", metavar="NAME", help="default: the preset's name")
-    grid.add_argument("--executor", default="debug", help="debug: in this process (default)")
+    grid.add_argument(
+        "--executor", default="local", help="local: worker processes on this machine (default); debug: in this process"
+    )
+    grid.add_argument(
+        "--workers", type=int, metavar="N", help="stages run side by side (default: as many as GPUs, or cores, allow)"
+    )
     grid.add_argument(
         "--resource", action="append", default=[], metavar="KEY=VALUE", help="checkpoint_minutes=N; changes no number"
     )

@@ -1,33 +1,27 @@
-"""Executors: how the stages of a plan that are not done get done. `debug` runs them in this process, in order."""
+"""Executors: how the stages of a plan that are not done get done.
+
+`debug` runs them in this process, in order; `local` in worker processes of this machine, side by side.
+"""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import FrameType
 
+from harness.devices import cuda_devices, default_workers
+from harness.display import Display
+from harness.driver import Driver
 from harness.errors import Interrupted
+from harness.local import LocalScheduler
+from harness.outcome import Outcome
 from harness.plan import Plan
 from harness.processes import local_snapshot
 from harness.specs import StageSpec
 from harness.state import read_states, to_run
 from harness.store import Store
 from harness.worker import Resources, Sources, StageBusy, first_line, run_stage
-
-
-@dataclass
-class Outcome:
-    """What a run of an executor came to: stage ids by how they ended.
-
-    failed: with the reason. elsewhere: another process is at them. blocked: they rest on a stage of these two.
-    """
-
-    done: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    elsewhere: list[str] = field(default_factory=list)
-    blocked: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -99,3 +93,27 @@ def _run_one(
 
 def _last_log(store: Store, stage_id: str) -> str:
     return str(store.attempt_log(stage_id, store.attempts(stage_id)[-1].number))
+
+
+def run_locally(
+    plan: Plan, store: Store, sources: Sources, resources: Resources, workers: int | None, display: Display
+) -> Outcome:
+    """Run every stage that must run in `workers` processes (None: as many as GPUs or cores allow).
+
+    Raises Interrupted when a signal asked to stop; what was under way has left a checkpoint. A second Ctrl-C kills.
+    """
+    devices = cuda_devices()
+    threads = max((spec.parameters.get("threads", 1) for spec in plan.stages.values()), default=1)
+    scheduler = LocalScheduler(store, sources, resources, workers or default_workers(devices, threads), devices)
+    driver = Driver(plan, store, scheduler, scheduler.wait, display.tell, display.show)
+    with stop_on_signals() as should_stop:
+        try:
+            outcome = driver.run(should_stop, scheduler.stop)
+        except KeyboardInterrupt:
+            scheduler.close(kill=True)
+            raise
+        except BaseException:
+            scheduler.close()
+            raise
+        scheduler.close()
+    return outcome

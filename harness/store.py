@@ -3,9 +3,11 @@
     studies/NAME.json             cells, recipe, stage specs
     records/ab/STAGE.json         finished stages; small, self-digesting
     artifacts/STAGE/              models in the ecosystem's format; bulky
-    attempts/STAGE/N.jsonl        one line per event of attempt N, append-only; N.log beside it
+    attempts/STAGE/N.jsonl        one line per event of attempt N, append-only; N.log and N.progress beside it
     leases/STAGE/N                who may run the stage; see `leases`
     checkpoints/STAGE/            of a stage under way; removed when the record is in
+    workers/NAME.log              what the worker processes of this machine print
+    content_hashes.json           hashes by path, size and time; only a cache
 
 A record or an artifact is there whole or not at all, and a finished record is never written over.
 """
@@ -123,6 +125,14 @@ class Store:
     def checkpoints_path(self, stage_id: str) -> Path:
         return self.root / "checkpoints" / stage_id
 
+    @property
+    def content_hashes_path(self) -> Path:
+        return self.root / "content_hashes.json"
+
+    @property
+    def workers_path(self) -> Path:
+        return self.root / "workers"
+
     # -- records
 
     def has_record(self, stage_id: str) -> bool:
@@ -215,6 +225,9 @@ class Store:
 
     def attempt_log(self, stage_id: str, number: int) -> Path:
         return self.attempts_path(stage_id) / f"{number}.log"
+
+    def attempt_progress(self, stage_id: str, number: int) -> Path:
+        return self.attempts_path(stage_id) / f"{number}.progress"
 
     def attempts(self, stage_id: str) -> list[Attempt]:
         """All attempts at a stage, oldest first; torn last lines are ignored."""

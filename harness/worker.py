@@ -9,9 +9,9 @@ import shutil
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness import __version__
 from harness.errors import HarnessError, Interrupted, StoreError
-from harness.identity import sha256_of
+from harness.identity import ContentHashes, sha256_of
 from harness.kinds import get_kind
-from harness.leases import Lease, LeaseLost, acquire
+from harness.leases import Holder, Lease, LeaseLost, acquire
 from harness.models import BaseModel
 from harness.processes import is_gone, this_process
+from harness.progress import ProgressFile, StageProgress
 from harness.specs import StageSpec
 from harness.store import Store, folder_digest
 
@@ -40,6 +41,24 @@ class Sources:
 
     models: Mapping[str, BaseModel]
     data: DataPlace
+
+    def as_json(self) -> dict[str, Any]:
+        """For another process on this machine, or on one that sees the same files."""
+        models = {}
+        for alias, model in self.models.items():
+            folder = None if model.folder is None else str(model.folder.absolute())
+            models[alias] = {**asdict(model), "folder": folder}
+        return {"models": models, "data": self.data.as_json()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], hashes: ContentHashes) -> Sources:
+        from harness.data.places import place_from_json
+
+        models = {
+            alias: BaseModel(**{**told, "folder": None if told["folder"] is None else Path(told["folder"])})
+            for alias, told in value["models"].items()
+        }
+        return cls(models=models, data=place_from_json(value["data"], hashes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +78,7 @@ class StageContext:
     artifact: an empty folder; what stands in it at the end becomes the stage's artifact.
     checkpoints: the stage's own folder, kept across attempts until the record is in.
     should_stop: polled between steps; a stage that sees True saves a checkpoint and raises Interrupted.
+    report: told after every step how far the stage is.
     """
 
     spec: StageSpec
@@ -69,6 +89,7 @@ class StageContext:
     sources: Sources
     resources: Resources
     should_stop: Callable[[], bool]
+    report: Callable[[StageProgress], None]
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -91,17 +112,57 @@ class StageBusy(HarnessError):
     """Another worker holds the stage's lease."""
 
 
+def run_bundle(
+    stages: Sequence[StageSpec],
+    store: Store,
+    sources: Sources,
+    resources: Resources,
+    should_stop: Callable[[], bool],
+    silent: Mapping[str, int],
+) -> dict[str, str]:
+    """Run the stages of a bundle in order; one that fails costs only those that rest on it.
+
+    Returns stage id -> error of those that did not end well; the store says the rest.
+    silent: stage id -> generation of its lease whose holder is known to be dead.
+    """
+    problems: dict[str, str] = {}
+    for spec in stages:
+        if should_stop():
+            break
+        ready = all(store.has_record(parent) for parent in spec.parents.values())
+        if not ready or store.has_record(spec.stage_id):
+            continue
+        try:
+            run_stage(spec, store, sources, resources, should_stop, silent=silent.get(spec.stage_id))
+        except Exception as error:
+            problems[spec.stage_id] = first_line(error)
+            logger.info("%s: %s", spec.label(), problems[spec.stage_id])
+    return problems
+
+
 def run_stage(
-    spec: StageSpec, store: Store, sources: Sources, resources: Resources, should_stop: Callable[[], bool]
+    spec: StageSpec,
+    store: Store,
+    sources: Sources,
+    resources: Resources,
+    should_stop: Callable[[], bool],
+    *,
+    silent: int | None = None,
 ) -> bool:
     """Run a stage to its record, or end its attempt with the reason and raise. False: it was finished already.
+
+    silent: the generation of its lease whose holder is known to be dead.
 
     Raises StageBusy when another worker holds its lease, Interrupted when asked to stop, LeaseLost when it was taken
     over meanwhile, and the stage's own exception when it fails.
     """
     provenance()  # read now: the source may change before the stage ends
     stage_id = spec.stage_id
-    lease = acquire(store.lease_path(stage_id), this_process(), is_gone)
+
+    def is_dead(holder: Holder) -> bool:
+        return holder.generation == silent or is_gone(holder)
+
+    lease = acquire(store.lease_path(stage_id), this_process(), is_dead)
     if lease is None:
         raise StageBusy(f"stage {stage_id} is held by another worker.")
     with lease.held():
@@ -180,6 +241,7 @@ def _run_to_record(
             sources=sources,
             resources=resources,
             should_stop=should_stop,
+            report=ProgressFile(store.attempt_progress(spec.stage_id, attempt)),
         )
         result: StageResult = get_kind(spec.kind).function()(context)
         files = [path for path in artifact.rglob("*") if path.is_file()]

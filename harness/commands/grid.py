@@ -14,8 +14,9 @@ from typing import Any, TextIO
 
 from harness.commands.request import Request, read_request
 from harness.commands.status import state_table
+from harness.display import display_on
 from harness.errors import UsageError
-from harness.executors import run_in_process
+from harness.executors import run_in_process, run_locally
 from harness.grid import Grid
 from harness.identity import ContentHashes
 from harness.plan import Plan, plan_cells
@@ -33,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     Raises UsageError, Interrupted.
     """
     store = Store(Path(options.store))
-    hashes = ContentHashes(store.root / "content_hashes.json")
+    hashes = ContentHashes(store.content_hashes_path)
     request = read_request(options, hashes)
     plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
     for assignment in _without_effect(options, request, plan):
@@ -67,10 +68,14 @@ def _without_effect(options: argparse.Namespace, request: Request, plan: Plan) -
 
 def _execute(options: argparse.Namespace, store: Store, study: str, plan: Plan, request: Request) -> int:
     verified_records(plan, store)
-    with _progress_on(sys.stderr):
-        outcome = run_in_process(
-            plan, store, request.sources, request.resources, lambda line: print(line, file=sys.stderr, flush=True)
-        )
+    if options.executor == "debug":
+        with _progress_on(sys.stderr):
+            outcome = run_in_process(
+                plan, store, request.sources, request.resources, lambda line: print(line, file=sys.stderr, flush=True)
+            )
+    else:
+        with display_on(sys.stderr) as display:
+            outcome = run_locally(plan, store, request.sources, request.resources, options.workers, display)
     if options.json:
         print(json.dumps({"study": study, **asdict(outcome)}))
     else:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.data.places import DataPlace
 
 EXECUTORS = ("debug", "local", "slurm")
-AVAILABLE_EXECUTORS = ("debug",)
+AVAILABLE_EXECUTORS = ("local", "debug")
 
 T = TypeVar("T")
 
@@ -71,6 +71,8 @@ def read_request(options: argparse.Namespace, hashes: ContentHashes) -> Request:
         reading.attempt(lambda: check_name(options.study), None)
     resources: dict[str, float] = reading.attempt(lambda: _resources(options.resource), dict[str, float]())
     reading.problems += _executor_problems(options.executor)
+    if options.workers is not None and options.workers < 1:
+        reading.problems.append(f"--workers {options.workers}: expected 1 or more.")
     place = reading.attempt(lambda: _place(options.data or (recipe.data if recipe else None), hashes), None)
     tasks, needs_corpus = reads(axes, recipe)
     if place is not None:

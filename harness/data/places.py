@@ -6,11 +6,11 @@ hands out rows. Planning asks only the first two; nothing heavy is imported for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.identity import ContentHashes, sha256_of
 from harness.tasks import Task
@@ -40,6 +40,9 @@ class DataPlace(Protocol):
 
     def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
         """The corpus's articles (title, text), mapped from `cache`. Raises ValueError as `rows`."""
+
+    def as_json(self) -> dict[str, Any]:
+        """What another process needs to find the place; see `place_from_json`."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,9 @@ class FolderPlace:
         path = self.folder / "corpus" / f"{split}.parquet"
         self._check(path, identity)
         return read_articles([path], cache_dir=cache)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"place": "folder", "folder": str(self.folder.absolute())}
 
     def _check(self, path: Path, identity: str) -> None:
         if self.hashes.file(path) != identity:
@@ -127,6 +133,14 @@ class HubPlace:
         whole = read_articles(_of_split(cached_files(*WIKIPEDIA), "train", WIKIPEDIA[0]), cache_dir=cache)
         border = int(len(whole) * HELD_OUT_SHARE)
         return whole.select(range(border) if split == "validation" else range(border, len(whole)))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"place": "hub"}
+
+
+def place_from_json(value: Mapping[str, Any], hashes: ContentHashes) -> DataPlace:
+    """The place that `DataPlace.as_json` told of."""
+    return HubPlace() if value["place"] == "hub" else FolderPlace(Path(value["folder"]), hashes)
 
 
 def hub_sets(tasks: Iterable[Task], *, corpus: bool) -> dict[tuple[str, str, str], str]:

@@ -56,6 +56,7 @@ class Session:
             checkpoints=Checkpoints(self.context.checkpoints),
             checkpoint_minutes=self.context.resources.checkpoint_minutes,
             should_stop=self.context.should_stop,
+            report=self.context.report,
         )
         progress = trainer.fit()
         assert len(progress.losses) == num_steps, "the step counts disagree"

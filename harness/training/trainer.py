@@ -21,6 +21,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from harness.errors import Interrupted
+from harness.progress import StageProgress
 from harness.training.checkpoints import Checkpoints
 from harness.training.objectives import Objective
 
@@ -59,7 +60,7 @@ class CompressionTrainer(Trainer):
     """Trains `model` on `objective`; resumes from the newest complete checkpoint without being asked.
 
     factor: step -> multiple of the peak learning rate. lengths: tokens of each training example.
-    checkpoint_minutes: time between two checkpoints. should_stop: polled after every step.
+    checkpoint_minutes: time between two checkpoints. should_stop: polled after every step. report: told after each.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class CompressionTrainer(Trainer):
         checkpoints: Checkpoints,
         checkpoint_minutes: float,
         should_stop: Callable[[], bool],
+        report: Callable[[StageProgress], None],
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -92,7 +94,7 @@ class CompressionTrainer(Trainer):
         self._step_losses: list[float] = []
         self.remove_callback(PrinterCallback)
         self.add_callback(_EpochCallback(self.data_collator))
-        self.add_callback(_ProgressCallback(self, checkpoint_minutes, should_stop))
+        self.add_callback(_ProgressCallback(self, checkpoint_minutes, should_stop, report))
 
     def fit(self) -> Progress:
         """Train to the end. Raises Interrupted, with a checkpoint on disk, when asked to stop."""
@@ -188,8 +190,15 @@ class _EpochCallback(TrainerCallback):
 class _ProgressCallback(TrainerCallback):
     """Counts steps and seconds, logs a line now and then, asks for checkpoints, and stops when asked to."""
 
-    def __init__(self, trainer: CompressionTrainer, checkpoint_minutes: float, should_stop: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        trainer: CompressionTrainer,
+        checkpoint_minutes: float,
+        should_stop: Callable[[], bool],
+        report: Callable[[StageProgress], None],
+    ) -> None:
         self.trainer = trainer
+        self.report = report
         self.checkpoint_seconds = checkpoint_minutes * 60
         self.should_stop = should_stop
         self.saved = self.logged = self.stepped = time.monotonic()
@@ -203,17 +212,17 @@ class _ProgressCallback(TrainerCallback):
         self.stepped = now
         progress = self.trainer.progress
         is_last = state.global_step >= state.max_steps
+        recent = progress.losses[-20:]
+        told = StageProgress(
+            step=state.global_step,
+            steps=state.max_steps,
+            loss=sum(recent) / len(recent),
+            tokens=progress.tokens_seen,
+            seconds_left=progress.seconds / state.global_step * (state.max_steps - state.global_step),
+        )
+        self.report(told)
         if now - self.logged >= LOG_EVERY_SECONDS or is_last:
-            recent = progress.losses[-20:]
-            left = progress.seconds / state.global_step * (state.max_steps - state.global_step)
-            logger.info(
-                "step %d of %d, loss %.4f, %d tokens, about %.1f min left",
-                state.global_step,
-                state.max_steps,
-                sum(recent) / len(recent),
-                progress.tokens_seen,
-                left / 60,
-            )
+            logger.info("%s", told)
             self.logged = now
         stopping = self.should_stop() and not is_last
         if stopping or (now - self.saved >= self.checkpoint_seconds and not is_last):

@@ -1,0 +1,269 @@
+"""The driver: hands bundles to a scheduler until every stage of a plan is done, failed or blocked.
+
+What came of a stage is read from the store alone (record, lease, attempts), so it does not matter which scheduler ran
+it, or which driver. A stage that another driver is at is waited for; when its holder dies or goes silent, it is run
+here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from harness.bundles import Bundle, next_bundles
+from harness.errors import Interrupted
+from harness.leases import Holder, SilenceWatch, current_holder
+from harness.outcome import Outcome
+from harness.plan import Plan
+from harness.processes import is_gone, local_snapshot
+from harness.progress import StageProgress, read_progress
+from harness.scheduler import JobStatus, Scheduler
+from harness.specs import StageSpec
+from harness.state import read_states, to_run
+from harness.store import Attempt, Store
+
+TRIES = 3  # of a stage whose worker died under it
+POLL_SECONDS = 0.1
+LOOK_SECONDS = 1.0  # between two looks at what other drivers are at
+
+
+@dataclass(frozen=True)
+class Running:
+    """A stage under way here: since when (seconds since the epoch), and how far it is where it says so."""
+
+    spec: StageSpec
+    since: float
+    progress: StageProgress | None
+
+
+@dataclass(frozen=True)
+class View:
+    """The run at one moment, for whoever watches. elsewhere: stages that other drivers are at."""
+
+    done: int
+    total: int
+    failed: int
+    waiting: int
+    elsewhere: int
+    running: tuple[Running, ...]
+
+
+@dataclass
+class Driver:
+    """tell: a line for people, said once. show: the view, called often."""
+
+    plan: Plan
+    store: Store
+    scheduler: Scheduler
+    pause: Callable[[float], None] = time.sleep
+    tell: Callable[[str], None] = print
+    show: Callable[[View], None] = lambda view: None
+    outcome: Outcome = field(default_factory=Outcome)
+    silence: SilenceWatch = field(default_factory=SilenceWatch)
+    _finished: set[str] = field(default_factory=set)
+    _waiting: dict[str, None] = field(default_factory=dict)
+    _elsewhere: dict[str, None] = field(default_factory=dict)
+    _jobs: dict[str, Bundle] = field(default_factory=dict)
+    _tried: dict[str, int] = field(default_factory=dict)  # the last attempt before this driver's own
+    _deaths: Counter[str] = field(default_factory=Counter)
+    _silent: dict[str, int] = field(default_factory=dict)
+    _announced: set[tuple[str, int]] = field(default_factory=set)
+    _looked: float = float("-inf")
+    _total: int = 0
+    _stopping: bool = False
+
+    def run(self, should_stop: Callable[[], bool], stop: Callable[[], None]) -> Outcome:
+        """Returns when nothing is left that could be run. stop: asks what is under way to leave a checkpoint and end.
+
+        Raises Interrupted once all has ended that was under way when `should_stop` became true.
+        """
+        states = read_states(self.plan, self.store, local_snapshot(self.plan, self.store))
+        self._finished = {stage_id for stage_id, state in states.items() if state == "done"}
+        self._waiting = dict.fromkeys(to_run(self.plan, states))
+        self._total = len(self._waiting)
+        while True:
+            self._take_in()
+            if should_stop() and not self._stopping:
+                self._stopping = True
+                self.tell("stopping: what is under way leaves a checkpoint (Ctrl-C again ends it at once)")
+                stop()
+            if not self._stopping:
+                self._look_elsewhere()
+                self._submit()
+            if not self._jobs and (self._stopping or not self._elsewhere):
+                break
+            self._announce()
+            self.pause(POLL_SECONDS if self._jobs else LOOK_SECONDS)
+        if self._stopping and self._waiting:
+            raise Interrupted("stopped by a signal; the same command goes on.")
+        self.outcome.blocked = list(self._waiting)
+        return self.outcome
+
+    # -- handing out
+
+    def _submit(self) -> None:
+        """Fill the scheduler with bundles that can start, in the plan's order."""
+        free = self.scheduler.limits().jobs - len(self._jobs)
+        while free > 0:
+            startable = self._waiting.keys() - self._elsewhere.keys()
+            bundles = next_bundles(self.plan, startable, self._finished) if startable else []
+            taken = [bundle for bundle in bundles if self._is_taken(bundle.stages[0])]
+            if not taken:
+                for bundle in bundles[:free]:
+                    self._start(bundle)
+                return
+
+    def _is_taken(self, spec: StageSpec) -> bool:
+        """Whether another driver has finished a stage meanwhile, or is at it; it is noted."""
+        if self.store.has_record(spec.stage_id):
+            self._done(spec.stage_id)
+        elif self._holder(spec.stage_id) is not None:
+            self._elsewhere[spec.stage_id] = None
+            self.tell(f"waiting for another process: {spec.label()} ({spec.stage_id})")
+        else:
+            return False
+        return True
+
+    def _start(self, bundle: Bundle) -> None:
+        for stage_id in bundle.ids:
+            del self._waiting[stage_id]
+            self._tried[stage_id] = self._last_number(stage_id)
+        silent = {stage_id: self._silent[stage_id] for stage_id in bundle.ids if stage_id in self._silent}
+        self._jobs[self.scheduler.submit(bundle, silent)] = bundle
+
+    # -- taking in
+
+    def _take_in(self) -> None:
+        """Note stages whose record is in, and what came of the others of a bundle whose job has ended."""
+        snapshot = self.scheduler.snapshot() if self._jobs else {}
+        for job, bundle in list(self._jobs.items()):
+            for stage_id in bundle.ids:
+                if stage_id not in self._finished and self.store.has_record(stage_id):
+                    self._done(stage_id, self._own_attempt(stage_id))
+            if snapshot[job].state == "ended":
+                del self._jobs[job]
+                for stage_id in bundle.ids:
+                    self._settle(stage_id, snapshot[job])
+
+    def _settle(self, stage_id: str, status: JobStatus) -> None:
+        """What came of a stage whose job has ended."""
+        if stage_id in self._finished:
+            return
+        last = self._own_attempt(stage_id)
+        if self.store.has_record(stage_id):
+            self._done(stage_id, last)
+        elif self._holder(stage_id) is not None:
+            self._waiting[stage_id] = self._elsewhere[stage_id] = None
+        elif last is not None and last.outcome is not None:
+            self._ended_otherwise(stage_id, last)
+        elif last is None and (self._stopping or not self._finished.issuperset(self._parents(stage_id))):
+            self._waiting[stage_id] = None  # the bundle did not come to it
+        else:
+            self._died(stage_id, last, status.problems.get(stage_id) or status.message or "its worker said nothing")
+
+    def _ended_otherwise(self, stage_id: str, last: Attempt) -> None:
+        if last.outcome in ("interrupted", "lease-lost", "done"):
+            self._waiting[stage_id] = None
+        else:
+            self._fail(stage_id, last.message)
+
+    def _died(self, stage_id: str, last: Attempt | None, message: str) -> None:
+        """Its worker ended under it, or could not begin it: it is tried again, from its checkpoint, a few times."""
+        if last is not None:
+            ended = {"outcome": "infrastructure", "message": message}
+            self.store.end_attempt(stage_id, last.number, {"time": time.time(), **ended})
+        self._deaths[stage_id] += 1
+        if self._deaths[stage_id] < TRIES:
+            self._waiting[stage_id] = None
+            self.tell(f"again: {self.plan.stages[stage_id].label()}: {message} ({stage_id})")
+        else:
+            self._fail(stage_id, f"{message}; tried {TRIES} times")
+
+    def _done(self, stage_id: str, attempt: Attempt | None = None) -> None:
+        self._finished.add(stage_id)
+        self._waiting.pop(stage_id, None)
+        self._elsewhere.pop(stage_id, None)
+        label = self.plan.stages[stage_id].label()
+        if attempt is None:
+            self.tell(f"done by another process: {label} ({stage_id})")
+            return
+        self.outcome.done.append(stage_id)
+        minutes = ((attempt.ended or time.time()) - (attempt.started or time.time())) / 60
+        self.tell(f"[{len(self.outcome.done)}/{self._total}] done: {label} in {minutes:.1f} min ({stage_id})")
+
+    def _fail(self, stage_id: str, message: str) -> None:
+        self._waiting.pop(stage_id, None)
+        self._elsewhere.pop(stage_id, None)
+        self.outcome.failed[stage_id] = message
+        log = self.store.attempt_log(stage_id, self._last_number(stage_id))
+        where = f" (log: {log})" if log.is_file() else ""
+        self.tell(f"failed: {self.plan.stages[stage_id].label()} ({stage_id}): {message}{where}")
+
+    # -- other drivers
+
+    def _look_elsewhere(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        for stage_id in list(self._elsewhere):
+            if self.store.has_record(stage_id):
+                self._done(stage_id)
+            elif self._holder(stage_id) is None:
+                del self._elsewhere[stage_id]
+                last = self.store.attempts(stage_id)[-1:]
+                if last and last[0].outcome not in (None, "interrupted", "lease-lost", "done"):
+                    self._fail(stage_id, f"in another process: {last[0].message}")
+
+    def _holder(self, stage_id: str) -> Holder | None:
+        """Who is at a stage: a live process of this machine, or one elsewhere that has not gone silent."""
+        folder = self.store.lease_path(stage_id)
+        holder = current_holder(folder)
+        if holder is None or holder.released or is_gone(holder):
+            return None
+        if self.silence.is_silent(folder, holder):
+            self._silent[stage_id] = holder.generation
+            return None
+        return holder
+
+    # -- telling
+
+    def _announce(self) -> None:
+        running = tuple(found for bundle in self._jobs.values() if (found := self._under_way(bundle)) is not None)
+        for stage in running:
+            key = (stage.spec.stage_id, self._last_number(stage.spec.stage_id))
+            if key not in self._announced:
+                self._announced.add(key)
+                self.tell(f"started: {stage.spec.label()} ({stage.spec.stage_id})")
+        self.show(
+            View(
+                done=len(self.outcome.done),
+                total=self._total,
+                failed=len(self.outcome.failed),
+                waiting=len(self._waiting),
+                elsewhere=len(self._elsewhere),
+                running=running,
+            )
+        )
+
+    def _under_way(self, bundle: Bundle) -> Running | None:
+        """The stage of a bundle that has begun and not ended."""
+        for spec in bundle.stages:
+            last = self._own_attempt(spec.stage_id)
+            if last is not None and last.outcome is None and spec.stage_id not in self._finished:
+                progress = read_progress(self.store.attempt_progress(spec.stage_id, last.number))
+                return Running(spec, last.started or time.time(), progress)
+        return None
+
+    def _last_number(self, stage_id: str) -> int:
+        return max((attempt.number for attempt in self.store.attempts(stage_id)), default=0)
+
+    def _own_attempt(self, stage_id: str) -> Attempt | None:
+        """The last attempt since this driver handed the stage out."""
+        last = self.store.attempts(stage_id)[-1:]
+        return last[0] if last and last[0].number > self._tried[stage_id] else None
+
+    def _parents(self, stage_id: str) -> Collection[str]:
+        return self.plan.stages[stage_id].parents.values()

@@ -1,0 +1,206 @@
+"""The scheduler of one machine: a few long-lived worker processes, each running one bundle at a time.
+
+Workers live as long as the scheduler, because importing the libraries takes seconds. They are sessions of their own, so
+that Ctrl-C reaches the driver alone, and they end when the driver does, however it ends: their input closes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.bundles import Bundle
+from harness.scheduler import JobStatus, Limits
+from harness.store import Store
+from harness.worker import Resources, Sources
+
+# -P: a folder named methods/ in the user's directory must not shadow ours.
+WORKER_COMMAND = (sys.executable, "-P", "-m", "harness.worker_main")
+LAST_WORDS_BYTES = 2000
+
+
+@dataclass
+class _Worker:
+    """One process. job: what it is at, None while it waits for work."""
+
+    process: subprocess.Popen[str]
+    log: Path
+    job: str | None = None
+
+    def last_words(self) -> str:
+        """The last line of its log, for the reason of its death."""
+        try:
+            lines = self.log.read_bytes()[-LAST_WORDS_BYTES:].decode(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return lines[-1] if lines else ""
+
+
+@dataclass
+class LocalScheduler:
+    """Implements `Scheduler` with `workers` processes on this machine.
+
+    devices: CUDA devices, dealt out to the workers in turn; empty: none is hidden or chosen.
+    """
+
+    store: Store
+    sources: Sources
+    resources: Resources
+    workers: int
+    devices: Sequence[str] = ()
+    command: Sequence[str] = WORKER_COMMAND
+    _bundles: dict[str, tuple[Bundle, dict[str, int]]] = field(default_factory=dict)
+    _status: dict[str, JobStatus] = field(default_factory=dict)
+    _pool: dict[int, _Worker] = field(default_factory=dict)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _stopping: bool = False
+
+    # -- the port
+
+    def submit(self, bundle: Bundle, silent: Mapping[str, int]) -> str:
+        job = str(len(self._bundles) + 1)
+        with self._changed:
+            self._bundles[job] = (bundle, dict(silent))
+            self._status[job] = JobStatus("queued")
+            self._start_queued()
+        return job
+
+    def snapshot(self) -> Mapping[str, JobStatus]:
+        with self._changed:
+            return dict(self._status)
+
+    def cancel(self, job: str) -> None:
+        with self._changed:
+            if self._status[job].state == "queued":
+                self._status[job] = JobStatus("ended", "cancelled before it started")
+            for worker in self._pool.values():
+                if worker.job == job:
+                    worker.process.terminate()
+
+    def requeue(self, job: str) -> None:
+        with self._changed:
+            if self._status[job].state != "ended":
+                raise ValueError(f"job {job} has not ended ({self._status[job].state}).")
+            self._status[job] = JobStatus("queued")
+            self._start_queued()
+
+    def limits(self) -> Limits:
+        return Limits(jobs=self.workers)
+
+    # -- beyond the port: the life of the processes
+
+    def wait(self, seconds: float) -> None:
+        """Return when a job has ended, or after `seconds`."""
+        with self._changed:
+            self._changed.wait(seconds)
+
+    def stop(self) -> None:
+        """Ask every worker to stop at its next checkpoint; nothing is started any more."""
+        with self._changed:
+            self._stopping = True
+            for worker in self._pool.values():
+                worker.process.terminate()
+
+    def close(self, *, kill: bool = False) -> None:
+        """End the workers: the idle at once, the busy at their next checkpoint, or all of them hard with `kill`."""
+        with self._changed:
+            self._stopping = True
+            workers = list(self._pool.values())
+        for worker in workers:
+            if kill:
+                worker.process.kill()
+            elif worker.process.stdin is not None:
+                worker.process.stdin.close()
+        for worker in workers:
+            worker.process.wait()
+            if worker.process.returncode == 0 and not worker.log.stat().st_size:
+                worker.log.unlink()
+
+    def _start_queued(self) -> None:
+        """Give queued jobs to idle workers, starting workers up to their number. The caller holds the lock."""
+        for job, status in self._status.items():
+            if status.state != "queued" or self._stopping:
+                continue
+            slot = next((i for i in range(self.workers) if i not in self._pool or self._pool[i].job is None), None)
+            if slot is None:
+                return
+            self._give(slot, job)
+
+    def _give(self, slot: int, job: str) -> None:
+        if slot not in self._pool:
+            self._pool[slot] = self._start_worker(slot)
+        worker = self._pool[slot]
+        bundle, silent = self._bundles[job]
+        worker.job = job
+        self._status[job] = JobStatus("running")
+        _tell(worker, {"job": job, "stages": [spec.identity() for spec in bundle.stages], "silent": silent})
+
+    def _start_worker(self, slot: int) -> _Worker:
+        environment = dict(os.environ)
+        if self.devices:
+            environment["CUDA_VISIBLE_DEVICES"] = self.devices[slot % len(self.devices)]
+        self.store.workers_path.mkdir(parents=True, exist_ok=True)
+        log = self.store.workers_path / f"{uuid.uuid4().hex}.log"
+        with log.open("w") as errors:
+            process = subprocess.Popen(
+                list(self.command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=environment,
+                start_new_session=True,
+            )
+        worker = _Worker(process, log)
+        told = {"store": str(self.store.root.absolute()), "sources": self.sources.as_json()}
+        _tell(worker, {**told, "resources": asdict(self.resources)})
+        threading.Thread(target=self._listen, args=(slot, worker), name=f"worker-{slot}", daemon=True).start()
+        return worker
+
+    def _listen(self, slot: int, worker: _Worker) -> None:
+        """Hears when a worker's job has ended, and when the worker has."""
+        assert worker.process.stdout is not None
+        for line in worker.process.stdout:
+            with self._changed:
+                told = json.loads(line)
+                self._end(worker, told["job"], JobStatus("ended", problems=told["problems"]))
+                self._start_queued()
+        code = worker.process.wait()
+        with self._changed:
+            if self._pool.get(slot) is worker:
+                del self._pool[slot]
+            if worker.job is not None:
+                self._end(worker, worker.job, JobStatus("ended", _reason(code, worker)))
+            self._start_queued()
+
+    def _end(self, worker: _Worker, job: str, status: JobStatus) -> None:
+        self._status[job] = status
+        worker.job = None
+        self._changed.notify_all()
+
+
+def _tell(worker: _Worker, message: Mapping[str, Any]) -> None:
+    """Write a line to a worker. One that just died is no error here: its listener says so."""
+    assert worker.process.stdin is not None
+    try:
+        worker.process.stdin.write(json.dumps(message) + "\n")
+        worker.process.stdin.flush()
+    except (BrokenPipeError, ValueError):
+        pass
+
+
+def _reason(code: int, worker: _Worker) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name
+        memory = " (is the machine out of memory?)" if code == -signal.SIGKILL else ""
+        return f"its worker process was ended by {name}{memory}"
+    return f"its worker process ended with code {code}: {worker.last_words()} (log: {worker.log})"

@@ -1,0 +1,71 @@
+"""A long-lived worker process: takes bundles on its standard input, runs them, says when each has ended.
+
+Started by `harness.local` as `python -P -m harness.worker_main`. One line of JSON each way:
+
+    in   {"store": DIR, "sources": .., "resources": ..}          once
+    in   {"job": NAME, "stages": [identity, ..], "silent": {stage id: generation}}
+    out  {"job": NAME, "problems": {stage id: error}}            the bundle has ended; the store says the rest
+
+The end of the input, or SIGTERM, means: stop at the next checkpoint, release the lease, exit. So workers do not outlive
+a driver that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TextIO
+
+from harness.identity import ContentHashes
+from harness.specs import StageSpec
+from harness.store import Store
+from harness.worker import Resources, Sources, run_bundle
+
+
+def main() -> int:
+    """Runs bundles until the input ends."""
+    replies = _private_stdout()
+    stop = threading.Event()
+    orders: queue.Queue[str] = queue.Queue()
+
+    def ask_to_stop(*_: object) -> None:
+        stop.set()
+        orders.put("")
+
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the driver, which tells us
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    told = json.loads(sys.stdin.readline())
+    store = Store(Path(told["store"]))
+    sources = Sources.from_json(told["sources"], ContentHashes(store.content_hashes_path))
+    resources = Resources(**told["resources"])
+
+    def listen() -> None:
+        for line in sys.stdin:
+            orders.put(line)
+        ask_to_stop()
+
+    threading.Thread(target=listen, name="orders", daemon=True).start()
+    while line := orders.get():
+        order = json.loads(line)
+        stages = [StageSpec.from_json(identity) for identity in order["stages"]]
+        problems = run_bundle(stages, store, sources, resources, stop.is_set, order["silent"])
+        print(json.dumps({"job": order["job"], "problems": problems}), file=replies, flush=True)
+    return 0
+
+
+def _private_stdout() -> TextIO:
+    """The pipe to the driver, for us alone: what libraries print goes to the worker's log instead."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return replies
+
+
+if __name__ == "__main__":
+    sys.exit(main())
