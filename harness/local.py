@@ -57,7 +57,7 @@ class LocalScheduler:
     resources: Resources
     workers: int
     devices: Sequence[str] = ()
-    command: Sequence[str] = WORKER_COMMAND
+    command: Sequence[str] = field(default_factory=lambda: WORKER_COMMAND)
     _bundles: dict[str, tuple[Bundle, dict[str, int]]] = field(default_factory=dict)
     _status: dict[str, JobStatus] = field(default_factory=dict)
     _pool: dict[int, _Worker] = field(default_factory=dict)

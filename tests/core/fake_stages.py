@@ -1,17 +1,24 @@
 """Stage functions without torch: they write a small artifact and made-up numbers, and can be told to misbehave.
 
-As a program: `python fake_stages.py [KIND=sleep] -- ARGUMENTS` is the command line on these stages.
+As a program: `python fake_stages.py [KIND=ACTION ..] -- ARGUMENTS` is the command line on these stages, and without
+the dashes a worker process on them.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from harness import worker_main
+from harness.errors import Interrupted
 from harness.kinds import KINDS
+from harness.progress import EVERY_SECONDS as PROGRESS_EVERY
+from harness.progress import StageProgress
 from harness.tasks import get_task
 from harness.worker import StageContext, StageResult
 
@@ -47,12 +54,68 @@ def sleep(context: StageContext) -> None:
         time.sleep(0.02)
 
 
-if __name__ == "__main__":
-    sys.modules["fake_stages"] = sys.modules["__main__"]  # the worker imports this module by name
-    from harness.cli import main
+def obey(context: StageContext) -> None:
+    """As `sleep` until it is asked to stop; a second try goes through at once, as from a checkpoint."""
+    begun = context.checkpoints / "begun"
+    if begun.exists():
+        return
+    begun.write_text("1")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if context.should_stop():
+            raise Interrupted("asked to stop")
+        time.sleep(0.02)
 
-    assert Path(__file__).stem == "fake_stages"
+
+def brief(context: StageContext) -> None:
+    """Long enough for another driver to come by."""
+    (context.checkpoints / "begun").write_text("1")
+    time.sleep(2)
+
+
+def fail(context: StageContext) -> None:
+    raise ValueError("made to fail")
+
+
+def die(context: StageContext) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(context: StageContext) -> None:
+    begun = context.checkpoints / "begun"
+    if not begun.exists():
+        begun.write_text("1")
+        die(context)
+
+
+def progress(context: StageContext) -> None:
+    """Three steps of five, told one by one; then it waits as `obey` does."""
+    for step in (1, 2, 3):
+        context.report(StageProgress(step=step, steps=5, loss=0.5, tokens=10 * step, seconds_left=2.0 * (5 - step)))
+        time.sleep(PROGRESS_EVERY)
+    obey(context)
+
+
+WORDS = {action.__name__: action for action in (sleep, obey, brief, fail, die, die_once, progress)}
+
+
+def main(words: Sequence[str]) -> int:
+    """Arguments: [KIND=ACTION ..] -- ARGUMENTS OF THE COMMAND LINE, or [KIND=ACTION ..] for a worker process."""
+    sys.modules["fake_stages"] = sys.modules["__main__"]  # the worker imports this module by name
+    told = list(words[: words.index("--")]) if "--" in words else list(words)
     KINDS.update(FAKE_KINDS)
-    told, arguments = sys.argv[1 : sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1 :]
-    ACTIONS.update({word.removesuffix("=sleep"): sleep for word in told})
-    sys.exit(main(arguments))
+    ACTIONS.update({word.partition("=")[0]: WORDS[word.partition("=")[2]] for word in told})
+    if "--" not in words:
+        return worker_main.main()
+    from harness import cli, local
+
+    local.WORKER_COMMAND = worker_command(*told)
+    return cli.main(words[words.index("--") + 1 :])
+
+
+def worker_command(*told: str) -> tuple[str, ...]:
+    return (sys.executable, "-P", str(Path(__file__).resolve()), *told)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
