@@ -76,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
 
     ls = verbs.add_parser("ls", help="list what a grid can name")
     ls.add_argument("what", choices=("models", "methods", "tasks", "presets"))
-    ls.add_argument("name", nargs="?", help="one of them; a preset is shown with every setting and its evidence")
+    ls.add_argument(
+        "name", nargs="?", help="one of them; a preset (also FILE.toml) is shown with every setting and its evidence"
+    )
     ls.add_argument("--json", action="store_true", help="machine-readable output")
     ls.set_defaults(verb=_ls)
 
@@ -104,7 +106,12 @@ def _axes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quantization", metavar="Q,..", help="none, int8")
     parser.add_argument("--seeds", metavar="N,..", help="of the fine-tuning stages (default: the preset's)")
     parser.add_argument("--pruning-seeds", default="0", metavar="N,..", help="of the pre-training stages (default 0)")
-    parser.add_argument("--preset", default="paper", help="named set of hyperparameters (default paper)")
+    parser.add_argument(
+        "--preset",
+        default="paper",
+        metavar="NAME|FILE",
+        help="named set of hyperparameters (default paper), or FILE.toml of the same form with your own",
+    )
     parser.add_argument("--data", metavar="hub|DIR", help="the hub, or a folder with TASK/SPLIT.parquet in its schema")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a hyperparameter")
 

@@ -12,7 +12,7 @@ from itertools import product
 from harness.catalogue import BUILT_IN, get_method
 from harness.errors import UsageError, unknown_name
 from harness.recipes import Recipe, Rows
-from harness.specs import QUANTIZATIONS, Cell
+from harness.specs import QUANTIZATIONS, Cell, sparsity_problem
 from harness.tasks import TASKS
 
 
@@ -47,10 +47,7 @@ class Axes:
         for name in self.quantization or ():
             if name not in QUANTIZATIONS:
                 found.append(unknown_name("quantization", name, QUANTIZATIONS))
-        for value in self.sparsities or ():
-            if not 0 <= value < 1:
-                hint = f" For {value:g} percent write {value / 100:g}." if 1 < value < 100 else ""
-                found.append(f"sparsity {value:g}: expected a fraction in [0, 1).{hint}")
+        found += [problem for value in self.sparsities or () if (problem := sparsity_problem(value))]
         found += [
             f"seed {seed}: expected 0 or more." for seed in [*(self.seeds or ()), *self.pruning_seeds] if seed < 0
         ]

@@ -9,22 +9,26 @@ A value in a preset is a table {value = .., EVIDENCE = "source or reason"}, wher
 Where a key is given more than once for a stage, the most specific one counts: KIND.models.MODEL.tasks.TASK.KEY, then
 KIND.tasks.TASK.KEY, KIND.models.MODEL.KEY, KIND.KEY and common.KEY. Data settings stand under task.TASK.KEY.
 
-A preset may extend another one (extends = "NAME"): it takes over what it does not say itself.
+A preset may extend a shipped one (extends = "NAME"): it takes over what it does not say itself. A preset of the user's
+own is a file of the same form, named by its path.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError, unknown_name
 from harness.identity import sha256_of
 from harness.kinds import DOMAINS, KINDS, TASK_DATA, StageKind
+from harness.preset_form import form_problems
 from harness.tasks import TASKS, get_task
 
 EVIDENCE = ("published", "partner", "assumed", "set")
@@ -138,18 +142,56 @@ def preset_names() -> list[str]:
     )
 
 
-def load_preset(name: str) -> Recipe:
-    """Read and check a shipped preset. Raises UsageError for an unknown name or a malformed file (every problem)."""
-    if name not in preset_names():
-        raise UsageError(unknown_name("preset", name, preset_names()))
-    text = resources.files("harness").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
-    return parse_preset(name, text)
+def load_preset(word: str) -> Recipe:
+    """Read and check a preset: the name of a shipped one, or the path of a file (`is_preset_file`).
+
+    Raises UsageError for what is not there or cannot be read, and for a malformed preset with every problem.
+    """
+    if is_preset_file(word):
+        return _from_file(Path(word))
+    if word not in preset_names():
+        raise UsageError(unknown_name("preset", word, preset_names()) + " A file of your own is named FILE.toml.")
+    text = resources.files("harness").joinpath("presets", f"{word}.toml").read_text(encoding="utf-8")
+    return parse_preset(word, text)
+
+
+def is_preset_file(word: str) -> bool:
+    """Whether `--preset WORD` means a file: a word that ends in .toml or has a path separator."""
+    return word.endswith(".toml") or any(separator in word for separator in (os.sep, os.altsep) if separator)
+
+
+def _from_file(path: Path) -> Recipe:
+    """The preset in a file, named by the file's stem."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        shipped = ", ".join(preset_names())
+        raise UsageError(
+            f"preset file {path} does not exist: correct the path, or name a shipped preset: {shipped}."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"preset file {path} is not UTF-8 text (byte {error.start}).") from None
+    except OSError as error:
+        raise UsageError(f"preset file {path} cannot be read: {error.strerror}.") from None
+    if path.stem in preset_names():  # its records would pass for the shipped preset's
+        raise UsageError(f"preset file {path}: {path.stem!r} is a shipped preset; give the file a name of its own.")
+    return parse_preset(path.stem, text)
 
 
 def parse_preset(name: str, text: str) -> Recipe:
     """A recipe from TOML text; see the module's head for the form. Raises UsageError with every problem."""
-    tree = tomllib.loads(text)
-    base = load_preset(tree["extends"]) if "extends" in tree else None
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"preset {name!r} is not TOML: {error}.") from None
+    problems = form_problems(tree)
+    extended = tree.get("extends")
+    if isinstance(extended, str) and extended not in preset_names():
+        problems.append("extends: " + unknown_name("preset", extended, preset_names()))
+    settings, bad_settings = _settings(tree.get("recipe", {}))
+    if problems or bad_settings:
+        raise UsageError([f"preset {name!r}: {problem}" for problem in [*problems, *bad_settings]])
+    base = load_preset(extended) if extended else None
     rows = tuple(_rows(row) for row in tree["rows"]) if "rows" in tree else base.rows if base else ()
     return Recipe(
         preset=name,
@@ -159,7 +201,7 @@ def parse_preset(name: str, text: str) -> Recipe:
         seeds=tuple(tree["seeds"]) if "seeds" in tree else base.seeds if base else (0,),
         data=tree.get("data", base.data if base else None),
         rows=rows,
-        settings={**(base.settings if base else {}), **_settings(name, tree.get("recipe", {}))},
+        settings={**(base.settings if base else {}), **settings},
     )
 
 
@@ -172,25 +214,28 @@ def _rows(row: Mapping[str, Any]) -> Rows:
     )
 
 
-def _settings(preset: str, tree: Mapping[str, Any]) -> dict[str, Setting]:
+def _settings(tree: Any) -> tuple[dict[str, Setting], list[str]]:
+    """The settings by dotted key, and a sentence for each that cannot be meant."""
     problems: list[str] = []
     settings: dict[str, Setting] = {}
-    for key, entry in _entries(tree):
+    for key, entry in _entries(tree if isinstance(tree, Mapping) else {}):
         expected = _type_of(key)
         if expected is None:
-            problems.append(f"preset {preset!r}: recipe key {key!r} belongs to no stage kind.")
+            problems.append(f"recipe key {key!r} belongs to no stage kind.")
             continue
         evidence = [word for word in EVIDENCE[:3] if word in entry]
         if "value" not in entry or len(evidence) != 1 or len(entry) != 2:
-            problems.append(f"preset {preset!r}: {key} needs a value and exactly one of {', '.join(EVIDENCE[:3])}.")
+            problems.append(f"{key} needs a value and exactly one of {', '.join(EVIDENCE[:3])}.")
+            continue
+        source = entry[evidence[0]]
+        if not isinstance(source, str) or not source.strip():
+            problems.append(f"{key}: {evidence[0]} = {source!r}: expected the source or reason as a text.")
             continue
         try:
-            settings[key] = Setting(_typed(key, entry["value"], expected), evidence[0], entry[evidence[0]])
+            settings[key] = Setting(_typed(key, entry["value"], expected), evidence[0], source)
         except ValueError as error:
-            problems.append(f"preset {preset!r}: {key}: {error}")
-    if problems:
-        raise UsageError(problems)
-    return settings
+            problems.append(f"{key}: {error}")
+    return settings, problems
 
 
 def _entries(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Mapping[str, Any]]]:

@@ -112,6 +112,8 @@ def _write(path: Path, columns: dict[str, list[object]]) -> None:
     pq.write_table(pa.table(columns), path)
 
 
+PRESET = Path(__file__).parent / "presets" / "slice.toml"
+STUDY = PRESET.stem
 SETTINGS = {
     "common.threads": 1,
     "common.batch_size": 8,
@@ -149,7 +151,7 @@ def grid_arguments(model: Path, data: Path, store: Path, **changed: object) -> l
     return [
         "grid",
         "--preset",
-        "reduced",
+        str(PRESET),
         "--models",
         f"tiny={model}",
         "--data",

@@ -75,7 +75,7 @@ def _presets() -> list[dict[str, Any]]:
 
 
 def _settings(preset: str) -> tuple[list[dict[str, Any]], str]:
-    """Every setting of a preset with its evidence; those that nobody published are marked."""
+    """Every setting of a preset with its evidence, those that nobody published marked; then its tasks and rows."""
     recipe = load_preset(preset)
     rows = [
         {
@@ -87,7 +87,13 @@ def _settings(preset: str) -> tuple[list[dict[str, Any]], str]:
         for key, setting in sorted(recipe.settings.items())
     ]
     assumed = sum(setting.evidence == "assumed" for setting in recipe.settings.values())
-    return rows, f"{ASSUMED_MARK} assumed: {assumed} of {len(rows)} settings; nobody published them."
+    note = [f"{ASSUMED_MARK} assumed: {assumed} of {len(rows)} settings; nobody published them."]
+    note.append(f"tasks: {', '.join(recipe.tasks)}; seeds: {', '.join(map(str, recipe.seeds))}")
+    for row in recipe.rows:
+        sparsities = ", ".join(f"{sparsity:g}" for sparsity in row.sparsities)
+        models = f" (models {', '.join(row.models)})" if row.models else ""
+        note.append(f"row: {row.method} at {sparsities}, quantization {', '.join(row.quantization)}{models}")
+    return rows, "\n".join(note)
 
 
 _LISTS = {"models": _models, "methods": _methods, "tasks": _tasks, "presets": _presets}

@@ -6,7 +6,7 @@ from types import ModuleType
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from core_world import Ran, World, files_below, inputs, make_world, plan, python, write_data, write_model
+from core_world import SLICE, Ran, World, files_below, inputs, make_world, plan, python, write_data, write_model
 from fake_stages import PERCENT, SHARE
 
 from harness.store import Store
@@ -41,7 +41,7 @@ def problems(run_harness: Run, arguments: list[str]) -> list[str]:
 def test_the_public_form_of_a_plan(run_harness: Run, world: World) -> None:
     found = dry(run_harness, world.grid("--seeds", "0,1"))
     assert list(found) == ["study", "cells", "stages", "counts"]
-    assert found["study"] == "reduced"
+    assert found["study"] == "slice"
     assert len(found["cells"]) == 20
     assert len(found["stages"]) == 44
     for cell in found["cells"]:
@@ -92,7 +92,7 @@ def test_a_dry_run_in_words_counts_cells_and_stages(run_harness: Run, world: Wor
     done = run_harness(world.grid("--dry-run", "--methods", "prune-ofa", "--sparsities", "0,0.5", "--tasks", "sst2"))
     head, columns, _, *kinds, dropped = done.out.splitlines()
     # prune-ofa at 0.5 on one task, one seed: corpus, pairs, two pre-training stages, teacher, transfer, evaluation.
-    assert head == "study reduced: 1 cells, 7 stages, 7 to run"
+    assert head == "study slice: 1 cells, 7 stages, 7 to run"
     assert columns.split() == ["stage", "missing"]
     assert {line.split()[0]: int(line.split()[1]) for line in kinds} == dict.fromkeys(
         ["corpus", "pairs", "teacher_preparation", "student_pruning", "dense", "transfer", "evaluation"], 1
@@ -118,7 +118,7 @@ def test_stage_ids_do_not_depend_on_place_store_order_or_process(
     elsewhere = make_world(tmp_path / "else" / "where")
     monkeypatch.chdir(elsewhere.folder)
     there = [
-        "grid", "--preset", "reduced", "--models", "tiny=model", "--data", "data", "--store", "other",
+        "grid", "--preset", str(SLICE), "--models", "tiny=model", "--data", "data", "--store", "other",
         "--tasks", "squad,sst2", "--seeds", "1,0", "--study", "other", "--resource", "checkpoint_minutes=9",
         "--dry-run", "--json",
     ]  # fmt: skip
@@ -321,7 +321,7 @@ def test_a_grid_runs_to_its_tables(run_harness: Run, world: World, fakes: Module
     assert "24 stages done, 0 failed, 0 blocked." in done.out
     status = run_harness(world.reading("status"))
     assert status.code == 0
-    assert "study reduced: 10 of 10 cells done" in status.out
+    assert "study slice: 10 of 10 cells done" in status.out
     tables = run_harness(world.reading("tables", "--json"))
     assert tables.code == 0
     values = {(row["task"], row["metric"]): row["value"] for row in json.loads(tables.out)}
@@ -353,7 +353,7 @@ def test_a_grid_with_a_failed_stage_ends_with_1_and_says_so_in_json(
     done = run_harness(world.grid("--tasks", "sst2", "--json"))
     assert done.code == 1
     found = json.loads(done.out)
-    assert found["study"] == "reduced"
+    assert found["study"] == "slice"
     assert len(found["done"]) == 12
     assert list(found["failed"].values()) == ["RuntimeError: weights exploded"]
     assert len(found["blocked"]) == 1
@@ -376,7 +376,7 @@ def test_status_codes_are_4_while_cells_are_missing_1_after_a_failure_0_at_the_e
     assert run_harness(world.grid("--tasks", "sst2")).code == 130
     done = run_harness(world.reading("status"))
     assert done.code == 4
-    assert "study reduced: 2 of 5 cells done" in done.out  # dense and fine-tune pruning need no corpus
+    assert "study slice: 2 of 5 cells done" in done.out  # dense and fine-tune pruning need no corpus
 
     fakes.ACTIONS["pairs"] = fail
     assert run_harness(world.grid("--tasks", "sst2")).code == 1
@@ -450,9 +450,9 @@ def test_reading_verbs_write_nothing_and_say_what_is_not_there(
     run_harness(world.reading(verb))
     run_harness(world.reading(verb, "--json"))
     assert files_below(world.store) == before
-    done = run_harness(world.reading(verb, "--study", "reducd"))
+    done = run_harness(world.reading(verb, "--study", "slce"))
     assert done.code == 2
-    assert "Did you mean 'reduced'" in done.err
+    assert "Did you mean 'slice'" in done.err
 
 
 def test_an_edited_record_ends_the_tables_with_one_clear_line(
@@ -460,7 +460,7 @@ def test_an_edited_record_ends_the_tables_with_one_clear_line(
 ) -> None:
     run_harness(world.grid("--methods", "dense", "--tasks", "sst2"))
     store = Store(world.store)
-    planned = read_study(store, "reduced").plan
+    planned = read_study(store, "slice").plan
     path = store.record_path(planned.endpoint(next(iter(planned.paths))))
     path.write_text(path.read_text().replace("0.5", "0.9"))
     done = run_harness(world.reading("tables"))
@@ -478,13 +478,13 @@ def test_one_study_name_for_two_recipes_is_refused(run_harness: Run, world: Worl
     before = files_below(world.store)
     for more in ([], ["--dry-run"]):
         (problem,) = problems(run_harness, [*words, "--set", "dense.epochs=7", *more])
-        assert "study 'reduced' has another recipe (it differs in dense.epochs)" in problem
+        assert "study 'slice' has another recipe (it differs in dense.epochs)" in problem
         assert "--study NAME" in problem
     assert files_below(world.store) == before
     assert run_harness([*words, "--set", "dense.epochs=7", "--study", "longer"]).code == 0
     done = run_harness(world.reading("status"))
     assert done.code == 2
-    assert "several studies: longer, reduced" in done.err
+    assert "several studies: longer, slice" in done.err
 
 
 def test_the_planner_and_the_command_line_count_alike(run_harness: Run, world: World) -> None:

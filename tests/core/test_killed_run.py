@@ -40,7 +40,7 @@ def test_a_run_killed_at_any_moment_goes_on_with_the_same_command(
     slow_run: subprocess.Popen[bytes], world: World
 ) -> None:
     store = Store(world.store)
-    study = read_study(store, "reduced")
+    study = read_study(store, "slice")
     (begun,) = (path.parent.name for path in world.store.glob("checkpoints/*/begun"))
 
     # While it runs, another process sees it running, and starts nothing.

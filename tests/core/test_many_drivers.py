@@ -27,7 +27,7 @@ def test_8_drivers_started_at_once_on_20_grids_run_no_stage_twice(world: World) 
         assert {code for _, code in ended} <= {0, 4}, ended
         last = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
         assert last.returncode == 0, last.stderr
-    stages = read_study(store, "reduced").plan.stages
+    stages = read_study(store, "slice").plan.stages
     assert len(stages) > GRIDS * 8
     tries = {stage_id: [attempt.outcome for attempt in store.attempts(stage_id)] for stage_id in stages}
     assert all(outcomes == ["done"] for outcomes in tries.values()), {i: o for i, o in tries.items() if o != ["done"]}

@@ -228,6 +228,12 @@ def test_an_assignment_for_one_task_changes_only_its_stages() -> None:
     assert {spec.parameters["task"] for spec in gone} == {"sst2"}
 
 
+def test_the_evidence_of_a_value_is_a_text() -> None:
+    for source in ("3", '""', '"  "', "true"):
+        (problem,) = problems_of(f"[recipe.transfer]\nlearning_rate = {{ value = 1e-4, assumed = {source} }}")
+        assert "transfer.learning_rate: assumed = " in problem
+
+
 def test_an_unknown_preset_is_named_with_those_there_are() -> None:
     with pytest.raises(UsageError, match="preset 'reducd' is not known. Did you mean 'reduced'"):
         load_preset("reducd")

@@ -27,7 +27,7 @@ def test_a_distilbert_is_pruned_transferred_and_quantized(world: Any, tmp_path: 
     arguments = tiny_world.grid_arguments(model, world.data, tmp_path / "runs")
     assert cli.main([*arguments, "--methods", "prune-ofa", "--quantization", "none,int8"]) == 0
     store = Store(tmp_path / "runs")
-    stages = read_study(store, "reduced").plan.stages
+    stages = read_study(store, tiny_world.STUDY).plan.stages
     records = {i: store.read_record(i) for i in stages}
     (pruned,) = [i for i, s in stages.items() if s.kind == "student_pruning"]
     assert records[pruned]["result"]["did"][0] == "masked 12 of 12 encoder matrices"

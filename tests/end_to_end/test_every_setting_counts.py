@@ -96,7 +96,7 @@ def ready(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Ready:
     arguments += ["--tasks", "sst2", "--methods", "prune-ofa,finetune-pruning", "--quantization", "int8"]
     assert cli.main(arguments) == 0
     store = Store(root)
-    plan = read_study(store, "reduced").plan
+    plan = read_study(store, tiny_world.STUDY).plan
     models = find_models([f"tiny={world.model}"], ContentHashes()).models
     specs = {spec.kind: spec for spec in plan.stages.values()}
     return Ready(store, specs, Sources(models=models, data=FolderPlace(world.data)))

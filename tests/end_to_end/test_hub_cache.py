@@ -70,7 +70,7 @@ def test_a_grid_runs_from_the_cache_alone(cache: Path, tmp_path: Path) -> None:
     done = harness(cache, *arguments(tmp_path))
     assert done.returncode == 0, done.stderr
     store = Store(tmp_path)
-    plan = read_study(store, "reduced").plan
+    plan = read_study(store, tiny_world.STUDY).plan
     records = {spec.kind: store.read_record(stage_id) for stage_id, spec in plan.stages.items()}
     assert records["evaluation"]["result"]["metrics"]["sst2"]["num_examples"] == tiny_world.SST2_VALIDATION
     # 40 articles: the first two are held out.

@@ -30,7 +30,7 @@ def results(store: Path) -> dict[str, Any]:
     """What must not depend on how the run went: results and artifact digests, without clocks."""
     found = {}
     opened = Store(store)
-    for stage_id in read_study(opened, "reduced").plan.stages:
+    for stage_id in read_study(opened, tiny_world.STUDY).plan.stages:
         record = opened.read_record(stage_id)
         record["result"].get("training", {}).pop("seconds", None)
         found[stage_id] = (record["kind"], record["result"], record["artifact"])
@@ -53,10 +53,10 @@ def checkpointed(store: Path, kind: str, steps: int) -> Callable[[], bool]:
     """True once a stage of this kind has a checkpoint at or after `steps`."""
 
     def look() -> bool:
-        if not (store / "studies" / "reduced.json").is_file():
+        if not (store / "studies" / f"{tiny_world.STUDY}.json").is_file():
             return False
         opened = Store(store)
-        stages = read_study(opened, "reduced").plan.stages
+        stages = read_study(opened, tiny_world.STUDY).plan.stages
         found = [
             p for i, s in stages.items() if s.kind == kind for p in opened.checkpoints_path(i).glob("checkpoint-*")
         ]
@@ -99,7 +99,7 @@ def test_a_polite_stop_leaves_a_checkpoint_and_exits_with_130(
 ) -> None:
     assert run_until(world, tmp_path, checkpointed(tmp_path, "student_pruning", 12), send) == 130
     store = Store(tmp_path)
-    stages = read_study(store, "reduced").plan.stages
+    stages = read_study(store, tiny_world.STUDY).plan.stages
     (stopped,) = [i for i, s in stages.items() if s.kind == "student_pruning"]
     assert [attempt.outcome for attempt in store.attempts(stopped)] == ["interrupted"]
     done = subprocess.run(command(world, tmp_path), capture_output=True, text=True, timeout=300, check=False)

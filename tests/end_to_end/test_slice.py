@@ -59,7 +59,7 @@ def finished(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     arguments = tiny_world.grid_arguments(world.model, world.data, root)
     assert cli.main(arguments) == 0
     store = Store(root)
-    return Finished(store, read_study(store, "reduced"), arguments)
+    return Finished(store, read_study(store, tiny_world.STUDY), arguments)
 
 
 def test_the_grid_has_the_presets_rows_and_shares_its_stages(finished: Finished) -> None:

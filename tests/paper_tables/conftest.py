@@ -1,4 +1,4 @@
-"""Studies planned under the reduced preset, and records written by hand."""
+"""Studies planned under the tests' own preset, and records written by hand."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from harness.recipes import load_preset
 from harness.store import Store
 from harness.study import Study, merged, read_study, write_study
 
+SLICE = Path(__file__).parents[1] / "presets" / "slice.toml"
 SPLITS = ("corpus/train", "corpus/validation", "sst2/train", "sst2/validation", "squad/train", "squad/validation")
 MNLI = ("mnli/train", "mnli/validation_matched", "mnli/validation_mismatched")
 
@@ -28,7 +29,7 @@ def make_study(store: Store) -> Callable[..., Study]:
     """make_study(*assignments, splits=.., **axes) -> a study that stands in the store, none of its stages done."""
 
     def make(*assignments: str, splits: tuple[str, ...] = (*SPLITS, *MNLI), **axes: Any) -> Study:
-        recipe = load_preset("reduced").changed(assignments)
+        recipe = load_preset(str(SLICE)).changed(assignments)
         identities = {"tiny": ModelIdentity(weights="w", tokenizer="t")}
         found = Inputs(models=identities, data={split: split for split in splits})
         plan = plan_cells(expand(Axes(**{"models": ["tiny"], **axes}), recipe).cells, recipe, found)

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from importlib import resources
+from pathlib import Path
 
 from harness.store import Store
 from harness.study import Study
@@ -10,6 +10,7 @@ from paper_tables.rows import aggregate
 
 Make = Callable[..., Study]
 Publish = Callable[..., None]
+SLICE = Path(__file__).parents[1] / "presets" / "slice.toml"
 
 
 def notes_of(store: Store, study: Study) -> list[str]:
@@ -80,7 +81,7 @@ def test_the_best_sparse_fp32_method_is_named_where_two_have_a_number(
 
 
 def test_assumed_and_changed_settings_are_counted_and_named(store: Store, make_study: Make) -> None:
-    text = resources.files("harness").joinpath("presets", "reduced.toml").read_text()
+    text = SLICE.read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if "{ value = " in line]
     assumed = sum(", assumed = " in line for line in lines)
     # dense.epochs is published in the preset; transfer.epochs is assumed, and no more so when the user sets it.
