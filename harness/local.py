@@ -30,11 +30,19 @@ LAST_WORDS_BYTES = 2000
 
 @dataclass
 class _Worker:
-    """One process. job: what it is at, None while it waits for work."""
+    """One process. job: what it is at, None while it waits for work. leaving: it was asked to end."""
 
     process: subprocess.Popen[str]
     log: Path
     job: str | None = None
+    leaving: bool = False
+
+    def ask_to_leave(self) -> None:
+        self.leaving = True
+        self.process.terminate()
+
+    def is_free(self) -> bool:
+        return self.job is None and not self.leaving
 
     def last_words(self) -> str:
         """The last line of its log, for the reason of its death."""
@@ -84,7 +92,7 @@ class LocalScheduler:
                 self._status[job] = JobStatus("ended", "cancelled before it started")
             for worker in self._pool.values():
                 if worker.job == job:
-                    worker.process.terminate()
+                    worker.ask_to_leave()
 
     def requeue(self, job: str) -> None:
         with self._changed:
@@ -108,7 +116,7 @@ class LocalScheduler:
         with self._changed:
             self._stopping = True
             for worker in self._pool.values():
-                worker.process.terminate()
+                worker.ask_to_leave()
 
     def close(self, *, kill: bool = False) -> None:
         """End the workers: the idle at once, the busy at their next checkpoint, or all of them hard with `kill`."""
@@ -122,7 +130,7 @@ class LocalScheduler:
                 worker.process.stdin.close()
         for worker in workers:
             worker.process.wait()
-            if worker.process.returncode == 0 and not worker.log.stat().st_size:
+            if worker.log.is_file() and not worker.log.stat().st_size:
                 worker.log.unlink()
 
     def _start_queued(self) -> None:
@@ -130,7 +138,7 @@ class LocalScheduler:
         for job, status in self._status.items():
             if status.state != "queued" or self._stopping:
                 continue
-            slot = next((i for i in range(self.workers) if i not in self._pool or self._pool[i].job is None), None)
+            slot = next((i for i in range(self.workers) if i not in self._pool or self._pool[i].is_free()), None)
             if slot is None:
                 return
             self._give(slot, job)

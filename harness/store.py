@@ -211,10 +211,13 @@ class Store:
         folder = self.attempts_path(stage_id)
         number = max([attempt.number for attempt in self.attempts(stage_id)], default=0) + 1
         while True:
+            path = folder / f"{number}.jsonl"
             try:
-                write_new(folder / f"{number}.jsonl", canonical_json({"event": "started", **event}) + "\n")
+                write_new(path, canonical_json({"event": "started", **event}) + "\n")
                 return number
             except FileExistsError:
+                if not path.exists():  # it is the folder that cannot be made
+                    raise
                 number += 1
 
     def end_attempt(self, stage_id: str, number: int, event: Mapping[str, Any]) -> None:

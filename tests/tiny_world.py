@@ -158,5 +158,7 @@ def grid_arguments(model: Path, data: Path, store: Path, **changed: object) -> l
         str(data),
         "--store",
         str(store),
+        "--executor",
+        "debug",
         *assignments,
     ]

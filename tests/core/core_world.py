@@ -102,6 +102,8 @@ class World:
             str(folder),
             "--store",
             str(self.store),
+            "--executor",
+            "debug",
             *words,
         ]
 

@@ -131,7 +131,7 @@ def test_a_stage_that_kills_its_worker_every_time_fails_after_three(planned: Pla
     assert "SIGKILL" in outcome.failed[dense]
     assert "tried 3 times" in outcome.failed[dense]
     assert outcomes(store, dense) == ["infrastructure"] * 3
-    assert len(outcome.done) == 4, "corpus, pairs, teacher preparation and student pruning need no teacher"
+    assert len(outcome.done) == 6, "corpus, pairs, preparation, pruning, the transfer without teacher, its score"
 
 
 def test_a_worker_that_cannot_start_says_why(planned: Plan, store: Store, make: Make) -> None:
@@ -198,7 +198,9 @@ def test_a_silent_holder_of_another_machine_is_taken_over(planned: Plan, store: 
 
 def test_a_holder_of_another_machine_that_beats_is_waited_for(planned: Plan, store: Store, make: Make) -> None:
     (dense,) = of_kind(planned, "dense")
-    lease = acquire(store.lease_path(dense), {"host": "elsewhere", "process": 1, "process_started": "x"}, lambda _: True)
+    lease = acquire(
+        store.lease_path(dense), {"host": "elsewhere", "process": 1, "process_started": "x"}, lambda _: True
+    )
     assert lease is not None
     scheduler = make()
     started = time.monotonic()
@@ -277,7 +279,7 @@ def begun(world: World) -> list[Path]:
 
 def workers_of(world: World) -> set[int]:
     store = Store(world.store)
-    stages = read_study(store, "reduced").plan.stages
+    stages = read_study(store, "slice").plan.stages
     return {attempt.process for stage_id in stages for attempt in store.attempts(stage_id)}
 
 
@@ -334,7 +336,7 @@ def test_a_second_driver_waits_for_the_first_and_both_end_well(world: World) -> 
     ends = [process.communicate(timeout=90)[1] for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], ends
     store = Store(world.store)
-    stages = read_study(store, "reduced").plan.stages
+    stages = read_study(store, "slice").plan.stages
     assert all(outcomes(store, stage_id) == ["done"] for stage_id in stages)
     assert "done by another process" in ends[0] + ends[1]
 
