@@ -30,6 +30,7 @@ from harness.study import read_study
 from harness.worker import Resources, Sources
 
 FAKE = [sys.executable, "-P", str(HERE / "fake_stages.py")]
+ELSEWHERE = {"host": "elsewhere", "process": 1, "process_started": "boot:1"}
 Make = Callable[..., LocalScheduler]
 
 
@@ -186,7 +187,7 @@ def test_progress_of_a_running_stage_is_seen(planned: Plan, store: Store, make: 
 
 def test_a_silent_holder_of_another_machine_is_taken_over(planned: Plan, store: Store, make: Make) -> None:
     (dense,) = of_kind(planned, "dense")
-    assert acquire(store.lease_path(dense), {"host": "elsewhere", "process": 1, "process_started": "x"}, lambda _: True)
+    assert acquire(store.lease_path(dense), ELSEWHERE, lambda _: True)
     scheduler = make()
     said: list[str] = []
     driver = Driver(planned, store, scheduler, scheduler.wait, said.append, silence=SilenceWatch(seconds=1.5))
@@ -199,7 +200,7 @@ def test_a_silent_holder_of_another_machine_is_taken_over(planned: Plan, store: 
 def test_a_holder_of_another_machine_that_beats_is_waited_for(planned: Plan, store: Store, make: Make) -> None:
     (dense,) = of_kind(planned, "dense")
     lease = acquire(
-        store.lease_path(dense), {"host": "elsewhere", "process": 1, "process_started": "x"}, lambda _: True
+        store.lease_path(dense), ELSEWHERE, lambda _: True
     )
     assert lease is not None
     scheduler = make()
