@@ -1,6 +1,6 @@
 """Stage functions without torch: they write a small artifact and made-up numbers, and can be told to misbehave.
 
-As a program: `python fake_stages.py [KIND=sleep] -- ARGUMENTS` is the command line on these stages.
+As a program: `python fake_stages.py [KIND=sleep|poll] -- ARGUMENTS` is the command line on these stages.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from harness.errors import Interrupted
 from harness.kinds import KINDS
 from harness.tasks import get_task
 from harness.worker import StageContext, StageResult
@@ -47,12 +48,25 @@ def sleep(context: StageContext) -> None:
         time.sleep(0.02)
 
 
+def poll(context: StageContext) -> None:
+    """The same, but for a stage that saves a checkpoint and stops when it is asked to."""
+    (context.checkpoints / "begun").write_text("1")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if context.should_stop():
+            (context.checkpoints / "saved").write_text("1")
+            raise Interrupted("stopped after step 7.")
+        time.sleep(0.02)
+
+
 if __name__ == "__main__":
     sys.modules["fake_stages"] = sys.modules["__main__"]  # the worker imports this module by name
+    from harness import cancellation
     from harness.cli import main
 
     assert Path(__file__).stem == "fake_stages"
     KINDS.update(FAKE_KINDS)
     told, arguments = sys.argv[1 : sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1 :]
-    ACTIONS.update({word.removesuffix("=sleep"): sleep for word in told})
+    cancellation.LOOK_SECONDS = 0.05
+    ACTIONS.update({kind: {"sleep": sleep, "poll": poll}[act] for kind, act in (word.split("=") for word in told)})
     sys.exit(main(arguments))
