@@ -6,7 +6,7 @@ a kind, a state, or KEY=VALUE:
     kind, state    of the stage; a cancelled stage is a failed one too
     model, task, sparsity, seed
                    of the stage itself; what has none takes it from the model that it starts from, so that an evaluation
-                   has the seed and the sparsity of what it scores. Corpus and pairs have none
+                   has the seed and the sparsity of what it scores. Corpus and pairs are no model's
     method         that all cells which need the stage have in common: what methods share belongs to none of them
 """
 

@@ -26,10 +26,10 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"nothing to cancel: {count} done. harness invalidate takes a result back.")
     outcomes: dict[str, list[str]] = {word: [] for word in TOLD}
     problems = []
-    # Children first: a driver that is at a parent now finds what comes after it cancelled.
-    for stage_id in reversed(chosen.stage_ids):
+    # What runs comes last: a driver that leaves it finds whatever it would turn to next cancelled already.
+    for stage_id in sorted(chosen.stage_ids, key=lambda stage_id: chosen.states[stage_id] == "running"):
         try:
-            outcomes[cancel_stage(chosen.store, stage_id)].insert(0, stage_id)
+            outcomes[cancel_stage(chosen.store, stage_id)].append(stage_id)
         except HarnessError as error:
             problems.append(str(error))
     lineage = read_lineage(chosen.store)
