@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Collection
 
 from harness.commands.chosen import Chosen, number_of, read_chosen, stage_lines, stages_as_json, unfinished_after
 from harness.errors import UsageError
@@ -41,11 +42,12 @@ def run(options: argparse.Namespace) -> int:
     if resting:
         print(f"with what rests on them ({number_of(len(resting))}):")
         print("\n".join(stage_lines(lineage.specs, resting)))
-    if len(again) < len(chosen.stage_ids):
-        print(f"left alone: {_why_not(chosen)}.")
+    if left := _why_not(chosen, told=resting):
+        print(f"left alone: {left}.")
     return 0
 
 
-def _why_not(chosen: Chosen) -> str:
-    found = {state: len(chosen.in_state(state)) for state in WHY_NOT}
+def _why_not(chosen: Chosen, told: Collection[str] = ()) -> str:
+    """Why the stages chosen, less those told of already, are not retried; by state."""
+    found = {state: len(set(chosen.in_state(state)) - set(told)) for state in WHY_NOT}
     return "; ".join(f"{count} {state} ({WHY_NOT[state]})" for state, count in found.items() if count)
