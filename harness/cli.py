@@ -93,7 +93,56 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_argument("--out", metavar="DIR", help="write DIR/STUDY.md and DIR/STUDY.csv instead of printing")
     _common(tables)
     tables.set_defaults(verb=_tables)
+    _acting(verbs)
     return parser
+
+
+def _acting(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The verbs that act on stages a user names, and gc."""
+    logs = verbs.add_parser("logs", help="what a stage's last attempt logged")
+    _what(logs)
+    logs.add_argument("--attempt", type=int, metavar="N", help="another attempt than the last")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until the attempt ends; for one stage")
+    _store(logs)
+    logs.set_defaults(verb=_logs)
+
+    retry = verbs.add_parser("retry", help="let failed and cancelled stages start again")
+    _what(retry)
+    _common(retry)
+    retry.set_defaults(verb=_retry)
+
+    cancel = verbs.add_parser("cancel", help="stop stages, and keep them from starting until they are retried")
+    _what(cancel)
+    _common(cancel)
+    cancel.set_defaults(verb=_cancel)
+
+    invalidate = verbs.add_parser("invalidate", help="take back finished stages and all that rests on them")
+    _what(invalidate)
+    invalidate.add_argument("--yes", action="store_true", help="do it; without, only show what it takes")
+    _common(invalidate)
+    invalidate.set_defaults(verb=_invalidate)
+
+    gc = verbs.add_parser("gc", help="free the space of what nobody needs; records, attempts and logs stay")
+    gc.add_argument(
+        "--keep",
+        default="all",
+        choices=("records", "final", "all"),
+        help="which artifacts stay: all that a study names (default), those of scored models, or none but what "
+        "unfinished stages need (which always stays)",
+    )
+    gc.add_argument("--yes", action="store_true", help="do it; without, only show what it frees")
+    _common(gc)
+    gc.set_defaults(verb=_gc)
+
+
+def _what(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what",
+        metavar="WHAT",
+        help="words joined by commas that must all match: a stage id (6 digits or more), a kind, a state such as "
+        "failed, or KEY=VALUE with KEY of kind, method, model, seed, sparsity, state, task",
+    )
+    parser.add_argument("--study", metavar="NAME", help="needed where the store has several")
 
 
 def _axes(parser: argparse.ArgumentParser) -> None:
@@ -117,8 +166,12 @@ def _axes(parser: argparse.ArgumentParser) -> None:
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", default="runs", metavar="DIR", help="folder of studies and records (default runs)")
+    _store(parser)
     parser.add_argument("--json", action="store_true", help="machine-readable output")
+
+
+def _store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", default="runs", metavar="DIR", help="folder of studies and records (default runs)")
 
 
 def _grid(options: argparse.Namespace) -> int:
@@ -147,6 +200,36 @@ def _status(options: argparse.Namespace) -> int:
 
 def _tables(options: argparse.Namespace) -> int:
     from harness.commands.tables import run
+
+    return run(options)
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from harness.commands.logs import run
+
+    return run(options)
+
+
+def _retry(options: argparse.Namespace) -> int:
+    from harness.commands.retry import run
+
+    return run(options)
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    from harness.commands.cancel import run
+
+    return run(options)
+
+
+def _invalidate(options: argparse.Namespace) -> int:
+    from harness.commands.invalidate import run
+
+    return run(options)
+
+
+def _gc(options: argparse.Namespace) -> int:
+    from harness.commands.gc import run
 
     return run(options)
 

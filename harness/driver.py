@@ -21,7 +21,7 @@ from harness.processes import is_gone, local_snapshot
 from harness.progress import StageProgress, read_progress
 from harness.scheduler import JobStatus, Scheduler
 from harness.specs import StageSpec
-from harness.state import read_states, to_run
+from harness.state import read_cancelled, read_states, work
 from harness.store import Attempt, Store
 
 TRIES = 3  # of a stage whose worker died under it
@@ -69,6 +69,7 @@ class Driver:
     _tried: dict[str, int] = field(default_factory=dict)  # the last attempt before this driver's own
     _deaths: Counter[str] = field(default_factory=Counter)
     _silent: dict[str, int] = field(default_factory=dict)
+    _lifted: set[tuple[str, int]] = field(default_factory=set)  # attempts whose end `harness retry` lifted
     _announced: set[tuple[str, int]] = field(default_factory=set)
     _looked: float = float("-inf")
     _total: int = 0
@@ -80,8 +81,10 @@ class Driver:
         Raises Interrupted once all has ended that was under way when `should_stop` became true.
         """
         states = read_states(self.plan, self.store, local_snapshot(self.plan, self.store))
+        found = work(self.plan, states, read_cancelled(states, self.store))
         self._finished = {stage_id for stage_id, state in states.items() if state == "done"}
-        self._waiting = dict.fromkeys(to_run(self.plan, states))
+        self._waiting = dict.fromkeys((*found.waiting, *found.resting))
+        self.outcome.cancelled = [*found.cancelled]
         self._total = len(self._waiting)
         while True:
             self._take_in()
@@ -116,12 +119,14 @@ class Driver:
                 return
 
     def _is_taken(self, spec: StageSpec) -> bool:
-        """Whether another driver has finished a stage meanwhile, or is at it; it is noted."""
+        """Whether another driver has finished a stage meanwhile or is at it, or somebody cancelled it; it is noted."""
         if self.store.has_record(spec.stage_id):
             self._done(spec.stage_id)
         elif self._holder(spec.stage_id) is not None:
             self._elsewhere[spec.stage_id] = None
             self.tell(f"waiting for another process: {spec.label()} ({spec.stage_id})")
+        elif self._is_cancelled(spec.stage_id):
+            self._cancel(spec.stage_id)
         else:
             return False
         return True
@@ -156,6 +161,8 @@ class Driver:
             self._done(stage_id, last)
         elif self._holder(stage_id) is not None:
             self._waiting[stage_id] = self._elsewhere[stage_id] = None
+        elif self._is_cancelled(stage_id):
+            self._cancel(stage_id)
         elif last is not None and last.outcome is not None:
             self._ended_otherwise(stage_id, last)
         elif last is None and (self._stopping or not self._finished.issuperset(self._parents(stage_id))):
@@ -193,6 +200,15 @@ class Driver:
         minutes = ((attempt.ended or time.time()) - (attempt.started or time.time())) / 60
         self.tell(f"[{len(self.outcome.done)}/{self._total}] done: {label} in {minutes:.1f} min ({stage_id})")
 
+    def _is_cancelled(self, stage_id: str) -> bool:
+        return any(attempt.outcome == "cancelled" for attempt in self.store.attempts(stage_id)[-1:])
+
+    def _cancel(self, stage_id: str) -> None:
+        self._waiting.pop(stage_id, None)
+        self._elsewhere.pop(stage_id, None)
+        self.outcome.cancelled.append(stage_id)
+        self.tell(f"cancelled: {self.plan.stages[stage_id].label()} ({stage_id}); harness retry lifts it")
+
     def _fail(self, stage_id: str, message: str) -> None:
         self._waiting.pop(stage_id, None)
         self._elsewhere.pop(stage_id, None)
@@ -208,14 +224,27 @@ class Driver:
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
+        self._look_for_retries()
         for stage_id in list(self._elsewhere):
             if self.store.has_record(stage_id):
                 self._done(stage_id)
             elif self._holder(stage_id) is None:
                 del self._elsewhere[stage_id]
                 last = self.store.attempts(stage_id)[-1:]
-                if last and last[0].outcome not in (None, "interrupted", "lease-lost", "done"):
+                if last and last[0].outcome not in (None, "interrupted", "lease-lost", "done", "cancelled"):
                     self._fail(stage_id, f"in another process: {last[0].message}")
+
+    def _look_for_retries(self) -> None:
+        """Stages that failed or were cancelled, and whose end was lifted by `harness retry`, wait again."""
+        for stage_id in [*self.outcome.failed, *self.outcome.cancelled]:
+            last = self.store.attempts(stage_id)[-1:]
+            if last and last[0].retried and (stage_id, last[0].number) not in self._lifted:
+                self._lifted.add((stage_id, last[0].number))
+                self.outcome.failed.pop(stage_id, None)
+                if stage_id in self.outcome.cancelled:
+                    self.outcome.cancelled.remove(stage_id)
+                self._waiting[stage_id] = None
+                self.tell(f"again, as asked: {self.plan.stages[stage_id].label()} ({stage_id})")
 
     def _holder(self, stage_id: str) -> Holder | None:
         """Who is at a stage: a live process of this machine, or one elsewhere that has not gone silent."""

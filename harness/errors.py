@@ -31,6 +31,10 @@ class Interrupted(HarnessError):
     """A signal asked the run to stop; the last checkpoint is on disk. Exit code 130."""
 
 
+class Cancelled(HarnessError):
+    """`harness cancel` asked this one stage to stop. No Interrupted: the rest of a run goes on."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that is not in a catalogue, with the nearest known names."""
     names = sorted(known)

@@ -13,13 +13,13 @@ from types import FrameType
 from harness.devices import cuda_devices, default_workers
 from harness.display import Display
 from harness.driver import Driver
-from harness.errors import Interrupted
+from harness.errors import Cancelled, Interrupted
 from harness.local import LocalScheduler
 from harness.outcome import Outcome
 from harness.plan import Plan
 from harness.processes import local_snapshot
 from harness.specs import StageSpec
-from harness.state import read_states, to_run
+from harness.state import read_cancelled, read_states, work
 from harness.store import Store
 from harness.worker import Resources, Sources, StageBusy, first_line, run_stage
 
@@ -45,16 +45,18 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
 def run_in_process(
     plan: Plan, store: Store, sources: Sources, resources: Resources, report: Callable[[str], None]
 ) -> Outcome:
-    """Run every stage that must run, parents first. A failure blocks only what rests on it.
+    """Run every stage that must run and is not cancelled, parents first. A failure blocks only what rests on it.
 
     Raises Interrupted when a signal asked to stop; what was under way has left a checkpoint.
     """
-    outcome = Outcome()
-    waiting = to_run(plan, read_states(plan, store, local_snapshot(plan, store)))
+    states = read_states(plan, store, local_snapshot(plan, store))
+    found = work(plan, states, read_cancelled(states, store))
+    outcome, waiting = Outcome(cancelled=[*found.cancelled], blocked=[*found.resting]), found.waiting
     with stop_on_signals() as should_stop:
         for position, stage_id in enumerate(waiting, start=1):
             spec = plan.stages[stage_id]
-            if {*outcome.failed, *outcome.elsewhere, *outcome.blocked} & set(spec.parents.values()):
+            stopped = {*outcome.failed, *outcome.elsewhere, *outcome.cancelled, *outcome.blocked}
+            if stopped & set(spec.parents.values()):
                 outcome.blocked.append(stage_id)
             elif store.has_record(stage_id):
                 report(f"[{position}/{len(waiting)}] {spec.label()} was finished by another process ({stage_id})")
@@ -81,6 +83,9 @@ def _run_one(
     except StageBusy:
         report("    runs in another process; passed over")
         outcome.elsewhere.append(stage_id)
+    except Cancelled as error:
+        report(f"    {first_line(error)}")
+        outcome.cancelled.append(stage_id)
     except (Interrupted, KeyboardInterrupt):
         raise Interrupted(f"stopped in {spec.label()}; the same command goes on.") from None
     except Exception as error:

@@ -14,7 +14,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,23 +69,32 @@ class Lease:
     @contextlib.contextmanager
     def held(self, seconds: float = BEAT_SECONDS) -> Iterator[Lease]:
         """Beats in a thread of its own while the block runs, and releases the lease at the end, however it comes."""
-        over = threading.Event()
-
-        def beat() -> None:
-            count = 0
-            while not over.wait(seconds):
-                count += 1
-                with contextlib.suppress(OSError):  # a full disk must not end the work; silence is told to others
-                    self.beat(count)
-
-        thread = threading.Thread(target=beat, name=f"lease-{self.folder.name[:8]}", daemon=True)
-        thread.start()
-        try:
+        with held_together([self], seconds):
             yield self
-        finally:
-            over.set()
-            thread.join()
-            self.release()
+
+
+@contextlib.contextmanager
+def held_together(leases: Sequence[Lease], seconds: float = BEAT_SECONDS) -> Iterator[None]:
+    """Several leases held by one beating thread while the block runs; all are released at its end."""
+    over = threading.Event()
+
+    def beat() -> None:
+        count = 0
+        while not over.wait(seconds):
+            count += 1
+            for lease in leases:
+                with contextlib.suppress(OSError):  # a full disk must not end the work; silence is told to others
+                    lease.beat(count)
+
+    thread = threading.Thread(target=beat, name="leases", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        for lease in leases:
+            lease.release()
 
 
 def current_holder(folder: Path) -> Holder | None:

@@ -38,8 +38,12 @@ def is_gone(holder: Holder) -> bool:
     return process_start(int(owner["process"])) != owner["process_started"]
 
 
+def is_live(holder: Holder | None) -> bool:
+    """Whether somebody is at the stage: its lease is neither released nor held by a process that is gone."""
+    return holder is not None and not holder.released and not is_gone(holder)
+
+
 def local_snapshot(plan: Plan, store: Store) -> Snapshot:
-    """Stages under way: their lease is neither released nor held by a process that is gone."""
-    holders = {stage: current_holder(store.lease_path(stage)) for stage in plan.stages if not store.has_record(stage)}
-    running = {stage for stage, holder in holders.items() if holder and not holder.released and not is_gone(holder)}
-    return Snapshot(running=frozenset(running))
+    """Stages under way: unfinished, with a live lease."""
+    unfinished = [stage_id for stage_id in plan.stages if not store.has_record(stage_id)]
+    return Snapshot(running=frozenset(i for i in unfinished if is_live(current_holder(store.lease_path(i)))))

@@ -28,7 +28,8 @@ def state(
 ) -> str:
     """The state of one stage.
 
-    done: its record is in. running, queued: the scheduler says so. failed: its last attempt ended in an error.
+    done: its record is in. running, queued: the scheduler says so. failed: its last attempt ended in an error, or was
+    cancelled.
     blocked: it cannot start because something it rests on failed. missing: it waits to be started (never tried, or
     cut off).
     """
@@ -63,6 +64,41 @@ def to_run(plan: Plan, states: Mapping[str, str]) -> list[str]:
         if stage_id in needed and states[stage_id] != "done":
             needed.update(plan.stages[stage_id].parents.values())
     return [stage_id for stage_id in plan.stages if stage_id in needed and states[stage_id] != "done"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a driver has before it. Stage ids, parents first.
+
+    waiting: to be run. cancelled: would have to run, and are not until `harness retry` lifts it. resting: cannot run
+    because they rest on those.
+    """
+
+    waiting: tuple[str, ...] = ()
+    cancelled: tuple[str, ...] = ()
+    resting: tuple[str, ...] = ()
+
+
+def work(plan: Plan, states: Mapping[str, str], cancelled: Collection[str]) -> Work:
+    """`to_run`, told apart by what was cancelled."""
+    needed = to_run(plan, states)
+    out = {stage_id for stage_id in needed if stage_id in cancelled}
+    resting = []
+    for stage_id in needed:
+        if stage_id not in out and out & set(plan.stages[stage_id].parents.values()):
+            out.add(stage_id)
+            resting.append(stage_id)
+    return Work(
+        waiting=tuple(stage_id for stage_id in needed if stage_id not in out),
+        cancelled=tuple(stage_id for stage_id in needed if stage_id in cancelled),
+        resting=tuple(resting),
+    )
+
+
+def read_cancelled(states: Mapping[str, str], store: Store) -> set[str]:
+    """Those of the failed stages whose last attempt was cancelled."""
+    failed = [stage_id for stage_id, state in states.items() if state == "failed"]
+    return {stage_id for stage_id in failed if store.attempts(stage_id)[-1].outcome == "cancelled"}
 
 
 def read_states(plan: Plan, store: Store, snapshot: Snapshot) -> dict[str, str]:

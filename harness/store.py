@@ -4,6 +4,8 @@
     records/ab/STAGE.json         finished stages; small, self-digesting
     artifacts/STAGE/              models in the ecosystem's format; bulky
     attempts/STAGE/N.jsonl        one line per event of attempt N, append-only; N.log and N.progress beside it
+    attempts/STAGE/N.cancel       a request that attempt N stop and the stage not start again until it is retried
+    invalidated/STAGE.K.json      records whose result was no longer wanted; kept
     leases/STAGE/N                who may run the stage; see `leases`
     checkpoints/STAGE/            of a stage under way; removed when the record is in
     workers/NAME.log              what the worker processes of this machine print
@@ -81,6 +83,20 @@ def replace_file(path: Path, text: str) -> None:
         temporary.replace(path)
 
 
+def discard_folder(folder: Path) -> None:
+    """Remove a folder: out of sight in one step, under a name like a half-written one's, then file by file."""
+    hidden = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    try:
+        folder.rename(hidden)
+    except FileNotFoundError:
+        return
+    sync_folder(folder.parent)
+    if hidden.is_symlink():  # what it points to is not the store's
+        hidden.unlink()
+    else:
+        shutil.rmtree(hidden)
+
+
 def folder_digest(folder: Path) -> str:
     """One digest over the names and bytes of all files below a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -89,7 +105,11 @@ def folder_digest(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a stage, folded from its event lines. outcome None: it never said how it ended."""
+    """One try at a stage, folded from its event lines.
+
+    outcome None: it never said how it ended, or `harness retry` lifted how it did. "cancelled": it was asked to stop,
+    whatever became of it then, unless it was done before it noticed. retried: `harness retry` lifted its end.
+    """
 
     number: int
     started: float | None
@@ -99,6 +119,7 @@ class Attempt:
     ended: float | None
     outcome: str | None
     message: str
+    retried: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,6 +153,9 @@ class Store:
     @property
     def workers_path(self) -> Path:
         return self.root / "workers"
+
+    def invalidated_path(self, stage_id: str, number: int) -> Path:
+        return self.root / "invalidated" / f"{stage_id}.{number}.json"
 
     # -- records
 
@@ -173,6 +197,21 @@ class Store:
         path = self.record_path(content["stage_id"])
         write_new(path, json.dumps(content, indent=1, sort_keys=True) + "\n", guard=guard)
         return str(content["digest"])
+
+    def set_record_aside(self, stage_id: str) -> Path | None:
+        """Move the record to invalidated/, where nothing reads it; returns its new place. For the lease's holder."""
+        number = 1
+        while (aside := self.invalidated_path(stage_id, number)).exists():
+            number += 1
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        path = self.record_path(stage_id)
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return None
+        sync_folder(aside.parent)
+        sync_folder(path.parent)
+        return aside
 
     # -- artifacts
 
@@ -221,10 +260,22 @@ class Store:
                 number += 1
 
     def end_attempt(self, stage_id: str, number: int, event: Mapping[str, Any]) -> None:
-        with (self.attempts_path(stage_id) / f"{number}.jsonl").open("a", encoding="utf-8") as handle:
-            handle.write(canonical_json({"event": "ended", **event}) + "\n")
+        self._append(stage_id, number, {"event": "ended", **event})
+
+    def retry_attempt(self, stage_id: str, number: int, event: Mapping[str, Any]) -> None:
+        """Lift how an attempt ended, so that its stage waits to be started again."""
+        self._append(stage_id, number, {"event": "retried", **event})
+
+    def _append(self, stage_id: str, number: int, event: Mapping[str, Any]) -> None:
+        with (self.attempts_path(stage_id) / f"{number}.jsonl").open("ab+") as handle:
+            handle.seek(max(handle.seek(0, os.SEEK_END) - 1, 0))
+            torn = handle.read() != b"\n"  # a writer was killed in its line, and this one must not join it
+            handle.write(b"\n" * torn + canonical_json(event).encode() + b"\n")
             handle.flush()
             os.fsync(handle.fileno())
+
+    def cancel_path(self, stage_id: str, number: int) -> Path:
+        return self.attempts_path(stage_id) / f"{number}.cancel"
 
     def attempt_log(self, stage_id: str, number: int) -> Path:
         return self.attempts_path(stage_id) / f"{number}.log"
@@ -237,19 +288,31 @@ class Store:
         folder = self.attempts_path(stage_id)
         if not folder.is_dir():
             return []
-        files = sorted(
-            (path for path in folder.glob("*.jsonl") if path.stem.isdigit()), key=lambda path: int(path.stem)
+        names = {path.name for path in folder.iterdir()}
+        numbers = sorted(
+            int(stem)
+            for stem, _, suffix in (name.partition(".") for name in names)
+            if suffix == "jsonl" and stem.isdigit()
         )
-        return [_fold(int(path.stem), path.read_bytes().decode(errors="replace")) for path in files]
+        return [
+            _fold(
+                number, (folder / f"{number}.jsonl").read_bytes().decode(errors="replace"), f"{number}.cancel" in names
+            )
+            for number in numbers
+        ]
 
 
-def _fold(number: int, text: str) -> Attempt:
+def _fold(number: int, text: str, asked_to_stop: bool) -> Attempt:
     merged: dict[str, Any] = {}
     for line in text.split("\n"):  # not splitlines: messages may hold other line separators
         with contextlib.suppress(ValueError):
             event = json.loads(line)
             merged.update({key: value for key, value in event.items() if key not in ("event", "time")})
             merged[event["event"]] = event.get("time")
+            if event["event"] == "retried":
+                merged.update(outcome=None, message="")
+    if asked_to_stop and merged.get("outcome") != "done" and "retried" not in merged:
+        merged.update(outcome="cancelled", message=merged.get("message") or "asked to stop")
     return Attempt(
         number=number,
         started=merged.get("started"),
@@ -259,4 +322,5 @@ def _fold(number: int, text: str) -> Attempt:
         ended=merged.get("ended"),
         outcome=merged.get("outcome"),
         message=merged.get("message", ""),
+        retried="retried" in merged,
     )

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import __version__
-from harness.errors import HarnessError, Interrupted, StoreError
+from harness.cancellation import cancellable, refuse_cancelled
+from harness.errors import Cancelled, HarnessError, Interrupted, StoreError
 from harness.identity import ContentHashes, sha256_of
 from harness.kinds import get_kind
 from harness.leases import Holder, Lease, LeaseLost, acquire
@@ -153,8 +154,9 @@ def run_stage(
 
     silent: the generation of its lease whose holder is known to be dead.
 
-    Raises StageBusy when another worker holds its lease, Interrupted when asked to stop, LeaseLost when it was taken
-    over meanwhile, and the stage's own exception when it fails.
+    Raises StageBusy when another worker holds its lease, Cancelled when the stage is cancelled (before it starts or
+    while it runs), Interrupted when asked to stop, LeaseLost when it was taken over meanwhile, and the stage's own
+    exception when it fails.
     """
     provenance()  # read now: the source may change before the stage ends
     stage_id = spec.stage_id
@@ -168,10 +170,12 @@ def run_stage(
     with lease.held():
         if store.has_record(stage_id):  # its last holder published between our looking and our taking the lease
             return False
+        refuse_cancelled(store, stage_id)
         number = store.begin_attempt(stage_id, {"time": time.time(), **this_process()})
         with _logging_to(store.attempt_log(stage_id, number)):
             try:
-                _run_to_record(spec, store, sources, resources, should_stop, number, lease)
+                with cancellable(store.cancel_path(stage_id, number), should_stop) as stops:
+                    _run_to_record(spec, store, sources, resources, stops, number, lease)
             except BaseException as error:
                 logging.getLogger().error("%s", traceback.format_exc())
                 ended = {"outcome": outcome_of(error), "message": first_line(error)}
@@ -196,7 +200,9 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 
 def outcome_of(error: BaseException) -> str:
-    """The class of an attempt's end: interrupted, lease-lost, out-of-memory, infrastructure or code."""
+    """The class of an attempt's end: cancelled, interrupted, lease-lost, out-of-memory, infrastructure or code."""
+    if isinstance(error, Cancelled):
+        return "cancelled"
     if isinstance(error, LeaseLost):
         return "lease-lost"
     if isinstance(error, Interrupted | KeyboardInterrupt | SystemExit):

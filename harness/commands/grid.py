@@ -22,14 +22,14 @@ from harness.identity import ContentHashes
 from harness.plan import Plan, plan_cells
 from harness.processes import local_snapshot
 from harness.recipes import load_preset
-from harness.state import read_states, to_run
+from harness.state import Work, read_cancelled, read_states, work
 from harness.store import Store
 from harness.study import merged, write_study
-from harness.verification import verified_records
+from harness.verification import gone_artifacts, verified_records
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code: 0 all is done (or planned, with --dry-run), 1 a stage failed, 4 some stages run elsewhere.
+    """Exit code: 0 all is done (or planned, with --dry-run), 1 a stage failed or is cancelled, 4 some run elsewhere.
 
     Raises UsageError, Interrupted.
     """
@@ -41,16 +41,19 @@ def run(options: argparse.Namespace) -> int:
         print(f"note: --set {assignment} changes nothing in this grid.", file=sys.stderr)
     study = merged(store, options.study or request.recipe.preset, request.recipe, plan)
     states = read_states(plan, store, local_snapshot(plan, store))
+    found = work(plan, states, read_cancelled(states, store))
+    missing = [*request.missing, *gone_artifacts(plan, found.waiting, store)]
     if options.dry_run and options.json:
-        print(json.dumps(plan_as_json(study.name, plan, states), indent=1))
+        print(json.dumps(plan_as_json(study.name, plan, states, found), indent=1))
     else:
-        print(plan_as_text(study.name, plan, states, request.grid), file=sys.stderr if options.json else sys.stdout)
+        told = plan_as_text(study.name, plan, states, found, request.grid)
+        print(told, file=sys.stderr if options.json else sys.stdout)
     if options.dry_run:
-        for sentence in request.missing:
+        for sentence in missing:
             print(f"warning: {sentence}", file=sys.stderr)
         return 0
-    if request.missing:
-        raise UsageError(list(request.missing))
+    if missing:
+        raise UsageError(missing)
     write_study(store, study)
     hashes.remember()
     return _execute(options, store, study.name, plan, request)
@@ -82,11 +85,18 @@ def _execute(options: argparse.Namespace, store: Store, study: str, plan: Plan, 
         print(f"{len(outcome.done)} stages done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked.")
         if outcome.elsewhere:
             print(f"{len(outcome.elsewhere)} run in another process; the same command goes on when they are done.")
-        elif not outcome.failed:
+        elif not outcome.failed and not outcome.cancelled:
             print(f"next: harness tables --store {options.store} --study {study}")
-    if outcome.failed:
+        if outcome.cancelled:
+            print(_cancelled(len(outcome.cancelled)))
+    if outcome.failed or outcome.cancelled:
         return 1
     return 4 if outcome.elsewhere else 0
+
+
+def _cancelled(count: int) -> str:
+    stages = "stage is" if count == 1 else "stages are"
+    return f"{count} {stages} cancelled and not started (harness retry WHAT lifts it)."
 
 
 @contextmanager
@@ -102,15 +112,16 @@ def _progress_on(stream: TextIO) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def plan_as_text(name: str, plan: Plan, states: Mapping[str, str], grid: Grid) -> str:
-    """The plan for people: counts by kind and state, and what was dropped."""
-    lines = [f"study {name}: {len(plan.paths)} cells, {len(plan.stages)} stages, {len(to_run(plan, states))} to run"]
+def plan_as_text(name: str, plan: Plan, states: Mapping[str, str], found: Work, grid: Grid) -> str:
+    """The plan for people: counts by kind and state, what is cancelled, and what was dropped."""
+    lines = [f"study {name}: {len(plan.paths)} cells, {len(plan.stages)} stages, {len(found.waiting)} to run"]
     lines.append(state_table(plan, states))
+    lines += [_cancelled(len(found.cancelled))] if found.cancelled else []
     lines += [f"dropped: {reason}" for reason in grid.dropped]
     return "\n".join(lines)
 
 
-def plan_as_json(name: str, plan: Plan, states: Mapping[str, str]) -> dict[str, Any]:
+def plan_as_json(name: str, plan: Plan, states: Mapping[str, str], found: Work) -> dict[str, Any]:
     """The public form of a plan: cells with their stages, stages with their parents and state, counts."""
     return {
         "study": name,
@@ -119,5 +130,5 @@ def plan_as_json(name: str, plan: Plan, states: Mapping[str, str]) -> dict[str, 
             {"id": stage_id, "kind": spec.kind, "parents": list(spec.parents.values()), "state": states[stage_id]}
             for stage_id, spec in plan.stages.items()
         ],
-        "counts": {"cells": len(plan.paths), "stages": plan.counts(), "to_run": len(to_run(plan, states))},
+        "counts": {"cells": len(plan.paths), "stages": plan.counts(), "to_run": len(found.waiting)},
     }

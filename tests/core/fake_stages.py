@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import worker_main
+from harness import cancellation, worker_main
 from harness.errors import Interrupted
 from harness.kinds import KINDS
 from harness.progress import EVERY_SECONDS as PROGRESS_EVERY
@@ -67,6 +67,17 @@ def obey(context: StageContext) -> None:
         time.sleep(0.02)
 
 
+def poll(context: StageContext) -> None:
+    """The same, but for a stage that saves a checkpoint and stops when it is asked to."""
+    (context.checkpoints / "begun").write_text("1")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if context.should_stop():
+            (context.checkpoints / "saved").write_text("1")
+            raise Interrupted("stopped after step 7.")
+        time.sleep(0.02)
+
+
 def brief(context: StageContext) -> None:
     """Long enough for another driver to come by."""
     (context.checkpoints / "begun").write_text("1")
@@ -96,7 +107,7 @@ def progress(context: StageContext) -> None:
     obey(context)
 
 
-WORDS = {action.__name__: action for action in (sleep, obey, brief, fail, die, die_once, progress)}
+WORDS = {action.__name__: action for action in (sleep, obey, poll, brief, fail, die, die_once, progress)}
 
 
 def main(words: Sequence[str]) -> int:
@@ -104,6 +115,7 @@ def main(words: Sequence[str]) -> int:
     sys.modules["fake_stages"] = sys.modules["__main__"]  # the worker imports this module by name
     told = list(words[: words.index("--")]) if "--" in words else list(words)
     KINDS.update(FAKE_KINDS)
+    cancellation.LOOK_SECONDS = 0.05
     ACTIONS.update({word.partition("=")[0]: WORDS[word.partition("=")[2]] for word in told})
     if "--" not in words:
         return worker_main.main()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from core_world import World, environment, plan, python, recipe
+from core_world import World, environment, of_kind, plan, python, recipe
 
 from harness.store import Store
 from harness.study import merged, write_study
@@ -42,15 +42,21 @@ def probe(*arguments: str, before: str = "") -> tuple[int, list[str]]:
     return found["code"], found["offenders"]
 
 
-@pytest.mark.parametrize("verb", ["help", "grid help", "dry run", "invalid grid", "status", "tables"])
+READING = ("status", "tables", "logs", "retry", "cancel", "invalidate", "gc")
+
+
+@pytest.mark.parametrize("verb", ["help", "grid help", "dry run", "invalid grid", *READING])
 def test_planning_and_reading_import_no_heavy_library(world: World, verb: str) -> None:
     planned = plan(tasks=["sst2"])
     store = Store(world.store)
-    if verb in ("status", "tables"):
+    if verb in READING:
         write_study(store, merged(store, "mine", recipe(), planned))
         result = {"metrics": {"sst2": {"accuracy": 0.5}}, "cell_sparsity": 0.0}
         end = planned.endpoint(next(iter(planned.paths)))
         store.publish_record({"stage_id": end, **planned.stages[end].identity(), "result": result})
+    if verb in ("logs", "retry"):
+        (pairs,) = of_kind(planned, "pairs")
+        store.end_attempt(pairs, store.begin_attempt(pairs, {}), {"outcome": "code"})
     command, expected = {
         "help": (["--help"], 0),
         "grid help": (["grid", "--help"], 0),
@@ -58,6 +64,11 @@ def test_planning_and_reading_import_no_heavy_library(world: World, verb: str) -
         "invalid grid": (world.grid("--tasks", "sst"), 2),
         "status": (world.reading("status"), 4),
         "tables": (world.reading("tables"), 4),
+        "logs": (world.reading("logs", "failed"), 0),
+        "retry": (world.reading("retry", "failed"), 0),
+        "cancel": (world.reading("cancel", "transfer"), 0),
+        "invalidate": (world.reading("invalidate", "state=done", "--yes"), 0),
+        "gc": (world.reading("gc", "--keep", "records", "--yes"), 0),
     }[verb]
     assert probe(*command) == (expected, [])
 

@@ -17,6 +17,7 @@ import pytest
 from core_world import HERE, ROOT, World, environment, of_kind, plan
 
 from harness.bundles import next_bundles
+from harness.cancellation import cancel_stage
 from harness.data.places import FolderPlace
 from harness.driver import Driver, View
 from harness.errors import Interrupted
@@ -199,9 +200,7 @@ def test_a_silent_holder_of_another_machine_is_taken_over(planned: Plan, store: 
 
 def test_a_holder_of_another_machine_that_beats_is_waited_for(planned: Plan, store: Store, make: Make) -> None:
     (dense,) = of_kind(planned, "dense")
-    lease = acquire(
-        store.lease_path(dense), ELSEWHERE, lambda _: True
-    )
+    lease = acquire(store.lease_path(dense), ELSEWHERE, lambda _: True)
     assert lease is not None
     scheduler = make()
     started = time.monotonic()
@@ -217,6 +216,38 @@ def test_a_holder_of_another_machine_that_beats_is_waited_for(planned: Plan, sto
     assert set(driver.run(lambda: False, scheduler.stop).done) == planned.stages.keys()
     assert store.attempts(dense)[0].started is not None
     assert time.monotonic() - started > 4
+
+
+def test_a_cancelled_stage_is_left_out_until_it_is_retried(planned: Plan, store: Store, make: Make) -> None:
+    (dense,) = of_kind(planned, "dense")
+    assert cancel_stage(store, dense) == "cancelled"
+    outcome = drive(planned, store, make())
+    assert outcome.cancelled == [dense]
+    assert set(outcome.blocked) == {i for i in planned.stages if dense in planned.ancestors(i)} - {dense}
+    assert len(outcome.done) + len(outcome.blocked) + 1 == len(planned.stages)
+    store.retry_attempt(dense, 1, {"time": 0.0})
+    assert set(drive(planned, store, make()).done) == {dense, *outcome.blocked}
+
+
+def test_a_running_driver_sees_a_cancel_and_then_a_retry(planned: Plan, store: Store, make: Make) -> None:
+    """Cancelled while it runs, retried by hand while the driver is still at other stages: all is done in the end."""
+    (dense,) = of_kind(planned, "dense")
+    scheduler = make("dense=obey", "task_pruning=brief", "pairs=brief", "corpus=brief", "student_pruning=brief")
+    said: list[str] = []
+
+    def pause(seconds: float) -> None:
+        if (store.checkpoints_path(dense) / "begun").exists() and not store.attempts(dense)[-1].retried:
+            outcome = store.attempts(dense)[-1].outcome
+            if outcome is None:
+                cancel_stage(store, dense)
+            elif any(line.startswith("cancelled: dense") for line in said):
+                store.retry_attempt(dense, 1, {"time": 0.0})
+        scheduler.wait(seconds)
+
+    outcome = Driver(planned, store, scheduler, pause, said.append).run(lambda: False, scheduler.stop)
+    assert set(outcome.done) == planned.stages.keys(), said
+    assert outcome.cancelled == []
+    assert any(line.startswith("again, as asked: dense") for line in said)
 
 
 # -- the port

@@ -2,7 +2,7 @@ import pytest
 
 from harness.plan import Plan
 from harness.specs import Cell, StageSpec
-from harness.state import STATES, Snapshot, plan_states, read_states, state, to_run
+from harness.state import STATES, Snapshot, Work, plan_states, read_cancelled, read_states, state, to_run, work
 from harness.store import Attempt, Store
 
 
@@ -35,6 +35,7 @@ RUNNING, QUEUED, NOTHING = Snapshot(running={"s"}), Snapshot(queued={"s"}), Snap
         ("failed", False, NOTHING, [attempt("out-of-memory")], []),
         ("failed", False, NOTHING, [attempt("infrastructure")], []),
         ("failed", False, NOTHING, [attempt("timeout")], []),
+        ("failed", False, NOTHING, [attempt("cancelled")], ["done"]),
         # Then what it rests on.
         ("blocked", False, NOTHING, [], ["failed"]),
         ("blocked", False, NOTHING, [], ["done", "blocked"]),
@@ -146,3 +147,23 @@ def test_states_read_from_files_are_those_of_the_pure_function(diamond: Diamond,
 def test_reading_the_states_writes_nothing(diamond: Diamond, store: Store) -> None:
     read_states(diamond.plan, store, Snapshot())
     assert not store.root.exists()
+
+
+def test_what_is_cancelled_and_what_rests_on_it_is_left_out_of_the_work() -> None:
+    diamond = Diamond()
+    found = diamond.states(diamond.corpus)
+    assert work(diamond.plan, found, ()).waiting == tuple(to_run(diamond.plan, found))
+    # The second cell rests on right alone; on left only the end of the first cell.
+    left, right = {diamond.left}, {diamond.right}
+    assert work(diamond.plan, found, left) == Work((diamond.right, diamond.other), (diamond.left,), (diamond.end,))
+    assert work(diamond.plan, found, right) == Work((diamond.left,), (diamond.right,), (diamond.end, diamond.other))
+    # What no cell needs any more is no work, cancelled or not.
+    found = diamond.states(diamond.corpus, diamond.end)
+    assert work(diamond.plan, found, left) == Work((diamond.right, diamond.other))
+
+
+def test_cancelled_is_read_from_the_last_attempt_of_failed_stages(store: Store) -> None:
+    for stage_id, outcomes in {"a": ["code", "cancelled"], "b": ["cancelled", "code"]}.items():
+        for outcome in outcomes:
+            store.end_attempt(stage_id, store.begin_attempt(stage_id, {}), {"outcome": outcome})
+    assert read_cancelled({"a": "failed", "b": "failed", "c": "done"}, store) == {"a"}

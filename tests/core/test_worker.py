@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from core_world import files_below, of_kind, plan
 
-from harness.errors import Interrupted, StoreError
+from harness.errors import Cancelled, Interrupted, StoreError
 from harness.executors import Outcome, run_in_process
 from harness.leases import Lease, acquire, current_holder
 from harness.plan import Plan
@@ -189,6 +189,7 @@ def test_the_next_run_tries_what_failed_again_and_only_what_is_left(
         (type("OutOfMemoryError", (RuntimeError,), {})("x"), "out-of-memory", "OutOfMemoryError: x"),
         (OSError(28, "No space left on device"), "infrastructure", "OSError: [Errno 28] No space left on device"),
         (Interrupted("a signal"), "interrupted", "a signal"),
+        (Cancelled("a request"), "cancelled", "a request"),
         (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt: KeyboardInterrupt"),
     ],
 )
