@@ -59,7 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     grid.add_argument("--study", metavar="NAME", help="default: the preset's name")
     grid.add_argument("--executor", default="debug", help="debug: in this process (default)")
     grid.add_argument(
-        "--resource", action="append", default=[], metavar="KEY=VALUE", help="checkpoint_minutes=N; changes no number"
+        "--resource",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="checkpoint_minutes=N, device_batch=N (examples on the device at a time); changes no identity",
     )
     grid.add_argument("--dry-run", action="store_true", help="print the plan, start nothing, write nothing")
     _common(grid)

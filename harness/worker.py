@@ -44,12 +44,15 @@ class Sources:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Choices that change no number.
+    """Choices that enter no identity and change no number, or by rounding only.
 
     checkpoint_minutes: time between two checkpoints of a training stage.
+    device_batch: most examples of a training stage's batch on the device at a time; 0 is the whole batch. Either way
+        it is halved when the device runs out of memory.
     """
 
     checkpoint_minutes: float = 3.0
+    device_batch: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
