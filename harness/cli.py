@@ -64,7 +64,11 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=int, metavar="N", help="stages run side by side (default: as many as GPUs, or cores, allow)"
     )
     grid.add_argument(
-        "--resource", action="append", default=[], metavar="KEY=VALUE", help="checkpoint_minutes=N; changes no number"
+        "--resource",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="checkpoint_minutes=N, device_batch=N (examples on the device at a time); changes no identity",
     )
     grid.add_argument("--dry-run", action="store_true", help="print the plan, start nothing, write nothing")
     _common(grid)

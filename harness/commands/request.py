@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from harness.catalogue import BUILT_IN, get_method
 from harness.errors import UsageError, unknown_name
@@ -69,7 +69,7 @@ def read_request(options: argparse.Namespace, hashes: ContentHashes) -> Request:
     axes = read_axes(options, reading)
     if options.study:
         reading.attempt(lambda: check_name(options.study), None)
-    resources: dict[str, float] = reading.attempt(lambda: _resources(options.resource), dict[str, float]())
+    resources: dict[str, Any] = reading.attempt(lambda: _resources(options.resource), dict[str, Any]())
     reading.problems += _executor_problems(options.executor)
     if options.workers is not None and options.workers < 1:
         reading.problems.append(f"--workers {options.workers}: expected 1 or more.")
@@ -160,21 +160,38 @@ def _numbers(option: str, text: str | None, kind: type, reading: Reading) -> lis
     return numbers if numbers or not words(text) else None
 
 
-def _resources(assignments: list[str]) -> dict[str, float]:
-    values: dict[str, float] = {}
+class _Resource(NamedTuple):
+    """How a value of `--resource` is read, the values it may have, and both in words."""
+
+    read: Callable[[str], Any]
+    allows: Callable[[Any], bool]
+    expected: str
+
+
+RESOURCES = {
+    "checkpoint_minutes": _Resource(float, lambda value: 0 <= value < float("inf"), "a number of minutes, 0 or more"),
+    "device_batch": _Resource(
+        int, lambda value: value >= 0, "a whole number of examples, 1 or more, or 0 for the whole batch"
+    ),
+}
+
+
+def _resources(assignments: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     problems = []
     for text in assignments:
         key, _, raw = text.partition("=")
-        if key != "checkpoint_minutes":
-            problems.append(f"--resource {text}: " + unknown_name("resource", key, ["checkpoint_minutes"]))
+        if key not in RESOURCES:
+            problems.append(f"--resource {text}: " + unknown_name("resource", key, RESOURCES))
             continue
+        resource = RESOURCES[key]
         try:
-            values[key] = float(raw)
+            values[key] = resource.read(raw)
         except ValueError:
-            problems.append(f"--resource {text}: expected a number of minutes.")
+            problems.append(f"--resource {text}: expected {resource.expected}.")
             continue
-        if not 0 <= values[key] < float("inf"):
-            problems.append(f"--resource {text}: expected a number of minutes, 0 or more.")
+        if not resource.allows(values[key]):
+            problems.append(f"--resource {text}: expected {resource.expected}.")
     if problems:
         raise UsageError(problems)
     return values

@@ -15,7 +15,9 @@ precision describes the same quantised model, and its two arithmetics agree to r
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -102,7 +104,7 @@ class RangeObserver(nn.Module):
 
     momentum: in (0, 1], 0.01 in the authors' release; ValueError otherwise. Ranges move in training mode only. Padding
     positions take part like any other. A batch that is not finite is skipped: the step it belongs to is to be skipped
-    as well, and must not poison the range for good.
+    as well, and must not poison the range for good. A batch that comes in parts: `observed_as_one_batch`.
     Buffers: minimum, maximum (scalars), initialised (bool).
     """
 
@@ -115,6 +117,7 @@ class RangeObserver(nn.Module):
         if not 0 < momentum <= 1:
             raise ValueError(f"momentum={momentum}: expected a share in (0, 1].")
         self.momentum = momentum
+        self._parts: _Parts | None = None
         self.register_buffer("minimum", torch.zeros((), device=device))
         self.register_buffer("maximum", torch.zeros((), device=device))
         self.register_buffer("initialised", torch.zeros((), dtype=torch.bool, device=device))
@@ -141,11 +144,49 @@ class RangeObserver(nn.Module):
     @torch.no_grad()
     def _observe(self, x: Tensor) -> None:
         low, high = (value.to(self.minimum.dtype) for value in torch.aminmax(x))
+        minimum, maximum, initialised = self.minimum, self.maximum, self.initialised
+        if self._parts is not None:
+            low, high = self._parts.widen(low, high)
+            minimum, maximum, initialised = self._parts.before
         usable = torch.isfinite(low) & torch.isfinite(high)
-        for stored, batch in ((self.minimum, low), (self.maximum, high)):
-            updated = torch.where(self.initialised, stored + self.momentum * (batch - stored), batch)
-            stored.copy_(torch.where(usable, updated, stored))
-        self.initialised.logical_or_(usable)
+        for stored, before, batch in ((self.minimum, minimum, low), (self.maximum, maximum, high)):
+            updated = torch.where(initialised, before + self.momentum * (batch - before), batch)
+            stored.copy_(torch.where(usable, updated, before))
+        self.initialised.copy_(initialised | usable)
+
+
+@dataclass
+class _Parts:
+    """A batch met in parts: the observer's buffers before it, and the range of the parts so far."""
+
+    before: tuple[Tensor, Tensor, Tensor]
+    low: Tensor | None = None
+    high: Tensor | None = None
+
+    def widen(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The range of the parts so far, this one included; not finite once one of them was not."""
+        self.low = low if self.low is None else torch.minimum(self.low, low)
+        self.high = high if self.high is None else torch.maximum(self.high, high)
+        return self.low, self.high
+
+
+@contextmanager
+def observed_as_one_batch(model: nn.Module) -> Iterator[None]:
+    """The training batches met in this block are parts of one: every activation range moves once, not once a part.
+
+    After the last part an observer holds what the whole batch would have given for the same activations. Each part is
+    quantised with the range as far as it is known by then, the earlier ones without the later parts' extremes; that,
+    and what it does to the activations behind, is where quantisation-aware training in parts differs from the whole.
+    """
+    observers = [module for module in model.modules() if isinstance(module, RangeObserver)]
+    for observer in observers:
+        buffers = observer.minimum.clone(), observer.maximum.clone(), observer.initialised.clone()
+        observer._parts = _Parts(before=buffers)
+    try:
+        yield
+    finally:
+        for observer in observers:
+            observer._parts = None
 
 
 class QuantizedLinear(nn.Linear):

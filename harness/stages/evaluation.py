@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from harness.metrics import compute_metrics
 from harness.stages.loading import INT8_FILE, family_of, load_for_task, load_int8, load_tokenizer, quiet
 from harness.stages.task_data import evaluation_examples, read_split
 from harness.tasks import Task, get_task
+from harness.training.device_batch import Fitted, fit_to_memory
 from harness.training.inputs import inputs_for
 from harness.training.modifiers import Matrices
 from harness.worker import StageContext, StageResult
@@ -36,10 +38,14 @@ def evaluation(context: StageContext) -> StageResult:
     zeros, numel = sum(z for z, _ in counts.values()), sum(n for _, n in counts.values())
     tokenizer = load_tokenizer(folder)
     metrics: dict[str, Any] = {}
+    batch_size, too_large = parameters["batch_size"], list[int]()
     for split, reported_as in task.evaluation_splits:
         if split in context.spec.inputs:
             rows = read_split(context, task, split, split)
-            metrics[reported_as] = score(model, rows, task, tokenizer, parameters)
+            scored = score(model, rows, task, tokenizer, parameters, batch_size)
+            metrics[reported_as] = scored.result
+            batch_size = scored.device_batch  # what one split could not hold, the next one need not try
+            too_large += scored.too_large
     return StageResult(
         metrics=metrics,
         did=did,
@@ -50,6 +56,7 @@ def evaluation(context: StageContext) -> StageResult:
                 "encoder_numel": numel,
                 "pattern_sha256": pattern_digest(model, matrices.encoder),
             },
+            "batches": {"device": batch_size, "too_large": too_large},
             # After quantization the sparsity of a cell is that of the locked fp32 pattern; codes may hold more zeros.
             "cell_sparsity": context.parent_records["model"]["result"]["sparsity"]["encoder"],
         },
@@ -69,10 +76,19 @@ def load_for_scoring(folder: Path, task: Task, parameters: Any) -> tuple[Any, li
     return model.eval(), did
 
 
-def score(model: Any, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Any) -> dict[str, Any]:
-    """The metrics of one split, with raw counts."""
+def score(
+    model: Any, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Any, batch_size: int
+) -> Fitted[dict[str, Any]]:
+    """The metrics of one split, with raw counts; scored in batches of `batch_size`, or of what the device holds."""
     features = evaluation_examples(rows, task, tokenizer, parameters)
-    outputs = predict(model, features, PaddingCollator(tokenizer), parameters["batch_size"])
+    collator = PaddingCollator(tokenizer)
+    fitted = fit_to_memory(lambda size: predict(model, features, collator, size), batch_size, what="evaluation")
+    return replace(fitted, result=_metrics(rows, features, fitted.result, task, parameters))
+
+
+def _metrics(
+    rows: datasets.Dataset, features: datasets.Dataset, outputs: Any, task: Task, parameters: Any
+) -> dict[str, Any]:
     if task.kind == "extractive-qa":
         answers = predictions_from_logits(
             rows,

@@ -84,19 +84,18 @@ def _fine_tune(
     task = get_task(parameters["task"])
     tokenizer = load_tokenizer(folder)
     options = {"seed": parameters["seed"], "attention": parameters["attention"]}
-    model = load_for_task(folder, task, new_head=new_head, **options)
-    matrices = Matrices.of(model, family_of(folder))
     session = Session(
         context=context,
-        model=model,
-        modifier_of=lambda num_steps: modifier_of(model, matrices, num_steps),
+        load_model=lambda: load_for_task(folder, task, new_head=new_head, **options),
+        family=family_of(folder),
+        modifier_of=modifier_of,
         objective=_objective(context, task),
         examples=training_examples(context, task, tokenizer),
         collator=PaddingCollator(tokenizer),
     )
-    account, training = session.run()
-    save_artifact(context.artifact, model, tokenizer, account.int8)
-    return StageResult(did=account.did, details={**account.details, **training})
+    trained = session.run()
+    save_artifact(context.artifact, trained.model, tokenizer, trained.account.int8)
+    return StageResult(did=trained.account.did, details=trained.details)
 
 
 def _objective(context: StageContext, task: Task) -> Objective:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
@@ -19,6 +21,7 @@ from harness.stages.loading import (
     save_artifact,
 )
 from harness.stages.pretraining_data import load_pairs
+from harness.training.device_batch import fit_to_memory
 from harness.training.modifiers import GradualPruning, Matrices, Modifier
 from harness.training.objectives import Distillation, PretrainingObjective
 from harness.training.pretraining_heads import heads_of
@@ -31,12 +34,13 @@ EVALUATION_BATCH = 32
 def teacher_preparation(context: StageContext) -> StageResult:
     """Trains the base model on the pairs, with masked-LM and next-sentence labels and without a teacher."""
     quiet()
-    folder = base_model_folder(context)
-    model = load_for_pretraining(
-        folder, seed=context.parameters["seed"], attention=context.parameters["attention"], new_head=True
+    return _pretrain(
+        context,
+        base_model_folder(context),
+        PretrainingObjective(),
+        lambda model, matrices, num_steps: Modifier(matrices=matrices),
+        new_head=True,
     )
-    matrices = Matrices.of(model, family_of(folder))
-    return _pretrain(context, model, PretrainingObjective(), lambda num_steps: Modifier(matrices=matrices))
 
 
 def student_pruning(context: StageContext) -> StageResult:
@@ -45,21 +49,30 @@ def student_pruning(context: StageContext) -> StageResult:
     parameters = context.parameters
     folder = context.parent_artifacts["teacher"]
     options = {"seed": parameters["seed"], "attention": parameters["attention"]}
-    student, teacher = (load_for_pretraining(folder, new_head=False, **options) for _ in range(2))
-    matrices = Matrices.of(student, family_of(folder))
     objective = PretrainingObjective(
         distillation=Distillation(
-            teacher=teacher,
+            teacher=load_for_pretraining(folder, new_head=False, **options),
             ce_weight=parameters["ce_weight"],
             kd_weight=parameters["kd_weight"],
             temperature=parameters["temperature"],
         )
     )
-    return _pretrain(context, student, objective, lambda num_steps: GradualPruning.of(parameters, matrices, num_steps))
+    return _pretrain(
+        context,
+        folder,
+        objective,
+        lambda model, matrices, num_steps: GradualPruning.of(parameters, matrices, num_steps),
+        new_head=False,
+    )
 
 
 def _pretrain(
-    context: StageContext, model: Any, objective: PretrainingObjective, modifier_of: Callable[[int], Modifier]
+    context: StageContext,
+    folder: Path,
+    objective: PretrainingObjective,
+    modifier_of: Callable[[nn.Module, Matrices, int], Modifier],
+    *,
+    new_head: bool,
 ) -> StageResult:
     parameters = context.parameters
     pairs = context.parent_artifacts["pairs"]
@@ -70,30 +83,41 @@ def _pretrain(
             tokenizer, seed=parameters["seed"], selection_probability=parameters["mlm_probability"], **options
         )
 
+    options = {"seed": parameters["seed"], "attention": parameters["attention"]}
     session = Session(
         context=context,
-        model=model,
+        load_model=lambda: load_for_pretraining(folder, new_head=new_head, **options),
+        family=family_of(folder),
         modifier_of=modifier_of,
         objective=objective,
         examples=load_pairs(pairs, "train", context.checkpoints),
         collator=collator(),
     )
-    account, training = session.run()
+    trained = session.run()
     held_out = load_pairs(pairs, "validation", context.checkpoints)
     held_out = held_out.select(range(min(parameters["evaluation_pairs"], len(held_out))))
-    metrics = pretraining_metrics(model, held_out, collator(fixed_epoch=0))
-    save_artifact(context.artifact, model, tokenizer)
-    return StageResult(metrics=metrics, did=account.did, details={**account.details, **training})
+    measured = fit_to_memory(
+        lambda batch_size: pretraining_metrics(trained.model, held_out, collator(fixed_epoch=0), batch_size),
+        EVALUATION_BATCH,
+        what="evaluation on held-out pairs",
+    )
+    save_artifact(context.artifact, trained.model, tokenizer)
+    return StageResult(metrics=measured.result, did=trained.account.did, details=trained.details)
 
 
 @torch.no_grad()
-def pretraining_metrics(model: Any, held_out: Any, collator: MaskedLanguageModelCollator) -> dict[str, Any]:
-    """Masked-LM accuracy and loss over masked positions, next-sentence accuracy where there is a head; with counts."""
+def pretraining_metrics(
+    model: Any, held_out: Any, collator: MaskedLanguageModelCollator, batch_size: int = EVALUATION_BATCH
+) -> dict[str, Any]:
+    """Masked-LM accuracy and loss over masked positions, next-sentence accuracy where there is a head; with counts.
+
+    batch_size changes no count and the mean loss by rounding only: sums over positions, divided once.
+    """
     model.eval()
     heads, device = heads_of(model), next(model.parameters()).device
     correct = positions = pairs_correct = pairs = 0
     loss_sum = 0.0
-    for batch in DataLoader(held_out, batch_size=EVALUATION_BATCH, collate_fn=collator):
+    for batch in DataLoader(held_out, batch_size=batch_size, collate_fn=collator):
         inputs = {name: tensor.to(device) for name, tensor in batch.items()}
         encoded = heads.encode(model, inputs)
         masked = inputs["labels"] != IGNORED_LABEL

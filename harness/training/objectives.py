@@ -1,7 +1,11 @@
 """Objectives: the loss of a batch, with or without a teacher.
 
-An objective is called as objective(model, inputs) and returns a scalar, the mean over the batch. The teacher is held
-by the objective, outside the student: it is never trained, never saved and never broadcast with it.
+An objective is called as objective(model, inputs) and returns a scalar, the mean over the batch. With `whole` it
+returns what `inputs`, a part of that batch, adds to the mean: sums over the part, divided by the counts of the whole
+(examples, live tokens, masked positions), so that the losses of the parts add up to the loss of the batch. A mean of
+the parts' means would be another number: parts differ in size, in length and in masked positions.
+
+The teacher is held by the objective, outside the student: it is never trained, never saved and never broadcast with it.
 """
 
 from __future__ import annotations
@@ -20,11 +24,13 @@ from harness.training.chunked_head import head_loss
 from harness.training.inputs import inputs_for
 from harness.training.pretraining_heads import heads_of
 
+Inputs = Mapping[str, Tensor]
+
 
 class Objective(Protocol):
-    """The loss of a batch; `inputs` are the collator's tensors on the model's device."""
+    """The loss of a batch, or a part's share of it; `inputs` are the collator's tensors on the model's device."""
 
-    def __call__(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor: ...
+    def __call__(self, model: nn.Module, inputs: Inputs, whole: Inputs | None = None) -> Tensor: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +58,16 @@ class ClassificationObjective:
 
     distillation: Distillation | None = None
 
-    def __call__(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, model: nn.Module, inputs: Inputs, whole: Inputs | None = None) -> Tensor:
         logits = model(**inputs_for(model, inputs)).logits
         hard = functional.cross_entropy(logits, inputs["labels"])
         kd = self.distillation
         if kd is None:
-            return hard
+            return _share(hard, inputs, whole)
         teacher_logits = kd.ask(lambda teacher: teacher(**inputs_for(teacher, inputs)).logits, logits.device)
         soft = soft_target_loss(logits, teacher_logits, temperature=kd.temperature)
-        return combine_losses(hard, soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
+        mixed = combine_losses(hard, soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
+        return _share(mixed, inputs, whole)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +76,7 @@ class QuestionAnsweringObjective:
 
     distillation: Distillation | None = None
 
-    def __call__(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, model: nn.Module, inputs: Inputs, whole: Inputs | None = None) -> Tensor:
         output = model(**inputs_for(model, inputs))
         padding = inputs["attention_mask"] != 1
         hard = (
@@ -78,7 +85,7 @@ class QuestionAnsweringObjective:
         ) / 2
         kd = self.distillation
         if kd is None:
-            return hard
+            return _share(hard, inputs, whole)
         taught = kd.ask(lambda teacher: teacher(**inputs_for(teacher, inputs)), padding.device)
         soft = span_soft_target_loss(
             output.start_logits,
@@ -88,7 +95,8 @@ class QuestionAnsweringObjective:
             inputs["attention_mask"],
             temperature=kd.temperature,
         )
-        return combine_losses(hard, soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
+        mixed = combine_losses(hard, soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
+        return _share(mixed, inputs, whole)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,24 +111,47 @@ class PretrainingObjective:
 
     distillation: Distillation | None = None
 
-    def __call__(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, model: nn.Module, inputs: Inputs, whole: Inputs | None = None) -> Tensor:
         heads = heads_of(model)
         encoded = heads.encode(model, inputs)
+        counts = _TokenCounts.of(inputs if whole is None else whole)
         kd = self.distillation
         if kd is None:
-            tokens, taught_pairs = _masked_language_model_loss(model, encoded.hidden, inputs["labels"]), None
+            tokens = _masked_language_model_loss(model, encoded.hidden, inputs["labels"], counts)
+            taught_pairs = None
         else:
             live = inputs["attention_mask"] == 1
             taught = kd.ask(lambda teacher: _teach(teacher, inputs, live), live.device)
             student = heads.before_decoder(model, encoded.hidden[live]), heads.decoder(model)
-            tokens, taught_pairs = _distilled_tokens(kd, student, taught, inputs["labels"][live]), taught.pairs
+            tokens = _distilled_tokens(kd, student, taught, inputs["labels"][live], counts)
+            taught_pairs = taught.pairs
         if encoded.pairs is None:
             return tokens
-        hard_pairs = functional.cross_entropy(encoded.pairs, inputs["next_sentence_label"])
-        if kd is None or taught_pairs is None:
-            return tokens + hard_pairs
-        soft_pairs = soft_target_loss(encoded.pairs, taught_pairs, temperature=kd.temperature)
-        return tokens + combine_losses(hard_pairs, soft_pairs, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
+        pairs = functional.cross_entropy(encoded.pairs, inputs["next_sentence_label"])
+        if kd is not None and taught_pairs is not None:
+            soft_pairs = soft_target_loss(encoded.pairs, taught_pairs, temperature=kd.temperature)
+            pairs = combine_losses(pairs, soft_pairs, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
+        return tokens + _share(pairs, inputs, whole)
+
+
+def _share(mean: Tensor, inputs: Inputs, whole: Inputs | None) -> Tensor:
+    """A mean over the examples of `inputs` as their share of the mean over the examples of `whole`."""
+    if whole is None:
+        return mean
+    return mean * (len(inputs["attention_mask"]) / len(whole["attention_mask"]))
+
+
+class _TokenCounts(NamedTuple):
+    """What the token losses of a batch are divided by: its masked positions and its live tokens."""
+
+    masked: int
+    live: int
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> _TokenCounts:
+        return cls(
+            masked=int((inputs["labels"] != IGNORED_LABEL).sum()), live=int((inputs["attention_mask"] == 1).sum())
+        )
 
 
 class _Taught(NamedTuple):
@@ -131,29 +162,30 @@ class _Taught(NamedTuple):
     decoder: nn.Linear
 
 
-def _teach(teacher: nn.Module, inputs: Mapping[str, Tensor], live: Tensor) -> _Taught:
+def _teach(teacher: nn.Module, inputs: Inputs, live: Tensor) -> _Taught:
     heads = heads_of(teacher)
     encoded = heads.encode(teacher, inputs)
     return _Taught(encoded.pairs, heads.before_decoder(teacher, encoded.hidden[live]), heads.decoder(teacher))
 
 
-def _masked_language_model_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy over the masked positions; the vocabulary head runs on them alone."""
+def _masked_language_model_loss(model: nn.Module, hidden: Tensor, labels: Tensor, counts: _TokenCounts) -> Tensor:
+    """Cross-entropy of the masked positions over their count; the vocabulary head runs on them alone."""
     heads = heads_of(model)
     masked = labels != IGNORED_LABEL
     logits = heads.decoder(model)(heads.before_decoder(model, hidden[masked]))
-    return functional.cross_entropy(logits, labels[masked], reduction="sum") / max(1, int(masked.sum()))
+    return functional.cross_entropy(logits, labels[masked], reduction="sum") / max(1, counts.masked)
 
 
-def _distilled_tokens(kd: Distillation, student: tuple[Tensor, nn.Linear], taught: _Taught, labels: Tensor) -> Tensor:
+def _distilled_tokens(
+    kd: Distillation, student: tuple[Tensor, nn.Linear], taught: _Taught, labels: Tensor, counts: _TokenCounts
+) -> Tensor:
     """Cross-entropy of the masked positions mixed with the soft targets of all live ones, [rows], in chunks."""
-    num_live, num_masked = len(labels), int((labels != IGNORED_LABEL).sum())
 
     def chunk_loss(logits: Tensor, rows: slice) -> Tensor:
         teacher = functional.linear(taught.hidden[rows], taught.decoder.weight, taught.decoder.bias)
-        soft = soft_target_loss(logits, teacher, temperature=kd.temperature) * (len(logits) / num_live)
+        soft = soft_target_loss(logits, teacher, temperature=kd.temperature) * (len(logits) / counts.live)
         hard = functional.cross_entropy(logits, labels[rows], ignore_index=IGNORED_LABEL, reduction="sum")
-        return combine_losses(hard / max(1, num_masked), soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
+        return combine_losses(hard / max(1, counts.masked), soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
 
     hidden, decoder = student
     return head_loss(hidden, decoder.weight, decoder.bias, chunk_loss)

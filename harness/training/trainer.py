@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from harness.compression.quantization import observed_as_one_batch
 from harness.errors import Interrupted
 from harness.progress import StageProgress
 from harness.training.checkpoints import Checkpoints
+from harness.training.device_batch import parts_of
 from harness.training.objectives import Objective
 
 logger = logging.getLogger(__name__)
@@ -33,11 +35,20 @@ LOG_EVERY_SECONDS = 15
 
 @dataclass
 class Progress:
-    """What a run has seen so far; saved with every checkpoint. losses: one per step. tokens_seen: not padding."""
+    """What a run has seen so far; saved with every checkpoint. losses: one per step. tokens_seen: not padding.
+
+    device_batches: from which step on, counted from 1, how many examples were on the device at a time.
+    """
 
     losses: list[float] = field(default_factory=list)
     tokens_seen: int = 0
     seconds: float = 0.0
+    device_batches: list[dict[str, int]] = field(default_factory=list)
+
+    def note_device_batch(self, next_step: int, device_batch: int) -> None:
+        """From `next_step` on, steps are made with this device batch."""
+        if not self.device_batches or self.device_batches[-1]["device_batch"] != device_batch:
+            self.device_batches.append({"from_step": next_step, "device_batch": device_batch})
 
 
 class SeededLengthGroupedSampler(LengthGroupedSampler):
@@ -61,6 +72,9 @@ class CompressionTrainer(Trainer):
 
     factor: step -> multiple of the peak learning rate. lengths: tokens of each training example.
     checkpoint_minutes: time between two checkpoints. should_stop: polled after every step. report: told after each.
+    device_batch: most examples on the device at a time; None is the whole batch. It moves no step, no epoch and no
+    example to another batch, and changes numbers by rounding only, but for dropout, which draws anew for every part,
+    and for activation ranges (`observed_as_one_batch`).
     """
 
     def __init__(
@@ -73,6 +87,7 @@ class CompressionTrainer(Trainer):
         checkpoint_minutes: float,
         should_stop: Callable[[], bool],
         report: Callable[[StageProgress], None],
+        device_batch: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -85,13 +100,15 @@ class CompressionTrainer(Trainer):
         self.factor = factor
         self.lengths = lengths
         self.checkpoints = checkpoints
+        self.device_batch = device_batch or self.args.train_batch_size
         self.progress = Progress()
         # The objective is a mean over its batch: the Trainer must divide by the accumulation steps, and must not ask
         # the model to scale by the number of labels of the whole accumulated batch.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
         self._staging: Path | None = None
-        self._step_losses: list[float] = []
+        self._whole: dict[str, Tensor] | None = None
+        self._step_loss = 0.0
         self.remove_callback(PrinterCallback)
         self.add_callback(_EpochCallback(self.data_collator))
         self.add_callback(_ProgressCallback(self, checkpoint_minutes, should_stop, report))
@@ -106,6 +123,25 @@ class CompressionTrainer(Trainer):
             raise Interrupted(f"stopped after step {self.state.global_step} of {self.state.max_steps}.")
         return self.progress
 
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Forward and backward of a loader batch, in parts where it is larger than the device batch; its loss.
+
+        The parts' gradients add up; clipping, the optimizer and every callback see the sum once.
+        """
+        if len(inputs["attention_mask"]) <= self.device_batch:
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        else:
+            loss = torch.zeros((), device=self.args.device)
+            self._whole = inputs
+            with observed_as_one_batch(model):
+                for part in parts_of(inputs, self.device_batch):
+                    loss = loss + super().training_step(model, part, num_items_in_batch)
+            self._whole = None
+        self._step_loss += float(loss)
+        return loss
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -113,11 +149,9 @@ class CompressionTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """The objective's mean over this micro-batch. `num_items_in_batch` is None by construction."""
-        loss = self.objective(model, inputs)
-        self._step_losses.append(float(loss.detach()))
+        """The objective's mean over this batch, or this part's share of it. `num_items_in_batch` stays unused."""
         self.progress.tokens_seen += int(inputs["attention_mask"].sum())
-        return loss
+        return self.objective(model, inputs, self._whole)
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -171,9 +205,9 @@ class CompressionTrainer(Trainer):
 
     def finish_step(self, seconds: float) -> None:
         """Close the books of one optimizer step."""
-        self.progress.losses.append(sum(self._step_losses) / max(1, len(self._step_losses)))
+        self.progress.losses.append(self._step_loss)
         self.progress.seconds += seconds
-        self._step_losses.clear()
+        self._step_loss = 0.0
 
 
 class _EpochCallback(TrainerCallback):
@@ -205,6 +239,7 @@ class _ProgressCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.saved = self.logged = self.stepped = time.monotonic()
+        self.trainer.progress.note_device_batch(state.global_step + 1, self.trainer.device_batch)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         now = time.monotonic()

@@ -23,6 +23,7 @@ from harness.compression.quantization import (
     freeze,
     int8_zero_counts,
     load_frozen,
+    observed_as_one_batch,
     quantize_linears,
     quantize_weight,
     weight_scale,
@@ -97,6 +98,37 @@ def test_observed_range_is_the_first_batch_then_moves_by_a_hundredth() -> None:
     assert observer.minimum.item() == pytest.approx(-1.01)
     assert observer.maximum.item() == pytest.approx(3.02)
     assert zero_point.item() == 64
+
+
+def test_a_batch_observed_in_parts_moves_the_range_as_the_whole_batch_does() -> None:
+    """First batch [-1, 3]; then -2 and 5 arrive in two parts: one step of a tenth towards [-2, 5], not two steps."""
+    observer = RangeObserver(momentum=0.1)
+    with observed_as_one_batch(observer):
+        observer(torch.tensor([-1.0, 0.5]))
+        assert (observer.minimum.item(), observer.maximum.item()) == (-1.0, 0.5)
+        observer(torch.tensor([0.0, 3.0]))
+    assert (observer.minimum.item(), observer.maximum.item()) == (-1.0, 3.0)
+    with observed_as_one_batch(observer):
+        observer(torch.tensor([-2.0, 1.0]))
+        observer(torch.tensor([0.0, 5.0]))
+    assert observer.minimum.item() == pytest.approx(-1.1)
+    assert observer.maximum.item() == pytest.approx(3.2)
+    observer(torch.tensor([-1.1, 4.2]))  # the block is over: a batch by itself
+    assert observer.maximum.item() == pytest.approx(3.3)
+
+
+def test_one_part_that_is_not_finite_leaves_the_range_as_it_was_before_the_batch() -> None:
+    observer = RangeObserver(momentum=0.1)
+    observer(torch.tensor([-1.0, 3.0]))
+    with observed_as_one_batch(observer):
+        for part in ([-9.0, 9.0], [0.0, float("nan")], [-9.0, 9.0]):
+            observer(torch.tensor(part))
+    assert (observer.minimum.item(), observer.maximum.item()) == (-1.0, 3.0)
+    fresh = RangeObserver()
+    with observed_as_one_batch(fresh):
+        fresh(torch.tensor([0.0, 1.0]))
+        fresh(torch.tensor([float("inf")]))
+    assert not fresh.initialised
 
 
 def test_momentum_one_follows_the_last_batch_and_reaches_every_observer() -> None:

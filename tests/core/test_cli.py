@@ -120,6 +120,7 @@ def test_stage_ids_do_not_depend_on_place_store_order_or_process(
     there = [
         "grid", "--preset", str(SLICE), "--models", "tiny=model", "--data", "data", "--store", "other",
         "--tasks", "squad,sst2", "--seeds", "1,0", "--study", "other", "--resource", "checkpoint_minutes=9",
+        "--resource", "device_batch=3",
         "--dry-run", "--json",
     ]  # fmt: skip
     done = python("-m", "harness.cli", *there, cwd=elsewhere.folder)
@@ -200,6 +201,26 @@ def test_missing_settings_of_several_tasks_are_all_listed(run_harness: Run, worl
     for task in ("mnli", "qqp"):
         for key in ("max_length", "train_examples", "train_subset_seed"):
             assert sum(f"task.{task}.{key}" in problem for problem in found) == 1, f"{task} {key}"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("device_batch=-1", "a whole number of examples, 1 or more"),
+        ("device_batch=2.5", "a whole number of examples, 1 or more"),
+        ("device_batch=half", "a whole number of examples, 1 or more"),
+        ("device_batch=", "a whole number of examples, 1 or more"),
+        ("device_batch", "a whole number of examples, 1 or more"),
+        ("checkpoint_minutes=-1", "a number of minutes, 0 or more"),
+        ("checkpoint_minutes=soon", "a number of minutes, 0 or more"),
+        ("checkpoint_minutes=inf", "a number of minutes, 0 or more"),
+        ("device_bach=4", "Did you mean 'device_batch'"),
+    ],
+)
+def test_a_bad_resource_is_named_with_what_it_may_be(run_harness: Run, world: World, value: str, expected: str) -> None:
+    (problem,) = problems(run_harness, world.grid("--resource", value))
+    assert problem.startswith(f"--resource {value}: ")
+    assert expected in problem
 
 
 def test_a_bad_study_name_stands_beside_the_other_problems(run_harness: Run, world: World) -> None:

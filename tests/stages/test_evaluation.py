@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from harness.metrics import compute_metrics
+from harness.stages import evaluation
 from harness.stages.evaluation import predict
 from harness.tasks import get_task
 
@@ -20,13 +21,16 @@ ROWS = 130
 class Echo(nn.Module):
     """Votes for the class that the first token names; counts the rows it saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, holds: int = 10**6) -> None:
         super().__init__()
         self.nothing = nn.Parameter(torch.zeros(1))
         self.batches: list[int] = []
+        self.holds = holds
 
     def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
         self.batches.append(len(input_ids))
+        if len(input_ids) > self.holds:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
         return {"logits": nn.functional.one_hot(input_ids[:, 0], 2).float()}
 
 
@@ -60,3 +64,16 @@ def test_one_wrong_of_130_is_129_130ths(features: datasets.Dataset) -> None:
     predicted = [int(row.argmax()) for row in predict(Echo(), features, collate, batch_size=128)["logits"]]
     predicted[-1] = 1 - predicted[-1]
     assert compute_metrics(get_task("sst2"), predicted, list(labels()))["accuracy"] == 129 / 130
+
+
+def test_a_batch_the_device_cannot_hold_is_halved_and_every_row_is_still_scored_once(
+    features: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "evaluation_examples", lambda rows, *others: rows)
+    monkeypatch.setattr(evaluation, "PaddingCollator", lambda tokenizer: collate)
+    rows = features.add_column("label", list(labels()))
+    model = Echo(holds=40)
+    scored = evaluation.score(model, rows, get_task("sst2"), None, {}, 128)
+    assert model.batches == [128, 64, 32, 32, 32, 32, 2]
+    assert (scored.device_batch, scored.too_large) == (32, (128, 64))
+    assert (scored.result["num_correct"], scored.result["num_examples"]) == (130, 130)

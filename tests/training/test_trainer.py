@@ -101,6 +101,7 @@ def trainer(
         checkpoints=Checkpoints(folder),
         checkpoint_minutes=minutes,
         should_stop=should_stop,
+        report=lambda progress: None,
     )
 
 
