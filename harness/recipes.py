@@ -10,6 +10,9 @@ Where a key is given more than once for a stage, the most specific one counts: K
 KIND.tasks.TASK.KEY, KIND.models.MODEL.KEY, KIND.KEY and common.KEY. Data settings stand under task.TASK.KEY.
 
 A preset may extend another one (extends = "NAME"): it takes over what it does not say itself.
+
+[[sparse_checkpoints]] of a preset (model, sparsity, repository, revision, published) are released sparse encoders at
+pinned commits of the hub. Where there are any, methods that prune in pre-training start from them and prune nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from typing import Any
 from harness.errors import UsageError, unknown_name
 from harness.identity import sha256_of
 from harness.kinds import DOMAINS, KINDS, TASK_DATA, StageKind
+from harness.sparse_checkpoints import ReleasedCheckpoint, parse_released
 from harness.tasks import TASKS, get_task
 
 EVIDENCE = ("published", "partner", "assumed", "set")
@@ -62,11 +66,25 @@ class Recipe:
     data: str | None
     rows: tuple[Rows, ...]
     settings: Mapping[str, Setting]
+    sparse_checkpoints: tuple[ReleasedCheckpoint, ...] = ()
 
     @property
     def recipe_hash(self) -> str:
-        """128 bits over every dotted key and value; evidence and sources do not count."""
-        return sha256_of({key: setting.value for key, setting in self.settings.items()})[:32]
+        """128 bits over every dotted key and value, and the released checkpoints; evidence and sources do not count."""
+        values = {key: setting.value for key, setting in self.settings.items()}
+        released = {f"sparse_checkpoints.{checkpoint}": checkpoint.identity for checkpoint in self.sparse_checkpoints}
+        return sha256_of({**values, **released})[:32]
+
+    def released(self, model: str, sparsity: float) -> ReleasedCheckpoint:
+        """The released checkpoint for a model and sparsity. Raises UsageError that lists those there are."""
+        for checkpoint in self.sparse_checkpoints:
+            if (checkpoint.model, checkpoint.sparsity) == (model, sparsity):
+                return checkpoint
+        raise UsageError(
+            f"preset {self.preset!r} has no sparse checkpoint for {model} at {sparsity:g}. There are: "
+            f"{', '.join(map(str, self.sparse_checkpoints))}. Bring one of your own with --sparse-from NAME=DIR, or "
+            "prune here under another preset."
+        )
 
     def changed(self, assignments: Sequence[str]) -> Recipe:
         """A recipe with `KEY=VALUE` assignments applied. Raises UsageError listing every bad one."""
@@ -128,6 +146,15 @@ class Recipe:
             "notes": list(self.notes),
             "hash": self.recipe_hash,
             "settings": {key: [s.value, s.evidence, s.source] for key, s in sorted(self.settings.items())},
+            "sparse_checkpoints": [
+                {
+                    "model": checkpoint.model,
+                    "sparsity": checkpoint.sparsity,
+                    "repository": checkpoint.source.repository,
+                    "revision": checkpoint.source.revision,
+                }
+                for checkpoint in self.sparse_checkpoints
+            ],
         }
 
 
@@ -160,6 +187,13 @@ def parse_preset(name: str, text: str) -> Recipe:
         data=tree.get("data", base.data if base else None),
         rows=rows,
         settings={**(base.settings if base else {}), **_settings(name, tree.get("recipe", {}))},
+        sparse_checkpoints=(
+            parse_released(name, tree["sparse_checkpoints"])
+            if "sparse_checkpoints" in tree
+            else base.sparse_checkpoints
+            if base
+            else ()
+        ),
     )
 
 

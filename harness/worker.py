@@ -24,6 +24,7 @@ from harness.kinds import get_kind
 from harness.leases import Lease, LeaseLost, acquire
 from harness.models import BaseModel
 from harness.processes import is_gone, this_process
+from harness.sparse_checkpoints import SparseCheckpoint
 from harness.specs import StageSpec
 from harness.store import Store, folder_digest
 
@@ -36,10 +37,14 @@ PACKAGES = ("torch", "transformers", "accelerate", "datasets", "evaluate", "toke
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where this machine keeps what a plan names by identity: base models by alias, and the data."""
+    """Where this machine keeps what a plan names by identity: base models by alias, and the data.
+
+    checkpoints: sparse checkpoints from outside, by identity.
+    """
 
     models: Mapping[str, BaseModel]
     data: DataPlace
+    checkpoints: Mapping[str, SparseCheckpoint] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

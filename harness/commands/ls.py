@@ -87,7 +87,17 @@ def _settings(preset: str) -> tuple[list[dict[str, Any]], str]:
         for key, setting in sorted(recipe.settings.items())
     ]
     assumed = sum(setting.evidence == "assumed" for setting in recipe.settings.values())
-    return rows, f"{ASSUMED_MARK} assumed: {assumed} of {len(rows)} settings; nobody published them."
+    note = f"{ASSUMED_MARK} assumed: {assumed} of {len(rows)} settings; nobody published them."
+    rows += [
+        {
+            "key": f"sparse checkpoint {checkpoint}",
+            "value": f"{checkpoint.source.repository}@{checkpoint.source.revision}",
+            "evidence": "published",
+            "source or reason": checkpoint.evidence,
+        }
+        for checkpoint in recipe.sparse_checkpoints
+    ]
+    return rows, note
 
 
 _LISTS = {"models": _models, "methods": _methods, "tasks": _tasks, "presets": _presets}
