@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core_world import Ran, World, inputs, of_kind, write_model
+from core_world import Ran, World, inputs, of_kind, python, write_model
 
 from harness.data.places import HubPlace
 from harness.errors import UsageError
@@ -409,3 +409,12 @@ def test_ls_shows_the_checkpoints_of_a_preset(run_harness: Run) -> None:
         "distilbert 0.9",
     ]
     assert "Intel/bert-base-uncased-sparse-85-unstructured-pruneofa@7278b855" in rows[0]["value"]
+
+
+def test_zeros_are_counted_without_torch(world: World) -> None:
+    folder = write_sparse(world.folder / "mine")
+    arguments = world.grid("--dry-run", "--sparse-from", f"mine={folder}")
+    told = "import sys; from harness.cli import main; main(sys.argv[1:]); print({'torch', 'datasets'} & {*sys.modules})"
+    done = python("-c", told, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "set()"
