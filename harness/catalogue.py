@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, unknown_name
 from harness.specs import QUANTIZATIONS, StageSpec
@@ -47,10 +47,22 @@ BUILT_IN: Mapping[str, str] = {
 }
 
 
+# A method that is made for a name: sparse-from:NAME is the user's own checkpoint NAME.
+SPARSE_FROM = "sparse-from:"
+_SPARSE_FROM_FACTORY = "methods.sparse_from:named"
+
+
 def get_method(name: str) -> Method:
     """Load a declaration. Raises UsageError with the nearest names."""
+    if name.startswith(SPARSE_FROM):
+        made: Method = _load(_SPARSE_FROM_FACTORY)(name.removeprefix(SPARSE_FROM))
+        return made
     if name not in BUILT_IN:
         raise UsageError(unknown_name("method", name, BUILT_IN))
-    module, _, attribute = BUILT_IN[name].partition(":")
-    method: Method = getattr(importlib.import_module(module), attribute)
+    method: Method = _load(BUILT_IN[name])
     return method
+
+
+def _load(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -56,6 +56,14 @@ def _parser() -> argparse.ArgumentParser:
 
     grid = verbs.add_parser("grid", help="plan a grid of cells and run what is not done")
     _axes(grid)
+    grid.add_argument(
+        "--sparse-from",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="a sparse checkpoint of the one base model: locked, transferred, tabulated as row NAME; repeatable. "
+        "Without --methods these and the dense row are meant, with it they stand beside the named methods",
+    )
     grid.add_argument("--study", metavar="NAME", help="default: the preset's name")
     grid.add_argument(
         "--executor", default="local", help="local: worker processes on this machine (default); debug: in this process"

@@ -1,15 +1,17 @@
 """The grid: axes as a user writes them, checked all at once and expanded to cells.
 
 Without methods, sparsities and quantization the preset's rows are meant; naming any of them means the full product.
+Sparse checkpoints of the user's own stand for themselves: alone they mean their cells and the dense ones, and with
+methods they are further methods of the product, each at the sparsity that was counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 
-from harness.catalogue import BUILT_IN, get_method
+from harness.catalogue import BUILT_IN, SPARSE_FROM, Method, get_method
 from harness.errors import UsageError, unknown_name
 from harness.recipes import Recipe, Rows
 from harness.specs import QUANTIZATIONS, Cell, sparsity_problem
@@ -18,7 +20,10 @@ from harness.tasks import TASKS
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
-    """The axes of a grid. None: not named by the user."""
+    """The axes of a grid. None: not named by the user.
+
+    sparse_from: NAME of a sparse checkpoint of the one base model -> its counted sparsity (0: it could not be counted).
+    """
 
     models: Sequence[str]
     methods: Sequence[str] | None = None
@@ -27,6 +32,7 @@ class Axes:
     quantization: Sequence[str] | None = None
     seeds: Sequence[int] | None = None
     pruning_seeds: Sequence[int] = (0,)
+    sparse_from: Mapping[str, float] = field(default_factory=dict)
 
     def problems(self) -> list[str]:
         """One sentence for every value that cannot be meant."""
@@ -42,7 +48,11 @@ class Axes:
         ):
             if values is not None and not values:
                 found.append(f"{name} is empty: give at least one.")
-        found += [unknown_name("method", name, BUILT_IN) for name in self.methods or () if name not in BUILT_IN]
+        for name in self.methods or ():
+            if name.startswith(SPARSE_FROM):
+                found.append(f"method {name!r}: a sparse checkpoint is named by --sparse-from NAME=DIR alone.")
+            elif name not in BUILT_IN:
+                found.append(unknown_name("method", name, BUILT_IN))
         found += [unknown_name("task", name, TASKS) for name in self.tasks or () if name not in TASKS]
         for name in self.quantization or ():
             if name not in QUANTIZATIONS:
@@ -51,6 +61,15 @@ class Axes:
         found += [
             f"seed {seed}: expected 0 or more." for seed in [*(self.seeds or ()), *self.pruning_seeds] if seed < 0
         ]
+        if self.sparse_from and len(set(self.models)) > 1:
+            found.append(
+                f"--sparse-from: a checkpoint belongs to one base model, and --models names {len(set(self.models))}. "
+                "Give each its own grid."
+            )
+        if self.sparse_from and self.methods is None and self.sparsities is not None:
+            found.append(
+                "--sparsities: the sparsity of a checkpoint is counted, not chosen. Leave it out, or name --methods."
+            )
         return found
 
 
@@ -75,12 +94,18 @@ def expand(axes: Axes, recipe: Recipe) -> Grid:
     cells: dict[Cell, None] = {}
     seeds = sorted(set(recipe.seeds if axes.seeds is None else axes.seeds))
     rows_in_use = _rows(axes, recipe)
+    released = {(checkpoint.model, checkpoint.sparsity) for checkpoint in recipe.sparse_checkpoints}
     for model in sorted({m for m in axes.models if not any(_runs(rows, m) for rows in rows_in_use)}):
         dropped[f"{model}: preset {recipe.preset!r} has no rows for it; name --methods, or another --preset"] = None
     for model, task, rows in product(sorted(set(axes.models)), _tasks(axes, recipe), rows_in_use):
         if not _runs(rows, model):
             continue
         method = get_method(rows.method)
+        prunes = prunes_here(method, recipe)
+        if method.prunes_in_pretraining and not prunes and set(axes.pruning_seeds) != {0}:
+            dropped[f"{method.name} at other pruning seeds: preset {recipe.preset!r} starts from released models"] = (
+                None
+            )
         for sparsity, quantization in product(
             sorted(set(rows.sparsities)), sorted(set(rows.quantization), reverse=True)
         ):
@@ -90,7 +115,15 @@ def expand(axes: Axes, recipe: Recipe) -> Grid:
             if quantization not in method.quantization:
                 dropped[f"{method.name} with quantization {quantization}: the method does not define it"] = None
                 continue
-            pruning_seeds = sorted(set(axes.pruning_seeds)) if method.prunes_in_pretraining else [0]
+            if (
+                method.prunes_in_pretraining
+                and not prunes
+                and axes.sparsities is None
+                and (model, sparsity) not in released
+            ):
+                dropped[f"{method.name} {model} {sparsity:g}: no released model in preset {recipe.preset!r}"] = None
+                continue
+            pruning_seeds = sorted(set(axes.pruning_seeds)) if prunes else [0]
             for seed, pruning_seed in product(seeds, pruning_seeds):
                 cell = Cell(
                     model=model,
@@ -107,6 +140,11 @@ def expand(axes: Axes, recipe: Recipe) -> Grid:
     return Grid(tuple(cells), tuple(dropped))
 
 
+def prunes_here(method: Method, recipe: Recipe) -> bool:
+    """Whether cells of the method are pruned in pre-training here, and not taken from the recipe's released models."""
+    return method.prunes_in_pretraining and not recipe.sparse_checkpoints
+
+
 def _runs(rows: Rows, model: str) -> bool:
     return rows.models is None or model in rows.models
 
@@ -118,6 +156,13 @@ def _tasks(axes: Axes, recipe: Recipe) -> list[str]:
 
 def _rows(axes: Axes, recipe: Recipe) -> list[Rows]:
     """The preset's rows, or the product of the named axes; what is not named keeps the preset's values."""
+    quantization = tuple(axes.quantization) if axes.quantization else QUANTIZATIONS[:1]
+    own = [
+        Rows(method=f"{SPARSE_FROM}{name}", sparsities=(sparsity,), quantization=quantization)
+        for name, sparsity in sorted(axes.sparse_from.items())
+    ]
+    if own and axes.methods is None:
+        return [Rows(method="dense", sparsities=(0.0,), quantization=QUANTIZATIONS[:1]), *own]
     if axes.methods is None and axes.sparsities is None and axes.quantization is None:
         return list(recipe.rows)
     methods = sorted(set(axes.methods)) if axes.methods else list(dict.fromkeys(row.method for row in recipe.rows))
@@ -129,7 +174,7 @@ def _rows(axes: Axes, recipe: Recipe) -> list[Rows]:
             Rows(
                 method=name,
                 sparsities=tuple(axes.sparsities) if axes.sparsities else default,
-                quantization=tuple(axes.quantization) if axes.quantization else QUANTIZATIONS[:1],
+                quantization=quantization,
             )
         )
-    return rows
+    return [*rows, *own]

@@ -2,6 +2,19 @@
 
 A kind is a declaration; the code stands in `harness.stages` and is imported only by a worker. `version` is raised
 whenever the computation changes, so that finished work of the old code is never taken for the new.
+
+What a finished stage's record holds under `result`, beside `metrics` and `did` (what was done, in words, with counts):
+
+    corpus              corpus      articles and sentences by split
+    pairs               pairs       number of pairs and tokens by split
+    all that hand on    sparsity    zeros of the encoder matrices (share, count, numel, by matrix), of the pooler apart,
+    a model                         and pattern_sha256, the digest of where the matrices are non-zero
+    all that train      training    steps, examples, tokens, seconds, threads, loss curve
+    student_pruning,    schedule    the fractions of the recipe, resolved to steps
+    task_pruning
+    sparse_checkpoint   checkpoint  source, file, its SHA-256, claimed sparsity, whether it brought a pooler
+    quantization        int8        zeros among the codes, beside those of the locked pattern
+    evaluation          cell_sparsity, artifact_sparsity
 """
 
 from __future__ import annotations
@@ -140,6 +153,13 @@ _KINDS = (
         run="harness.stages.pretraining:student_pruning",
         recipe={**RUNTIME, **OPTIMIZER, **MASKED_LM, **DISTILLATION, **PRUNING, "steps": int},
         identity=("model", "sparsity", "seed"),
+    ),
+    StageKind(
+        name="sparse_checkpoint",
+        version=1,
+        run="harness.stages.sparse_checkpoint:sparse_checkpoint",
+        recipe={},
+        identity=("model", "sparsity"),
     ),
     StageKind(
         name="dense",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.errors import UsageError, unknown_name
 from harness.identity import ContentHashes, sha256_of
@@ -29,6 +30,7 @@ class Family:
     pooler: module path of the pooler's Linear, or None.
     pretraining_heads, task_heads: top-level modules of the masked-LM and next-sentence head, and of the tasks' heads;
     the only ones (with the pooler) that a pre-trained folder may lack.
+    architecture: keys of config.json that two models must share for one's weights to fit the other.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Family:
     pooler: str | None
     pretraining_heads: tuple[str, ...]
     task_heads: tuple[str, ...]
+    architecture: tuple[str, ...]
 
     def encoder_matrices(self, num_layers: int) -> list[str]:
         """Module names of the prunable encoder matrices, in layer order: 6 a layer for BERT."""
@@ -71,6 +74,16 @@ BERT = Family(
     pooler="pooler.dense",
     pretraining_heads=("cls",),
     task_heads=("classifier", "qa_outputs"),
+    architecture=(
+        "num_hidden_layers",
+        "hidden_size",
+        "num_attention_heads",
+        "intermediate_size",
+        "hidden_act",
+        "vocab_size",
+        "max_position_embeddings",
+        "type_vocab_size",
+    ),
 )
 
 
@@ -90,6 +103,7 @@ DISTILBERT = Family(
     pooler=None,
     pretraining_heads=("vocab_transform", "vocab_layer_norm", "vocab_projector"),
     task_heads=("pre_classifier", "classifier", "qa_outputs"),
+    architecture=("n_layers", "dim", "n_heads", "hidden_dim", "activation", "vocab_size", "max_position_embeddings"),
 )
 FAMILIES: Mapping[str, Family] = {"bert": BERT, "distilbert": DISTILBERT}
 
@@ -186,14 +200,14 @@ def _from_catalogue(alias: str, hashes: ContentHashes) -> BaseModel:
         return _read_folder(alias, _package_folder(alias, source), hashes)
     return BaseModel(
         alias=alias,
-        folder=_cached_snapshot(source),
+        folder=_cached_model(source),
         weights=sha256_of([source.repository, source.revision, "weights"]),
         tokenizer=sha256_of([source.repository, source.revision, "tokenizer"]),
     )
 
 
-def _cached_snapshot(source: HubSource) -> Path | None:
-    """The model's folder in the hub's cache, if configuration, weights and tokenizer are all there."""
+def cached_snapshot(source: HubSource, weight_files: Sequence[str]) -> Path | None:
+    """The snapshot's folder in the hub's cache, if it is there with its configuration and one of the weight files."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -201,8 +215,14 @@ def _cached_snapshot(source: HubSource) -> Path | None:
         folder = Path(snapshot_download(source.repository, revision=source.revision, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
-    whole = (folder / "config.json").is_file() and any((folder / name).is_file() for name in WEIGHT_FILES)
-    return folder if whole and any((folder / name).is_file() for name in TOKENIZER_FILES) else None
+    whole = (folder / "config.json").is_file() and any((folder / name).is_file() for name in weight_files)
+    return folder if whole else None
+
+
+def _cached_model(source: HubSource) -> Path | None:
+    """The model's folder in the hub's cache, if configuration, weights and tokenizer are all there."""
+    folder = cached_snapshot(source, WEIGHT_FILES)
+    return folder if folder and any((folder / name).is_file() for name in TOKENIZER_FILES) else None
 
 
 def _package_folder(alias: str, source: PackageSource) -> Path:
@@ -214,29 +234,47 @@ def _package_folder(alias: str, source: PackageSource) -> Path:
     return Path(spec.origin).parent / source.folder
 
 
-def _read_folder(alias: str, folder: Path, hashes: ContentHashes) -> BaseModel:
+def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
+    """config.json of a folder in the hub's layout and the family it names. Raises UsageError that begins with `what`.
+
+    The number of layers stands in it under one of its two names.
+    """
     config_file = folder / "config.json"
     if not config_file.is_file():
-        raise UsageError(f"model {alias!r}: no config.json in {folder}. Expected a folder in the hub's layout.")
+        raise UsageError(f"{what}: no config.json in {folder}. Expected a folder in the hub's layout.")
     try:
         config = json.loads(config_file.read_bytes())
         family = config.get("model_type")
     except (ValueError, AttributeError):
-        raise UsageError(f"model {alias!r}: {config_file} is no JSON object. Expected the hub's config.json.") from None
+        raise UsageError(f"{what}: {config_file} is no JSON object. Expected the hub's config.json.") from None
     if family not in FAMILIES:
-        raise UsageError(f"model {alias!r}: " + unknown_name("model_type", str(family), FAMILIES))
-    if not isinstance(config.get("num_hidden_layers", config.get("n_layers")), int):
-        raise UsageError(f"model {alias!r}: {config_file} gives no num_hidden_layers. Expected a whole number.")
+        raise UsageError(f"{what}: " + unknown_name("model_type", str(family), FAMILIES))
+    if not isinstance(num_layers(config), int):
+        raise UsageError(f"{what}: {config_file} gives no num_hidden_layers. Expected a whole number.")
+    return config, FAMILIES[family]
+
+
+def num_layers(config: Mapping[str, Any]) -> Any:
+    return config.get("num_hidden_layers", config.get("n_layers"))
+
+
+def content_identity(config: Mapping[str, Any], weights: str) -> str:
+    """What a folder's weights are: digest of the architecture and of the weight files, without names and versions."""
+    architecture = {key: value for key, value in config.items() if key not in ("_name_or_path", "transformers_version")}
+    return sha256_of({"config": architecture, "weights": weights})
+
+
+def _read_folder(alias: str, folder: Path, hashes: ContentHashes) -> BaseModel:
+    config, _ = read_config(f"model {alias!r}", folder)
     weights = [name for name in WEIGHT_FILES if (folder / name).is_file()]
     if not weights:
         raise UsageError(f"model {alias!r}: none of {', '.join(WEIGHT_FILES)} in {folder}.")
     tokenizer = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
     if not {"tokenizer.json", "vocab.txt"} & set(tokenizer):
         raise UsageError(f"model {alias!r}: neither tokenizer.json nor vocab.txt in {folder}.")
-    architecture = {key: value for key, value in config.items() if key not in ("_name_or_path", "transformers_version")}
     return BaseModel(
         alias=alias,
         folder=folder,
-        weights=sha256_of({"config": architecture, "weights": hashes.folder(folder, weights)}),
+        weights=content_identity(config, hashes.folder(folder, weights)),
         tokenizer=hashes.folder(folder, tokenizer),
     )

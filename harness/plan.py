@@ -31,10 +31,14 @@ class ModelIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """Identity of everything a grid reads. data: "sst2/train" or "corpus/validation" -> content hash."""
+    """Identity of everything a grid reads. data: "sst2/train" or "corpus/validation" -> content hash.
+
+    sparse_from: NAME of a sparse checkpoint of the user's -> content hash.
+    """
 
     models: Mapping[str, ModelIdentity]
     data: Mapping[str, str]
+    sparse_from: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -183,6 +187,24 @@ class Chain:
             model=self.cell.model,
             sparsity=self.cell.sparsity,
             seed=self.cell.pruning_seed,
+        )
+
+    def sparse_model(self) -> StageSpec:
+        """The cell's sparse pre-trained model: a released checkpoint where the recipe lists such, else pruned here."""
+        if not self.recipe.sparse_checkpoints:
+            return self.student_pruning()
+        return self._sparse_checkpoint(self.recipe.released(self.cell.model, self.cell.sparsity).identity)
+
+    def own_sparse_model(self, name: str) -> StageSpec:
+        """The user's own sparse checkpoint NAME."""
+        return self._sparse_checkpoint(self.inputs.sparse_from[name])
+
+    def _sparse_checkpoint(self, identity: str) -> StageSpec:
+        return self.stage(
+            "sparse_checkpoint",
+            inputs={"checkpoint": identity, "tokenizer": self.inputs.models[self.cell.model].tokenizer},
+            model=self.cell.model,
+            sparsity=self.cell.sparsity,
         )
 
     def dense(self, *, seed: int | None = None) -> StageSpec:

@@ -13,7 +13,7 @@ from harness.errors import unknown_name
 from harness.specs import QUANTIZATIONS, sparsity_problem
 from harness.tasks import TASKS
 
-KEYS = ("description", "extends", "notes", "tasks", "seeds", "data", "rows", "recipe")
+KEYS = ("description", "extends", "notes", "tasks", "seeds", "data", "rows", "recipe", "sparse_checkpoints")
 ROW_KEYS = ("models", "method", "sparsities", "quantization")
 
 
@@ -45,6 +45,8 @@ def form_problems(tree: Mapping[str, Any]) -> list[str]:
             found.append("rows: expected one [[rows]] table or more.")
         else:
             found += [f"row {n}: {problem}" for n, row in enumerate(rows, 1) for problem in _row_problems(row)]
+    if "sparse_checkpoints" in tree and not _is_list_of(tree["sparse_checkpoints"], dict):
+        found.append("sparse_checkpoints: expected [[sparse_checkpoints]] tables.")
     if not isinstance(tree.get("recipe", {}), dict):
         found.append(f"recipe = {tree['recipe']!r}: expected tables [recipe.KIND].")
     return found

@@ -11,6 +11,9 @@ KIND.tasks.TASK.KEY, KIND.models.MODEL.KEY, KIND.KEY and common.KEY. Data settin
 
 A preset may extend a shipped one (extends = "NAME"): it takes over what it does not say itself. A preset of the user's
 own is a file of the same form, named by its path.
+
+[[sparse_checkpoints]] of a preset (model, sparsity, repository, revision, published) are released sparse encoders at
+pinned commits of the hub. Where there are any, methods that prune in pre-training start from them and prune nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from harness.errors import UsageError, unknown_name
 from harness.identity import sha256_of
 from harness.kinds import DOMAINS, KINDS, TASK_DATA, StageKind
 from harness.preset_form import form_problems
+from harness.sparse_checkpoints import ReleasedCheckpoint, parse_released
 from harness.tasks import TASKS, get_task
 
 EVIDENCE = ("published", "partner", "assumed", "set")
@@ -66,11 +70,25 @@ class Recipe:
     data: str | None
     rows: tuple[Rows, ...]
     settings: Mapping[str, Setting]
+    sparse_checkpoints: tuple[ReleasedCheckpoint, ...] = ()
 
     @property
     def recipe_hash(self) -> str:
-        """128 bits over every dotted key and value; evidence and sources do not count."""
-        return sha256_of({key: setting.value for key, setting in self.settings.items()})[:32]
+        """128 bits over every dotted key and value, and the released checkpoints; evidence and sources do not count."""
+        values = {key: setting.value for key, setting in self.settings.items()}
+        released = {f"sparse_checkpoints.{checkpoint}": checkpoint.identity for checkpoint in self.sparse_checkpoints}
+        return sha256_of({**values, **released})[:32]
+
+    def released(self, model: str, sparsity: float) -> ReleasedCheckpoint:
+        """The released checkpoint for a model and sparsity. Raises UsageError that lists those there are."""
+        for checkpoint in self.sparse_checkpoints:
+            if (checkpoint.model, checkpoint.sparsity) == (model, sparsity):
+                return checkpoint
+        raise UsageError(
+            f"preset {self.preset!r} has no sparse checkpoint for {model} at {sparsity:g}. There are: "
+            f"{', '.join(map(str, self.sparse_checkpoints))}. Bring one of your own with --sparse-from NAME=DIR, or "
+            "prune here under another preset."
+        )
 
     def changed(self, assignments: Sequence[str]) -> Recipe:
         """A recipe with `KEY=VALUE` assignments applied. Raises UsageError listing every bad one."""
@@ -132,6 +150,15 @@ class Recipe:
             "notes": list(self.notes),
             "hash": self.recipe_hash,
             "settings": {key: [s.value, s.evidence, s.source] for key, s in sorted(self.settings.items())},
+            "sparse_checkpoints": [
+                {
+                    "model": checkpoint.model,
+                    "sparsity": checkpoint.sparsity,
+                    "repository": checkpoint.source.repository,
+                    "revision": checkpoint.source.revision,
+                }
+                for checkpoint in self.sparse_checkpoints
+            ],
         }
 
 
@@ -189,8 +216,13 @@ def parse_preset(name: str, text: str) -> Recipe:
     if isinstance(extended, str) and extended not in preset_names():
         problems.append("extends: " + unknown_name("preset", extended, preset_names()))
     settings, bad_settings = _settings(tree.get("recipe", {}))
-    if problems or bad_settings:
-        raise UsageError([f"preset {name!r}: {problem}" for problem in [*problems, *bad_settings]])
+    problems += bad_settings
+    try:
+        released = None if problems else parse_released(tree.get("sparse_checkpoints", ()))
+    except UsageError as error:
+        problems += error.problems
+    if problems:
+        raise UsageError([f"preset {name!r}: {problem}" for problem in problems])
     base = load_preset(extended) if extended else None
     rows = tuple(_rows(row) for row in tree["rows"]) if "rows" in tree else base.rows if base else ()
     return Recipe(
@@ -202,6 +234,7 @@ def parse_preset(name: str, text: str) -> Recipe:
         data=tree.get("data", base.data if base else None),
         rows=rows,
         settings={**(base.settings if base else {}), **settings},
+        sparse_checkpoints=released or (base.sparse_checkpoints if base else ()),
     )
 
 

@@ -105,6 +105,8 @@ def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
     if older.recipe["hash"] != recipe.recipe_hash:
         old, new = older.recipe["settings"], recipe.as_json()["settings"]
         differing = sorted(key for key in {*old, *new} if old.get(key, [None])[0] != new.get(key, [None])[0])
+        if older.recipe.get("sparse_checkpoints", []) != recipe.as_json()["sparse_checkpoints"]:
+            differing.insert(0, "sparse_checkpoints")
         raise UsageError(
             f"study {name!r} has another recipe (it differs in {', '.join(differing[:5])}). "
             "Give this grid its own name: --study NAME."

@@ -26,6 +26,7 @@ from harness.leases import Holder, Lease, LeaseLost, acquire
 from harness.models import BaseModel
 from harness.processes import is_gone, this_process
 from harness.progress import ProgressFile, StageProgress
+from harness.sparse_checkpoints import SparseCheckpoint
 from harness.specs import StageSpec
 from harness.store import Store, folder_digest
 
@@ -38,28 +39,39 @@ PACKAGES = ("torch", "transformers", "accelerate", "datasets", "evaluate", "toke
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where this machine keeps what a plan names by identity: base models by alias, and the data."""
+    """Where this machine keeps what a plan names by identity: base models by alias, and the data.
+
+    checkpoints: sparse checkpoints from outside, by identity.
+    """
 
     models: Mapping[str, BaseModel]
     data: DataPlace
+    checkpoints: Mapping[str, SparseCheckpoint] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """For another process on this machine, or on one that sees the same files."""
-        models = {}
-        for alias, model in self.models.items():
-            folder = None if model.folder is None else str(model.folder.absolute())
-            models[alias] = {**asdict(model), "folder": folder}
-        return {"models": models, "data": self.data.as_json()}
+        return {
+            "models": {alias: _with_path(model) for alias, model in self.models.items()},
+            "data": self.data.as_json(),
+            "checkpoints": {identity: _with_path(checkpoint) for identity, checkpoint in self.checkpoints.items()},
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], hashes: ContentHashes) -> Sources:
         from harness.data.places import place_from_json
 
-        models = {
-            alias: BaseModel(**{**told, "folder": None if told["folder"] is None else Path(told["folder"])})
-            for alias, told in value["models"].items()
-        }
-        return cls(models=models, data=place_from_json(value["data"], hashes))
+        def located(told: Mapping[str, Any]) -> dict[str, Any]:
+            return {**told, "folder": None if told["folder"] is None else Path(told["folder"])}
+
+        return cls(
+            models={alias: BaseModel(**located(told)) for alias, told in value["models"].items()},
+            data=place_from_json(value["data"], hashes),
+            checkpoints={key: SparseCheckpoint(**located(told)) for key, told in value["checkpoints"].items()},
+        )
+
+
+def _with_path(found: BaseModel | SparseCheckpoint) -> dict[str, Any]:
+    return {**asdict(found), "folder": None if found.folder is None else str(found.folder.absolute())}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,11 @@ from harness.specs import StageSpec
 
 
 def stages(chain: Chain) -> StageSpec:
-    return chain.transfer(chain.student_pruning(), distillation=True)
+    return chain.transfer(chain.sparse_model(), distillation=True)
 
 
 def stages_without_kd(chain: Chain) -> StageSpec:
-    return chain.transfer(chain.student_pruning(), distillation=False)
+    return chain.transfer(chain.sparse_model(), distillation=False)
 
 
 METHOD = Method(
@@ -25,8 +25,8 @@ METHOD = Method(
     transfer_kd="yes",
     prunes_in_pretraining=True,
     note=(
-        "Teacher preparation and student pruning are shared by all tasks; transfer keeps the zero pattern "
-        "and distils from the task teacher."
+        "Teacher preparation and student pruning are shared by all tasks (a released checkpoint takes their place "
+        "under paper-released); transfer keeps the zero pattern and distils from the task teacher."
     ),
 )
 WITHOUT_KD = replace(

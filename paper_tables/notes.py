@@ -1,11 +1,12 @@
 """Notes under a table: what a reader must know before using a number. Computed from the study's own records."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
 from harness.study import Study
 from harness.verification import Records
-from paper_tables.rows import Row
+from paper_tables.rows import Row, method_title
 
 PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9
 PRETRAINING = ("teacher_preparation", "student_pruning")
@@ -15,7 +16,8 @@ def notes(study: Study, records: Records, rows: Sequence[Row]) -> list[str]:
     """The preset's own notes, the pre-training budget that was spent, who wins at it, and what was assumed."""
     found = list(study.recipe["notes"])
     found += _budget(study, records)
-    found += _winners(rows)
+    found += _taken_in(study, records)
+    found += _winners(study, rows)
     settings: dict[str, list[Any]] = study.recipe["settings"]
     assumed = [key for key, (_, evidence, _) in settings.items() if evidence == "assumed"]
     changed = [f"{key}={value}" for key, (value, evidence, _) in settings.items() if evidence == "set"]
@@ -45,16 +47,73 @@ def _budget(study: Study, records: Records) -> list[str]:
     return found
 
 
-def _winners(rows: Sequence[Row]) -> list[str]:
-    """The best sparse fp32 method of each model, task, metric and sparsity, where at least two have a number."""
+def _taken_in(study: Study, records: Records) -> list[str]:
+    """Sparse models that were not pruned here: where each came from, and what was counted in it."""
+    found = []
+    for stage_id, spec in study.plan.stages.items():
+        if spec.kind == "sparse_checkpoint" and stage_id in records:
+            result = records[stage_id]["result"]
+            source, counted = result["checkpoint"]["source"], result["sparsity"]
+            found.append(
+                f"{spec.label()}: not pruned here but taken from {source}; {counted['encoder_zeros']:,} of "
+                f"{counted['encoder_numel']:,} encoder weights are zero."
+            )
+    return found
+
+
+def _winners(study: Study, rows: Sequence[Row]) -> list[str]:
+    """The order of the sparse fp32 methods of each model, task, metric and sparsity, as far as it may be told.
+
+    It may be told among methods that were fine-tuned on equal terms. Between the others no winner is named, and a
+    sentence says in what they differ (one for all metrics of a task).
+    """
     groups: dict[tuple[str, str, str, float], list[Row]] = {}
     for row in rows:
         if row.sparsity > 0 and row.bits == 32 and row.value is not None:
             groups.setdefault((row.model, row.task, row.metric, row.sparsity), []).append(row)
-    found = []
+    ranked: list[str] = []
+    unranked: dict[str, None] = {}
     for (model, task, metric, sparsity), group in groups.items():
-        if len(group) > 1:
-            ranked = sorted(group, key=lambda row: (-(row.value or 0.0), row.method))
-            order = ", ".join(f"{row.method} {row.value:.2f}" for row in ranked)
-            found.append(f"Best at this budget, {model} at {sparsity:g}, {task} {metric}: {order}.")
-    return found
+        first, *others = _on_equal_terms(study, group)
+        for equals in (first, *others):
+            if len(equals) > 1:
+                best = sorted(equals, key=lambda row: (-(row.value or 0.0), row.method))
+                order = ", ".join(f"{method_title(row.method)} {row.value:.2f}" for row in best)
+                ranked.append(f"Best at this budget, {model} at {sparsity:g}, {task} {metric}: {order}.")
+        for equals in others:
+            differing = ", ".join(_differing(_terms(study, first[0]), _terms(study, equals[0])))
+            unranked[
+                f"No winner is named between {_titles(equals)} and {_titles(first)}, {model} at {sparsity:g}, {task}: "
+                f"they differ in {differing}."
+            ] = None
+    return [*ranked, *unranked]
+
+
+def _on_equal_terms(study: Study, group: Sequence[Row]) -> list[list[Row]]:
+    """The rows of a group parted into those with equal terms, the largest part first."""
+    parts: list[list[Row]] = []
+    for row in group:
+        part = next((part for part in parts if _terms(study, part[0]) == _terms(study, row)), None)
+        if part is None:
+            parts.append([row])
+        else:
+            part.append(row)
+    return sorted(parts, key=len, reverse=True)
+
+
+def _terms(study: Study, row: Row) -> dict[str, Any]:
+    """On what terms a row's model was fine-tuned: by the parameters of its own stage, whatever the preset is called."""
+    evaluation = study.plan.stages[row.stage_ids[0]]
+    stage = study.plan.stages[evaluation.parents["model"]]
+    terms = {name: stage.parameters.get(name) for name in (*FINE_TUNING, *TASK_DATA)}
+    terms["distillation"] = [stage.parents.get("teacher"), *(stage.parameters.get(name) for name in DISTILLATION)]
+    terms["modules"] = stage.parameters.get("prune_pooler", stage.parameters.get("lock_pooler"))
+    return terms
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    return sorted(name for name in one if one[name] != other[name])
+
+
+def _titles(rows: Sequence[Row]) -> str:
+    return " or ".join(method_title(row.method) for row in rows)

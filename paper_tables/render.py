@@ -11,7 +11,7 @@ from itertools import groupby
 
 from tabulate import tabulate
 
-from paper_tables.rows import Row, column_order, row_order
+from paper_tables.rows import Row, column_order, method_title, row_order
 
 CSV_HEADER = (
     "table",
@@ -116,7 +116,7 @@ def _wide_table(title: str, rows: Sequence[Row]) -> WideTable:
     for (model, method, sparsity, transfer_kd, bits), group in groupby(rows, key=_line):
         cells = {(row.task, row.metric): row for row in group}
         zeros = [_zeros_text(list(cells.values()))] if counted else []
-        line = [model, method, sparsity_text(sparsity), *zeros, transfer_kd, str(bits)]
+        line = [model, method_title(method), sparsity_text(sparsity), *zeros, transfer_kd, str(bits)]
         line += [cell_text(cells[column]) if column in cells else _NOT_IN_STUDY for column in columns]
         body.append(tuple(line))
     return WideTable(title, tuple(header), tuple(body))
@@ -141,7 +141,7 @@ def _legend(rows: Sequence[Row]) -> list[str]:
     if any(row.value is not None for row in rows):
         legend.append("Each cell: mean in percent, then in parentheses the number of seeds with a result.")
     for kind in sorted({row.spread_over for row in rows if row.spread_over is not None}):
-        methods = ", ".join(dict.fromkeys(row.method for row in rows if row.spread_over == kind))
+        methods = ", ".join(dict.fromkeys(method_title(row.method) for row in rows if row.spread_over == kind))
         legend.append(f"±: sample standard deviation over {kind} ({methods}).")
     if any(row.published is not None for row in rows):
         legend.append("[paper]: the value printed in the paper (arXiv 2111.05754).")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from harness.catalogue import SPARSE_FROM
 from paper_tables.published import PAPER_COLUMNS, PAPER_METHOD_ORDER, PAPER_MODELS, published_value
 from paper_tables.score import Score
 
@@ -108,6 +109,11 @@ def row_order(row: Row) -> tuple[object, ...]:
         -row.bits,
         column_order((row.task, row.metric)),
     )
+
+
+def method_title(method: str) -> str:
+    """How a method is called on the page: the user's own sparse checkpoint NAME by its NAME, others by their name."""
+    return method.removeprefix(SPARSE_FROM)
 
 
 def column_order(column: tuple[str, str]) -> tuple[int, tuple[str, str]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     BertConfig,
     BertModel,
@@ -67,6 +70,30 @@ def make_distilbert(folder: Path) -> Path:
         vocab_size=len(tokenizer), dim=32, n_layers=NUM_LAYERS, n_heads=2, hidden_dim=64, max_position_embeddings=128
     )
     DistilBertModel(config).save_pretrained(folder)
+    return folder
+
+
+def make_sparse(folder: Path, base: Path, sparsity: float, *, pickled: bool = False) -> Path:
+    """The base model with this share of every encoder matrix set to zero, named as in a model with a head.
+
+    The zeros stand where a seeded draw put them. pickled: the weights as pytorch_model.bin, as on the hub.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in base.iterdir():
+        if path.name != "model.safetensors":
+            shutil.copyfile(path, folder / path.name)
+    backbone = "bert" if "type_vocab_size" in (base / "config.json").read_text() else "distilbert"
+    draw = torch.Generator().manual_seed(11)
+    tensors = {"cls.seq_relationship.weight": torch.rand(2, 32, generator=draw)}  # a head; it stays behind
+    for name, tensor in load_file(base / "model.safetensors").items():
+        if ".layer." in name and tensor.ndim == 2:
+            places = torch.randperm(tensor.numel(), generator=draw)[: int(sparsity * tensor.numel() + 1e-9)]
+            tensor.view(-1)[places] = 0.0
+        tensors[f"{backbone}.{name}"] = tensor
+    if pickled:
+        torch.save(tensors, folder / "pytorch_model.bin")
+    else:
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     return folder
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
+from harness.catalogue import get_method
 from harness.commands.request import Reading, read_axes, read_recipe, reads
 from harness.errors import HarnessError, unknown_name
+from harness.grid import Axes
 from harness.models import MODELS, TOKENIZER_FILES, WEIGHT_FILES, HubSource
+from harness.recipes import Recipe
+from harness.sparse_checkpoints import CHECKPOINT_FILES, ReleasedCheckpoint
 
 MODEL_FILES = ("config.json", *WEIGHT_FILES, *TOKENIZER_FILES)
+SPARSE_FILES = ("config.json", *CHECKPOINT_FILES, *TOKENIZER_FILES)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,6 +33,9 @@ def run(options: argparse.Namespace) -> int:
         if isinstance(source, HubSource):
             what = f"model {alias!r}: {source}"
             _fetch(what, failed, source.repository, source.revision, "model", MODEL_FILES)
+    for checkpoint in _released(axes, recipe):
+        what = f"sparse checkpoint {checkpoint}: {checkpoint.source}"
+        _fetch(what, failed, checkpoint.source.repository, checkpoint.source.revision, "model", SPARSE_FILES)
     if (options.data or recipe.data) == "hub":
         for (repository, configuration, revision), purpose in hub_sets(tasks, corpus=needs_corpus).items():
             what = f"{purpose}: {repository} ({configuration}) at {revision[:12]}"
@@ -35,6 +43,18 @@ def run(options: argparse.Namespace) -> int:
     if failed:
         raise HarnessError("\n".join(failed))
     return 0
+
+
+def _released(axes: Axes, recipe: Recipe) -> list[ReleasedCheckpoint]:
+    """The recipe's checkpoints of the named models and sparsities, where a method in question starts from them."""
+    methods = axes.methods or [row.method for row in recipe.rows]
+    if not any(get_method(name).prunes_in_pretraining for name in methods):
+        return []
+    return [
+        checkpoint
+        for checkpoint in recipe.sparse_checkpoints
+        if checkpoint.model in axes.models and (axes.sparsities is None or checkpoint.sparsity in axes.sparsities)
+    ]
 
 
 def _fetch(what: str, failed: list[str], repository: str, revision: str, kind: str, patterns: tuple[str, ...]) -> None:

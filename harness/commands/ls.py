@@ -88,6 +88,15 @@ def _settings(preset: str) -> tuple[list[dict[str, Any]], str]:
     ]
     assumed = sum(setting.evidence == "assumed" for setting in recipe.settings.values())
     note = [f"{ASSUMED_MARK} assumed: {assumed} of {len(rows)} settings; nobody published them."]
+    rows += [
+        {
+            "key": f"sparse checkpoint {checkpoint}",
+            "value": f"{checkpoint.source.repository}@{checkpoint.source.revision}",
+            "evidence": "published",
+            "source or reason": checkpoint.evidence,
+        }
+        for checkpoint in recipe.sparse_checkpoints
+    ]
     note.append(f"tasks: {', '.join(recipe.tasks)}; seeds: {', '.join(map(str, recipe.seeds))}")
     for row in recipe.rows:
         sparsities = ", ".join(f"{sparsity:g}" for sparsity in row.sparsities)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from harness.catalogue import BUILT_IN, get_method
 from harness.errors import UsageError, unknown_name
-from harness.grid import Axes, Grid, expand
+from harness.grid import Axes, Grid, expand, prunes_here
 from harness.identity import ContentHashes
-from harness.models import find_models
+from harness.models import FoundModels, find_models
 from harness.plan import Inputs, ModelIdentity
 from harness.recipes import Recipe, load_preset
+from harness.sparse_checkpoints import OwnCheckpoints, ReleasedCheckpoint, find_own, locate_released
 from harness.study import check_name
 from harness.tasks import TASKS, Task, get_task
 from harness.worker import Resources, Sources
@@ -66,7 +67,9 @@ def read_request(options: argparse.Namespace, hashes: ContentHashes) -> Request:
     recipe = read_recipe(options, reading)
     found = find_models(words(options.models), hashes)
     reading.problems += found.problems
-    axes = read_axes(options, reading)
+    own = _own_checkpoints(options, found, hashes)
+    reading.problems += own.problems
+    axes = read_axes(options, reading, own)
     if options.study:
         reading.attempt(lambda: check_name(options.study), None)
     resources: dict[str, Any] = reading.attempt(lambda: _resources(options.resource), dict[str, Any]())
@@ -81,13 +84,20 @@ def read_request(options: argparse.Namespace, hashes: ContentHashes) -> Request:
     assert recipe is not None
     assert place is not None
     identities = {a: ModelIdentity(weights=m.weights, tokenizer=m.tokenizer) for a, m in found.models.items()}
+    grid = expand(axes, recipe)
+    released, not_cached = locate_released(released_for(grid, recipe))
+    checkpoints = {checkpoint.identity: checkpoint for checkpoint in (*own.found.values(), *released)}
     return Request(
-        grid=expand(axes, recipe),
+        grid=grid,
         recipe=recipe,
-        inputs=Inputs(models=identities, data=place.identities(tasks, corpus=needs_corpus)),
-        sources=Sources(models=found.models, data=place),
+        inputs=Inputs(
+            models=identities,
+            data=place.identities(tasks, corpus=needs_corpus),
+            sparse_from={name: checkpoint.identity for name, checkpoint in own.found.items()},
+        ),
+        sources=Sources(models=found.models, data=place, checkpoints=checkpoints),
         resources=Resources(**resources),
-        missing=(*found.missing, *place.missing(tasks, corpus=needs_corpus)),
+        missing=(*found.missing, *not_cached, *place.missing(tasks, corpus=needs_corpus)),
     )
 
 
@@ -99,8 +109,9 @@ def read_recipe(options: argparse.Namespace, reading: Reading) -> Recipe | None:
     return reading.attempt(lambda: base.changed(options.set), base)
 
 
-def read_axes(options: argparse.Namespace, reading: Reading) -> Axes:
+def read_axes(options: argparse.Namespace, reading: Reading, own: OwnCheckpoints | None = None) -> Axes:
     """The axes as written; their problems are noted."""
+    own = own or OwnCheckpoints()
     pruning_seeds = _numbers("--pruning-seeds", options.pruning_seeds, int, reading)
     axes = Axes(
         models=[word.partition("=")[0] for word in words(options.models)],
@@ -110,6 +121,7 @@ def read_axes(options: argparse.Namespace, reading: Reading) -> Axes:
         quantization=None if options.quantization is None else words(options.quantization),
         seeds=_numbers("--seeds", options.seeds, int, reading),
         pruning_seeds=(0,) if pruning_seeds is None else pruning_seeds,
+        sparse_from={name: own.found[name].sparsity if name in own.found else 0.0 for name in own.names},
     )
     reading.problems += axes.problems()
     return axes
@@ -118,9 +130,22 @@ def read_axes(options: argparse.Namespace, reading: Reading) -> Axes:
 def reads(axes: Axes, recipe: Recipe | None) -> tuple[list[Task], bool]:
     """The known tasks a grid names, and whether one of its methods needs the corpus."""
     named = axes.tasks or (recipe.tasks if recipe else ())
-    methods = axes.methods or (row.method for row in (recipe.rows if recipe else ()))
-    needs_corpus = any(get_method(name).prunes_in_pretraining for name in methods if name in BUILT_IN)
+    in_rows = () if recipe is None or axes.sparse_from else (row.method for row in recipe.rows)
+    known = [get_method(name) for name in axes.methods or in_rows if name in BUILT_IN]
+    needs_corpus = any(m.prunes_in_pretraining if recipe is None else prunes_here(m, recipe) for m in known)
     return [get_task(name) for name in dict.fromkeys(named) if name in TASKS], needs_corpus
+
+
+def released_for(grid: Grid, recipe: Recipe) -> list[ReleasedCheckpoint]:
+    """The recipe's released checkpoints that cells of the grid start from."""
+    pruned = {(cell.model, cell.sparsity) for cell in grid.cells if get_method(cell.method).prunes_in_pretraining}
+    return [found for found in recipe.sparse_checkpoints if (found.model, found.sparsity) in pruned]
+
+
+def _own_checkpoints(options: argparse.Namespace, found: FoundModels, hashes: ContentHashes) -> OwnCheckpoints:
+    """The folders of --sparse-from, compared with the base model where the grid has just one."""
+    base = next(iter(found.models.values())) if len(found.models) == 1 else None
+    return find_own([word for text in options.sparse_from for word in words(text)], base, hashes)
 
 
 def words(text: str) -> list[str]:

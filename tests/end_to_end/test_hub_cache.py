@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 import tiny_world
+import torch
+from safetensors.torch import load_file
 
 from harness.data.places import WIKIPEDIA
-from harness.models import MODELS, HubSource
+from harness.models import BERT, MODELS, HubSource
+from harness.recipes import load_preset
 from harness.store import Store
 from harness.study import read_study
 from harness.tasks import TASKS
@@ -94,6 +97,85 @@ def test_a_cache_without_the_weights_counts_as_not_cached(cache: Path, tmp_path:
     assert done.returncode == 2
     assert "model 'bert-base': google-bert/bert-base-uncased at 86b5e0934494 is not in the hub's cache" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+RELEASED = load_preset("paper-released").released("bert-base", 0.85)
+
+
+def add_released(cache: Path, base: Path, folder: Path, sparsity: float) -> None:
+    """A sparse tiny model where the authors' 85 % BERT-Base would be, pickled as theirs is."""
+    tiny_world.make_sparse(folder, base, sparsity, pickled=True)
+    files = {path.name: path for path in folder.iterdir()}
+    cache_snapshot(cache, "model", RELEASED.source.repository, RELEASED.source.revision, files)
+
+
+def released_arguments(store: Path) -> list[str]:
+    options = [*arguments(store)[:-1], "prune-ofa", "--sparsities", "0.85", "--quantization", "none,int8"]
+    options[options.index("--preset") + 1] = "paper-released"
+    return [*options, "--seeds", "0", "--set", "transfer.epochs=1", "--set", "quantization.epochs=1"]
+
+
+@pytest.mark.slow
+def test_a_released_model_is_transferred_and_quantized_with_its_zeros_kept(
+    cache: Path, world: Any, tmp_path: Path
+) -> None:
+    shutil.copytree(cache, tmp_path / "cache", symlinks=True)
+    add_released(tmp_path / "cache", world.model, tmp_path / "sparse", 0.85)
+    done = harness(tmp_path / "cache", *released_arguments(tmp_path / "runs"))
+    assert done.returncode == 0, done.stderr
+    store = Store(tmp_path / "runs")
+    plan = read_study(store, "paper-released").plan
+    assert set(plan.counts()) == {"sparse_checkpoint", "dense", "transfer", "quantization", "evaluation"}
+    place = {spec.kind: stage_id for stage_id, spec in plan.stages.items() if spec.kind != "evaluation"}
+    given = torch.load(tmp_path / "sparse" / "pytorch_model.bin", weights_only=True)
+    moved = load_file(store.artifact_path(place["transfer"]) / "model.safetensors")
+    codes = load_file(store.artifact_path(place["quantization"]) / "int8.safetensors")
+    for name in BERT.encoder_matrices(tiny_world.NUM_LAYERS):
+        zeros = given[f"{name}.weight"] == 0
+        assert torch.equal(moved[f"{name}.weight"] == 0, zeros), name
+        assert not torch.equal(moved[f"{name}.weight"], given[f"{name}.weight"]), name
+        assert bool((codes[f"{name}.codes"][zeros] == 0).all()), name
+    digests = {
+        store.read_record(place[kind])["result"]["sparsity"]["pattern_sha256"]
+        for kind in ("sparse_checkpoint", "transfer", "quantization")
+    }
+    assert len(digests) == 1
+
+
+@pytest.mark.slow
+def test_a_released_model_that_is_no_85_percent_model_fails_its_stage(cache: Path, world: Any, tmp_path: Path) -> None:
+    shutil.copytree(cache, tmp_path / "cache", symlinks=True)
+    add_released(tmp_path / "cache", world.model, tmp_path / "sparse", 0.9)
+    done = harness(tmp_path / "cache", *released_arguments(tmp_path / "runs"))
+    assert done.returncode == 1
+    # floor(.9 * 1024) = 921 and floor(.9 * 2048) = 1843 zeros: 14,740 of 16,384.
+    assert "a sparsity of 0.8997; claimed is 0.85, and half a point is allowed" in done.stderr
+    plan = read_study(Store(tmp_path / "runs"), "paper-released").plan
+    states = {s.kind: Store(tmp_path / "runs").has_record(i) for i, s in plan.stages.items() if s.kind != "evaluation"}
+    assert states == {"sparse_checkpoint": False, "dense": True, "transfer": False, "quantization": False}
+
+
+def test_a_released_model_that_is_not_cached_is_a_warning_of_the_dry_run_and_an_error_of_the_run(
+    cache: Path, tmp_path: Path
+) -> None:
+    said = (
+        "sparse checkpoint bert-base 0.85: Intel/bert-base-uncased-sparse-85-unstructured-pruneofa at 7278b855ac8e is "
+        "not in the hub's cache on this machine. Run harness fetch where there is internet, or bring a local folder"
+    )
+    planned = harness(cache, *released_arguments(tmp_path / "runs"), "--dry-run")
+    assert (planned.returncode, said in planned.stderr) == (0, True)
+    run = harness(cache, *released_arguments(tmp_path / "runs"))
+    assert (run.returncode, said in run.stderr) == (2, True)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_fetch_asks_for_the_released_models_of_the_named_base(tmp_path: Path) -> None:
+    words = ["fetch", "--preset", "paper-released", "--models", "distilbert", "--tasks", "sst2"]
+    done = harness(tmp_path / "empty", *words)
+    assert done.returncode == 1
+    for what in ("model 'distilbert'", "distilbert 0.85", "distilbert 0.9", "task 'sst2'"):
+        assert f"{what}: " in done.stderr
+    assert done.stderr.count("did not come") == 4  # and no corpus: nothing is pruned here
 
 
 def test_fetch_says_all_that_did_not_come(tmp_path: Path) -> None:

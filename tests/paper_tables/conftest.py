@@ -26,15 +26,21 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def make_study(store: Store) -> Callable[..., Study]:
-    """make_study(*assignments, splits=.., **axes) -> a study that stands in the store, none of its stages done."""
+    """make_study(*assignments, splits=.., preset=.., name=.., **axes) -> a study in the store, none of it done."""
 
-    def make(*assignments: str, splits: tuple[str, ...] = (*SPLITS, *MNLI), **axes: Any) -> Study:
-        recipe = load_preset(str(SLICE)).changed(assignments)
+    def make(
+        *assignments: str,
+        splits: tuple[str, ...] = (*SPLITS, *MNLI),
+        preset: str = str(SLICE),
+        name: str = "mine",
+        **axes: Any,
+    ) -> Study:
+        recipe = load_preset(preset).changed(assignments)
         identities = {"tiny": ModelIdentity(weights="w", tokenizer="t")}
         found = Inputs(models=identities, data={split: split for split in splits})
         plan = plan_cells(expand(Axes(**{"models": ["tiny"], **axes}), recipe).cells, recipe, found)
-        write_study(store, merged(store, "mine", recipe, plan))
-        return read_study(store, "mine")
+        write_study(store, merged(store, name, recipe, plan))
+        return read_study(store, name)
 
     return make
 

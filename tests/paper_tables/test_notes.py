@@ -1,6 +1,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from harness.store import Store
 from harness.study import Study
 from harness.verification import verified_records
@@ -78,6 +80,60 @@ def test_the_best_sparse_fp32_method_is_named_where_two_have_a_number(
     publish(study, {"sst2": {"accuracy": 0.8125}}, method="finetune-pruning")
     (best,) = [note for note in notes_of(store, study) if note.startswith("Best")]
     assert best == "Best at this budget, tiny at 0.85, sst2 accuracy: finetune-pruning 81.25, prune-ofa 80.00."
+
+
+NO_KD = (
+    "No winner is named between prune-ofa-no-kd and finetune-pruning or prune-ofa, tiny at 0.85, sst2: they differ in "
+    "distillation."
+)
+
+
+def sentences(store: Store, study: Study) -> list[str]:
+    return [note for note in notes_of(store, study) if note.startswith(("Best", "No winner"))]
+
+
+def test_only_methods_on_equal_terms_are_ranked(store: Store, make_study: Make, publish: Publish) -> None:
+    study = make_study(tasks=["sst2"])
+    publish(study, {"sst2": {"accuracy": 0.8}}, method="prune-ofa", quantization="none")
+    publish(study, {"sst2": {"accuracy": 0.8125}}, method="finetune-pruning")
+    publish(study, {"sst2": {"accuracy": 0.9}}, method="prune-ofa-no-kd")  # the best score, without distillation
+    best = "Best at this budget, tiny at 0.85, sst2 accuracy: finetune-pruning 81.25, prune-ofa 80.00."
+    assert sentences(store, study) == [best, NO_KD]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "differing"),
+    [
+        ("transfer.epochs=4", "epochs"),
+        ("task_pruning.tasks.sst2.learning_rate=2e-4", "learning_rate"),
+        ("transfer.kd_weight=0.9", "distillation"),
+        ("task_pruning.prune_pooler=false", "modules"),
+        ("transfer.models.tiny.batch_size=7", "batch_size"),
+    ],
+)
+def test_no_winner_is_named_on_unequal_terms_and_the_difference_is(
+    store: Store, make_study: Make, publish: Publish, assignment: str, differing: str
+) -> None:
+    study = make_study(assignment, tasks=["sst2"], methods=["finetune-pruning", "prune-ofa"])
+    publish(study, {"sst2": {"accuracy": 0.8}}, method="prune-ofa")
+    publish(study, {"sst2": {"accuracy": 0.9}}, method="finetune-pruning")
+    assert sentences(store, study) == [
+        f"No winner is named between prune-ofa and finetune-pruning, tiny at 0.85, sst2: they differ in {differing}."
+    ]
+
+
+def test_under_the_papers_preset_no_winner_is_named_and_under_the_equal_one_there_is(
+    store: Store, make_study: Make, publish: Publish
+) -> None:
+    said = {}
+    for preset in ("paper", "equal"):
+        study = make_study(preset=preset, name=preset, tasks=["sst2"], methods=["finetune-pruning", "prune-ofa"])
+        publish(study, {"sst2": {"accuracy": 0.8}}, sparsity=0.85)
+        said[preset] = [sentence.split(",")[0] for sentence in sentences(store, study)]
+    assert said == {
+        "paper": ["No winner is named between prune-ofa and finetune-pruning"],
+        "equal": ["Best at this budget"],
+    }
 
 
 def test_assumed_and_changed_settings_are_counted_and_named(store: Store, make_study: Make) -> None:
