@@ -40,6 +40,8 @@ def is_gone(holder: Holder) -> bool:
 
 def local_snapshot(plan: Plan, store: Store) -> Snapshot:
     """Stages under way: their lease is neither released nor held by a process that is gone."""
-    holders = {stage: current_holder(store.lease_path(stage)) for stage in plan.stages if not store.has_record(stage)}
+    leased, finished = store.leased(), store.finished(plan.stages)
+    unfinished = (stage for stage in plan.stages if stage in leased and stage not in finished)
+    holders = {stage: current_holder(store.lease_path(stage)) for stage in unfinished}
     running = {stage for stage, holder in holders.items() if holder and not holder.released and not is_gone(holder)}
     return Snapshot(running=frozenset(running))

@@ -6,9 +6,9 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,7 +23,7 @@ from harness.processes import local_snapshot
 from harness.recipes import load_preset
 from harness.state import read_states, to_run
 from harness.store import Store
-from harness.study import merged, write_study
+from harness.study import check_recipe, merged, write_study
 from harness.verification import verified_records
 
 
@@ -35,34 +35,43 @@ def run(options: argparse.Namespace) -> int:
     store = Store(Path(options.store))
     hashes = ContentHashes(store.root / "content_hashes.json")
     request = read_request(options, hashes)
+    name = options.study or request.recipe.preset
+    check_recipe(store, name, request.recipe)
     plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
-    for assignment in _without_effect(options, request, plan):
+    for assignment in _without_effect(options, request):
         print(f"note: --set {assignment} changes nothing in this grid.", file=sys.stderr)
-    study = merged(store, options.study or request.recipe.preset, request.recipe, plan)
     states = read_states(plan, store, local_snapshot(plan, store))
     if options.dry_run and options.json:
-        print(json.dumps(plan_as_json(study.name, plan, states), indent=1))
+        print(json.dumps(plan_as_json(name, plan, states), indent=1))
     else:
-        print(plan_as_text(study.name, plan, states, request.grid), file=sys.stderr if options.json else sys.stdout)
+        print(plan_as_text(name, plan, states, request.grid), file=sys.stderr if options.json else sys.stdout)
     if options.dry_run:
         for sentence in request.missing:
             print(f"warning: {sentence}", file=sys.stderr)
         return 0
     if request.missing:
         raise UsageError(list(request.missing))
-    write_study(store, study)
+    write_study(store, merged(store, name, request.recipe, plan))
     hashes.remember()
-    return _execute(options, store, study.name, plan, request)
+    return _execute(options, store, name, plan, request)
 
 
-def _without_effect(options: argparse.Namespace, request: Request, plan: Plan) -> list[str]:
-    """Assignments that no stage of the grid reads (or that give a key the value it has)."""
-    idle = []
-    for position, assignment in enumerate(options.set):
-        others = load_preset(options.preset).changed([a for i, a in enumerate(options.set) if i != position])
-        if plan_cells(request.grid.cells, others, request.inputs).stages.keys() == plan.stages.keys():
-            idle.append(assignment)
-    return idle
+def _without_effect(options: argparse.Namespace, request: Request) -> list[str]:
+    """Assignments that no stage of the grid reads (or that give a key the value it has).
+
+    No recipe key tells seeds apart, so one cell of those that differ in nothing else stands for all of them.
+    """
+    if not options.set:
+        return []
+    cells = {replace(cell, seed=0, pruning_seed=0): None for cell in request.grid.cells}
+    base = load_preset(options.preset)
+
+    def stages(assignments: list[str]) -> Set[str]:
+        return plan_cells(cells, base.changed(assignments), request.inputs).stages.keys()
+
+    as_asked = stages(options.set)
+    others = [[a for i, a in enumerate(options.set) if i != position] for position in range(len(options.set))]
+    return [idle for idle, rest in zip(options.set, others, strict=True) if stages(rest) == as_asked]
 
 
 def _execute(options: argparse.Namespace, store: Store, study: str, plan: Plan, request: Request) -> int:
