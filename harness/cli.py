@@ -61,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     grid.add_argument(
         "--resource", action="append", default=[], metavar="KEY=VALUE", help="checkpoint_minutes=N; changes no number"
     )
+    grid.add_argument(
+        "--max-gpu-hours",
+        metavar="H",
+        help="start a run estimated at up to H hours (without it: 24 GPU-hours, or 8 hours without a GPU)",
+    )
     grid.add_argument("--dry-run", action="store_true", help="print the plan, start nothing, write nothing")
     _common(grid)
     grid.set_defaults(verb=_grid)

@@ -6,7 +6,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,8 +15,10 @@ from typing import Any, TextIO
 from harness.commands.request import Request, read_request
 from harness.commands.status import state_table
 from harness.errors import UsageError
+from harness.estimate import Estimate, check_limit, estimate
 from harness.executors import run_in_process
 from harness.grid import Grid
+from harness.hardware import this_machine
 from harness.identity import ContentHashes
 from harness.plan import Plan, plan_cells
 from harness.processes import local_snapshot
@@ -25,6 +27,7 @@ from harness.state import read_states, to_run
 from harness.store import Store
 from harness.study import check_recipe, merged, write_study
 from harness.verification import verified_records
+from harness.workload import read_timings
 
 
 def run(options: argparse.Namespace) -> int:
@@ -41,16 +44,18 @@ def run(options: argparse.Namespace) -> int:
     for assignment in _without_effect(options, request):
         print(f"note: --set {assignment} changes nothing in this grid.", file=sys.stderr)
     states = read_states(plan, store, local_snapshot(plan, store))
+    cost = estimated(plan, to_run(plan, states), store, request)
     if options.dry_run and options.json:
-        print(json.dumps(plan_as_json(name, plan, states), indent=1))
+        print(json.dumps(plan_as_json(name, plan, states, cost), indent=1))
     else:
-        print(plan_as_text(name, plan, states, request.grid), file=sys.stderr if options.json else sys.stdout)
+        print(plan_as_text(name, plan, states, request.grid, cost), file=sys.stderr if options.json else sys.stdout)
     if options.dry_run:
         for sentence in request.missing:
             print(f"warning: {sentence}", file=sys.stderr)
         return 0
     if request.missing:
         raise UsageError(list(request.missing))
+    check_limit(cost, request.max_hours)
     write_study(store, merged(store, name, request.recipe, plan))
     hashes.remember()
     return _execute(options, store, name, plan, request)
@@ -72,6 +77,12 @@ def _without_effect(options: argparse.Namespace, request: Request) -> list[str]:
     as_asked = stages(options.set)
     others = [[a for i, a in enumerate(options.set) if i != position] for position in range(len(options.set))]
     return [idle for idle, rest in zip(options.set, others, strict=True) if stages(rest) == as_asked]
+
+
+def estimated(plan: Plan, waiting: Sequence[str], store: Store, request: Request) -> Estimate:
+    """The cost on this machine of the stages that wait."""
+    timings = read_timings(plan, store, waiting, request.world.shapes)
+    return estimate(plan, waiting, request.world, timings, this_machine())
 
 
 def _execute(options: argparse.Namespace, store: Store, study: str, plan: Plan, request: Request) -> int:
@@ -106,16 +117,17 @@ def _progress_on(stream: TextIO) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def plan_as_text(name: str, plan: Plan, states: Mapping[str, str], grid: Grid) -> str:
-    """The plan for people: counts by kind and state, and what was dropped."""
+def plan_as_text(name: str, plan: Plan, states: Mapping[str, str], grid: Grid, cost: Estimate) -> str:
+    """The plan for people: counts by kind and state, what was dropped, and what it costs."""
     lines = [f"study {name}: {len(plan.paths)} cells, {len(plan.stages)} stages, {len(to_run(plan, states))} to run"]
     lines.append(state_table(plan, states))
     lines += [f"dropped: {reason}" for reason in grid.dropped]
+    lines += ["", cost.as_text()]
     return "\n".join(lines)
 
 
-def plan_as_json(name: str, plan: Plan, states: Mapping[str, str]) -> dict[str, Any]:
-    """The public form of a plan: cells with their stages, stages with their parents and state, counts."""
+def plan_as_json(name: str, plan: Plan, states: Mapping[str, str], cost: Estimate) -> dict[str, Any]:
+    """The public form of a plan: cells with their stages, stages with their parents and state, counts, estimate."""
     return {
         "study": name,
         "cells": [{**cell.as_json(), "stages": list(path)} for cell, path in plan.paths.items()],
@@ -124,4 +136,5 @@ def plan_as_json(name: str, plan: Plan, states: Mapping[str, str]) -> dict[str, 
             for stage_id, spec in plan.stages.items()
         ],
         "counts": {"cells": len(plan.paths), "stages": plan.counts(), "to_run": len(to_run(plan, states))},
+        "estimate": cost.as_json(),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,9 +16,11 @@ from harness.identity import ContentHashes
 from harness.models import find_models
 from harness.plan import Inputs, ModelIdentity
 from harness.recipes import Recipe, load_preset
+from harness.shapes import Shape, shape_of
 from harness.study import check_name
 from harness.tasks import TASKS, Task, get_task
 from harness.worker import Resources, Sources
+from harness.workload import World
 
 if TYPE_CHECKING:
     from harness.data.places import DataPlace
@@ -50,7 +53,10 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A grid that makes sense: its cells, the recipe, where models and data are, and what is not here yet."""
+    """A grid that makes sense: its cells, the recipe, where models and data are, and what is not here yet.
+
+    world: how large models and data are. max_hours: what --max-gpu-hours allows; None: it was not given.
+    """
 
     grid: Grid
     recipe: Recipe
@@ -58,6 +64,8 @@ class Request:
     sources: Sources
     resources: Resources
     missing: tuple[str, ...]
+    world: World
+    max_hours: float | None
 
 
 def read_request(options: argparse.Namespace, hashes: ContentHashes) -> Request:
@@ -75,6 +83,9 @@ def read_request(options: argparse.Namespace, hashes: ContentHashes) -> Request:
     tasks, needs_corpus = reads(axes, recipe)
     if place is not None:
         reading.problems += place.problems(tasks, corpus=needs_corpus)
+    read = {alias: reading.attempt(partial(shape_of, model), None) for alias, model in found.models.items()}
+    shapes: dict[str, Shape] = {alias: shape for alias, shape in read.items() if shape is not None}
+    max_hours = reading.attempt(lambda: _max_hours(options.max_gpu_hours), None)
     reading.check()
     assert recipe is not None
     assert place is not None
@@ -86,6 +97,8 @@ def read_request(options: argparse.Namespace, hashes: ContentHashes) -> Request:
         sources=Sources(models=found.models, data=place),
         resources=Resources(**resources),
         missing=(*found.missing, *place.missing(tasks, corpus=needs_corpus)),
+        world=World(shapes=shapes, sizes=place.sizes(tasks, corpus=needs_corpus)),
+        max_hours=max_hours,
     )
 
 
@@ -156,6 +169,18 @@ def _numbers(option: str, text: str | None, kind: type, reading: Reading) -> lis
             expected = "a whole number" if kind is int else "a number"
             reading.problems.append(f"{option} {word}: expected {expected}.")
     return numbers if numbers or not words(text) else None
+
+
+def _max_hours(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1.0
+    if not 0 < hours < float("inf"):
+        raise UsageError(f"--max-gpu-hours {text}: expected a number of hours above 0.")
+    return hours
 
 
 def _resources(assignments: list[str]) -> dict[str, float]:
