@@ -27,7 +27,7 @@ TYPICAL_TOKENS: Mapping[str, float] = {"sst2": 13, "qqp": 31, "mnli": 40, "qnli"
 TEXT_BYTES_PER_PAIR_TOKEN = 3.6
 CORPUS_BYTES_PER_TEXT_BYTE = 0.61
 PAIRS_BYTES_PER_TOKEN = 2.27
-RECORDS_OF_A_GROUP, RECORDS_OF_OTHER_PLANS = 8, 256
+RECORDS_OF_A_GROUP, RECORDS_OF_OTHER_PLANS = 4, 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,12 +144,13 @@ def timing_of(record: Mapping[str, Any], plan: Plan, shapes: Mapping[str, Shape]
 def read_timings(plan: Plan, store: Store, waiting: Iterable[str], shapes: Mapping[str, Shape]) -> list[Timing]:
     """Timings for the stages that wait, from a bounded number of records.
 
-    Of the plan's own finished stages a few of every group; of others in the store the first by id, which is a hash.
+    Of the plan's own finished stages a few of every group; of others in the store the first by id (a hash: any).
     """
     finished = store.recorded()
     if not finished:
         return []
     wanted = {(group.kind, group.model) for group in {group_of(plan.stages[i], plan) for i in waiting}}
+    kinds = {kind for kind, _ in wanted}
     chosen: list[str] = []
     taken: dict[Group, int] = {}
     others = 0
@@ -158,6 +159,8 @@ def read_timings(plan: Plan, store: Store, waiting: Iterable[str], shapes: Mappi
             others += 1
             if others <= RECORDS_OF_OTHER_PLANS:
                 chosen.append(stage_id)
+            continue
+        if plan.stages[stage_id].kind not in kinds:
             continue
         group = group_of(plan.stages[stage_id], plan)
         taken[group] = taken.get(group, 0) + 1
