@@ -78,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="checkpoint_minutes=N, device_batch=N (examples on the device at a time); changes no identity",
     )
+    grid.add_argument(
+        "--max-gpu-hours",
+        metavar="H",
+        help="start a run estimated at up to H hours (without it: 24 GPU-hours, or 8 hours without a GPU)",
+    )
     grid.add_argument("--dry-run", action="store_true", help="print the plan, start nothing, write nothing")
     _common(grid)
     grid.set_defaults(verb=_grid)

@@ -7,9 +7,10 @@ share (corpus, teacher preparation, student pruning, task teachers) appears once
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 from harness.catalogue import get_method
 from harness.errors import UsageError
@@ -19,6 +20,8 @@ from harness.specs import Cell, StageSpec
 from harness.tasks import get_task
 
 TEACHER_SEED = 0
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,7 @@ class Plan:
 
     stages: dict[str, StageSpec] = field(default_factory=dict)
     paths: dict[Cell, tuple[str, ...]] = field(default_factory=dict)
+    _ancestors: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def add(self, spec: StageSpec) -> StageSpec:
         if spec.stage_id in self.stages:
@@ -55,18 +59,14 @@ class Plan:
         assert not missing, f"parents of {spec.kind} are not planned: {missing}"
         return self.stages.setdefault(spec.stage_id, spec)
 
-    def ancestors(self, stage_id: str) -> list[str]:
-        """The stage and all it rests on, parents first."""
-        ordered: dict[str, None] = {}
-
-        def visit(current: str) -> None:
-            if current not in ordered:
-                for parent in self.stages[current].parents.values():
-                    visit(parent)
-                ordered[current] = None
-
-        visit(stage_id)
-        return list(ordered)
+    def ancestors(self, stage_id: str) -> tuple[str, ...]:
+        """The stage and all it rests on, parents first; worked out once for each stage from its parents' ancestors."""
+        if stage_id not in self._ancestors:
+            ordered: dict[str, None] = {}
+            for parent in self.stages[stage_id].parents.values():
+                ordered.update(dict.fromkeys(self.ancestors(parent)))
+            self._ancestors[stage_id] = (*ordered, stage_id)
+        return self._ancestors[stage_id]
 
     def endpoint(self, cell: Cell) -> str:
         """The stage whose record holds the cell's metrics."""
@@ -91,7 +91,7 @@ def plan_cells(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs) -> Plan:
         except UsageError as error:
             problems.update(dict.fromkeys(error.problems))
             continue
-        plan.paths[cell] = tuple(plan.ancestors(end.stage_id))
+        plan.paths[cell] = plan.ancestors(end.stage_id)
     if problems:
         raise UsageError(list(problems))
     return plan
@@ -99,10 +99,34 @@ def plan_cells(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs) -> Plan:
 
 @dataclass
 class Known:
-    """What chains of one plan have worked out already; it saves time and nothing else."""
+    """What chains of one plan have worked out already; it saves time and nothing else.
 
-    parameters: dict[tuple[str, str, str | None], dict[str, Any]] = field(default_factory=dict)
+    parameters: by kind, model, task and what is left out of the recipe. stages: by the call that made them.
+    """
+
+    parameters: dict[tuple[str, str, str | None, tuple[str, ...]], dict[str, Any]] = field(default_factory=dict)
     stages: dict[tuple[Any, ...], StageSpec] = field(default_factory=dict)
+
+
+Call = Callable[Concatenate["Chain", P], StageSpec]
+
+
+def told_by(*coordinates: str) -> Callable[[Call[P]], Call[P]]:
+    """For a call whose stage depends on these coordinates of the cell and its arguments alone: made once for each."""
+
+    def decorate(call: Call[P]) -> Call[P]:
+        @wraps(call)
+        def once(chain: Chain, *arguments: P.args, **named: P.kwargs) -> StageSpec:
+            told = [getattr(chain.cell, name) for name in coordinates]
+            given = [value.stage_id if isinstance(value, StageSpec) else value for value in arguments]
+            key = (call.__name__, *told, *given, *named.items())
+            if key not in chain.known.stages:
+                chain.known.stages[key] = call(chain, *arguments, **named)
+            return chain.known.stages[key]
+
+        return once
+
+    return decorate
 
 
 @dataclass
@@ -126,41 +150,33 @@ class Chain:
         **identity: Any,
     ) -> StageSpec:
         """Add a stage of any registered kind: its recipe parameters less `without`, plus `identity`, which wins."""
-        parent_ids = {role: parent.stage_id for role, parent in (parents or {}).items()}
-        inputs = dict(inputs or {})
-        key: tuple[Any, ...] = (
-            kind,
-            self.cell.model,
-            task,
-            without,
-            *parent_ids.items(),
-            *inputs.items(),
-            *identity.items(),
-        )
-        if key not in self.known.stages:
-            recipe = self._recipe(kind, task)
-            parameters = {**{name: value for name, value in recipe.items() if name not in without}, **identity}
-            if task is not None:
-                parameters["task"] = task
-            self.known.stages[key] = StageSpec(
+        parameters = {**self._recipe(kind, task, without), **identity}
+        if task is not None:
+            parameters["task"] = task
+        return self.plan.add(
+            StageSpec(
                 kind=kind,
                 parameters=parameters,
-                parents=parent_ids,
-                inputs=inputs,
+                parents={role: parent.stage_id for role, parent in (parents or {}).items()},
+                inputs=dict(inputs or {}),
                 versions={"kind": get_kind(kind).version},
             )
-        return self.plan.add(self.known.stages[key])
+        )
 
-    def _recipe(self, kind: str, task: str | None) -> dict[str, Any]:
-        key = (kind, self.cell.model, task)
+    def _recipe(self, kind: str, task: str | None, without: tuple[str, ...]) -> dict[str, Any]:
+        key = (kind, self.cell.model, task, without)
         if key not in self.known.parameters:
-            self.known.parameters[key] = self.recipe.parameters(get_kind(kind), model=self.cell.model, task=task)
+            recipe = self.recipe.parameters(get_kind(kind), model=self.cell.model, task=task)
+            kept = sorted(name for name in recipe if name not in without)  # sorted here, canonical JSON sorts faster
+            self.known.parameters[key] = {name: recipe[name] for name in kept}
         return self.known.parameters[key]
 
+    @told_by()
     def corpus(self) -> StageSpec:
         data = {split: self.inputs.data[f"corpus/{split}"] for split in ("train", "validation")}
         return self.stage("corpus", inputs=data)
 
+    @told_by("model")
     def pairs(self) -> StageSpec:
         return self.stage(
             "pairs",
@@ -168,6 +184,7 @@ class Chain:
             inputs={"tokenizer": self.inputs.models[self.cell.model].tokenizer},
         )
 
+    @told_by("model", "pruning_seed")
     def teacher_preparation(self) -> StageSpec:
         """Masked-LM and next-sentence training of the dense model on the corpus (Prune OFA)."""
         return self.stage(
@@ -178,6 +195,7 @@ class Chain:
             seed=self.cell.pruning_seed,
         )
 
+    @told_by("model", "sparsity", "pruning_seed")
     def student_pruning(self) -> StageSpec:
         """Gradual pruning of that model on the same corpus, distilled from itself (Prune OFA)."""
         teacher = self.teacher_preparation()
@@ -210,20 +228,24 @@ class Chain:
     def dense(self, *, seed: int | None = None) -> StageSpec:
         return self._fine_tuning("dense", inputs=self._base_model(), seed=self.cell.seed if seed is None else seed)
 
+    @told_by("model", "task")
     def teacher(self) -> StageSpec:
         """The task teacher: the dense fine-tune of the same base model with seed 0."""
         return self.dense(seed=TEACHER_SEED)
 
+    @told_by("model", "task", "sparsity", "seed")
     def task_pruning(self) -> StageSpec:
         return self._fine_tuning(
             "task_pruning", inputs=self._base_model(), teacher=self.teacher(), sparsity=self.cell.sparsity
         )
 
+    @told_by("model", "task", "seed")
     def transfer(self, sparse_model: StageSpec, *, distillation: bool) -> StageSpec:
         """Fine-tuning with the zero pattern of `sparse_model` locked (Prune OFA, pattern-lock)."""
         teacher = self.teacher() if distillation else None
         return self._fine_tuning("transfer", parents={"model": sparse_model}, teacher=teacher)
 
+    @told_by("model", "task", "seed")
     def quantization(self, model: StageSpec) -> StageSpec:
         """Quantization-aware training of a fine-tuned model, its pattern locked; with the teacher of its transfer."""
         teacher = self.plan.stages[model.parents["teacher"]] if "teacher" in model.parents else None

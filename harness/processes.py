@@ -44,6 +44,8 @@ def is_live(holder: Holder | None) -> bool:
 
 
 def local_snapshot(plan: Plan, store: Store) -> Snapshot:
-    """Stages under way: unfinished, with a live lease."""
-    unfinished = [stage_id for stage_id in plan.stages if not store.has_record(stage_id)]
-    return Snapshot(running=frozenset(i for i in unfinished if is_live(current_holder(store.lease_path(i)))))
+    """Stages under way: their lease is neither released nor held by a process that is gone."""
+    leased, finished = store.leased(), store.finished(plan.stages)
+    unfinished = (stage for stage in plan.stages if stage in leased and stage not in finished)
+    holders = {stage: current_holder(store.lease_path(stage)) for stage in unfinished}
+    return Snapshot(running=frozenset(stage for stage, holder in holders.items() if is_live(holder)))

@@ -103,6 +103,8 @@ def read_cancelled(states: Mapping[str, str], store: Store) -> set[str]:
 
 def read_states(plan: Plan, store: Store, snapshot: Snapshot) -> dict[str, str]:
     """The states of a plan's stages, from the files of a store."""
-    finished = {stage_id for stage_id in plan.stages if store.has_record(stage_id)}
-    attempts = {stage_id: store.attempts(stage_id) for stage_id in plan.stages if stage_id not in finished}
+    finished = store.finished(plan.stages)
+    tried = store.attempted()
+    unfinished = (stage_id for stage_id in plan.stages if stage_id in tried and stage_id not in finished)
+    attempts = {stage_id: store.attempts(stage_id) for stage_id in unfinished}
     return plan_states(plan, finished, attempts, snapshot)

@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,15 @@ def discard_folder(folder: Path) -> None:
         shutil.rmtree(hidden)
 
 
+def _names(folder: Path, suffix: str) -> set[str]:
+    """Names of a folder's entries that end in `suffix`, without it; empty when there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name.removesuffix(suffix) for entry in entries if entry.name.endswith(suffix)}
+    except FileNotFoundError:
+        return set()
+
+
 def folder_digest(folder: Path) -> str:
     """One digest over the names and bytes of all files below a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -161,6 +170,19 @@ class Store:
 
     def has_record(self, stage_id: str) -> bool:
         return self.record_path(stage_id).is_file()
+
+    def finished(self, stage_ids: Iterable[str]) -> set[str]:
+        """Those of the stages whose record is in; one listing a folder of records instead of a look at every file."""
+        wanted = set(stage_ids)
+        folders = {
+            self.record_path(stage_id).parent for stage_id in {stage_id[:2]: stage_id for stage_id in wanted}.values()
+        }
+        return {name for folder in folders for name in _names(folder, ".json")} & wanted
+
+    def recorded(self) -> list[str]:
+        """The ids of all stages whose record is in, in order."""
+        folders = sorted(entry for entry in (self.root / "records").glob("??"))
+        return sorted(name for folder in folders for name in _names(folder, ".json"))
 
     def read_record(self, stage_id: str) -> dict[str, Any]:
         """The record of a finished stage, its digest checked.
@@ -282,6 +304,14 @@ class Store:
 
     def attempt_progress(self, stage_id: str, number: int) -> Path:
         return self.attempts_path(stage_id) / f"{number}.progress"
+
+    def attempted(self) -> set[str]:
+        """The stages that have a folder of attempts."""
+        return _names(self.root / "attempts", "")
+
+    def leased(self) -> set[str]:
+        """The stages that have a folder of leases."""
+        return _names(self.root / "leases", "")
 
     def attempts(self, stage_id: str) -> list[Attempt]:
         """All attempts at a stage, oldest first; torn last lines are ignored."""

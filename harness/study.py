@@ -55,7 +55,7 @@ def read_study(store: Store, name: str) -> Study:
     try:
         return _parse(json.loads(path.read_bytes()), path)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"study {path} is damaged ({type(error).__name__}: {error}). Run its grid again.") from None
+        raise _damaged(path, error) from None
 
 
 def _parse(tree: dict[str, Any], path: Path) -> Study:
@@ -93,6 +93,44 @@ def only_study(store: Store) -> str:
     return names[0]
 
 
+def check_recipe(store: Store, name: str, recipe: Recipe) -> None:
+    """Raises UsageError when a study of that name rests on another recipe. Its stages are not read: see `merged`."""
+    check_name(name)
+    path = store.study_path(name)
+    if path.is_file():
+        try:
+            _check_same(name, _recipe_alone(path.read_text(encoding="utf-8")), recipe)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(path, error) from None
+
+
+def _recipe_alone(text: str) -> dict[str, Any]:
+    """The recipe of a study as `write_study` lays it out, without parsing its (perhaps 20,000) stages."""
+    mark = '\n "recipe": '
+    start = text.find(mark)
+    if start < 0:
+        recipe: dict[str, Any] = json.loads(text)["recipe"]
+        return recipe
+    recipe, _ = json.JSONDecoder().raw_decode(text, start + len(mark))
+    return recipe
+
+
+def _check_same(name: str, old: dict[str, Any], recipe: Recipe) -> None:
+    if old["hash"] != recipe.recipe_hash:
+        before, now = old["settings"], recipe.as_json()["settings"]
+        differing = sorted(key for key in {*before, *now} if before.get(key, [None])[0] != now.get(key, [None])[0])
+        if old.get("sparse_checkpoints", []) != recipe.as_json()["sparse_checkpoints"]:
+            differing.insert(0, "sparse_checkpoints")
+        raise UsageError(
+            f"study {name!r} has another recipe (it differs in {', '.join(differing[:5])}). "
+            "Give this grid its own name: --study NAME."
+        )
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"study {path} is damaged ({type(error).__name__}: {error}). Run its grid again.")
+
+
 def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
     """The study with the cells of `plan` added to those it already has.
 
@@ -102,15 +140,7 @@ def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
     if not store.study_path(name).is_file():
         return Study(name, recipe.as_json(), plan)
     older = read_study(store, name)
-    if older.recipe["hash"] != recipe.recipe_hash:
-        old, new = older.recipe["settings"], recipe.as_json()["settings"]
-        differing = sorted(key for key in {*old, *new} if old.get(key, [None])[0] != new.get(key, [None])[0])
-        if older.recipe.get("sparse_checkpoints", []) != recipe.as_json()["sparse_checkpoints"]:
-            differing.insert(0, "sparse_checkpoints")
-        raise UsageError(
-            f"study {name!r} has another recipe (it differs in {', '.join(differing[:5])}). "
-            "Give this grid its own name: --study NAME."
-        )
+    _check_same(name, older.recipe, recipe)
     known, paths = {**older.plan.stages, **plan.stages}, {**older.plan.paths, **plan.paths}
     union = Plan(paths=paths)
     for path in paths.values():  # a cell's path lists parents first; stages that no cell needs any more fall away

@@ -6,9 +6,9 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,16 +16,19 @@ from harness.commands.request import Request, read_request
 from harness.commands.status import state_table
 from harness.display import display_on
 from harness.errors import UsageError
+from harness.estimate import Estimate, check_limit, estimate
 from harness.executors import run_in_process, run_locally
 from harness.grid import Grid
+from harness.hardware import this_machine
 from harness.identity import ContentHashes
 from harness.plan import Plan, plan_cells
 from harness.processes import local_snapshot
 from harness.recipes import load_preset
 from harness.state import Work, read_cancelled, read_states, work
 from harness.store import Store
-from harness.study import merged, write_study
+from harness.study import check_recipe, merged, write_study
 from harness.verification import gone_artifacts, verified_records
+from harness.workload import read_timings
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,17 +39,19 @@ def run(options: argparse.Namespace) -> int:
     store = Store(Path(options.store))
     hashes = ContentHashes(store.content_hashes_path)
     request = read_request(options, hashes)
+    name = options.study or request.recipe.preset
+    check_recipe(store, name, request.recipe)
     plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
-    for assignment in _without_effect(options, request, plan):
+    for assignment in _without_effect(options, request):
         print(f"note: --set {assignment} changes nothing in this grid.", file=sys.stderr)
-    study = merged(store, options.study or request.recipe.preset, request.recipe, plan)
     states = read_states(plan, store, local_snapshot(plan, store))
     found = work(plan, states, read_cancelled(states, store))
     missing = [*request.missing, *gone_artifacts(plan, found.waiting, store)]
+    cost = estimated(plan, found.waiting, store, request)
     if options.dry_run and options.json:
-        print(json.dumps(plan_as_json(study.name, plan, states, found), indent=1))
+        print(json.dumps(plan_as_json(name, plan, states, found, cost), indent=1))
     else:
-        told = plan_as_text(study.name, plan, states, found, request.grid)
+        told = plan_as_text(name, plan, states, found, request.grid, cost)
         print(told, file=sys.stderr if options.json else sys.stdout)
     if options.dry_run:
         for sentence in missing:
@@ -54,19 +59,34 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if missing:
         raise UsageError(missing)
-    write_study(store, study)
+    check_limit(cost, request.max_hours)
+    write_study(store, merged(store, name, request.recipe, plan))
     hashes.remember()
-    return _execute(options, store, study.name, plan, request)
+    return _execute(options, store, name, plan, request)
 
 
-def _without_effect(options: argparse.Namespace, request: Request, plan: Plan) -> list[str]:
-    """Assignments that no stage of the grid reads (or that give a key the value it has)."""
-    idle = []
-    for position, assignment in enumerate(options.set):
-        others = load_preset(options.preset).changed([a for i, a in enumerate(options.set) if i != position])
-        if plan_cells(request.grid.cells, others, request.inputs).stages.keys() == plan.stages.keys():
-            idle.append(assignment)
-    return idle
+def _without_effect(options: argparse.Namespace, request: Request) -> list[str]:
+    """Assignments that no stage of the grid reads (or that give a key the value it has).
+
+    No recipe key tells seeds apart, so one cell of those that differ in nothing else stands for all of them.
+    """
+    if not options.set:
+        return []
+    cells = {replace(cell, seed=0, pruning_seed=0): None for cell in request.grid.cells}
+    base = load_preset(options.preset)
+
+    def stages(assignments: list[str]) -> Set[str]:
+        return plan_cells(cells, base.changed(assignments), request.inputs).stages.keys()
+
+    as_asked = stages(options.set)
+    others = [[a for i, a in enumerate(options.set) if i != position] for position in range(len(options.set))]
+    return [idle for idle, rest in zip(options.set, others, strict=True) if stages(rest) == as_asked]
+
+
+def estimated(plan: Plan, waiting: Sequence[str], store: Store, request: Request) -> Estimate:
+    """The cost on this machine of the stages that wait."""
+    timings = read_timings(plan, store, waiting, request.world.shapes)
+    return estimate(plan, waiting, request.world, timings, this_machine())
 
 
 def _execute(options: argparse.Namespace, store: Store, study: str, plan: Plan, request: Request) -> int:
@@ -112,17 +132,18 @@ def _progress_on(stream: TextIO) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def plan_as_text(name: str, plan: Plan, states: Mapping[str, str], found: Work, grid: Grid) -> str:
-    """The plan for people: counts by kind and state, what is cancelled, and what was dropped."""
+def plan_as_text(name: str, plan: Plan, states: Mapping[str, str], found: Work, grid: Grid, cost: Estimate) -> str:
+    """The plan for people: counts by kind and state, what is cancelled, what was dropped, and what it costs."""
     lines = [f"study {name}: {len(plan.paths)} cells, {len(plan.stages)} stages, {len(found.waiting)} to run"]
     lines.append(state_table(plan, states))
     lines += [_cancelled(len(found.cancelled))] if found.cancelled else []
     lines += [f"dropped: {reason}" for reason in grid.dropped]
+    lines += ["", cost.as_text()]
     return "\n".join(lines)
 
 
-def plan_as_json(name: str, plan: Plan, states: Mapping[str, str], found: Work) -> dict[str, Any]:
-    """The public form of a plan: cells with their stages, stages with their parents and state, counts."""
+def plan_as_json(name: str, plan: Plan, states: Mapping[str, str], found: Work, cost: Estimate) -> dict[str, Any]:
+    """The public form of a plan: cells with their stages, stages with their parents and state, counts, estimate."""
     return {
         "study": name,
         "cells": [{**cell.as_json(), "stages": list(path)} for cell, path in plan.paths.items()],
@@ -131,4 +152,5 @@ def plan_as_json(name: str, plan: Plan, states: Mapping[str, str], found: Work) 
             for stage_id, spec in plan.stages.items()
         ],
         "counts": {"cells": len(plan.paths), "stages": plan.counts(), "to_run": len(found.waiting)},
+        "estimate": cost.as_json(),
     }

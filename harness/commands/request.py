@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -15,10 +16,12 @@ from harness.identity import ContentHashes
 from harness.models import FoundModels, find_models
 from harness.plan import Inputs, ModelIdentity
 from harness.recipes import Recipe, load_preset
+from harness.shapes import Shape, shape_of
 from harness.sparse_checkpoints import OwnCheckpoints, ReleasedCheckpoint, find_own, locate_released
 from harness.study import check_name
 from harness.tasks import TASKS, Task, get_task
 from harness.worker import Resources, Sources
+from harness.workload import World
 
 if TYPE_CHECKING:
     from harness.data.places import DataPlace
@@ -51,7 +54,10 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A grid that makes sense: its cells, the recipe, where models and data are, and what is not here yet."""
+    """A grid that makes sense: its cells, the recipe, where models and data are, and what is not here yet.
+
+    world: how large models and data are. max_hours: what --max-gpu-hours allows; None: it was not given.
+    """
 
     grid: Grid
     recipe: Recipe
@@ -59,6 +65,8 @@ class Request:
     sources: Sources
     resources: Resources
     missing: tuple[str, ...]
+    world: World
+    max_hours: float | None
 
 
 def read_request(options: argparse.Namespace, hashes: ContentHashes) -> Request:
@@ -80,6 +88,9 @@ def read_request(options: argparse.Namespace, hashes: ContentHashes) -> Request:
     tasks, needs_corpus = reads(axes, recipe)
     if place is not None:
         reading.problems += place.problems(tasks, corpus=needs_corpus)
+    read = {alias: reading.attempt(partial(shape_of, model), None) for alias, model in found.models.items()}
+    shapes: dict[str, Shape] = {alias: shape for alias, shape in read.items() if shape is not None}
+    max_hours = reading.attempt(lambda: _max_hours(options.max_gpu_hours), None)
     reading.check()
     assert recipe is not None
     assert place is not None
@@ -98,6 +109,8 @@ def read_request(options: argparse.Namespace, hashes: ContentHashes) -> Request:
         sources=Sources(models=found.models, data=place, checkpoints=checkpoints),
         resources=Resources(**resources),
         missing=(*found.missing, *not_cached, *place.missing(tasks, corpus=needs_corpus)),
+        world=World(shapes=shapes, sizes=place.sizes(tasks, corpus=needs_corpus)),
+        max_hours=max_hours,
     )
 
 
@@ -199,6 +212,18 @@ RESOURCES = {
         int, lambda value: value >= 0, "a whole number of examples, 1 or more, or 0 for the whole batch"
     ),
 }
+
+
+def _max_hours(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1.0
+    if not 0 < hours < float("inf"):
+        raise UsageError(f"--max-gpu-hours {text}: expected a number of hours above 0.")
+    return hours
 
 
 def _resources(assignments: list[str]) -> dict[str, Any]:

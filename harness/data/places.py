@@ -21,6 +21,29 @@ if TYPE_CHECKING:
 WIKIPEDIA = ("wikimedia/wikipedia", "20231101.en", "b04c8d1ceb2f5cd4588862100d08de323dccfbaa")
 CORPUS_SPLITS = ("train", "validation")
 HELD_OUT_SHARE = 0.05  # the first 5 % of the articles, as in the authors' release
+# Rows of the hub's splits at the pinned commits, and bytes of text in its Wikipedia (its data set card).
+HUB_ROWS = {
+    "sst2/train": 67_349,
+    "sst2/validation": 872,
+    "qnli/train": 104_743,
+    "qnli/validation": 5_463,
+    "qqp/train": 363_846,
+    "qqp/validation": 40_430,
+    "mnli/train": 392_702,
+    "mnli/validation_matched": 9_815,
+    "mnli/validation_mismatched": 9_832,
+    "squad/train": 87_599,
+    "squad/validation": 10_570,
+}
+WIKIPEDIA_TEXT_BYTES = 20_200_062_385
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How much data there is. rows: by "TASK/SPLIT"; text_bytes: by "corpus/SPLIT"."""
+
+    rows: Mapping[str, int]
+    text_bytes: Mapping[str, int]
 
 
 class DataPlace(Protocol):
@@ -34,6 +57,9 @@ class DataPlace(Protocol):
 
     def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
         """Identity of every split there is, by "TASK/SPLIT" and "corpus/SPLIT"."""
+
+    def sizes(self, tasks: Iterable[Task], *, corpus: bool) -> Sizes:
+        """How much there is of every split, for an estimate; reads no rows."""
 
     def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
         """A split's rows. Raises ValueError when it is not the one that `identity` names."""
@@ -69,6 +95,20 @@ class FolderPlace:
         if corpus:
             files.update({f"corpus/{split}": path for split, path in corpus_files(self.folder).items()})
         return {name: self.hashes.file(path) for name, path in files.items()}
+
+    def sizes(self, tasks: Iterable[Task], *, corpus: bool) -> Sizes:
+        from harness.data.source import corpus_files, num_rows, split_files, text_bytes
+
+        return Sizes(
+            rows={
+                f"{task.name}/{split}": num_rows(path)
+                for task in tasks
+                for split, path in split_files(self.folder, task).items()
+            },
+            text_bytes={f"corpus/{split}": text_bytes(path) for split, path in corpus_files(self.folder).items()}
+            if corpus
+            else {},
+        )
 
     def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
         from harness.data.source import read_rows
@@ -116,6 +156,12 @@ class HubPlace:
         if corpus:
             found.update({f"corpus/{split}": sha256_of([*WIKIPEDIA, split, HELD_OUT_SHARE]) for split in CORPUS_SPLITS})
         return found
+
+    def sizes(self, tasks: Iterable[Task], *, corpus: bool) -> Sizes:
+        return Sizes(
+            rows={f"{task.name}/{split}": HUB_ROWS[f"{task.name}/{split}"] for task in tasks for split in task.splits},
+            text_bytes={"corpus/train": WIKIPEDIA_TEXT_BYTES} if corpus else {},
+        )
 
     def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
         if identity != sha256_of([task.hub_path, task.hub_name, task.hub_revision, split]):

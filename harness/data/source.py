@@ -35,6 +35,18 @@ def corpus_files(folder: Path | str) -> dict[str, Path]:
     return {split: path for split, path in paths.items() if path.is_file()}
 
 
+def num_rows(path: Path) -> int:
+    """Rows of a parquet file, from its footer."""
+    return int(pq.read_metadata(path).num_rows)
+
+
+def text_bytes(path: Path) -> int:
+    """Uncompressed bytes of a corpus file's column "text", from its footer."""
+    footer = pq.read_metadata(path)
+    chunks = [footer.row_group(i).column(j) for i in range(footer.num_row_groups) for j in range(footer.num_columns)]
+    return sum(int(chunk.total_uncompressed_size) for chunk in chunks if chunk.path_in_schema == "text")
+
+
 def check_folder(folder: Path | str, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
     """Every problem of `folder` for these tasks (and the corpus, if asked), in words; empty when there is none.
 

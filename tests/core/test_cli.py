@@ -40,7 +40,7 @@ def problems(run_harness: Run, arguments: list[str]) -> list[str]:
 
 def test_the_public_form_of_a_plan(run_harness: Run, world: World) -> None:
     found = dry(run_harness, world.grid("--seeds", "0,1"))
-    assert list(found) == ["study", "cells", "stages", "counts"]
+    assert list(found) == ["study", "cells", "stages", "counts", "estimate"]
     assert found["study"] == "slice"
     assert len(found["cells"]) == 20
     assert len(found["stages"]) == 44
@@ -90,7 +90,8 @@ def test_the_stages_of_the_plan_come_parents_first_and_cells_point_into_them(run
 
 def test_a_dry_run_in_words_counts_cells_and_stages(run_harness: Run, world: World) -> None:
     done = run_harness(world.grid("--dry-run", "--methods", "prune-ofa", "--sparsities", "0,0.5", "--tasks", "sst2"))
-    head, columns, _, *kinds, dropped = done.out.splitlines()
+    planned, _, cost = done.out.partition("\n\n")
+    head, columns, _, *kinds, dropped = planned.splitlines()
     # prune-ofa at 0.5 on one task, one seed: corpus, pairs, two pre-training stages, teacher, transfer, evaluation.
     assert head == "study slice: 1 cells, 7 stages, 7 to run"
     assert columns.split() == ["stage", "missing"]
@@ -98,6 +99,7 @@ def test_a_dry_run_in_words_counts_cells_and_stages(run_harness: Run, world: Wor
         ["corpus", "pairs", "teacher_preparation", "student_pruning", "dense", "transfer", "evaluation"], 1
     )
     assert dropped.startswith("dropped: prune-ofa at sparsity 0")
+    assert cost.startswith("estimate")
 
 
 def test_a_dry_run_creates_nothing(run_harness: Run, world: World) -> None:

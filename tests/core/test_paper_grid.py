@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from harness.data.places import HubPlace
 from harness.errors import UsageError
 from harness.grid import Axes, expand
+from harness.identity import sha256_of
 from harness.models import MODELS, HubSource
 from harness.plan import Inputs, ModelIdentity, Plan, plan_cells
 from harness.recipes import load_preset
@@ -122,13 +125,82 @@ print(len(plan.paths), time.process_time() - begin, int(peak[1]) / 1024)
 """
 
 
-def test_ten_thousand_cells_plan_in_seconds_and_150_mb() -> None:
-    """CPU time of planning (target 2 s; a slower or busy machine gets twice that) and peak memory; the best of five."""
+def test_ten_thousand_cells_plan_in_two_seconds_and_150_mb() -> None:
+    """CPU time of planning and peak memory of a whole process; the best of five."""
     runs = [
         subprocess.run([sys.executable, "-c", TEN_THOUSAND], capture_output=True, text=True, check=True, timeout=60)
         for _ in range(5)
     ]
     cells, seconds, megabytes = zip(*(map(float, run.stdout.split()) for run in runs), strict=True)
     assert set(cells) == {10_200}
-    assert min(seconds) <= 4.0
+    assert min(seconds) <= 2.0
     assert min(megabytes) <= 150
+
+
+DRY_RUN = r"""
+import contextlib, io, json, os, re, sys, time
+from pathlib import Path
+import harness.commands.grid, harness.data.places, huggingface_hub, pyarrow.parquet
+from harness.cli import _parser, main
+from harness.commands.grid import plan_cells
+from harness.commands.request import read_request
+from harness.identity import ContentHashes, sha256_of
+from harness.store import Store
+from harness.study import merged, write_study
+
+store = Store(Path(sys.argv[1]))
+words = sys.argv[2:] + ["--store", sys.argv[1]]
+if not store.root.exists() and os.fork() == 0:  # another process makes the store: its memory does not count
+    request = read_request(_parser().parse_args(words), ContentHashes())
+    plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
+    write_study(store, merged(store, "paper", request.recipe, plan))
+    for stage_id, spec in list(plan.stages.items())[:20_000]:
+        record = {"schema": 1, "stage_id": stage_id, **spec.identity(), "result": {"metrics": {}}, "parent_digests": {}}
+        path = store.record_path(stage_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({**record, "digest": sha256_of(record)}))
+    os._exit(0)
+with contextlib.suppress(ChildProcessError):
+    assert os.wait()[1] == 0
+printed = io.StringIO()
+begin = time.process_time()
+with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+    assert main(words) == 0
+seconds = time.process_time() - begin
+peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+print(printed.getvalue().splitlines()[0].replace(" ", "_"), seconds, int(peak[1]) / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_dry_run_of_ten_thousand_cells_on_20_000_finished_stages_takes_two_seconds_and_150_mb(tmp_path: Path) -> None:
+    """CPU time after the imports, with the study and the records of 20,000 of its 20,437 stages in the store."""
+    words = ["grid", "--dry-run", "--models", ",".join(PAPER_MODELS), "--methods", "prune-ofa,finetune-pruning"]
+    words += ["--sparsities", ".5,.6,.7,.8,.9", "--quantization", "none,int8", "--seeds", ",".join(map(str, range(34)))]
+    measured = []
+    for _ in range(3):
+        command = [sys.executable, "-c", DRY_RUN, str(tmp_path / "runs"), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        headline, seconds, megabytes = done.stdout.split()
+        assert headline == "study_paper:_10200_cells,_20437_stages,_437_to_run"
+        measured.append((float(seconds), float(megabytes)))
+    assert min(seconds for seconds, _ in measured) <= 2.0
+    assert min(megabytes for _, megabytes in measured) <= 150
+
+
+def test_ids_and_paths_are_those_of_the_slow_way() -> None:
+    """Every stage's id from its identity alone, every cell's path by a walk over the parents."""
+
+    def walk(stage_id: str, seen: list[str]) -> list[str]:
+        if stage_id not in seen:
+            for parent in plan.stages[stage_id].parents.values():
+                walk(parent, seen)
+            seen.append(stage_id)
+        return seen
+
+    plan = planned()
+    for stage_id, spec in plan.stages.items():
+        assert sha256_of(json.loads(json.dumps(spec.identity())))[:32] == stage_id
+    for cell, path in plan.paths.items():
+        assert path == tuple(walk(plan.endpoint(cell), [])), cell

@@ -426,6 +426,7 @@ def attempt(folder: Path, *, holds: int, from_call: int = 0, minutes: float = 60
         checkpoints=folder,
         resources=Resources(checkpoint_minutes=minutes, device_batch=device_batch),
         should_stop=lambda: False,
+        report=lambda progress: None,
     )
     session = Session(
         context=context,
