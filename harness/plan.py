@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.catalogue import get_method
+from harness.equivalents import identity_version
 from harness.errors import UsageError
 from harness.kinds import DISTILLATION, get_kind
 from harness.recipes import Recipe
@@ -143,7 +144,7 @@ class Chain:
                 parameters=parameters,
                 parents=parent_ids,
                 inputs=inputs,
-                versions={"kind": get_kind(kind).version},
+                versions={"kind": identity_version(get_kind(kind))},
             )
         return self.plan.add(self.known.stages[key])
 

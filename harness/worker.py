@@ -196,7 +196,7 @@ def _run_to_record(
             "result": {"metrics": result.metrics, "did": result.did, **result.details},
             "artifact": described,
             "times": {"started": started, "ended": time.time(), "attempt": attempt},
-            "provenance": provenance(),
+            "provenance": {**provenance(), "kind_version": get_kind(spec.kind).version},
         },
         guard=lease.check,
     )
