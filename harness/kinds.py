@@ -1,7 +1,8 @@
 """Stage kinds: what each computes, with which parameters, and which code runs it.
 
 A kind is a declaration; the code stands in `harness.stages` and is imported only by a worker. `version` is raised
-whenever the computation changes, so that finished work of the old code is never taken for the new.
+whenever the computation changes, so that finished work of the old code is never taken for the new. A test notices when
+a kind's source changed and says what to do; `equivalents.toml` names versions that changed no number.
 """
 
 from __future__ import annotations
