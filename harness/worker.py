@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from harness.kinds import get_kind
 from harness.leases import Lease, LeaseLost, acquire
 from harness.models import BaseModel
 from harness.processes import is_gone, this_process
+from harness.source_state import check_source
 from harness.specs import StageSpec
 from harness.store import Store, folder_digest
 
@@ -165,6 +167,8 @@ def _run_to_record(
     lease: Lease,
 ) -> None:
     started = time.time()
+    check_source()
+    in_memory = set(sys.modules)
     records = {role: store.read_record(parent) for role, parent in spec.parents.items()}
     for role, parent in spec.parents.items():
         _check_artifact(store, role, parent, records[role])
@@ -182,6 +186,7 @@ def _run_to_record(
             should_stop=should_stop,
         )
         result: StageResult = get_kind(spec.kind).function()(context)
+        check_source(imported_after=in_memory)
         files = [path for path in artifact.rglob("*") if path.is_file()]
         described = {
             "digest": folder_digest(artifact),
