@@ -100,7 +100,7 @@ def changes(record: Record, now: Current) -> str:
 def updated(record: Record, current: Mapping[str, Current], reason: str) -> Record:
     """The record of the source as it is. Raises ValueError where a reason is needed, or a version went back."""
     kinds: dict[str, Recorded] = {}
-    refused: list[str] = []
+    refused = False
     for name, now in current.items():
         before = record.kinds.get(name)
         if before is None or now.version > before.version:
@@ -110,9 +110,9 @@ def updated(record: Record, current: Mapping[str, Current], reason: str) -> Reco
         elif now.version == before.version and reason.strip():
             kinds[name] = replace(before, waivers={**before.waivers, now.digest: reason.strip()})
         else:
-            refused.append(name)
+            refused = True
     if refused:
-        raise ValueError("\n".join(problems(record, {name: current[name] for name in refused})))
+        raise ValueError("\n".join(problems(record, current)))
     return Record(kinds, {name: digest for now in current.values() for name, digest in now.definitions.items()})
 
 

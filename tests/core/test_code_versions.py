@@ -100,6 +100,15 @@ def test_kinds_that_come_and_go_are_named(tmp_path: Path, record: Record) -> Non
     ]
 
 
+def test_a_refusal_tells_only_of_kinds_that_changed(tmp_path: Path) -> None:
+    (tmp_path / "still").mkdir()
+    still, moved = lab(tmp_path / "still")["lab"], lab(tmp_path, deep_leaf=CHANGED)["lab"]
+    record = updated(Record({}, {}), {"still": still, "moved": still}, "")
+    with pytest.raises(ValueError, match="^kind moved ") as caught:
+        updated(record, {"still": still, "moved": moved}, "")
+    assert "still" not in str(caught.value)
+
+
 def test_the_command_refuses_without_a_reason_and_writes_with_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
