@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 # `make test` on a machine with nothing but Python, git and make: the environment is made first.
-.PHONY: environment test test-all lint clean
+.PHONY: environment test test-all lint code-versions clean
 
 environment: $(VENV)/.ready
 
@@ -24,6 +24,10 @@ test-all: environment
 lint: environment
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# After a change of what a stage kind computes: record it. REASON: why no number changes, if no version was raised.
+code-versions: environment
+	$(BIN)/python tests/core/code_versions.py --reason "$(REASON)"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 class Method:
     """A compression method, as a path through the stage graph.
 
+    A method has no code version, for it computes nothing: what `stages` decides (kinds, parameters, parents, inputs) is
+    the identity of the stages it adds, so a changed declaration leads to other stages by itself. A method that needs
+    arithmetic of its own brings a stage kind, whose version and source are watched like those of any other.
+
     title: the method's name in the paper's tables.
     stages: adds the stages of a cell to the chain and returns the one whose artifact is the cell's fp32 model.
     sparse: whether sparsity is an axis; a dense method collapses it to 0.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,15 @@ def canonical_json(value: Any) -> str:
 def sha256_of(value: Any) -> str:
     """SHA-256 (hex) over the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def require_commit(what: str, revision: str) -> None:
+    """Raises ValueError unless `revision` is a commit: a tag or a branch may name other content tomorrow."""
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise ValueError(
+            f"{what}: revision {revision!r} is not pinned. Expected the 40 hexadecimal digits of a commit; the hub "
+            "shows them under Files and versions."
+        )
 
 
 def file_sha256(path: Path) -> str:

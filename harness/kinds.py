@@ -1,7 +1,8 @@
 """Stage kinds: what each computes, with which parameters, and which code runs it.
 
 A kind is a declaration; the code stands in `harness.stages` and is imported only by a worker. `version` is raised
-whenever the computation changes, so that finished work of the old code is never taken for the new.
+whenever the computation changes, so that finished work of the old code is never taken for the new. A test notices when
+a kind's source changed and says what to do; `equivalents.toml` names versions that changed no number.
 
 What a finished stage's record holds under `result`, beside `metrics` and `did` (what was done, in words, with counts):
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError, unknown_name
-from harness.identity import ContentHashes, sha256_of
+from harness.identity import ContentHashes, require_commit, sha256_of
 
 WEIGHT_FILES = ("model.safetensors",)
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
@@ -119,10 +119,13 @@ class PackageSource:
 
 @dataclass(frozen=True, kw_only=True)
 class HubSource:
-    """A repository of the hub at a pinned commit."""
+    """A repository of the hub at a pinned commit. Raises ValueError for any other revision."""
 
     repository: str
     revision: str
+
+    def __post_init__(self) -> None:
+        require_commit(f"model {self.repository}", self.revision)
 
     def __str__(self) -> str:
         return f"{self.repository} at {self.revision[:12]}"

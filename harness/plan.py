@@ -13,6 +13,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 from harness.catalogue import get_method
+from harness.equivalents import identity_version
 from harness.errors import UsageError
 from harness.kinds import DISTILLATION, get_kind
 from harness.recipes import Recipe
@@ -159,7 +160,7 @@ class Chain:
                 parameters=parameters,
                 parents={role: parent.stage_id for role, parent in (parents or {}).items()},
                 inputs=dict(inputs or {}),
-                versions={"kind": get_kind(kind).version},
+                versions={"kind": identity_version(get_kind(kind))},
             )
         )
 

@@ -64,7 +64,8 @@ class StageSpec:
     parameters: fully resolved, defaults included; values are JSON scalars or lists of them.
     parents: role -> stage id, for example {"teacher": "9f..", "model": "03.."}.
     inputs: role -> content hash of data or base weights.
-    versions: integer code versions of the kind and, where a method changes the computation, of the method.
+    versions: the integer code version of the kind, the oldest of those that give the same numbers. A method has none:
+    see `harness.catalogue.Method`.
     """
 
     kind: str

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.errors import unknown_name
+from harness.identity import require_commit
 
 TaskKind = Literal["classification", "extractive-qa"]
 
@@ -21,7 +22,7 @@ class Task:
     label_names: names of classes 0, 1, .. in the order of the `label` column; empty for extractive QA.
     metrics: names of the reported values, as `harness.metrics.compute_metrics` returns them.
     evaluation_splits: (split, reported name); the splits named in `optional_splits` may be absent from a folder.
-    hub_path, hub_name, hub_revision: data set, configuration and pinned commit on the hub.
+    hub_path, hub_name, hub_revision: data set, configuration and pinned commit on the hub; ValueError if it is none.
     """
 
     name: str
@@ -35,6 +36,9 @@ class Task:
     hub_path: str
     hub_name: str
     hub_revision: str
+
+    def __post_init__(self) -> None:
+        require_commit(f"task {self.name!r} ({self.hub_path})", self.hub_revision)
 
     @property
     def columns(self) -> tuple[str, ...]:

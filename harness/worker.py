@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from harness.leases import Holder, Lease, LeaseLost, acquire
 from harness.models import BaseModel
 from harness.processes import is_gone, this_process
 from harness.progress import ProgressFile, StageProgress
+from harness.source_state import check_source
 from harness.sparse_checkpoints import SparseCheckpoint
 from harness.specs import StageSpec
 from harness.store import Store, folder_digest
@@ -249,6 +251,8 @@ def _run_to_record(
     lease: Lease,
 ) -> None:
     started = time.time()
+    check_source()
+    in_memory = set(sys.modules)
     records = {role: store.read_record(parent) for role, parent in spec.parents.items()}
     for role, parent in spec.parents.items():
         _check_artifact(store, role, parent, records[role])
@@ -267,6 +271,7 @@ def _run_to_record(
             report=ProgressFile(store.attempt_progress(spec.stage_id, attempt)),
         )
         result: StageResult = get_kind(spec.kind).function()(context)
+        check_source(imported_after=in_memory)
         files = [path for path in artifact.rglob("*") if path.is_file()]
         described = {
             "digest": folder_digest(artifact),
@@ -281,7 +286,7 @@ def _run_to_record(
             "result": {"metrics": result.metrics, "did": result.did, **result.details},
             "artifact": described,
             "times": {"started": started, "ended": time.time(), "attempt": attempt},
-            "provenance": provenance(),
+            "provenance": {**provenance(), "kind_version": get_kind(spec.kind).version},
         },
         guard=lease.check,
     )

@@ -12,13 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.identity import ContentHashes, sha256_of
+from harness.identity import ContentHashes, require_commit, sha256_of
 from harness.tasks import Task
 
 if TYPE_CHECKING:
     import datasets
 
 WIKIPEDIA = ("wikimedia/wikipedia", "20231101.en", "b04c8d1ceb2f5cd4588862100d08de323dccfbaa")
+require_commit(f"the corpus ({WIKIPEDIA[0]})", WIKIPEDIA[2])
 CORPUS_SPLITS = ("train", "validation")
 HELD_OUT_SHARE = 0.05  # the first 5 % of the articles, as in the authors' release
 # Rows of the hub's splits at the pinned commits, and bytes of text in its Wikipedia (its data set card).

@@ -1,0 +1,50 @@
+"""The source a kind is said to rest on, held against what ran: every function of ours that any stage called."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import tiny_world
+
+from harness import cli
+from harness.code_closure import COMPUTES, project_tree
+from harness.kinds import KINDS, StageKind
+
+
+@pytest.mark.slow
+def test_no_function_runs_in_a_stage_that_its_kind_does_not_count(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = project_tree()
+    module_of = {str(path): module for name in COMPUTES for module, path in tree.files(name).items()}
+    ran: dict[str, set[str]] = defaultdict(set)
+    plain = StageKind.function
+
+    def traced(kind: StageKind) -> Any:
+        def look(frame: FrameType, event: str, argument: object) -> None:
+            if event == "call" and (module := module_of.get(frame.f_code.co_filename)) is not None:
+                outermost = frame.f_code.co_qualname.partition(".")[0]
+                if not outermost.startswith("<"):  # a module's own body, on its import
+                    ran[kind.name].add(f"{module}:{outermost}")
+
+        def run(context: Any) -> Any:
+            function = plain(kind)
+            sys.setprofile(look)
+            try:
+                return function(context)
+            finally:
+                sys.setprofile(None)
+
+        return run
+
+    monkeypatch.setattr(StageKind, "function", traced)
+    assert cli.main(tiny_world.grid_arguments(world.model, world.data, tmp_path)) == 0
+    assert ran.keys() == KINDS.keys()
+    for name, functions in ran.items():
+        assert len(functions) > 5
+        assert functions <= tree.closure(KINDS[name].run).keys(), name
