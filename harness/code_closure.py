@@ -22,6 +22,7 @@ COMPUTES = (
     "harness.data",
     "harness.metrics",
     "harness.models",
+    "harness.sparse_checkpoints",
     "harness.stages",
     "harness.tasks",
     "harness.training",
@@ -29,6 +30,7 @@ COMPUTES = (
 OUTSIDE: Mapping[str, str] = {  # reached, and why it cannot change a number once parameters and inputs are given
     "harness.errors": "how an error is told",
     "harness.identity": "digests of what a stage reads: a mismatch stops it, a match changes nothing",
+    "harness.progress": "tells how far a stage is",
     "harness.store": "how finished files get to disk",
     "harness.worker": "hands a stage its parameters and folders and takes its result",
 }

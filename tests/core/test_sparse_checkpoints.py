@@ -270,7 +270,7 @@ def test_it_is_a_row_under_its_name(run_harness: Run, world: World, fakes: Modul
     assert "sparse-from" not in table
     assert "not pruned here but taken from elsewhere; 1 of 2 encoder weights are zero." in table
     assert "sparse-from:mine" in run_harness(world.reading("tables", "--format", "csv")).out
-    plan = read_study(Store(world.store), "reduced").plan
+    plan = read_study(Store(world.store), "slice").plan
     assert of_kind(plan, "sparse_checkpoint")
     assert not of_kind(plan, "student_pruning", "corpus")
 
@@ -369,8 +369,14 @@ def test_every_problem_of_released_models_is_listed() -> None:
     text = RELEASED.format(revision="main", sparsity=85)
     with pytest.raises(UsageError) as caught:
         parse_preset("mine", text + text[text.index("[[") :] + '[[sparse_checkpoints]]\nmodel = "x"\n')
-    # not pinned and out of range, twice; listed twice; keys missing
-    assert len(caught.value.problems) == 6
+    # not pinned and out of range, twice; keys missing
+    assert len(caught.value.problems) == 5
+
+
+def test_a_released_model_that_is_listed_twice_is_named() -> None:
+    text = RELEASED.format(revision="0" * 40, sparsity=0.85)
+    with pytest.raises(UsageError, match="sparse checkpoint bert-base 0.85 is listed twice"):
+        parse_preset("mine", text + text[text.index("[[") :])
 
 
 def test_another_released_model_is_another_recipe() -> None:
@@ -391,7 +397,7 @@ def test_another_revision_reaches_the_checkpoint_and_what_rests_on_it() -> None:
 def test_a_study_does_not_mix_released_and_pruned_models(run_harness: Run, world: World, fakes: ModuleType) -> None:
     models = f"bert-base={world.folder / 'model'}"
     base = ["grid", "--models", models, "--data", str(world.folder / "data"), "--store", str(world.store)]
-    base += ["--tasks", "sst2", "--seeds", "0", "--study", "one", "--methods"]
+    base += ["--tasks", "sst2", "--seeds", "0", "--study", "one", "--executor", "debug", "--methods"]
     assert run_harness([*base, "dense", "--preset", "paper"]).code == 0
     done = run_harness([*base, "dense", "--preset", "paper-released"])
     assert done.code == 2
