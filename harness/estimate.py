@@ -96,7 +96,7 @@ class Estimate:
 
 def estimate(plan: Plan, waiting: Sequence[str], world: World, timings: Iterable[Timing], machine: Machine) -> Estimate:
     """The cost of the stages that wait."""
-    past = _by_group(timing for timing in timings if timing.on_gpu in (None, machine.gpu))
+    past = _by_group(timing for timing in timings if timing.on_gpu in (None, bool(machine.gpus)))
     hours: dict[str, float | None] = {}
     bases: dict[str, dict[str, int]] = {}
     counts: dict[str, int] = {}
@@ -113,7 +113,7 @@ def estimate(plan: Plan, waiting: Sequence[str], world: World, timings: Iterable
         found = bases.setdefault(spec.kind, {})
         found[basis] = found.get(basis, 0) + 1
     return Estimate(
-        on_gpu=machine.gpu,
+        on_gpu=bool(machine.gpus),
         kinds=tuple(
             KindEstimate(kind=kind, stages=counts[kind], hours=hours[kind], basis=_told(bases[kind])) for kind in counts
         ),
@@ -165,7 +165,7 @@ def _rate(spec: StageSpec, plan: Plan, past: dict[Group, _Past], machine: Machin
         return CORPUS_TEXT_BYTES_PER_SECOND, f"assumed {CORPUS_TEXT_BYTES_PER_SECOND / 1e6:g} MB/s"
     if spec.kind == "pairs":
         return PAIR_TOKENS_PER_SECOND, f"assumed {PAIR_TOKENS_PER_SECOND:,.0f} tokens/s"
-    if machine.gpu:
+    if machine.gpus:
         return GPU_FLOPS, f"assumed {GPU_FLOPS / 1e12:g} TFLOP/s per GPU (fp32)"
     threads = max(1, min(group.threads or 1, machine.cores))
     return (

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from harness.devices import cuda_devices, default_workers
 from harness.display import Display
 from harness.driver import Driver
 from harness.errors import Cancelled, Interrupted
+from harness.hardware import this_machine
 from harness.local import LocalScheduler
 from harness.outcome import Outcome
 from harness.plan import Plan
@@ -107,9 +107,9 @@ def run_locally(
 
     Raises Interrupted when a signal asked to stop; what was under way has left a checkpoint. A second Ctrl-C kills.
     """
-    devices = cuda_devices()
+    machine = this_machine()
     threads = max((spec.parameters.get("threads", 1) for spec in plan.stages.values()), default=1)
-    scheduler = LocalScheduler(store, sources, resources, workers or default_workers(devices, threads), devices)
+    scheduler = LocalScheduler(store, sources, resources, workers or machine.workers(threads), machine.gpus)
     driver = Driver(plan, store, scheduler, scheduler.wait, display.tell, display.show)
     with stop_on_signals() as should_stop:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -10,23 +11,36 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """gpu: whether a stage would run on one. cores: of the CPU, that this process may use."""
+    """gpus: those that a stage may run on, as CUDA_VISIBLE_DEVICES names them. cores: of the CPU, for this process."""
 
-    gpu: bool
+    gpus: tuple[str, ...]
     cores: int
+
+    def workers(self, threads: int) -> int:
+        """How many stages to run side by side: one for each GPU, or as many as the cores hold at `threads` each."""
+        return len(self.gpus) or max(1, self.cores // threads)
 
 
 def this_machine() -> Machine:
-    return Machine(gpu=_has_gpu(Path("/dev"), os.environ), cores=len(os.sched_getaffinity(0)))
+    return Machine(gpus=_gpus(Path("/dev"), os.environ), cores=len(os.sched_getaffinity(0)))
 
 
-def _has_gpu(devices: Path, environment: os._Environ[str] | dict[str, str]) -> bool:
-    """An NVIDIA device that CUDA_VISIBLE_DEVICES does not hide, and a build of torch that can use it."""
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and (not visible.strip() or visible.strip().startswith("-1")):
-        return False
-    if not any(path.name.removeprefix("nvidia").isdigit() for path in devices.glob("nvidia*")):
-        return False
+def _gpus(devices: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """NVIDIA devices that CUDA_VISIBLE_DEVICES does not hide; none where the build of torch cannot use them."""
+    numbers = sorted(
+        int(number) for path in devices.glob("nvidia*") if (number := path.name.removeprefix("nvidia")).isdigit()
+    )
+    if not numbers or not _torch_may_use_gpus():
+        return ()
+    chosen = environment.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return tuple(str(number) for number in numbers)
+    names = [name.strip() for name in chosen.split(",")]
+    shown = names[: names.index("-1")] if "-1" in names else names  # what stands after -1 is hidden
+    return tuple(name for name in shown if name)
+
+
+def _torch_may_use_gpus() -> bool:
     try:
         return not metadata.version("torch").endswith("+cpu")
     except metadata.PackageNotFoundError:

@@ -15,7 +15,7 @@ from harness.data.places import FolderPlace, HubPlace, Sizes
 from harness.errors import UsageError
 from harness.estimate import Estimate, KindEstimate, check_limit, estimate
 from harness.grid import Axes, expand
-from harness.hardware import Machine, _has_gpu
+from harness.hardware import Machine, _gpus
 from harness.identity import ContentHashes
 from harness.models import BaseModel, find_models
 from harness.plan import Inputs, ModelIdentity, Plan, plan_cells
@@ -33,7 +33,7 @@ Run = Callable[[Sequence[str]], Ran]
 TINY = Shape(layers=1, width=10, feed_forward=20, vocabulary=100, positions=5)
 ROWS = {"sst2/train": 1000, "sst2/validation": 100}
 WORLD = World(shapes={"tiny": TINY}, sizes=Sizes(rows=ROWS, text_bytes={"corpus/train": 3600}))
-GPU, CPU = Machine(gpu=True, cores=16), Machine(gpu=False, cores=16)
+GPU, CPU = Machine(gpus=("0",), cores=16), Machine(gpus=(), cores=16)
 
 
 def works(planned: Plan, kind: str) -> list[float | None]:
@@ -313,19 +313,37 @@ def test_the_estimate_stands_in_the_json_of_a_dry_run(run_harness: Run, world: c
 
 
 @pytest.mark.parametrize(
-    ("device", "visible", "build", "expected"),
+    ("present", "visible", "build", "expected"),
     [
-        ("nvidia0", None, "2.13.0", True),
-        ("nvidia0", "0,1", "2.13.0+cu130", True),
-        ("nvidia0", "", "2.13.0", False),
-        ("nvidia0", "-1", "2.13.0", False),
-        ("nvidia0", None, "2.13.0+cpu", False),
-        ("nvidiactl", None, "2.13.0", False),
+        (["nvidia0"], None, "2.13.0", ("0",)),
+        (["nvidia10", "nvidia2", "nvidiactl"], None, "2.13.0", ("2", "10")),
+        (["nvidia0", "nvidia1"], "1, 0", "2.13.0+cu130", ("1", "0")),
+        (["nvidia0"], "GPU-5a", "2.13.0", ("GPU-5a",)),
+        (["nvidia0", "nvidia1"], "1,-1,0", "2.13.0", ("1",)),
+        (["nvidia0"], "", "2.13.0", ()),
+        (["nvidia0"], "-1", "2.13.0", ()),
+        (["nvidia0"], None, "2.13.0+cpu", ()),
+        (["nvidiactl"], "0", "2.13.0", ()),
     ],
 )
-def test_a_gpu_counts_when_it_is_there_visible_and_torch_can_use_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, visible: str | None, build: str, expected: bool
+def test_gpus_count_when_they_are_there_visible_and_torch_can_use_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    present: list[str],
+    visible: str | None,
+    build: str,
+    expected: tuple[str, ...],
 ) -> None:
-    (tmp_path / device).touch()
+    for name in present:
+        (tmp_path / name).touch()
     monkeypatch.setattr("harness.hardware.metadata.version", lambda package: build)
-    assert _has_gpu(tmp_path, {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}) is expected
+    assert _gpus(tmp_path, {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}) == expected
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cores", "threads", "workers"), [(("0", "1"), 64, 8, 2), ((), 16, 8, 2), ((), 2, 2, 1), ((), 2, 8, 1)]
+)
+def test_stages_side_by_side_one_for_each_gpu_or_as_many_as_the_cores_hold(
+    gpus: tuple[str, ...], cores: int, threads: int, workers: int
+) -> None:
+    assert Machine(gpus=gpus, cores=cores).workers(threads) == workers
