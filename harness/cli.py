@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
     status = verbs.add_parser("status", help="what is done, running, failed or missing")
     status.add_argument("--study", metavar="NAME")
+    status.add_argument("--watch", action="store_true", help="again every two seconds while something runs")
     _common(status)
     status.set_defaults(verb=_status)
 

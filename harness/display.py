@@ -36,7 +36,7 @@ class Lines:
         for stage in view.running:
             if now - self._last.setdefault(stage.spec.stage_id, now) >= LINE_EVERY_SECONDS and stage.progress:
                 self._last[stage.spec.stage_id] = now
-                self.tell(f"    {stage.spec.label()}: {stage.progress}")
+                self.tell(f"    {stage.label}: {stage.progress}")
 
 
 @contextmanager
@@ -72,4 +72,4 @@ def summary(view: View) -> str:
 
 def _line(stage: Running) -> str:
     minutes = (time.time() - stage.since) / 60
-    return f"  {stage.spec.label()}: {stage.progress or 'no step yet'} ({minutes:.1f} min so far)"
+    return f"  {stage.label}: {stage.progress or 'no step yet'} ({minutes:.1f} min so far)"

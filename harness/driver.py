@@ -34,6 +34,7 @@ class Running:
     """A stage under way here: since when (seconds since the epoch), and how far it is where it says so."""
 
     spec: StageSpec
+    label: str
     since: float
     progress: StageProgress | None
 
@@ -124,7 +125,7 @@ class Driver:
             self._done(spec.stage_id)
         elif self._holder(spec.stage_id) is not None:
             self._elsewhere[spec.stage_id] = None
-            self.tell(f"waiting for another process: {spec.label()} ({spec.stage_id})")
+            self.tell(f"waiting for another process: {self.plan.label(spec.stage_id)} ({spec.stage_id})")
         elif self._is_cancelled(spec.stage_id):
             self._cancel(spec.stage_id)
         else:
@@ -184,7 +185,7 @@ class Driver:
         self._deaths[stage_id] += 1
         if self._deaths[stage_id] < TRIES:
             self._waiting[stage_id] = None
-            self.tell(f"again: {self.plan.stages[stage_id].label()}: {message} ({stage_id})")
+            self.tell(f"again: {self.plan.label(stage_id)}: {message} ({stage_id})")
         else:
             self._fail(stage_id, f"{message}; tried {TRIES} times")
 
@@ -192,7 +193,7 @@ class Driver:
         self._finished.add(stage_id)
         self._waiting.pop(stage_id, None)
         self._elsewhere.pop(stage_id, None)
-        label = self.plan.stages[stage_id].label()
+        label = self.plan.label(stage_id)
         if attempt is None:
             self.tell(f"done by another process: {label} ({stage_id})")
             return
@@ -207,7 +208,7 @@ class Driver:
         self._waiting.pop(stage_id, None)
         self._elsewhere.pop(stage_id, None)
         self.outcome.cancelled.append(stage_id)
-        self.tell(f"cancelled: {self.plan.stages[stage_id].label()} ({stage_id}); harness retry lifts it")
+        self.tell(f"cancelled: {self.plan.label(stage_id)} ({stage_id}); harness retry lifts it")
 
     def _fail(self, stage_id: str, message: str) -> None:
         self._waiting.pop(stage_id, None)
@@ -215,7 +216,7 @@ class Driver:
         self.outcome.failed[stage_id] = message
         log = self.store.attempt_log(stage_id, self._last_number(stage_id))
         where = f" (log: {log})" if log.is_file() else ""
-        self.tell(f"failed: {self.plan.stages[stage_id].label()} ({stage_id}): {message}{where}")
+        self.tell(f"failed: {self.plan.label(stage_id)} ({stage_id}): {message}{where}")
 
     # -- other drivers
 
@@ -244,7 +245,7 @@ class Driver:
                 if stage_id in self.outcome.cancelled:
                     self.outcome.cancelled.remove(stage_id)
                 self._waiting[stage_id] = None
-                self.tell(f"again, as asked: {self.plan.stages[stage_id].label()} ({stage_id})")
+                self.tell(f"again, as asked: {self.plan.label(stage_id)} ({stage_id})")
 
     def _holder(self, stage_id: str) -> Holder | None:
         """Who is at a stage: a live process of this machine, or one elsewhere that has not gone silent."""
@@ -265,7 +266,7 @@ class Driver:
             key = (stage.spec.stage_id, self._last_number(stage.spec.stage_id))
             if key not in self._announced:
                 self._announced.add(key)
-                self.tell(f"started: {stage.spec.label()} ({stage.spec.stage_id})")
+                self.tell(f"started: {stage.label} ({stage.spec.stage_id})")
         self.show(
             View(
                 done=len(self.outcome.done),
@@ -283,7 +284,7 @@ class Driver:
             last = self._own_attempt(spec.stage_id)
             if last is not None and last.outcome is None and spec.stage_id not in self._finished:
                 progress = read_progress(self.store.attempt_progress(spec.stage_id, last.number))
-                return Running(spec, last.started or time.time(), progress)
+                return Running(spec, self.plan.label(spec.stage_id), last.started or time.time(), progress)
         return None
 
     def _last_number(self, stage_id: str) -> int:

@@ -59,11 +59,13 @@ def run_in_process(
             if stopped & set(spec.parents.values()):
                 outcome.blocked.append(stage_id)
             elif store.has_record(stage_id):
-                report(f"[{position}/{len(waiting)}] {spec.label()} was finished by another process ({stage_id})")
+                report(
+                    f"[{position}/{len(waiting)}] {plan.label(stage_id)} was finished by another process ({stage_id})"
+                )
             elif should_stop():
                 raise Interrupted("stopped by a signal; the same command goes on.")
             else:
-                report(f"[{position}/{len(waiting)}] {spec.label()} ({stage_id})")
+                report(f"[{position}/{len(waiting)}] {plan.label(stage_id)} ({stage_id})")
                 _run_one(spec, store, sources, resources, should_stop, outcome, report)
     return outcome
 

@@ -16,6 +16,7 @@ from harness.errors import UsageError
 from harness.leases import Lease, acquire, current_holder, held_together
 from harness.lineage import Lineage, read_lineage
 from harness.processes import is_gone, this_process
+from harness.specs import stage_label
 from harness.store import Store, discard_folder
 
 
@@ -55,8 +56,9 @@ def _all_leases(store: Store, lineage: Lineage, stage_ids: Collection[str]) -> I
             lease = acquire(store.lease_path(stage_id), this_process(), is_gone)
             if lease is None:
                 holder = current_holder(store.lease_path(stage_id))
+                label = stage_label(lineage.specs[stage_id], lineage.specs)
                 busy.append(
-                    f"{lineage.specs[stage_id].label()} ({stage_id}) is running: {described(holder)}. "
+                    f"{label} ({stage_id}) is running: {described(holder)}. "
                     f"Wait for its end, or stop it with harness cancel {stage_id}."
                 )
             else:

@@ -17,7 +17,7 @@ from harness.equivalents import identity_version
 from harness.errors import UsageError
 from harness.kinds import DISTILLATION, get_kind
 from harness.recipes import Recipe
-from harness.specs import Cell, StageSpec
+from harness.specs import Cell, StageSpec, stage_label
 from harness.tasks import get_task
 
 TEACHER_SEED = 0
@@ -68,6 +68,10 @@ class Plan:
                 ordered.update(dict.fromkeys(self.ancestors(parent)))
             self._ancestors[stage_id] = (*ordered, stage_id)
         return self._ancestors[stage_id]
+
+    def label(self, stage_id: str) -> str:
+        """The stage's name for people."""
+        return stage_label(self.stages[stage_id], self.stages)
 
     def endpoint(self, cell: Cell) -> str:
         """The stage whose record holds the cell's metrics."""

@@ -98,3 +98,19 @@ class StageSpec:
         told = [self.parameters[key] for key in ("model", "task", "sparsity", "max_length") if key in self.parameters]
         seed = [f"seed {self.parameters['seed']}"] if "seed" in self.parameters else []
         return " ".join(str(word) for word in [self.kind, *told, *seed])
+
+
+def stage_label(spec: StageSpec, specs: Mapping[str, StageSpec]) -> str:
+    """A name for people that tells a stage from its neighbours by what it rests on.
+
+    specs: the stages it was planned with, by id; one whose parents are not among them is named by itself.
+    """
+    model = specs.get(spec.parents.get("model", ""))
+    if model is not None and spec.kind in ("evaluation", "quantization"):
+        return f"{spec.kind} of {stage_label(model, specs)}"
+    told = [spec.kind, *(spec.parameters[key] for key in ("model", "task") if key in spec.parameters)]
+    sparsity = spec.parameters.get("sparsity", model.parameters.get("sparsity") if model is not None else None)
+    told += [f"{sparsity:g}"] if sparsity is not None else []
+    told += ["without KD"] if spec.kind == "transfer" and "teacher" not in spec.parents else []
+    told += [f"seed {spec.parameters['seed']}"] if "seed" in spec.parameters else []
+    return " ".join(str(word) for word in told)

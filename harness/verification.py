@@ -53,7 +53,7 @@ def gone_artifacts(plan: Plan, waiting: Collection[str], store: Store) -> list[s
         for parent in set(plan.stages[stage_id].parents.values()):
             users[parent] += 1
     return [
-        f"the artifact of {plan.stages[parent].label()} ({parent}) is gone ({store.artifact_path(parent)}); its record "
+        f"the artifact of {plan.label(parent)} ({parent}) is gone ({store.artifact_path(parent)}); its record "
         f"is there, and {count} of the stages to run start from it. Bring the folder back, or make it and what rests "
         f"on it again: {', '.join(f'harness invalidate {highest}' for highest in _highest_gone(plan, parent, store))}"
         for parent, count in users.items()

@@ -12,7 +12,7 @@ from typing import Any
 from harness.lineage import Lineage
 from harness.processes import local_snapshot
 from harness.selection import CANCELLED, select
-from harness.specs import StageSpec
+from harness.specs import StageSpec, stage_label
 from harness.state import read_cancelled, read_states
 from harness.store import Store
 from harness.study import Study, only_study, read_study
@@ -55,13 +55,13 @@ def unfinished_after(store: Store, lineage: Lineage, roots: Collection[str]) -> 
 
 def stage_lines(specs: Mapping[str, StageSpec], stage_ids: Iterable[str]) -> list[str]:
     """One indented line a stage; many are cut off with their number."""
-    lines = [f"    {specs[stage_id].label()} ({stage_id})" for stage_id in stage_ids]
+    lines = [f"    {stage_label(specs[stage_id], specs)} ({stage_id})" for stage_id in stage_ids]
     more = len(lines) - MOST_STAGES_LISTED
     return lines if more <= 0 else [*lines[:MOST_STAGES_LISTED], f"    and {more} more (--json lists all)"]
 
 
 def stages_as_json(specs: Mapping[str, StageSpec], stage_ids: Iterable[str]) -> list[dict[str, Any]]:
-    return [{"id": i, "kind": specs[i].kind, "label": specs[i].label()} for i in stage_ids]
+    return [{"id": i, "kind": specs[i].kind, "label": stage_label(specs[i], specs)} for i in stage_ids]
 
 
 def number_of(count: int) -> str:

@@ -9,6 +9,7 @@ from harness.commands.chosen import number_of, read_chosen, stages_as_json
 from harness.errors import UsageError
 from harness.invalidation import invalidate
 from harness.lineage import Lineage, read_lineage
+from harness.specs import stage_label
 
 
 def run(options: argparse.Namespace) -> int:
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 def _lines(lineage: Lineage, stage_ids: list[str]) -> list[str]:
     """Every stage with the studies that have it: what is about to go is never cut short."""
     return [
-        f"    {lineage.specs[stage_id].label()} ({stage_id}) in "
+        f"    {stage_label(lineage.specs[stage_id], lineage.specs)} ({stage_id}) in "
         + (", ".join(lineage.studies.get(stage_id, ())) or "no study")
         for stage_id in stage_ids
     ]

@@ -11,7 +11,6 @@ from harness.commands.chosen import Chosen, number_of, read_chosen
 from harness.errors import UsageError
 from harness.leases import current_holder
 from harness.processes import is_live
-from harness.specs import StageSpec
 from harness.store import Attempt, Store
 
 POLL_SECONDS = 0.5
@@ -29,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"no attempt{which} yet at what {options.what!r} matches ({chosen.counted()}).")
     for stage_id, attempt in found.items():
         if len(chosen.stage_ids) > 1:
-            print(_heading(chosen.study.plan.stages[stage_id], attempt))
+            print(_heading(chosen.study.plan.label(stage_id), stage_id, attempt))
         if attempt.outcome not in (None, "done"):
             print(f"{'failed' if attempt.outcome == 'code' else attempt.outcome}: {attempt.message}")
         path = chosen.store.attempt_log(stage_id, attempt.number)
@@ -52,8 +51,8 @@ def _attempts(chosen: Chosen, number: int | None) -> dict[str, Attempt]:
     return found
 
 
-def _heading(spec: StageSpec, attempt: Attempt) -> str:
-    return f"== {spec.label()} ({spec.stage_id}), attempt {attempt.number}"
+def _heading(label: str, stage_id: str, attempt: Attempt) -> str:
+    return f"== {label} ({stage_id}), attempt {attempt.number}"
 
 
 def _print_from(path: Path, position: int) -> int:

@@ -4,69 +4,108 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
 from harness.plan import Plan
 from harness.processes import local_snapshot
+from harness.progress import StageProgress, read_progress
 from harness.state import STATES, read_states
-from harness.store import Store
-from harness.study import only_study, read_study
+from harness.store import Attempt, Store
+from harness.study import Study, only_study, read_study
 from harness.verification import verified_records
+
+WATCH_SECONDS = 2.0
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code: 0 every cell is done, 1 a stage failed, 4 cells are missing. Raises StoreError for bad records."""
+    """Exit code: 0 every cell is done, 1 a stage failed, 4 cells are missing. Raises StoreError for bad records.
+
+    --watch repeats it until nothing is running or waiting for a stage that runs.
+    """
     store = Store(Path(options.store))
-    study = read_study(store, options.study or only_study(store))
+    name = options.study or only_study(store)
+    while True:
+        found = read_status(store, read_study(store, name))
+        if options.json:
+            print(json.dumps(found, indent=1))
+        else:
+            print(status_text(found), flush=True)
+        if not options.watch or not any(stage["state"] in ("running", "queued") for stage in found["stages"]):
+            break
+        time.sleep(WATCH_SECONDS)
+        print()
+    if found["failed"]:
+        return 1
+    return 0 if found["cells"]["done"] == found["cells"]["total"] else 4
+
+
+def read_status(store: Store, study: Study) -> dict[str, Any]:
+    """The public form of a study's state: cells done, every stage's state, how far the running ones are, failures."""
     plan = study.plan
     verified_records(plan, store)
     states = read_states(plan, store, local_snapshot(plan, store))
-    cells_done = sum(states[plan.endpoint(cell)] == "done" for cell in plan.paths)
-    failed = [stage_id for stage_id, state in states.items() if state == "failed"]
-    messages = {stage_id: store.attempts(stage_id)[-1].message for stage_id in failed}
-    logs = {stage_id: str(store.attempt_log(stage_id, store.attempts(stage_id)[-1].number)) for stage_id in failed}
-    if options.json:
-        print(
-            json.dumps(
-                {
-                    "study": study.name,
-                    "preset": study.recipe["preset"],
-                    "cells": {"total": len(plan.paths), "done": cells_done},
-                    "stages": [
-                        {
-                            "id": stage_id,
-                            "kind": plan.stages[stage_id].kind,
-                            "state": state,
-                            "label": plan.stages[stage_id].label(),
-                        }
-                        for stage_id, state in states.items()
-                    ],
-                    "failed": [{"id": i, "message": messages[i], "log": logs[i]} for i in failed],
-                },
-                indent=1,
-            )
-        )
-    else:
-        print(f"study {study.name}: {cells_done} of {len(plan.paths)} cells done")
-        print(state_table(plan, states))
-        for stage_id, state in states.items():
-            if state == "running":
-                print(f"running: {plan.stages[stage_id].label()} ({stage_id})")
-        for stage_id in failed:
-            print(f"failed: {plan.stages[stage_id].label()} ({stage_id}): {messages[stage_id]}")
-            print(f"        log: {logs[stage_id]}")
-    if failed:
-        return 1
-    return 0 if cells_done == len(plan.paths) else 4
+    last = {i: store.attempts(i)[-1:] for i, state in states.items() if state in ("running", "failed")}
+    running = [
+        {"id": i, "progress": asdict(progress) if progress else None}
+        for i, state in states.items()
+        if state == "running"
+        for progress in [_progress(store, i, last[i])]
+    ]
+    return {
+        "study": study.name,
+        "preset": study.recipe["preset"],
+        "cells": {
+            "total": len(plan.paths),
+            "done": sum(states[plan.endpoint(cell)] == "done" for cell in plan.paths),
+        },
+        "stages": [
+            {"id": i, "kind": plan.stages[i].kind, "state": state, "label": plan.label(i)}
+            for i, state in states.items()
+        ],
+        "running": running,
+        "failed": [
+            {"id": i, "message": attempt.message, "log": str(store.attempt_log(i, attempt.number))}
+            for i, state in states.items()
+            if state == "failed"
+            for attempt in last[i]
+        ],
+    }
+
+
+def _progress(store: Store, stage_id: str, last: Sequence[Attempt]) -> StageProgress | None:
+    return read_progress(store.attempt_progress(stage_id, last[0].number)) if last else None
+
+
+def status_text(found: Mapping[str, Any]) -> str:
+    """The same for people."""
+    labels = {stage["id"]: stage["label"] for stage in found["stages"]}
+    lines = [f"study {found['study']}: {found['cells']['done']} of {found['cells']['total']} cells done"]
+    lines.append(_table((stage["kind"], stage["state"]) for stage in found["stages"]))
+    for stage in found["running"]:
+        told = f": {StageProgress(**stage['progress'])}" if stage["progress"] else ""
+        lines.append(f"running: {labels[stage['id']]} ({stage['id']}){told}")
+    for stage in found["failed"]:
+        lines.append(f"failed: {labels[stage['id']]} ({stage['id']}): {stage['message']}")
+        lines.append(f"        log: {stage['log']}")
+    return "\n".join(lines)
 
 
 def state_table(plan: Plan, states: Mapping[str, str]) -> str:
     """Number of stages by kind (rows, in order of first appearance) and state (columns, those that occur)."""
-    counts = Counter((spec.kind, states[stage_id]) for stage_id, spec in plan.stages.items())
+    return _table((spec.kind, states[stage_id]) for stage_id, spec in plan.stages.items())
+
+
+def _table(kinds_and_states: Iterable[tuple[str, str]]) -> str:
+    counts = Counter(kinds_and_states)
     shown = [state for state in STATES if any(state == found for _, found in counts)]
-    rows = [[kind, *(counts[kind, state] or "" for state in shown)] for kind in plan.counts()]
-    return tabulate(rows, headers=["stage", *shown])
+    kinds = dict.fromkeys(kind for kind, _ in counts)
+    return tabulate(
+        [[kind, *(counts[kind, state] or "" for state in shown)] for kind in kinds], headers=["stage", *shown]
+    )

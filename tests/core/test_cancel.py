@@ -269,7 +269,7 @@ def test_retry_makes_failed_stages_wait_again_and_starts_nothing(
     assert done.code == 0
     assert fakes.CALLS == []
     assert (
-        f"1 stage will run again with the next harness grid:\n    {planned.stages[pairs].label()} ({pairs})" in done.out
+        f"1 stage will run again with the next harness grid:\n    {planned.label(pairs)} ({pairs})" in done.out
     )
     assert "with what rests on them (8 stages):" in done.out
     assert (store.attempts_path(pairs) / "1.jsonl").read_bytes().startswith(before)

@@ -289,3 +289,12 @@ def test_an_unknown_stage_kind_is_named() -> None:
     chain = Chain(plan=Plan(), cell=cell, recipe=recipe(), inputs=inputs())
     with pytest.raises(UsageError, match="stage kind 'densse' is not known. Did you mean 'dense'"):
         chain.stage("densse")
+
+
+def test_every_stage_of_a_plan_has_a_name_of_its_own_for_people() -> None:
+    planned = plan("student_pruning.steps=7", methods=["dense", "prune-ofa", "prune-ofa-no-kd"], seeds=[0, 1])
+    labels = [planned.label(stage_id) for stage_id in planned.stages]
+    assert len(set(labels)) == len(labels)
+    assert {"corpus", "dense tiny sst2 seed 1", "student_pruning tiny 0.85 seed 0"} <= set(labels)
+    assert "evaluation of transfer tiny squad 0.85 without KD seed 0" in labels
+    assert "evaluation of dense tiny sst2 seed 0" in labels
