@@ -72,4 +72,4 @@ def summary(view: View) -> str:
 
 def _line(stage: Running) -> str:
     minutes = (time.time() - stage.since) / 60
-    return f"  {stage.label}: {stage.progress or 'no step yet'} ({minutes:.1f} min so far)"
+    return f"  {stage.label}: {stage.progress or 'under way'} ({minutes:.1f} min so far)"

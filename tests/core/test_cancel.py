@@ -268,9 +268,7 @@ def test_retry_makes_failed_stages_wait_again_and_starts_nothing(
     done = run_harness(world.reading("retry", "failed"))
     assert done.code == 0
     assert fakes.CALLS == []
-    assert (
-        f"1 stage will run again with the next harness grid:\n    {planned.label(pairs)} ({pairs})" in done.out
-    )
+    assert f"1 stage will run again with the next harness grid:\n    {planned.label(pairs)} ({pairs})" in done.out
     assert "with what rests on them (8 stages):" in done.out
     assert (store.attempts_path(pairs) / "1.jsonl").read_bytes().startswith(before)
     assert set(states(planned, store).values()) == {"done", "missing"}

@@ -148,7 +148,9 @@ def test_it_refuses_while_something_that_rests_on_it_runs_and_lets_go_of_the_res
     running = acquire(store.lease_path(evaluation), this_process(), is_gone)
     assert running is not None
     before = files_below(store.root / "records")
-    with pytest.raises(UsageError, match=f"evaluation of dense tiny sst2 .*{evaluation}.* is running: process .* harness cancel"):
+    with pytest.raises(
+        UsageError, match=f"evaluation of dense tiny sst2 .*{evaluation}.* is running: process .* harness cancel"
+    ):
         invalidate(store, [dense])
     assert files_below(store.root / "records") == before
     held = current_holder(store.lease_path(dense))
