@@ -13,16 +13,20 @@ EVERY_SECONDS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class StageProgress:
-    """step of steps optimizer steps; loss: mean of the last ones; seconds_left: at the pace so far."""
+    """step of steps: optimizer steps, or batches that are scored. seconds_left: at the pace so far.
+
+    loss: mean of the last steps; None where nothing is trained. tokens: trained on so far.
+    """
 
     step: int
     steps: int
-    loss: float
-    tokens: int
     seconds_left: float
+    loss: float | None = None
+    tokens: int | None = None
 
     def __str__(self) -> str:
-        return f"step {self.step} of {self.steps}, loss {self.loss:.4f}, about {self.seconds_left / 60:.1f} min left"
+        loss = "" if self.loss is None else f", loss {self.loss:.4f}"
+        return f"step {self.step} of {self.steps}{loss}, about {self.seconds_left / 60:.1f} min left"
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from harness.compression.quantization import load_frozen
 from harness.compression.sparsify import pattern_digest, zero_counts
 from harness.data.collate import PaddingCollator
 from harness.data.question_answering import predictions_from_logits
+from harness.errors import Interrupted
 from harness.metrics import compute_metrics
+from harness.progress import StageProgress
 from harness.stages.loading import INT8_FILE, family_of, load_for_task, load_int8, load_tokenizer, quiet
 from harness.stages.task_data import evaluation_examples, read_split
 from harness.tasks import Task, get_task
@@ -23,6 +27,8 @@ from harness.training.device_batch import Fitted, fit_to_memory
 from harness.training.inputs import inputs_for
 from harness.training.modifiers import Matrices
 from harness.worker import StageContext, StageResult
+
+AfterBatch = Callable[[int, int], None]
 
 
 def evaluation(context: StageContext) -> StageResult:
@@ -42,7 +48,7 @@ def evaluation(context: StageContext) -> StageResult:
     for split, reported_as in task.evaluation_splits:
         if split in context.spec.inputs:
             rows = read_split(context, task, split, split)
-            scored = score(model, rows, task, tokenizer, parameters, batch_size)
+            scored = score(model, rows, task, tokenizer, parameters, batch_size, _watch(context))
             metrics[reported_as] = scored.result
             batch_size = scored.device_batch  # what one split could not hold, the next one need not try
             too_large += scored.too_large
@@ -63,6 +69,19 @@ def evaluation(context: StageContext) -> StageResult:
     )
 
 
+def _watch(context: StageContext) -> AfterBatch:
+    """Tells how far the scoring of a split is, and ends it when asked to stop; the next attempt scores it anew."""
+    began = time.monotonic()
+
+    def after_batch(done: int, total: int) -> None:
+        left = (time.monotonic() - began) / done * (total - done)
+        context.report(StageProgress(step=done, steps=total, seconds_left=left))
+        if done < total and context.should_stop():
+            raise Interrupted(f"stopped after scoring {done} of {total} batches.")
+
+    return after_batch
+
+
 def load_for_scoring(folder: Path, task: Task, parameters: Any) -> tuple[Any, list[str]]:
     """The artifact's model in evaluation mode; with its stored integers where the stage asks for int8."""
     model = load_for_task(folder, task, seed=0, attention=parameters["attention"], new_head=False)
@@ -77,12 +96,22 @@ def load_for_scoring(folder: Path, task: Task, parameters: Any) -> tuple[Any, li
 
 
 def score(
-    model: Any, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Any, batch_size: int
+    model: Any,
+    rows: datasets.Dataset,
+    task: Task,
+    tokenizer: Any,
+    parameters: Any,
+    batch_size: int,
+    after_batch: AfterBatch = lambda done, total: None,
 ) -> Fitted[dict[str, Any]]:
     """The metrics of one split, with raw counts; scored in batches of `batch_size`, or of what the device holds."""
     features = evaluation_examples(rows, task, tokenizer, parameters)
     collator = PaddingCollator(tokenizer)
-    fitted = fit_to_memory(lambda size: predict(model, features, collator, size), batch_size, what="evaluation")
+
+    def work(size: int) -> dict[str, list[np.ndarray]]:
+        return predict(model, features, collator, size, after_batch)
+
+    fitted = fit_to_memory(work, batch_size, what="evaluation")
     return replace(fitted, result=_metrics(rows, features, fitted.result, task, parameters))
 
 
@@ -104,18 +133,27 @@ def _metrics(
 
 
 @torch.no_grad()
-def predict(model: Any, features: datasets.Dataset, collator: Any, batch_size: int) -> dict[str, list[np.ndarray]]:
+def predict(
+    model: Any,
+    features: datasets.Dataset,
+    collator: Any,
+    batch_size: int,
+    after_batch: AfterBatch = lambda done, total: None,
+) -> dict[str, list[np.ndarray]]:
     """Logits of every feature in the order of `features`, whatever the order they were batched in.
 
     Batches hold features of similar length, longest first, so that little is padded; the last one may be smaller.
+    after_batch: called with the number of batches done and their total; what it raises ends the scoring.
     """
     device = next(model.parameters()).device
     order = np.argsort(-np.array(features["length"]), kind="stable")
     rows: dict[str, list[Any]] = {}
-    for batch in DataLoader(features.select(order), batch_size=batch_size, collate_fn=collator):
+    loader = DataLoader(features.select(order), batch_size=batch_size, collate_fn=collator)
+    for done, batch in enumerate(loader, start=1):
         inputs = {name: tensor.to(device) for name, tensor in inputs_for(model, batch).items()}
         for name, logits in model(**inputs).items():
             rows.setdefault(name, []).extend(logits.float().cpu().numpy())
+        after_batch(done, len(loader))
     found = {}
     for name, values in rows.items():
         assert len(values) == len(features), "every feature is scored exactly once"

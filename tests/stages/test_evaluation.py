@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -10,7 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from harness.errors import Interrupted
 from harness.metrics import compute_metrics
+from harness.progress import StageProgress
 from harness.stages import evaluation
 from harness.stages.evaluation import predict
 from harness.tasks import get_task
@@ -77,3 +80,18 @@ def test_a_batch_the_device_cannot_hold_is_halved_and_every_row_is_still_scored_
     assert model.batches == [128, 64, 32, 32, 32, 32, 2]
     assert (scored.device_batch, scored.too_large) == (32, (128, 64))
     assert (scored.result["num_correct"], scored.result["num_examples"]) == (130, 130)
+
+
+def test_scoring_tells_how_far_it_is_and_stops_between_two_batches_when_asked(features: datasets.Dataset) -> None:
+    told: list[StageProgress] = []
+    context: Any = SimpleNamespace(report=told.append, should_stop=lambda: len(told) == 2)
+    model = Echo()
+    with pytest.raises(Interrupted, match="after scoring 2 of 5 batches"):
+        predict(model, features, collate, 32, evaluation._watch(context))
+    assert model.batches == [32, 32]
+    assert [(progress.step, progress.steps, progress.loss) for progress in told] == [(1, 5, None), (2, 5, None)]
+
+
+def test_a_stop_that_comes_with_the_last_batch_loses_nothing(features: datasets.Dataset) -> None:
+    context: Any = SimpleNamespace(report=lambda progress: None, should_stop=lambda: True)
+    assert len(predict(Echo(), features, collate, ROWS, evaluation._watch(context))["logits"]) == ROWS
