@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import pytest
 import tiny_world
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel
+from transformers import AutoModel, BertConfig, BertModel
 
 from harness.models import BERT, DISTILBERT, BaseModel, Family
 from harness.sparse_checkpoints import SparseCheckpoint
@@ -283,3 +284,24 @@ def test_a_folder_that_lost_its_weights_is_refused(sparse: Path, take: Take) -> 
     (sparse / "model.safetensors").unlink()
     with pytest.raises(RefusedCheckpointError, match=r"none of model\.safetensors, pytorch_model\.bin in"):
         take(sparse)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pickled", [False, True])
+def test_the_published_architecture_at_its_full_size(tmp_path: Path, take: Take, pickled: bool) -> None:
+    """Random weights in the shape of bert-base: in each of 12 layers four 768 x 768 and two 768 x 3072 matrices."""
+    base = tmp_path / "base"
+    tokens = [f"word{i}" for i in range(BertConfig().vocab_size - len(tiny_world.SPECIAL_TOKENS))]
+    tiny_world.wordpiece_tokenizer(base, tokens).save_pretrained(base)
+    BertModel(BertConfig()).save_pretrained(base)
+    folder = tiny_world.make_sparse(tmp_path / "sparse", base, 0.85, pickled=pickled)
+    taken = take(folder, base=base)
+    counted = taken.result.details["sparsity"]
+    assert (counted["encoder_matrices"], counted["encoder_numel"]) == (72, 84_934_656)
+    made = 12 * (4 * 501_350 + 2 * 2_005_401)  # floor(.85 * 589,824) and floor(.85 * 2,359,296)
+    assert 0 <= counted["encoder_zeros"] - made < 20  # among 85 million normal draws a few are exactly zero
+    shutil.rmtree(taken.artifact)
+    with pytest.raises(RefusedCheckpointError, match=r"a sparsity of 0\.8500; claimed is 0\.9"):
+        take(folder, 0.9, base=base)
+    for big in (base, folder):
+        shutil.rmtree(big)
