@@ -130,8 +130,8 @@ class LocalScheduler:
                 worker.process.stdin.close()
         for worker in workers:
             worker.process.wait()
-            if worker.log.is_file() and not worker.log.stat().st_size:
-                worker.log.unlink()
+            if worker.process.returncode == 0:  # each attempt has a log of its own
+                worker.log.unlink(missing_ok=True)
 
     def _start_queued(self) -> None:
         """Give queued jobs to idle workers, starting workers up to their number. The caller holds the lock."""
