@@ -21,6 +21,7 @@ from paper_tables.points import Chart, Panel, Point
 from paper_tables.rows import method_title
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
@@ -102,7 +103,7 @@ def method_colors(methods: Collection[str]) -> dict[str, str]:
     return colors
 
 
-def images(chart: Chart, caption: Caption, colors: Mapping[str, str]) -> dict[ImageFormat, bytes]:
+def images(chart: Chart, caption: Caption, colors: Mapping[str, str]) -> dict[str, bytes]:
     """The chart's picture as PNG and as SVG (its text kept as text)."""
     figure = draw(chart, caption, colors)
     return {"png": _encoded(figure, "png"), "svg": _encoded(figure, "svg")}
@@ -394,7 +395,7 @@ def _fitting_keys(
 
     One says what a colour means, the other what a mark means; an empty one is left out.
     """
-    titled = {"method": _method_keys(chart, colors), "mark": _mark_keys(chart)}
+    titled: dict[str, Sequence[Artist]] = {"method": _method_keys(chart, colors), "mark": _mark_keys(chart)}
     longest = max(len(handles) for handles in titled.values())
     for entries in range(min(3, longest), longest + 1):
         keys = [
