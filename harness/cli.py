@@ -111,6 +111,12 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_argument("--out", metavar="DIR", help="write DIR/STUDY.md and DIR/STUDY.csv instead of printing")
     _common(tables)
     tables.set_defaults(verb=_tables)
+
+    plots = verbs.add_parser("plots", help="accuracy over compression from the records of a study, as PNG and SVG")
+    plots.add_argument("--study", metavar="NAME")
+    plots.add_argument("--out", default="figures", metavar="DIR", help="folder of the pictures (default figures)")
+    _common(plots)
+    plots.set_defaults(verb=_plots)
     _acting(verbs)
     return parser
 
@@ -218,6 +224,12 @@ def _status(options: argparse.Namespace) -> int:
 
 def _tables(options: argparse.Namespace) -> int:
     from harness.commands.tables import run
+
+    return run(options)
+
+
+def _plots(options: argparse.Namespace) -> int:
+    from harness.commands.plots import run
 
     return run(options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,30 @@ def test_every_record_is_unedited_and_its_parents_are_the_ones_it_saw(folder: Pa
             assert record["parent_digests"][role] == store.read_record(parent)["digest"]
 
 
-def test_results_are_small_text() -> None:
+@pytest.mark.parametrize(("folder", "name"), STUDIES, ids=[name for _, name in STUDIES])
+def test_the_committed_figures_show_the_points_of_the_records(folder: Path, name: str, tmp_path: Path) -> None:
+    """Other versions of matplotlib write other bytes; where the marks stand and what is written stays."""
+    cli.main(["plots", "--store", str(folder), "--study", name, "--out", str(tmp_path)])
+    drawn = sorted(path.name for path in tmp_path.iterdir())
+    assert drawn == sorted(path.name for suffix in ("png", "svg") for path in folder.glob(f"{name}-*.{suffix}"))
+    assert drawn
+    for file in drawn:
+        assert (folder / file).stat().st_size < 200_000
+        if file.endswith(".svg"):
+            assert marks_and_texts(folder / file) == marks_and_texts(tmp_path / file)
+
+
+def marks_and_texts(svg: Path) -> tuple[list[tuple[float, float]], list[str]]:
+    """Places of all marks, to a tenth of a point, and all texts."""
+    elements = list(ElementTree.parse(svg).iter())
+    used = [element for element in elements if element.tag.endswith("}use")]
+    places = [(round(float(use.attrib["x"]), 1), round(float(use.attrib["y"]), 1)) for use in used]
+    return places, ["".join(element.itertext()) for element in elements if element.tag.endswith("}text")]
+
+
+def test_results_are_small_and_hold_no_binary_but_pictures() -> None:
     files = [path for path in RESULTS.rglob("*") if path.is_file()]
-    assert all(path.suffix in (".json", ".md", ".csv") for path in files)
+    assert all(path.suffix in (".json", ".md", ".csv", ".svg", ".png") for path in files)
     assert sum(path.stat().st_size for path in files) < 1_000_000
 
 
