@@ -6,6 +6,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -74,6 +75,16 @@ def test_printing_shows_the_dry_run_with_its_notes(run_harness: Run, world: Worl
     assert str(planned) == shown + "note: set task_pruning.epochs=7 changes nothing in this grid."
     assert planned.dropped == ("prune-ofa at sparsity 0: it prunes nothing there; the dense method is that row",)
     assert repr(planned) == f"<PlannedGrid slice: {len(planned.cells)} cells, {len(planned.plan.stages)} stages>"
+
+
+def test_a_folder_that_hides_a_package_of_ours_is_named(tmp_path: Path) -> None:
+    """A notebook's Python looks in its own folder first. One without __init__.py hides nothing."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from harness.catalogue import get_method; get_method('dense')"
+    (tmp_path / "methods").mkdir()
+    assert python("-c", code, str(tmp_path)).returncode == 0
+    (tmp_path / "methods" / "__init__.py").write_text("raise RuntimeError('it was imported')")
+    last = python("-c", code, str(tmp_path)).stderr.splitlines()[-1]
+    assert f"UsageError: {tmp_path / 'methods'} hides the package methods of the harness ({ROOT / 'methods'})" in last
 
 
 def test_every_problem_is_told_at_once_in_the_words_of_the_arguments(world: World) -> None:
