@@ -176,7 +176,7 @@ def _declared(root: Path) -> tuple[tuple[str, ...], str]:
         found = metadata.metadata(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return (), ""
-    return tuple(found.get_all("Requires-Dist") or ()), found.get("Requires-Python") or ""
+    return tuple(found.get_all("Requires-Dist") or ()), (found.get_all("Requires-Python") or [""])[0]
 
 
 def _tested(constraints: Path) -> dict[str, str]:
