@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, unknown_name
@@ -69,4 +72,21 @@ def get_method(name: str) -> Method:
 
 def _load(path: str) -> Any:
     module, _, attribute = path.partition(":")
+    _check_not_hidden(module.partition(".")[0])
     return getattr(importlib.import_module(module), attribute)
+
+
+@cache
+def _check_not_hidden(package: str) -> None:
+    """Raises UsageError when a folder of that name stands before ours where Python looks for modules.
+
+    A notebook's Python looks in its own folder first; the command line and the workers do not.
+    """
+    spec = importlib.util.find_spec(package)  # locates, imports nothing
+    found = None if spec is None else next(iter(spec.submodule_search_locations or ()), spec.origin)
+    ours = Path(__file__).resolve().parents[1] / package
+    if found is not None and ours.is_dir() and Path(found).resolve() != ours:
+        raise UsageError(
+            f"{found} hides the package {package} of the harness ({ours}). Rename it, or start Python with -P or from "
+            "another folder."
+        )

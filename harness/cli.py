@@ -118,6 +118,11 @@ def _parser() -> argparse.ArgumentParser:
     _common(plots)
     plots.set_defaults(verb=_plots)
     _acting(verbs)
+
+    doctor = verbs.add_parser("doctor", help="what this machine has, what it enables, what to do where something lacks")
+    doctor.add_argument("--online", action="store_true", help="also ask whether the hub answers (a few seconds)")
+    _common(doctor)
+    doctor.set_defaults(verb=_doctor)
     return parser
 
 
@@ -260,6 +265,12 @@ def _invalidate(options: argparse.Namespace) -> int:
 
 def _gc(options: argparse.Namespace) -> int:
     from harness.commands.gc import run
+
+    return run(options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from harness.commands.doctor import run
 
     return run(options)
 

@@ -20,10 +20,11 @@ def is_comparable(study: Study) -> bool:
 
 def collect_scores(study: Study, records: Records) -> list[Score]:
     """Every number the study's cells yield, from verified records."""
-    return [score for cell in study.plan.paths for score in _cell_scores(study, records, cell)]
+    return [score for cell in study.plan.paths for score in cell_scores(study, records, cell)]
 
 
-def _cell_scores(study: Study, records: Records, cell: Cell) -> Iterator[Score]:
+def cell_scores(study: Study, records: Records, cell: Cell) -> Iterator[Score]:
+    """The numbers of one cell: one for each metric of each split it is scored on."""
     stage_id = study.plan.endpoint(cell)
     record = records.get(stage_id)
     task, method = get_task(cell.task), get_method(cell.method)

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from harness.catalogue import get_method
-from harness.commands.request import Reading, read_axes, read_recipe, reads
+from harness.commands.request import Reading, asked, read_axes, read_recipe, reads
 from harness.errors import HarnessError, unknown_name
 from harness.grid import Axes
 from harness.models import MODELS, TOKENIZER_FILES, WEIGHT_FILES, HubSource
@@ -22,7 +22,8 @@ def run(options: argparse.Namespace) -> int:
     from harness.data.places import hub_sets
 
     reading = Reading()
-    recipe, axes = read_recipe(options, reading), read_axes(options, reading)
+    words = asked(options)
+    recipe, axes = read_recipe(words, reading), read_axes(words, reading)
     reading.problems += [unknown_name("model", name, MODELS) for name in axes.models if name not in MODELS]
     reading.check()
     assert recipe is not None

@@ -8,19 +8,19 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from harness.commands.request import Request, read_request
+from harness.commands.request import Asked, Request, asked, read_request
 from harness.commands.status import state_table
 from harness.display import display_on
 from harness.errors import UsageError
 from harness.estimate import Estimate, check_limit, estimate
 from harness.executors import run_in_process, run_locally
-from harness.grid import Grid
 from harness.hardware import this_machine
 from harness.identity import ContentHashes
+from harness.outcome import Outcome
 from harness.plan import Plan, plan_cells
 from harness.processes import local_snapshot
 from harness.recipes import load_preset
@@ -31,56 +31,107 @@ from harness.verification import gone_artifacts, verified_records
 from harness.workload import read_timings
 
 
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A grid that makes sense, with its plan; nothing has run. What the command line and `harness.api` start from."""
+
+    asked: Asked
+    store: Store
+    study: str
+    request: Request
+    plan: Plan
+    hashes: ContentHashes
+
+    def outlook(self) -> Outlook:
+        """What there is to do in the store as it is now."""
+        states = read_states(self.plan, self.store, local_snapshot(self.plan, self.store))
+        found = work(self.plan, states, read_cancelled(states, self.store))
+        missing = [*self.request.missing, *gone_artifacts(self.plan, found.waiting, self.store)]
+        return Outlook(states, found, tuple(missing), estimated(self.plan, found.waiting, self.store, self.request))
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """The states of a plan's stages at one moment. missing: a sentence for each thing that keeps it from running."""
+
+    states: Mapping[str, str]
+    found: Work
+    missing: tuple[str, ...]
+    cost: Estimate
+
+
+def planned_grid(asked: Asked, store: Store) -> Planned:
+    """Reads, checks and plans; writes nothing. Raises UsageError with every problem found."""
+    hashes = ContentHashes(store.content_hashes_path)
+    request = read_request(asked, hashes)
+    name = asked.study or request.recipe.preset
+    check_recipe(store, name, request.recipe)
+    plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
+    return Planned(asked=asked, store=store, study=name, request=request, plan=plan, hashes=hashes)
+
+
+def start(planned: Planned, outlook: Outlook, *, executor: str, workers: int | None) -> Outcome:
+    """Write the study and run what is not done, telling on standard error how far it is.
+
+    Raises UsageError when something is missing or it costs more than allowed, Interrupted on a signal.
+    """
+    plan, store, request = planned.plan, planned.store, planned.request
+    if outlook.missing:
+        raise UsageError(outlook.missing)
+    check_limit(outlook.cost, request.max_hours)
+    write_study(store, merged(store, planned.study, request.recipe, plan))
+    planned.hashes.remember()
+    verified_records(plan, store)
+    if executor == "debug":
+        with _progress_on(sys.stderr):
+            return run_in_process(
+                plan, store, request.sources, request.resources, lambda line: print(line, file=sys.stderr, flush=True)
+            )
+    with display_on(sys.stderr) as display:
+        return run_locally(plan, store, request.sources, request.resources, workers, display)
+
+
 def run(options: argparse.Namespace) -> int:
     """Exit code: 0 all is done (or planned, with --dry-run), 1 a stage failed or is cancelled, 4 some run elsewhere.
 
     Raises UsageError, Interrupted.
     """
-    store = Store(Path(options.store))
-    hashes = ContentHashes(store.content_hashes_path)
-    request = read_request(options, hashes)
-    name = options.study or request.recipe.preset
-    check_recipe(store, name, request.recipe)
-    plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
-    for assignment in _without_effect(options, request):
+    planned = planned_grid(asked(options), Store(Path(options.store)))
+    for assignment in without_effect(planned):
         print(f"note: --set {assignment} changes nothing in this grid.", file=sys.stderr)
-    states = read_states(plan, store, local_snapshot(plan, store))
-    found = work(plan, states, read_cancelled(states, store))
-    missing = [*request.missing, *gone_artifacts(plan, found.waiting, store)]
-    cost = estimated(plan, found.waiting, store, request)
+    outlook = planned.outlook()
     if options.dry_run and options.json:
-        print(json.dumps(plan_as_json(name, plan, states, found, cost), indent=1))
+        print(json.dumps(plan_as_json(planned, outlook), indent=1))
     else:
-        told = plan_as_text(name, plan, states, found, request.grid, cost)
-        print(told, file=sys.stderr if options.json else sys.stdout)
+        print(plan_as_text(planned, outlook), file=sys.stderr if options.json else sys.stdout)
     if options.dry_run:
-        for sentence in missing:
+        for sentence in outlook.missing:
             print(f"warning: {sentence}", file=sys.stderr)
         return 0
-    if missing:
-        raise UsageError(missing)
-    check_limit(cost, request.max_hours)
-    write_study(store, merged(store, name, request.recipe, plan))
-    hashes.remember()
-    return _execute(options, store, name, plan, request)
+    outcome = start(planned, outlook, executor=options.executor, workers=options.workers)
+    _tell(planned, outcome, as_json=options.json)
+    if outcome.failed or outcome.cancelled:
+        return 1
+    return 4 if outcome.elsewhere else 0
 
 
-def _without_effect(options: argparse.Namespace, request: Request) -> list[str]:
+def without_effect(planned: Planned) -> list[str]:
     """Assignments that no stage of the grid reads (or that give a key the value it has).
 
     No recipe key tells seeds apart, so one cell of those that differ in nothing else stands for all of them.
     """
-    if not options.set:
+    assigned, request = list(planned.asked.set), planned.request
+    if not assigned:
         return []
     cells = {replace(cell, seed=0, pruning_seed=0): None for cell in request.grid.cells}
-    base = load_preset(options.preset)
+    base = load_preset(planned.asked.preset)
 
     def stages(assignments: list[str]) -> Set[str]:
         return plan_cells(cells, base.changed(assignments), request.inputs).stages.keys()
 
-    as_asked = stages(options.set)
-    others = [[a for i, a in enumerate(options.set) if i != position] for position in range(len(options.set))]
-    return [idle for idle, rest in zip(options.set, others, strict=True) if stages(rest) == as_asked]
+    as_asked = stages(assigned)
+    others = [[a for i, a in enumerate(assigned) if i != position] for position in range(len(assigned))]
+    return [idle for idle, rest in zip(assigned, others, strict=True) if stages(rest) == as_asked]
 
 
 def estimated(plan: Plan, waiting: Sequence[str], store: Store, request: Request) -> Estimate:
@@ -89,29 +140,18 @@ def estimated(plan: Plan, waiting: Sequence[str], store: Store, request: Request
     return estimate(plan, waiting, request.world, timings, this_machine())
 
 
-def _execute(options: argparse.Namespace, store: Store, study: str, plan: Plan, request: Request) -> int:
-    verified_records(plan, store)
-    if options.executor == "debug":
-        with _progress_on(sys.stderr):
-            outcome = run_in_process(
-                plan, store, request.sources, request.resources, lambda line: print(line, file=sys.stderr, flush=True)
-            )
-    else:
-        with display_on(sys.stderr) as display:
-            outcome = run_locally(plan, store, request.sources, request.resources, options.workers, display)
-    if options.json:
-        print(json.dumps({"study": study, **asdict(outcome)}))
-    else:
-        print(f"{len(outcome.done)} stages done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked.")
-        if outcome.elsewhere:
-            print(f"{len(outcome.elsewhere)} run in another process; the same command goes on when they are done.")
-        elif not outcome.failed and not outcome.cancelled:
-            print(f"next: harness tables --store {options.store} --study {study}")
-        if outcome.cancelled:
-            print(_cancelled(len(outcome.cancelled)))
-    if outcome.failed or outcome.cancelled:
-        return 1
-    return 4 if outcome.elsewhere else 0
+def _tell(planned: Planned, outcome: Outcome, *, as_json: bool) -> None:
+    """What a run came to, and the next move."""
+    if as_json:
+        print(json.dumps({"study": planned.study, **asdict(outcome)}))
+        return
+    print(f"{len(outcome.done)} stages done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked.")
+    if outcome.elsewhere:
+        print(f"{len(outcome.elsewhere)} run in another process; the same command goes on when they are done.")
+    elif not outcome.failed and not outcome.cancelled:
+        print(f"next: harness tables --store {planned.store.root} --study {planned.study}")
+    if outcome.cancelled:
+        print(_cancelled(len(outcome.cancelled)))
 
 
 def _cancelled(count: int) -> str:
@@ -132,25 +172,27 @@ def _progress_on(stream: TextIO) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def plan_as_text(name: str, plan: Plan, states: Mapping[str, str], found: Work, grid: Grid, cost: Estimate) -> str:
+def plan_as_text(planned: Planned, outlook: Outlook) -> str:
     """The plan for people: counts by kind and state, what is cancelled, what was dropped, and what it costs."""
-    lines = [f"study {name}: {len(plan.paths)} cells, {len(plan.stages)} stages, {len(found.waiting)} to run"]
-    lines.append(state_table(plan, states))
+    plan, found = planned.plan, outlook.found
+    lines = [f"study {planned.study}: {len(plan.paths)} cells, {len(plan.stages)} stages, {len(found.waiting)} to run"]
+    lines.append(state_table(plan, outlook.states))
     lines += [_cancelled(len(found.cancelled))] if found.cancelled else []
-    lines += [f"dropped: {reason}" for reason in grid.dropped]
-    lines += ["", cost.as_text()]
+    lines += [f"dropped: {reason}" for reason in planned.request.grid.dropped]
+    lines += ["", outlook.cost.as_text()]
     return "\n".join(lines)
 
 
-def plan_as_json(name: str, plan: Plan, states: Mapping[str, str], found: Work, cost: Estimate) -> dict[str, Any]:
+def plan_as_json(planned: Planned, outlook: Outlook) -> dict[str, Any]:
     """The public form of a plan: cells with their stages, stages with their parents and state, counts, estimate."""
+    plan, states = planned.plan, outlook.states
     return {
-        "study": name,
+        "study": planned.study,
         "cells": [{**cell.as_json(), "stages": list(path)} for cell, path in plan.paths.items()],
         "stages": [
             {"id": stage_id, "kind": spec.kind, "parents": list(spec.parents.values()), "state": states[stage_id]}
             for stage_id, spec in plan.stages.items()
         ],
-        "counts": {"cells": len(plan.paths), "stages": plan.counts(), "to_run": len(found.waiting)},
-        "estimate": cost.as_json(),
+        "counts": {"cells": len(plan.paths), "stages": plan.counts(), "to_run": len(outlook.found.waiting)},
+        "estimate": outlook.cost.as_json(),
     }

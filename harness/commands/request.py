@@ -1,10 +1,10 @@
-"""What a user asked of a grid: the words of the command line, read and checked together."""
+"""What a user asked of a grid: the words of the command line (or of `harness.api`), read and checked together."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -53,6 +53,37 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A grid in the user's words, nothing checked yet: one field for each option of `harness grid` that shapes it.
+
+    Axes are comma-separated words. None: not said.
+    """
+
+    models: str
+    methods: str | None = None
+    sparsities: str | None = None
+    tasks: str | None = None
+    quantization: str | None = None
+    seeds: str | None = None
+    pruning_seeds: str = "0"
+    preset: str = "paper"
+    data: str | None = None
+    set: Sequence[str] = ()
+    sparse_from: Sequence[str] = ()
+    study: str | None = None
+    executor: str = "local"
+    workers: int | None = None
+    resource: Sequence[str] = ()
+    max_gpu_hours: str | None = None
+
+
+def asked(options: argparse.Namespace) -> Asked:
+    """What the command line says. A verb that has not all the options leaves the others as they are."""
+    said = vars(options)
+    return Asked(**{each.name: said[each.name] for each in fields(Asked) if each.name in said})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """A grid that makes sense: its cells, the recipe, where models and data are, and what is not here yet.
 
@@ -69,7 +100,7 @@ class Request:
     max_hours: float | None
 
 
-def read_request(options: argparse.Namespace, hashes: ContentHashes) -> Request:
+def read_request(options: Asked, hashes: ContentHashes) -> Request:
     """Everything the user wrote, checked together. Raises UsageError with every problem found."""
     reading = Reading()
     recipe = read_recipe(options, reading)
@@ -79,11 +110,9 @@ def read_request(options: argparse.Namespace, hashes: ContentHashes) -> Request:
     reading.problems += own.problems
     axes = read_axes(options, reading, own)
     if options.study:
-        reading.attempt(lambda: check_name(options.study), None)
+        reading.attempt(partial(check_name, options.study), None)
     resources: dict[str, Any] = reading.attempt(lambda: _resources(options.resource), dict[str, Any]())
-    reading.problems += _executor_problems(options.executor)
-    if options.workers is not None and options.workers < 1:
-        reading.problems.append(f"--workers {options.workers}: expected 1 or more.")
+    reading.problems += execution_problems(options.executor, options.workers)
     place = reading.attempt(lambda: _place(options.data or (recipe.data if recipe else None), hashes), None)
     tasks, needs_corpus = reads(axes, recipe)
     if place is not None:
@@ -114,7 +143,7 @@ def read_request(options: argparse.Namespace, hashes: ContentHashes) -> Request:
     )
 
 
-def read_recipe(options: argparse.Namespace, reading: Reading) -> Recipe | None:
+def read_recipe(options: Asked, reading: Reading) -> Recipe | None:
     """The preset with `--set` applied; None when there is no such preset."""
     base: Recipe | None = reading.attempt(lambda: load_preset(options.preset), None)
     if base is None:
@@ -122,7 +151,7 @@ def read_recipe(options: argparse.Namespace, reading: Reading) -> Recipe | None:
     return reading.attempt(lambda: base.changed(options.set), base)
 
 
-def read_axes(options: argparse.Namespace, reading: Reading, own: OwnCheckpoints | None = None) -> Axes:
+def read_axes(options: Asked, reading: Reading, own: OwnCheckpoints | None = None) -> Axes:
     """The axes as written; their problems are noted."""
     own = own or OwnCheckpoints()
     pruning_seeds = _numbers("--pruning-seeds", options.pruning_seeds, int, reading)
@@ -155,7 +184,7 @@ def released_for(grid: Grid, recipe: Recipe) -> list[ReleasedCheckpoint]:
     return [found for found in recipe.sparse_checkpoints if (found.model, found.sparsity) in pruned]
 
 
-def _own_checkpoints(options: argparse.Namespace, found: FoundModels, hashes: ContentHashes) -> OwnCheckpoints:
+def _own_checkpoints(options: Asked, found: FoundModels, hashes: ContentHashes) -> OwnCheckpoints:
     """The folders of --sparse-from, compared with the base model where the grid has just one."""
     base = next(iter(found.models.values())) if len(found.models) == 1 else None
     return find_own([word for text in options.sparse_from for word in words(text)], base, hashes)
@@ -174,6 +203,14 @@ def _place(data: str | None, hashes: ContentHashes) -> DataPlace:
     if data == "synthetic":
         raise UsageError("--data synthetic is not in this version; give a folder in the hub's schema, or hub.")
     return HubPlace() if data == "hub" else FolderPlace(Path(data), hashes)
+
+
+def execution_problems(executor: str, workers: int | None) -> list[str]:
+    """What is wrong with how a grid is to be run."""
+    found = _executor_problems(executor)
+    if workers is not None and workers < 1:
+        found.append(f"--workers {workers}: expected 1 or more.")
+    return found
 
 
 def _executor_problems(name: str) -> list[str]:
@@ -226,7 +263,7 @@ def _max_hours(text: str | None) -> float | None:
     return hours
 
 
-def _resources(assignments: list[str]) -> dict[str, Any]:
+def _resources(assignments: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     problems = []
     for text in assignments:

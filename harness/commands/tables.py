@@ -4,12 +4,40 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.store import Store
-from harness.study import only_study, read_study
+from harness.study import Study, only_study, read_study
 from harness.verification import verified_records
+
+if TYPE_CHECKING:
+    from paper_tables import Row, Score
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A study's numbers: every seed's, gathered to rows, and on the page."""
+
+    study: Study
+    scores: Sequence[Score]
+    rows: Sequence[Row]
+    markdown: str
+
+
+def read_tables(store: Store, name: str) -> Tables:
+    """Raises UsageError when there is no such study, StoreError when a record cannot be trusted."""
+    from paper_tables import aggregate, to_markdown
+    from paper_tables.collect import collect_scores, is_comparable
+    from paper_tables.notes import notes
+
+    study = read_study(store, name)
+    records = verified_records(study.plan, store)
+    scores = collect_scores(study, records)
+    rows = aggregate(scores, comparable=is_comparable(study))
+    return Tables(study, scores, rows, to_markdown(rows, notes=notes(study, records, rows)))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -17,16 +45,11 @@ def run(options: argparse.Namespace) -> int:
 
     Raises StoreError when a record cannot be trusted.
     """
-    from paper_tables import aggregate, to_csv, to_markdown
-    from paper_tables.collect import collect_scores, is_comparable
-    from paper_tables.notes import notes
+    from paper_tables import to_csv
 
     store = Store(Path(options.store))
-    study = read_study(store, options.study or only_study(store))
-    records = verified_records(study.plan, store)
-    scores = collect_scores(study, records)
-    rows = aggregate(scores, comparable=is_comparable(study))
-    markdown, csv = to_markdown(rows, notes=notes(study, records, rows)), to_csv(rows)
+    found = read_tables(store, options.study or only_study(store))
+    study, rows, markdown, csv = found.study, found.rows, found.markdown, to_csv(found.rows)
     if options.out:
         folder = Path(options.out)
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,4 +61,4 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps([asdict(row) for row in rows], indent=1))
     else:
         print(markdown if options.format == "md" else csv, end="")
-    return 4 if any(score.value is None for score in scores) else 0
+    return 4 if any(score.value is None for score in found.scores) else 0

@@ -42,7 +42,7 @@ def probe(*arguments: str, before: str = "") -> tuple[int, list[str]]:
     return found["code"], found["offenders"]
 
 
-READING = ("status", "tables", "plots", "logs", "retry", "cancel", "invalidate", "gc")
+READING = ("status", "tables", "plots", "logs", "retry", "cancel", "invalidate", "gc", "doctor")
 
 
 @pytest.mark.parametrize("verb", ["help", "grid help", "dry run", "invalid grid", *READING])
@@ -70,6 +70,7 @@ def test_planning_and_reading_import_no_heavy_library(world: World, verb: str) -
         "cancel": (world.reading("cancel", "transfer"), 0),
         "invalidate": (world.reading("invalidate", "state=done", "--yes"), 0),
         "gc": (world.reading("gc", "--keep", "records", "--yes"), 0),
+        "doctor": (world.reading("doctor"), 0),
     }[verb]
     assert probe(*command) == (expected, [])
 

@@ -143,7 +143,7 @@ from pathlib import Path
 import harness.commands.grid, harness.data.places, huggingface_hub, pyarrow.parquet
 from harness.cli import _parser, main
 from harness.commands.grid import plan_cells
-from harness.commands.request import read_request
+from harness.commands.request import asked, read_request
 from harness.identity import ContentHashes, sha256_of
 from harness.store import Store
 from harness.study import merged, write_study
@@ -151,7 +151,7 @@ from harness.study import merged, write_study
 store = Store(Path(sys.argv[1]))
 words = sys.argv[2:] + ["--store", sys.argv[1]]
 if not store.root.exists() and os.fork() == 0:  # another process makes the store: its memory does not count
-    request = read_request(_parser().parse_args(words), ContentHashes())
+    request = read_request(asked(_parser().parse_args(words)), ContentHashes())
     plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
     write_study(store, merged(store, "paper", request.recipe, plan))
     for stage_id, spec in list(plan.stages.items())[:20_000]:

@@ -1,0 +1,142 @@
+"""The built wheel, installed into an environment of its own and used from a folder with misleading names.
+
+Nothing is downloaded: the wheel is built with the setuptools that is here and installed without its dependencies, which
+the new environment finds through a .pth file. That file also leaves this checkout's own editable installation behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from tiny_world import STUDY, grid_arguments
+
+import harness
+
+pytestmark = pytest.mark.slow
+ROOT = Path(harness.__file__).parents[1]
+ROOMS = ("harness", "methods", "paper_tables", "slurm")
+
+
+class Installed(NamedTuple):
+    """folder: where the user stands; it holds folders named like packages of ours that raise when imported."""
+
+    wheel: Path
+    bin: Path
+    folder: Path
+
+    def run(self, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return _run([str(self.bin / words[0]), *words[1:]], cwd or self.folder)
+
+
+def _run(command: list[str], cwd: Path, more: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    left_out = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "VIRTUAL_ENV")
+    variables = {name: value for name, value in os.environ.items() if name not in left_out}
+    variables |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **(more or {})}
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=1200)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    pytest.importorskip("setuptools", minversion="77")
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for room in ("tests", "results"):  # they stand in a checkout, and must not be taken along
+        (source / room).mkdir()
+        (source / room / "__init__.py").write_text("")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copyfile(ROOT / name, source / name)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    offline = ["--no-deps", "--no-index"]
+    built = _run([*pip, "wheel", "--no-build-isolation", *offline, "--wheel-dir", str(folder), str(source)], folder)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = folder.glob("*.whl")
+    made = _run([sys.executable, "-m", "venv", "--without-pip", str(folder / "environment")], folder)
+    assert made.returncode == 0, made.stderr
+    where = folder / "environment" / "bin"
+    done = _run([*pip, "--python", str(where / "python"), "install", *offline, str(wheel)], folder)
+    assert done.returncode == 0, done.stderr
+    (packages,) = (folder / "environment" / "lib").glob("python*/site-packages")
+    (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
+    user = folder / "user"
+    for room in ROOMS:
+        (user / room).mkdir(parents=True)
+        (user / room / "__init__.py").write_text(f"raise RuntimeError('the folder {room} of the user was imported')\n")
+    return Installed(wheel, where, user)
+
+
+def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(installed: Installed) -> None:
+    packed = {name for name in zipfile.ZipFile(installed.wheel).namelist() if ".dist-info/" not in name}
+    there = {
+        path.relative_to(ROOT).as_posix()
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert packed == there
+    assert {"harness/equivalents.toml", "harness/presets/paper.toml", "paper_tables/reported.csv"} <= packed
+
+
+def test_what_is_imported_is_what_was_installed(installed: Installed) -> None:
+    code = "import harness, methods, paper_tables, slurm; print(harness.__file__, methods.__file__, slurm.__file__)"
+    done = installed.run("python", "-P", "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert all(Path(word).is_relative_to(installed.bin.parent) for word in done.stdout.split())
+
+
+def test_a_grid_runs_from_a_folder_of_misleading_names(installed: Installed, world: tuple[Path, Path]) -> None:
+    model, data = world
+    words = grid_arguments(model, data, Path("runs"), dense__epochs=1.0)
+    words[words.index("--executor") + 1] = "local"
+    words += ["--tasks", "sst2", "--methods", "dense", "--workers", "1"]
+    done = installed.run("harness", *words)
+    assert done.returncode == 0, done.stderr
+    assert "2 stages done, 0 failed, 0 blocked." in done.stdout
+    tables = installed.run("harness", "tables", "--study", STUDY)
+    assert tables.returncode == 0, tables.stderr
+    assert "dense" in tables.stdout
+    record = json.loads(next((installed.folder / "runs" / "records").rglob("*.json")).read_text())
+    assert record["provenance"]["commit"] is None  # what is installed has no commit
+
+
+@pytest.mark.parametrize("words", [["ls", "presets"], ["ls", "presets", "paper"], ["ls", "methods"], ["--help"]])
+def test_the_lists_are_the_checkouts(installed: Installed, words: list[str]) -> None:
+    done = installed.run("harness", *words)
+    assert done.returncode == 0, done.stderr
+    here = _run([sys.executable, "-P", "-m", "harness.cli", *words], ROOT, {"PYTHONPATH": str(ROOT)})
+    assert done.stdout == here.stdout
+
+
+def test_doctor_compares_with_the_wheels_own_metadata(installed: Installed) -> None:
+    done = installed.run("harness", "doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["packages"]["state"] == "ok"
+    assert checks["source"]["found"] == "installed, not a git checkout"
+    assert "tested" not in checks
+
+
+def test_a_notebook_in_such_a_folder_is_told_what_shadows_ours(installed: Installed, world: tuple[Path, Path]) -> None:
+    """Without -P, as a notebook's Python, the folder one stands in comes first."""
+    for name in ("harness", "paper_tables"):
+        shutil.rmtree(installed.folder / name, ignore_errors=True)
+    (installed.folder / "methods" / "__init__.py").write_text("")
+    model, data = world
+    code = f"import harness; harness.plan_grid(models='tiny={model}', preset='reduced', data={str(data)!r})"
+    done = installed.run("python", "-c", code)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("harness.errors.UsageError: ")
+    assert f"{installed.folder / 'methods'} hides the package methods of the harness" in last
+    assert "start Python with -P or from another folder" in last
