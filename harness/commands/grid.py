@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from harness.commands.request import Request, read_request
 from harness.commands.status import state_table
 from harness.display import display_on
-from harness.errors import UsageError
+from harness.errors import UsageError, system_problem
 from harness.estimate import Estimate, check_limit, estimate
 from harness.executors import run_in_process, run_locally
 from harness.grid import Grid
@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
     Raises UsageError, Interrupted.
     """
     store = Store(Path(options.store))
+    store.check_is_folder()
     hashes = ContentHashes(store.content_hashes_path)
     request = read_request(options, hashes)
     name = options.study or request.recipe.preset
@@ -60,7 +61,12 @@ def run(options: argparse.Namespace) -> int:
     if missing:
         raise UsageError(missing)
     check_limit(cost, request.max_hours)
-    write_study(store, merged(store, name, request.recipe, plan))
+    try:
+        if found.waiting:
+            store.check_writable()
+        write_study(store, merged(store, name, request.recipe, plan))
+    except OSError as error:
+        raise UsageError(f"nothing was started: {system_problem(error)}") from None
     hashes.remember()
     return _execute(options, store, name, plan, request)
 
