@@ -214,16 +214,15 @@ class Store:
         try:
             record = json.loads(path.read_bytes())
         except ValueError as error:
-            raise StoreError(f"record {path} is damaged ({error}). Remove it to run the stage again.") from None
+            raise StoreError(f"record {path} is damaged ({error}). {_again(stage_id)}") from None
         if not isinstance(record, dict):
-            raise StoreError(f"record {path} is damaged (not an object). Remove it to run the stage again.")
+            raise StoreError(f"record {path} is damaged (not an object). {_again(stage_id)}")
         if record.get("schema") != RECORD_SCHEMA:
             raise StoreError(f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}.")
         claimed = record.pop("digest", None)
         if claimed != sha256_of(record):
             raise StoreError(
-                f"record {path} was changed after it was written (its digest does not fit). "
-                "Remove it to run the stage again."
+                f"record {path} was changed after it was written (its digest does not fit). {_again(stage_id)}"
             )
         if record.get("stage_id") != stage_id:
             raise StoreError(f"record {path} belongs to stage {record.get('stage_id')}.")
@@ -359,6 +358,11 @@ class Store:
             )
             for number in numbers
         ]
+
+
+def _again(stage_id: str) -> str:
+    """The next move for a record that cannot be trusted; removing it alone would leave what was made from it."""
+    return f"Put back what was written, or make it and what rests on it again: harness invalidate {stage_id}"
 
 
 def _fold(number: int, text: str, asked_to_stop: bool) -> Attempt:

@@ -314,7 +314,7 @@ def _check_artifact(store: Store, role: str, parent: str, record: Mapping[str, A
     if not folder.is_dir():
         raise StoreError(
             f"the artifact of the {role} stage {parent} is gone ({folder}); its record is still there. "
-            "Bring the folder back, or remove the record to make both again."
+            f"Bring the folder back, or make it and what rests on it again: harness invalidate {parent}"
         )
     if folder_digest(folder) != record["artifact"]["digest"]:
         raise StoreError(

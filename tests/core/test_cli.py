@@ -492,6 +492,37 @@ def test_an_edited_record_ends_the_tables_with_one_clear_line(
     assert line.startswith(f"error: record {path} was changed after it was written")
 
 
+@pytest.mark.parametrize("harm", ["edited", "torn", "another store's"])
+def test_a_record_that_cannot_be_trusted_stops_a_grid_and_invalidate_lets_it_go_on(
+    run_harness: Run, world: World, fakes: ModuleType, harm: str
+) -> None:
+    words = world.grid("--tasks", "sst2", "--methods", "dense")
+    run_harness(words)
+    store = Store(world.store)
+    dense, evaluation = read_study(store, "slice").plan.stages
+    path = store.record_path(dense)
+    if harm == "edited":
+        path.write_text(path.read_text().replace('"tokens_seen": 1000', '"tokens_seen": 1001'))
+    elif harm == "torn":
+        path.write_text(path.read_text()[:100])
+    else:  # the same stage, run at another time: whole in itself, and not what its evaluation was made from
+        record = {key: value for key, value in store.read_record(dense).items() if key != "digest"}
+        path.unlink()
+        store.publish_record({**record, "times": {**record["times"], "started": 1.0}})
+    fakes.CALLS.clear()
+    bad = evaluation if harm == "another store's" else dense
+    for command in ([*words, "--seeds", "0,1"], world.reading("status"), world.reading("tables")):
+        done = run_harness(command)
+        assert done.code == 1
+        (line,) = (line for line in done.err.splitlines() if line.startswith("error: "))
+        assert line.startswith(f"error: record {store.record_path(bad)} ")
+        assert line.endswith(f"harness invalidate {bad}")
+    assert fakes.CALLS == []
+    assert run_harness(["invalidate", bad, "--yes", "--store", str(world.store)]).code == 0
+    assert run_harness([*words, "--seeds", "0,1"]).code == 0
+    assert run_harness(world.reading("tables")).code == 0
+
+
 # -- files where folders are meant, and the other way round
 
 
