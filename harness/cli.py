@@ -17,7 +17,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_MISSING, EXIT_INTERRUPTED = 1, 2, 4, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the `harness` command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    from harness.errors import HarnessError, Interrupted, UsageError
+    from harness.errors import HarnessError, Interrupted, UsageError, system_problem
 
     try:
         code: int = options.verb(options)
@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"error: {system_problem(error)}", file=sys.stderr)
+        return EXIT_FAILED
 
 
 def _print_problems(problems: Sequence[str]) -> None:

@@ -160,7 +160,7 @@ class Driver:
         last = self._own_attempt(stage_id)
         if self.store.has_record(stage_id):
             self._done(stage_id, last)
-        elif self._holder(stage_id) is not None:
+        elif (holder := self._holder(stage_id)) is not None and not _told_its_end(holder, last):
             self._waiting[stage_id] = self._elsewhere[stage_id] = None
         elif self._is_cancelled(stage_id):
             self._cancel(stage_id)
@@ -181,7 +181,7 @@ class Driver:
         """Its worker ended under it, or could not begin it: it is tried again, from its checkpoint, a few times."""
         if last is not None:
             ended = {"outcome": "infrastructure", "message": message}
-            self.store.end_attempt(stage_id, last.number, {"time": time.time(), **ended})
+            self.store.note_end(stage_id, last.number, {"time": time.time(), **ended})
         self._deaths[stage_id] += 1
         if self._deaths[stage_id] < TRIES:
             self._waiting[stage_id] = None
@@ -297,3 +297,11 @@ class Driver:
 
     def _parents(self, stage_id: str) -> Collection[str]:
         return self.plan.stages[stage_id].parents.values()
+
+
+def _told_its_end(holder: Holder, last: Attempt | None) -> bool:
+    """Whether a lease's holder has said how its attempt ended, and could only not release the lease: a full disk."""
+    if last is None or last.outcome is None:
+        return False
+    who = (holder.owner.get("host"), holder.owner.get("process"), holder.owner.get("process_started"))
+    return who == (last.host, last.process, last.process_started)

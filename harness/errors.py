@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
 
 MOST_NAMES_LISTED = 20
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Some libraries raise classes of their own for what the system told them.
+DISK_FULL_WORDS = ("no space left on device", "disk quota exceeded", "not enough disk space")
 
 
 class HarnessError(Exception):
@@ -42,3 +46,21 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     listed = f" Known: {', '.join(names)}." if len(names) <= MOST_NAMES_LISTED or not near else ""
     return f"{kind} {name!r} is not known.{hint}{listed}"
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error comes of a full disk or a used-up quota, whichever library tells it."""
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return True
+    return any(words in str(error).lower() for words in DISK_FULL_WORDS)
+
+
+def system_problem(error: OSError) -> str:
+    """The sentence for an error of the system: the file, what happened to it, and the next move."""
+    where = f"{error.filename}: " if error.filename else ""
+    what = error.strerror or str(error) or type(error).__name__
+    if is_disk_full(error):
+        return f"{where}the disk is full ({what}). Free some space and give the same command again; nothing is lost."
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{where}{what}. Expected a place that may be written; name another one."
+    return f"{where}{what}."

@@ -92,14 +92,17 @@ def _run_one(
         raise Interrupted(f"stopped in {spec.label()}; the same command goes on.") from None
     except Exception as error:
         outcome.failed[stage_id] = first_line(error)
-        report(f"    failed: {outcome.failed[stage_id]} (log: {_last_log(store, stage_id)})")
+        report(f"    failed: {outcome.failed[stage_id]}{_last_log(store, stage_id)}")
     else:
         if ran:
             outcome.done.append(stage_id)
 
 
 def _last_log(store: Store, stage_id: str) -> str:
-    return str(store.attempt_log(stage_id, store.attempts(stage_id)[-1].number))
+    """Where to read more; nothing where not even an attempt could be begun, as on a full disk."""
+    attempts = store.attempts(stage_id)
+    log = store.attempt_log(stage_id, attempts[-1].number) if attempts else None
+    return f" (log: {log})" if log is not None and log.is_file() else ""
 
 
 def run_locally(

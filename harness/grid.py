@@ -17,6 +17,8 @@ from harness.recipes import Recipe, Rows
 from harness.specs import QUANTIZATIONS, Cell, sparsity_problem
 from harness.tasks import TASKS
 
+LARGEST_SEED = 2**32 - 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
@@ -58,9 +60,11 @@ class Axes:
             if name not in QUANTIZATIONS:
                 found.append(unknown_name("quantization", name, QUANTIZATIONS))
         found += [problem for value in self.sparsities or () if (problem := sparsity_problem(value))]
-        found += [
-            f"seed {seed}: expected 0 or more." for seed in [*(self.seeds or ()), *self.pruning_seeds] if seed < 0
-        ]
+        for seed in [*(self.seeds or ()), *self.pruning_seeds]:
+            if seed < 0:
+                found.append(f"seed {seed}: expected 0 or more.")
+            elif seed > LARGEST_SEED:
+                found.append(f"seed {seed}: expected {LARGEST_SEED} or less (NumPy's generators take 32 bits).")
         if self.sparse_from and len(set(self.models)) > 1:
             found.append(
                 f"--sparse-from: a checkpoint belongs to one base model, and --models names {len(set(self.models))}. "

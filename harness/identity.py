@@ -5,6 +5,7 @@ A digest covers values only. Paths, hosts, device counts and log levels never en
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -92,10 +93,14 @@ class ContentHashes:
         """Write the memory file, if there is one and something new was hashed."""
         if self._memory is None or not self._changed:
             return
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
-        temporary.write_text(json.dumps({**self._known, **self._counts}, indent=0, sort_keys=True))
-        temporary.replace(self._memory)
+        with contextlib.suppress(OSError):  # only a cache: where it cannot be kept, hashing again costs time
+            try:
+                self._memory.parent.mkdir(parents=True, exist_ok=True)
+                temporary.write_text(json.dumps({**self._known, **self._counts}, indent=0, sort_keys=True))
+                temporary.replace(self._memory)
+            finally:
+                temporary.unlink(missing_ok=True)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -62,8 +62,11 @@ class Lease:
         replace_file(self.folder / f"{self.generation}.beat", str(count))
 
     def release(self) -> None:
-        """Say that the holder is done; the next contender need not wait for silence."""
-        with contextlib.suppress(FileExistsError):
+        """Say that the holder is done; the next contender need not wait for silence.
+
+        A full disk must not hide how the stage ended: where this cannot be said, the silence says it.
+        """
+        with contextlib.suppress(OSError):
             write_new(self.folder / f"{self.generation}.released", "")
 
     @contextlib.contextmanager

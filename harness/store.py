@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StoreError
+from harness.errors import StoreError, UsageError
 from harness.identity import canonical_json, file_sha256, sha256_of
 
 RECORD_SCHEMA = 1
@@ -62,8 +62,12 @@ def _durable(path: Path, text: str) -> Iterator[Path]:
             os.fsync(handle.fileno())
         yield temporary
         sync_folder(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write to an open file does not say which
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _always() -> None:
@@ -166,6 +170,23 @@ class Store:
     def invalidated_path(self, stage_id: str, number: int) -> Path:
         return self.root / "invalidated" / f"{stage_id}.{number}.json"
 
+    def check_is_folder(self) -> None:
+        """Raises UsageError where a store can neither be nor become, because a file has its name or a parent's."""
+        for path in (self.root, *self.root.parents):
+            if path.is_dir():
+                return
+            if path.exists():
+                raise UsageError(f"store {self.root}: {path} is a file. Name a folder with --store.")
+
+    def check_writable(self) -> None:
+        """Raises OSError where a small file cannot be written below the root: read-only, not ours, a full disk."""
+        path = self.root / f".writable.{uuid.uuid4().hex}"
+        try:
+            write_new(path, "here")
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
     # -- records
 
     def has_record(self, stage_id: str) -> bool:
@@ -193,16 +214,15 @@ class Store:
         try:
             record = json.loads(path.read_bytes())
         except ValueError as error:
-            raise StoreError(f"record {path} is damaged ({error}). Remove it to run the stage again.") from None
+            raise StoreError(f"record {path} is damaged ({error}). {_again(stage_id)}") from None
         if not isinstance(record, dict):
-            raise StoreError(f"record {path} is damaged (not an object). Remove it to run the stage again.")
+            raise StoreError(f"record {path} is damaged (not an object). {_again(stage_id)}")
         if record.get("schema") != RECORD_SCHEMA:
             raise StoreError(f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}.")
         claimed = record.pop("digest", None)
         if claimed != sha256_of(record):
             raise StoreError(
-                f"record {path} was changed after it was written (its digest does not fit). "
-                "Remove it to run the stage again."
+                f"record {path} was changed after it was written (its digest does not fit). {_again(stage_id)}"
             )
         if record.get("stage_id") != stage_id:
             raise StoreError(f"record {path} belongs to stage {record.get('stage_id')}.")
@@ -284,6 +304,14 @@ class Store:
     def end_attempt(self, stage_id: str, number: int, event: Mapping[str, Any]) -> None:
         self._append(stage_id, number, {"event": "ended", **event})
 
+    def note_end(self, stage_id: str, number: int, event: Mapping[str, Any]) -> None:
+        """`end_attempt` where that can be written. On a full disk an attempt stays open, as that of a killed worker:
+
+        its stage counts as done where its record is in, and otherwise waits to be started again.
+        """
+        with contextlib.suppress(OSError):
+            self.end_attempt(stage_id, number, event)
+
     def retry_attempt(self, stage_id: str, number: int, event: Mapping[str, Any]) -> None:
         """Lift how an attempt ended, so that its stage waits to be started again."""
         self._append(stage_id, number, {"event": "retried", **event})
@@ -330,6 +358,11 @@ class Store:
             )
             for number in numbers
         ]
+
+
+def _again(stage_id: str) -> str:
+    """The next move for a record that cannot be trusted; removing it alone would leave what was made from it."""
+    return f"Put back what was written, or make it and what rests on it again: harness invalidate {stage_id}"
 
 
 def _fold(number: int, text: str, asked_to_stop: bool) -> Attempt:

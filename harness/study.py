@@ -49,6 +49,7 @@ def read_study(store: Store, name: str) -> Study:
     path = store.study_path(name)
     if not path.is_file():
         known = study_names(store)
+        store.check_is_folder()
         if not known:
             raise UsageError(f"no study in {store.root}. Start one with harness grid, or name its folder with --store.")
         raise UsageError(unknown_name("study", name, known))
@@ -82,6 +83,7 @@ def study_names(store: Store) -> list[str]:
 
 def only_study(store: Store) -> str:
     """The store's one study. Raises UsageError when there is none or a choice to make."""
+    store.check_is_folder()
     names = study_names(store)
     if len(names) != 1:
         what = (
@@ -128,7 +130,10 @@ def _check_same(name: str, old: dict[str, Any], recipe: Recipe) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:
-    return StoreError(f"study {path} is damaged ({type(error).__name__}: {error}). Run its grid again.")
+    return StoreError(
+        f"study {path} is damaged ({type(error).__name__}: {error}). "
+        "Move it away and give its grid's command again: finished stages stay finished."
+    )
 
 
 def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
@@ -150,7 +155,10 @@ def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
 
 
 def write_study(store: Store, study: Study) -> None:
-    replace_file(store.study_path(study.name), json.dumps(study.as_json(), indent=1, sort_keys=True) + "\n")
+    """Write the study, unless it stands there as it is: a store that is finished can be read-only."""
+    path, text = store.study_path(study.name), json.dumps(study.as_json(), indent=1, sort_keys=True) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        replace_file(path, text)
 
 
 def _parents_first(stages: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

@@ -39,7 +39,7 @@ def verified_records(plan: Plan, store: Store) -> Records:
             if parent in records and record.get("parent_digests", {}).get(role) != records[parent]["digest"]:
                 problems.append(
                     f"record {store.record_path(stage_id)} was made from another {role} than the record of {parent} "
-                    "in this store. Bring the one it was made from, or remove it to run the stage again."
+                    f"in this store. Bring the one it was made from, or make it again: harness invalidate {stage_id}"
                 )
     if problems:
         raise StoreError("\n".join(problems))

@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import metadata
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import __version__
 from harness.cancellation import cancellable, refuse_cancelled
-from harness.errors import Cancelled, HarnessError, Interrupted, StoreError
+from harness.errors import Cancelled, HarnessError, Interrupted, StoreError, is_disk_full
 from harness.identity import ContentHashes, sha256_of
 from harness.kinds import get_kind
 from harness.leases import Holder, Lease, LeaseLost, acquire
@@ -198,9 +198,9 @@ def run_stage(
             except BaseException as error:
                 logging.getLogger().error("%s", traceback.format_exc())
                 ended = {"outcome": outcome_of(error), "message": first_line(error)}
-                store.end_attempt(stage_id, number, {"time": time.time(), **ended})
+                store.note_end(stage_id, number, {"time": time.time(), **ended})
                 raise
-            store.end_attempt(stage_id, number, {"time": time.time(), "outcome": "done"})
+            store.note_end(stage_id, number, {"time": time.time(), "outcome": "done"})
     return True
 
 
@@ -208,14 +208,23 @@ def run_stage(
 def _logging_to(path: Path) -> Iterator[None]:
     """What is logged while the block runs goes to the attempt's file too."""
     logger.setLevel(logging.INFO)
-    handler = logging.FileHandler(path)
+    handler = _AttemptLog(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
         yield
     finally:
         logging.getLogger().removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # what a full disk did not take is written once more on closing
+            handler.close()
+
+
+class _AttemptLog(logging.FileHandler):
+    """A log that only informs: a disk that is full neither ends the stage nor fills the terminal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 def outcome_of(error: BaseException) -> str:
@@ -232,10 +241,17 @@ def outcome_of(error: BaseException) -> str:
         or "out of memory" in str(error).lower()
     ):
         return "out-of-memory"
-    return "infrastructure" if isinstance(error, OSError) else "code"
+    return "infrastructure" if isinstance(error, OSError) or is_disk_full(error) else "code"
 
 
 def first_line(error: BaseException) -> str:
+    """The reason of a failure in one line."""
+    if is_disk_full(error):
+        return f"the disk is full ({_told(error)}). Free some space and give the same command again."
+    return _told(error)
+
+
+def _told(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     prefix = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
     return prefix + text.splitlines()[0]
@@ -298,10 +314,13 @@ def _check_artifact(store: Store, role: str, parent: str, record: Mapping[str, A
     if not folder.is_dir():
         raise StoreError(
             f"the artifact of the {role} stage {parent} is gone ({folder}); its record is still there. "
-            "Bring the folder back, or remove the record to make both again."
+            f"Bring the folder back, or make it and what rests on it again: harness invalidate {parent}"
         )
     if folder_digest(folder) != record["artifact"]["digest"]:
-        raise StoreError(f"the artifact of the {role} stage {parent} ({folder}) is not the one its record describes.")
+        raise StoreError(
+            f"the artifact of the {role} stage {parent} ({folder}) is not the one its record describes. "
+            f"Bring back what was there, or make it and what rests on it again: harness invalidate {parent}"
+        )
 
 
 @cache

@@ -19,6 +19,7 @@ from harness.study import study_names
 def run(options: argparse.Namespace) -> int:
     """Exit code 0; without --yes nothing is removed. Raises UsageError for a store without studies."""
     store = Store(Path(options.store))
+    store.check_is_folder()
     if not study_names(store):
         raise UsageError(f"no study in {store.root}, so that all of it would be garbage. Name the store with --store.")
     found = [(item, folder_bytes(item.path)) for item in find_garbage(store, options.keep)]

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from harness.commands.request import Asked, Request, asked, read_request
 from harness.commands.status import state_table
 from harness.display import display_on
-from harness.errors import UsageError
+from harness.errors import UsageError, system_problem
 from harness.estimate import Estimate, check_limit, estimate
 from harness.executors import run_in_process, run_locally
 from harness.hardware import this_machine
@@ -62,6 +62,7 @@ class Outlook:
 
 def planned_grid(asked: Asked, store: Store) -> Planned:
     """Reads, checks and plans; writes nothing. Raises UsageError with every problem found."""
+    store.check_is_folder()
     hashes = ContentHashes(store.content_hashes_path)
     request = read_request(asked, hashes)
     name = asked.study or request.recipe.preset
@@ -79,7 +80,12 @@ def start(planned: Planned, outlook: Outlook, *, executor: str, workers: int | N
     if outlook.missing:
         raise UsageError(outlook.missing)
     check_limit(outlook.cost, request.max_hours)
-    write_study(store, merged(store, planned.study, request.recipe, plan))
+    try:
+        if outlook.found.waiting:
+            store.check_writable()
+        write_study(store, merged(store, planned.study, request.recipe, plan))
+    except OSError as error:
+        raise UsageError(f"nothing was started: {system_problem(error)}") from None
     planned.hashes.remember()
     verified_records(plan, store)
     if executor == "debug":

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.store import Store
+from harness.errors import UsageError, system_problem
+from harness.store import Store, replace_file
 from harness.study import Study, only_study, read_study
 from harness.verification import verified_records
 
@@ -52,13 +53,20 @@ def run(options: argparse.Namespace) -> int:
     study, rows, markdown, csv = found.study, found.rows, found.markdown, to_csv(found.rows)
     if options.out:
         folder = Path(options.out)
-        folder.mkdir(parents=True, exist_ok=True)
         for suffix, text in (("md", markdown), ("csv", csv)):
             path = folder / f"{study.name}.{suffix}"
-            path.write_text(text, encoding="utf-8")
+            _write(path, text)
             print(path)
     elif options.json:
         print(json.dumps([asdict(row) for row in rows], indent=1))
     else:
         print(markdown if options.format == "md" else csv, end="")
     return 4 if any(score.value is None for score in found.scores) else 0
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a table whole. Raises UsageError where it cannot be written."""
+    try:
+        replace_file(path, text)
+    except OSError as error:
+        raise UsageError(f"--out {path.parent}: {system_problem(error)}") from None

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -46,7 +47,22 @@ def family_of(folder: Path) -> Family:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    return transformers.AutoTokenizer.from_pretrained(folder)
+    """Raises ValueError when its files cannot be read, or name more tokens than the model beside it has embeddings."""
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # the library raises errors of many kinds, bare Exception among them
+        raise ValueError(
+            f"the tokenizer in {folder} cannot be read ({type(error).__name__}: {_one_line(error)}). Expected the "
+            "model's own tokenizer.json or vocab.txt: copy them again."
+        ) from error
+    if (folder / "config.json").is_file():
+        embeddings = transformers.AutoConfig.from_pretrained(folder).vocab_size
+        if len(tokenizer) > embeddings:
+            raise ValueError(
+                f"the tokenizer in {folder} has {len(tokenizer)} tokens and config.json a vocab_size of {embeddings}. "
+                "Expected those of one model: copy them again."
+            )
+    return tokenizer
 
 
 def load_for_pretraining(folder: Path, *, seed: int, attention: str, new_head: bool) -> Any:
@@ -69,14 +85,33 @@ def load_for_task(folder: Path, task: Task, *, seed: int, attention: str, new_he
 
 
 def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, options: dict[str, Any]) -> Any:
-    """Raises ValueError when weights are missing that may not be drawn at random.
+    """Raises ValueError when weights cannot be read, are of another shape than config.json says, or are missing.
 
-    The library fills any missing weight silently: a file whose keys do not fit would train a random encoder.
+    The library fills any missing weight silently: a file whose keys do not fit would train a random encoder. Only those
+    of a head may be drawn at random, with `new_head`.
     """
     transformers.set_seed(seed)
-    model, info = loader.from_pretrained(
-        folder, attn_implementation=attention, dtype=torch.float32, output_loading_info=True, **options
-    )
+    try:
+        model, info = loader.from_pretrained(
+            folder,
+            attn_implementation=attention,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
+            **options,
+        )
+    except SafetensorError as error:
+        raise ValueError(
+            f"the weights in {folder} cannot be read ({_one_line(error)}): cut off, or no safetensors file. Copy "
+            "model.safetensors again."
+        ) from error
+    if info["mismatched_keys"]:
+        name, stored, wanted = sorted(info["mismatched_keys"])[0]
+        raise ValueError(
+            f"the weights in {folder} do not fit its config.json: {name} is {list(stored)} in the file and "
+            f"{list(wanted)} by the configuration ({len(info['mismatched_keys'])} such). Expected both of one model: "
+            "copy them again."
+        )
     family = family_of(folder)
     lacking = sorted(name for name in info["missing_keys"] if not (new_head and family.may_be_new(name)))
     if lacking:
@@ -97,3 +132,7 @@ def save_artifact(folder: Path, model: nn.Module, tokenizer: Any, int8: Any = No
 
 def load_int8(folder: Path) -> dict[str, Tensor]:
     return load_file(folder / INT8_FILE)
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")

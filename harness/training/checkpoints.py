@@ -1,23 +1,31 @@
 """Checkpoints of a stage under way: written aside, made durable, renamed whole; the last two are kept.
 
 The library takes the largest checkpoint-N, whole or not; here a checkpoint counts only when the file COMPLETE lists
-every file with the size it has on disk.
+every file with the size and the SHA-256 it has on disk: a damaged one would go on with other numbers and say nothing.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from harness.errors import is_disk_full
+from harness.identity import file_sha256
 from harness.store import sync_folder, sync_tree
 
+logger = logging.getLogger("harness")
 COMPLETE = "COMPLETE.json"
 KEPT = 2
+PROBE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -28,13 +36,20 @@ class Checkpoints:
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
-        """A folder in which the block writes checkpoint-N; it appears under `self.folder` only when complete."""
+        """A folder in which the block writes checkpoint-N; it appears under `self.folder` only when complete.
+
+        Raises OSError when the disk is full, also where the library that wrote says it in words of its own.
+        """
         staging = self.folder / f".writing.{uuid.uuid4().hex}"
         staging.mkdir(parents=True)
         try:
-            yield staging
+            try:
+                yield staging
+            except Exception as error:
+                _raise_if_full(staging, error)
+                raise
             (written,) = staging.iterdir()
-            (written / COMPLETE).write_text(json.dumps(_sizes(written), indent=1, sort_keys=True))
+            (written / COMPLETE).write_text(json.dumps(_contents(written), indent=1, sort_keys=True))
             sync_tree(written)
             final = self.folder / written.name
             if final.exists():
@@ -43,26 +58,70 @@ class Checkpoints:
             sync_folder(self.folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-        for older in self._by_step()[:-KEPT]:
-            shutil.rmtree(older, ignore_errors=True)
+        steps = self._by_step()
+        here = steps.index(final) + 1  # what is beyond was passed over when the run went on from an older one
+        for other in (*steps[: max(here - KEPT, 0)], *steps[here:]):
+            shutil.rmtree(other, ignore_errors=True)
 
     def latest(self) -> Path | None:
-        """The newest complete checkpoint, half-written ones passed over; leavings of a killed writer are removed."""
+        """The newest whole checkpoint; half-written and damaged ones are passed over, and the log says so.
+
+        Leavings of a killed writer are removed.
+        """
         for leaving in self.folder.glob(".writing.*"):
             shutil.rmtree(leaving, ignore_errors=True)
-        return next((path for path in reversed(self._by_step()) if _is_complete(path)), None)
+        for path in reversed(self._by_step()):
+            problem = _problem(path)
+            if problem is None:
+                return path
+            logger.warning("%s is passed over: %s", path.name, problem)
+        return None
 
     def _by_step(self) -> list[Path]:
         found = [path for path in self.folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
         return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    return {p.name: p.stat().st_size for p in folder.iterdir() if p.is_file() and p.name != COMPLETE}
+def _contents(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of every file but the completeness file."""
+    return {
+        path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        for path in folder.iterdir()
+        if path.is_file() and path.name != COMPLETE
+    }
 
 
-def _is_complete(folder: Path) -> bool:
+def _problem(folder: Path) -> str | None:
+    """Why a checkpoint does not count; None for a whole one."""
     try:
-        return bool(json.loads((folder / COMPLETE).read_text()) == _sizes(folder))
-    except (OSError, ValueError):
-        return False
+        told = json.loads((folder / COMPLETE).read_bytes())
+        here = {path.name for path in folder.iterdir() if path.is_file()} - {COMPLETE}
+        differing = sorted({*told} ^ here) or [name for name in sorted(told) if not _is_as_told(folder / name, told)]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        return f"{COMPLETE} does not vouch for it ({type(error).__name__}: {error})"
+    return f"{', '.join(differing)} not as written" if differing else None
+
+
+def _is_as_told(path: Path, told: dict[str, Any]) -> bool:
+    entry = told[path.name]
+    if isinstance(entry, int):  # of an earlier version, which noted sizes alone
+        return path.stat().st_size == entry
+    return bool(path.stat().st_size == entry["bytes"] and file_sha256(path) == entry["sha256"])
+
+
+def _raise_if_full(folder: Path, error: Exception) -> None:
+    """Raises OSError where no megabyte can be written any more: torch only says that a position is unexpected."""
+    if is_disk_full(error):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.parent)) from error
+    probe = folder / f".probe.{uuid.uuid4().hex}"
+    try:
+        with probe.open("wb") as handle:
+            handle.write(bytes(PROBE_BYTES))
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as refused:
+        if is_disk_full(refused):
+            raise OSError(refused.errno, refused.strerror, str(folder.parent)) from error
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ the dashes a worker process on them.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -102,6 +103,16 @@ def die_once(context: StageContext) -> None:
         die(context)
 
 
+def fill(context: StageContext) -> None:
+    """The disk is full from here on, as far as this process makes anything durable."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    os.fsync = os.link = refuse
+    raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
 def progress(context: StageContext) -> None:
     """Three steps of five, told one by one; then it waits as `obey` does."""
     for step in (1, 2, 3):
@@ -110,7 +121,7 @@ def progress(context: StageContext) -> None:
     obey(context)
 
 
-WORDS = {action.__name__: action for action in (sleep, obey, poll, brief, fail, die, die_once, progress)}
+WORDS = {action.__name__: action for action in (sleep, obey, poll, brief, fail, die, die_once, fill, progress)}
 
 
 def main(words: Sequence[str]) -> int:

@@ -492,7 +492,90 @@ def test_an_edited_record_ends_the_tables_with_one_clear_line(
     assert line.startswith(f"error: record {path} was changed after it was written")
 
 
+@pytest.mark.parametrize("harm", ["edited", "torn", "another store's"])
+def test_a_record_that_cannot_be_trusted_stops_a_grid_and_invalidate_lets_it_go_on(
+    run_harness: Run, world: World, fakes: ModuleType, harm: str
+) -> None:
+    words = world.grid("--tasks", "sst2", "--methods", "dense")
+    run_harness(words)
+    store = Store(world.store)
+    dense, evaluation = read_study(store, "slice").plan.stages
+    path = store.record_path(dense)
+    if harm == "edited":
+        path.write_text(path.read_text().replace('"tokens_seen": 1000', '"tokens_seen": 1001'))
+    elif harm == "torn":
+        path.write_text(path.read_text()[:100])
+    else:  # the same stage, run at another time: whole in itself, and not what its evaluation was made from
+        record = {key: value for key, value in store.read_record(dense).items() if key != "digest"}
+        path.unlink()
+        store.publish_record({**record, "times": {**record["times"], "started": 1.0}})
+    fakes.CALLS.clear()
+    bad = evaluation if harm == "another store's" else dense
+    for command in ([*words, "--seeds", "0,1"], world.reading("status"), world.reading("tables")):
+        done = run_harness(command)
+        assert done.code == 1
+        (line,) = (line for line in done.err.splitlines() if line.startswith("error: "))
+        assert line.startswith(f"error: record {store.record_path(bad)} ")
+        assert line.endswith(f"harness invalidate {bad}")
+    assert fakes.CALLS == []
+    assert run_harness(["invalidate", bad, "--yes", "--store", str(world.store)]).code == 0
+    assert run_harness([*words, "--seeds", "0,1"]).code == 0
+    assert run_harness(world.reading("tables")).code == 0
+
+
+# -- files where folders are meant, and the other way round
+
+
+@pytest.mark.parametrize("below", ["", "/runs"])
+def test_a_store_that_is_a_file_is_one_clear_line(
+    run_harness: Run, world: World, fakes: ModuleType, below: str
+) -> None:
+    (world.folder / "afile").write_text("not a folder")
+    store = f"{world.folder / 'afile'}{below}"
+    for words in (world.grid(), world.grid("--dry-run"), ["status"], ["tables"], ["logs", "dense"], ["gc"]):
+        done = run_harness([*words, "--store", store])
+        assert done.code == 2
+        (line,) = done.err.splitlines()
+        assert line == f"error: store {store}: {world.folder / 'afile'} is a file. Name a folder with --store."
+    assert fakes.CALLS == []
+
+
+def test_tables_that_cannot_be_written_are_one_clear_line(run_harness: Run, world: World, fakes: ModuleType) -> None:
+    run_harness(world.grid("--tasks", "sst2", "--methods", "dense"))
+    (world.folder / "afile").write_text("not a folder")
+    for out in (world.folder / "afile", world.folder / "afile" / "x"):
+        done = run_harness(world.reading("tables", "--out", str(out)))
+        assert (done.code, done.out) == (2, "")
+        (line,) = done.err.splitlines()
+        assert line.startswith(f"error: --out {out}: ")
+
+
+def test_data_and_models_that_are_files_are_named_as_such(run_harness: Run, world: World) -> None:
+    (world.folder / "afile").write_text("not a folder")
+    listed = problems(run_harness, world.grid(data=world.folder / "afile", models=f"tiny={world.folder / 'afile'}"))
+    assert len(listed) == 2
+    assert "no config.json in" in listed[0]
+    assert f"data folder {world.folder / 'afile'} is a file" in listed[1]
+
+
 # -- studies
+
+
+def test_a_torn_study_says_how_its_grid_goes_on(run_harness: Run, world: World, fakes: ModuleType) -> None:
+    words = world.grid("--tasks", "sst2", "--methods", "dense")
+    assert run_harness(words).code == 0
+    path = Store(world.store).study_path("slice")
+    path.write_text(path.read_text()[:200])
+    for command in (words, [*words, "--dry-run"], world.reading("status"), world.reading("tables")):
+        done = run_harness(command)
+        assert done.code == 1
+        (line,) = done.err.splitlines()
+        assert line.startswith(f"error: study {path} is damaged")
+        assert "Move it away and give its grid's command again" in line
+    path.rename(path.with_suffix(".torn"))
+    fakes.CALLS.clear()
+    assert run_harness(words).code == 0
+    assert fakes.CALLS == [], "finished stages stay finished"
 
 
 def test_one_study_name_for_two_recipes_is_refused(run_harness: Run, world: World, fakes: ModuleType) -> None:

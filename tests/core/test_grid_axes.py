@@ -123,7 +123,7 @@ def test_every_problem_of_the_axes_is_listed_at_once() -> None:
         tasks=["sst", "squad"],
         quantization=["int4"],
         seeds=(-1, 0),
-        pruning_seeds=(-2,),
+        pruning_seeds=(-2, 2**32),
     )
     with pytest.raises(UsageError) as caught:
         expand(axes, recipe())
@@ -139,6 +139,7 @@ def test_every_problem_of_the_axes_is_listed_at_once() -> None:
         ("sparsity 1: expected a fraction", ""),
         ("seed -1: expected 0 or more", ""),
         ("seed -2: expected 0 or more", ""),
+        ("seed 4294967296: expected 4294967295 or less", ""),
     ]
     assert len(problems) == len(expected)
     for problem, (start, hint) in zip(problems, expected, strict=True):

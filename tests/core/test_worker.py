@@ -20,6 +20,7 @@ from harness.store import Store, folder_digest
 from harness.worker import Resources, Sources, StageContext, first_line, outcome_of
 
 Run = Callable[..., Outcome]
+FULL = "the disk is full ({}). Free some space and give the same command again."
 
 
 @pytest.fixture
@@ -187,7 +188,17 @@ def test_the_next_run_tries_what_failed_again_and_only_what_is_left(
         (MemoryError(), "out-of-memory", "MemoryError: MemoryError"),
         (RuntimeError("CUDA out of memory. Tried to"), "out-of-memory", "RuntimeError: CUDA out of memory. Tried to"),
         (type("OutOfMemoryError", (RuntimeError,), {})("x"), "out-of-memory", "OutOfMemoryError: x"),
-        (OSError(28, "No space left on device"), "infrastructure", "OSError: [Errno 28] No space left on device"),
+        (
+            OSError(28, "No space left on device"),
+            "infrastructure",
+            FULL.format("OSError: [Errno 28] No space left on device"),
+        ),
+        (
+            RuntimeError("I/O error: No space left on device (os error 28)"),
+            "infrastructure",
+            FULL.format("RuntimeError: I/O error: No space left on device (os error 28)"),
+        ),
+        (OSError(5, "Input/output error"), "infrastructure", "OSError: [Errno 5] Input/output error"),
         (Interrupted("a signal"), "interrupted", "a signal"),
         (Cancelled("a request"), "cancelled", "a request"),
         (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt: KeyboardInterrupt"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from harness.data.source import check_folder, corpus_files, load_corpus, load_split, split_files
@@ -115,3 +116,65 @@ def test_a_corpus_is_the_same_in_memory_and_mapped(tmp_path: Path, write_parquet
     assert in_memory[:] == mapped[:] == {"title": ["t", "u"], "text": ["One.", "Two."]}
     assert not in_memory.cache_files
     assert mapped.cache_files[0]["filename"].startswith(str(tmp_path / "cache"))
+
+
+def test_an_article_without_text_is_named_also_where_the_corpus_is_mapped(
+    tmp_path: Path, write_parquet: WriteParquet
+) -> None:
+    path = write_parquet("corpus/train", {"title": ["t"] * 5, "text": ["a", "b", "c", None, "e"]})
+    pq.write_table(pq.read_table(path), path, row_group_size=2)
+    for cache in (None, tmp_path / "cache"):
+        with pytest.raises(ValueError, match=r"corpus/train.parquet: column text is null in row 3"):
+            load_corpus(tmp_path, "train", cache_dir=cache)
+
+
+def test_damaged_pages_name_their_file(tmp_path: Path, write_parquet: WriteParquet) -> None:
+    """The footer is whole, so that planning cannot see it."""
+    sst2 = write_parquet("sst2/train", {"sentence": ["a film"] * 200, "label": [0, 1] * 100})
+    corpus = write_parquet("corpus/train", {"title": ["t"] * 200, "text": ["One. Two."] * 200})
+    for path in (sst2, corpus):
+        content = bytearray(path.read_bytes())
+        content[4:150] = b"\xff" * 146
+        path.write_bytes(content)
+    assert check_folder(tmp_path, [], corpus=False) == []
+    with pytest.raises(ValueError, match=r"sst2/train.parquet: its rows cannot be read \(.*Write the file again"):
+        load_split(tmp_path, get_task("sst2"), "train")
+    with pytest.raises(ValueError, match=r"corpus/train.parquet: its rows cannot be read \(.*Write the file again"):
+        load_corpus(tmp_path, "train", cache_dir=tmp_path / "cache")
+
+
+def squad(contexts: list[str], answers: list[dict[str, list[Any]]]) -> dict[str, Any]:
+    numbers = [str(row) for row in range(len(contexts))]
+    return {"id": numbers, "title": numbers, "question": ["q"] * len(contexts), "context": contexts, "answers": answers}
+
+
+@pytest.mark.parametrize("start", [-1, 7, 10**6])
+def test_an_answer_outside_its_context_is_named(tmp_path: Path, write_parquet: WriteParquet, start: int) -> None:
+    good, bad = {"text": ["Rome"], "answer_start": [3]}, {"text": ["Rome"], "answer_start": [start]}
+    write_parquet("squad/train", squad(["in Rome", "in Rome"], [good, bad]))  # 7 characters; Rome ends at the last
+    with pytest.raises(ValueError, match=rf"answer_start {start} of 'Rome' in row 1 .*lies outside .* 7 characters"):
+        load_split(tmp_path, get_task("squad"), "train")
+
+
+@pytest.mark.parametrize(
+    "answers", [{"text": ["Rome"], "answer_start": []}, {"text": [None], "answer_start": [0]}], ids=["no place", "null"]
+)
+def test_an_answer_without_text_or_place_is_named(
+    tmp_path: Path, write_parquet: WriteParquet, answers: dict[str, list[Any]]
+) -> None:
+    write_parquet("squad/train", squad(["in Rome"] * 2, [{"text": ["Rome"], "answer_start": [3]}, answers]))
+    with pytest.raises(ValueError, match=r"the answers in row 1 .*expected an answer_start for every text"):
+        load_split(tmp_path, get_task("squad"), "train")
+
+
+@pytest.mark.parametrize(("wrong", "refused"), [(1, False), (2, True)])
+def test_one_answer_in_a_hundred_may_be_a_character_off_and_no_more(
+    tmp_path: Path, write_parquet: WriteParquet, wrong: int, refused: bool
+) -> None:
+    answers = [{"text": ["Rome"], "answer_start": [2 if row < wrong else 3]} for row in range(100)]
+    write_parquet("squad/train", squad(["in Rome, they say"] * 100, answers))
+    if refused:
+        with pytest.raises(ValueError, match=r"2 of 100 answers do not stand at .*'Rome' in row 0, where .* ' Rome"):
+            load_split(tmp_path, get_task("squad"), "train")
+    else:
+        assert len(load_split(tmp_path, get_task("squad"), "train")) == 100

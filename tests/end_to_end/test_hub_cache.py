@@ -190,3 +190,46 @@ def test_fetch_finds_what_is_there(cache: Path) -> None:
     done = harness(cache, "fetch", "--models", "bert-base", "--tasks", "sst2")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3
+
+
+def without_network(cache: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The hub may be asked, and nobody answers: port 9 of this machine refuses at once."""
+    environment = {**os.environ, "HF_HUB_CACHE": str(cache), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    environment.pop("HF_HUB_OFFLINE", None)
+    command = [sys.executable, "-P", "-m", "harness.cli", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_fetch_without_a_network_asks_once_and_says_so(tmp_path: Path) -> None:
+    done = without_network(tmp_path / "empty", "fetch", "--models", "bert-base,distilbert", "--tasks", "sst2")
+    assert done.returncode == 1
+    assert done.stderr.count("did not come: it is not in the cache.") == 4
+    assert "The hub (http://127.0.0.1:9) cannot be reached from here (ConnectError" in done.stderr
+    assert "Retry" not in done.stderr, "the client's own retries take half a minute for every snapshot"
+
+
+def test_fetch_without_a_network_finds_what_is_there(cache: Path) -> None:
+    done = without_network(cache, "fetch", "--models", "bert-base", "--tasks", "sst2")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_a_snapshot_that_came_in_part_is_not_called_whole(cache: Path, tmp_path: Path) -> None:
+    shutil.copytree(cache, tmp_path / "cache", symlinks=True)
+    (weights,) = (tmp_path / "cache").glob("models--*/snapshots/*/model.safetensors")
+    weights.unlink()
+    done = harness(tmp_path / "cache", "fetch", "--models", "bert-base", "--tasks", "sst2")
+    assert done.returncode == 1
+    assert "model 'bert-base'" in done.stderr
+    assert "did not come whole" in done.stderr
+    assert "has no model.safetensors" in done.stderr
+
+
+def test_a_grid_without_network_and_cache_lists_what_is_missing_and_starts_nothing(tmp_path: Path) -> None:
+    store = str(tmp_path / "runs")
+    words = ["--models", "bert-base", "--tasks", "sst2,squad", "--store", store, "--max-gpu-hours", "1e9"]
+    done = without_network(tmp_path / "empty", "grid", *words)
+    assert done.returncode == 2
+    assert "4 problems; nothing was started:" in done.stderr
+    assert done.stderr.count("is not in the hub's cache on this machine. Run harness fetch") == 4
+    assert not Path(store).exists()

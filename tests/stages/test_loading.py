@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness.stages.loading import load_for_pretraining, load_for_task, save_artifact
+from harness.stages.loading import load_for_pretraining, load_for_task, load_tokenizer, save_artifact
 from harness.tasks import get_task
 
 OPTIONS: dict[str, Any] = {"seed": 0, "attention": "sdpa"}
@@ -74,3 +75,45 @@ def test_an_artifact_must_have_its_head(world: Any, tmp_path: Path) -> None:
     assert torch.equal(
         load_for_task(tmp_path, task, new_head=False, **OPTIONS).classifier.weight, whole.classifier.weight
     )
+
+
+@pytest.mark.parametrize("harm", ["cut off", "empty", "other bytes"])
+def test_weights_that_cannot_be_read_name_the_folder(folder: Path, harm: str) -> None:
+    file = folder / "model.safetensors"
+    content = file.read_bytes()
+    file.write_bytes({"cut off": content[:5000], "empty": b"", "other bytes": b"\xff" * 5000}[harm])
+    with pytest.raises(ValueError, match=r"the weights in .* cannot be read \(.*Copy model.safetensors again"):
+        load_for_task(folder, get_task("sst2"), new_head=True, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("vocab_size", 20, r"word_embeddings.weight is \[\d+, 32\] in the file and \[20, 32\]"),
+        ("intermediate_size", 128, r"is \[64\] in the file and \[128\] by the configuration \(6 such\)"),
+        ("num_hidden_layers", 3, "lack 16 of the model's parameters"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_the_weights_says_where(
+    folder: Path, key: str, value: int, words: str
+) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, key: value}))
+    with pytest.raises(ValueError, match=words):
+        load_for_task(folder, get_task("sst2"), new_head=True, **OPTIONS)
+
+
+@pytest.mark.parametrize("content", ["", '{"x', "{}"])
+def test_a_tokenizer_that_cannot_be_read_names_the_folder(folder: Path, content: str) -> None:
+    (folder / "tokenizer.json").write_text(content)
+    (folder / "vocab.txt").unlink()
+    with pytest.raises(ValueError, match=r"the tokenizer in .* cannot be read .*copy them again"):
+        load_tokenizer(folder)
+
+
+def test_a_tokenizer_of_another_model_is_refused_before_an_index_is_out_of_range(folder: Path) -> None:
+    assert len(load_tokenizer(folder)) > 40
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 40}))
+    with pytest.raises(ValueError, match=r"has \d+ tokens and config.json a vocab_size of 40"):
+        load_tokenizer(folder)

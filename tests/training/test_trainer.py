@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -309,12 +312,31 @@ def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
     assert latest.name == "checkpoint-110"
 
 
-@pytest.mark.parametrize("harm", ["truncated", "missing file", "no completeness file", "torn completeness file"])
-def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path, harm: str) -> None:
+HARMS = [
+    "truncated",
+    "one byte changed",
+    "missing file",
+    "file too many",
+    "no completeness file",
+    "torn completeness file",
+    "empty completeness file",
+]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_half_written_or_damaged_checkpoint_is_passed_over(
+    tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture
+) -> None:
     write_checkpoint(tmp_path, 10)
     newest = write_checkpoint(tmp_path, 20)
     if harm == "truncated":
         (newest / "weights").write_bytes(b"x" * 99)
+    elif harm == "one byte changed":
+        (newest / "weights").write_bytes(b"x" * 42 + b"y" + b"x" * 57)
+    elif harm == "file too many":
+        (newest / "more").write_bytes(b"")
+    elif harm == "empty completeness file":
+        (newest / COMPLETE).write_text("[]")
     elif harm == "missing file":
         (newest / "weights").unlink()
     elif harm == "no completeness file":
@@ -324,6 +346,49 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path, harm: str) -> 
     latest = Checkpoints(tmp_path).latest()
     assert latest is not None
     assert latest.name == "checkpoint-10"
+
+    assert "checkpoint-20 is passed over" in caplog.text
+
+
+def test_a_run_that_went_on_from_an_older_checkpoint_leaves_the_damaged_one_behind(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, 10)
+    (write_checkpoint(tmp_path, 20) / "weights").write_bytes(b"")
+    for step in (15, 17):
+        write_checkpoint(tmp_path, step)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-15", "checkpoint-17"]
+
+
+def test_a_checkpoint_of_an_earlier_version_told_sizes_alone_and_counts(tmp_path: Path) -> None:
+    newest = write_checkpoint(tmp_path, 10)
+    (newest / COMPLETE).write_text(json.dumps({"weights": 100}))
+    assert Checkpoints(tmp_path).latest() == newest
+    (newest / COMPLETE).write_text(json.dumps({"weights": 99}))
+    assert Checkpoints(tmp_path).latest() is None
+
+
+def test_a_full_disk_is_told_as_one_whatever_the_library_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.save on a full disk: "[enforce fail at inline_container.cc:672] . unexpected pos 167616 vs 167504"."""
+
+    def write(error: Exception) -> None:
+        with Checkpoints(tmp_path).writing() as staging:
+            (staging / "checkpoint-3").mkdir()
+            raise error
+
+    unexpected = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 167616 vs 167504")
+    with pytest.raises(RuntimeError, match="unexpected pos"):
+        write(unexpected)  # there is space: the words stand
+    with monkeypatch.context() as patch:
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match="quota") as caught:
+            write(unexpected)
+    assert caught.value.__cause__ is unexpected
+    with pytest.raises(OSError, match="No space left on device"):
+        write(ValueError("Error while serializing: I/O error: No space left on device (os error 28)"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_writer_that_fails_leaves_no_checkpoint(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Real training on a disk that fills under its checkpoints: the reason is told, and the next start ends with the same
+numbers as a run that was never disturbed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_world
+
+from harness.store import Store, folder_digest
+from harness.study import read_study
+from harness.verification import verified_records
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """mounted(options) -> a small file system of its own; mounted("remount,..") changes it."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+
+    def mount(options: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            pytest.skip("no mount command here")
+        if done.returncode:
+            pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def grid(world: Any, store: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    arguments = tiny_world.grid_arguments(world.model, world.data, store, dense__epochs=2.0)
+    chosen = ["--methods", "dense", "--tasks", "sst2", "--resource", "checkpoint_minutes=0", *words]
+    command = [sys.executable, "-P", "-m", "harness.cli", *arguments, *chosen]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+
+def digests(store: Path) -> dict[str, str]:
+    """The digest of every stage's artifact, which its record and its files agree on."""
+    read = Store(store)
+    planned = read_study(read, tiny_world.STUDY).plan
+    records = verified_records(planned, read)
+    assert records.keys() == planned.stages.keys()
+    for stage_id, record in records.items():
+        assert folder_digest(read.artifact_path(stage_id)) == record["artifact"]["digest"]
+    return {stage_id: record["artifact"]["digest"] for stage_id, record in records.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("executor", "size_kib", "checkpoint_fits"),
+    [("debug", 120, False), ("local", 420, True)],  # no room for a first checkpoint; for one, and no second beside it
+)
+def test_training_on_a_disk_that_fills_goes_on_and_ends_as_if_undisturbed(
+    world: Any, tmp_path: Path, mounted: Callable[[str], Path], executor: str, size_kib: int, checkpoint_fits: bool
+) -> None:
+    store = mounted(f"size={size_kib}k") / "runs"
+    full = grid(world, store, "--executor", executor)
+    assert full.returncode == 1
+    (reason,) = (line for line in full.stderr.splitlines() if "failed: " in line)
+    assert "the disk is full (" in reason
+    assert "Traceback" not in full.stderr
+    assert any(store.glob("checkpoints/*/checkpoint-*")) == checkpoint_fits
+    mounted("remount,size=50m")
+    again = grid(world, store, "--executor", executor)
+    assert again.returncode == 0, again.stderr
+    assert not list((store / "checkpoints").iterdir())
+    undisturbed = grid(world, tmp_path / "undisturbed", "--executor", "debug")
+    assert undisturbed.returncode == 0
+    assert digests(store) == digests(tmp_path / "undisturbed")
