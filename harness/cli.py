@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        runs = options.verb is _grid and not options.dry_run
+        return EXIT_FAILED if runs else 0
     except OSError as error:
         print(f"error: {system_problem(error)}", file=sys.stderr)
         return EXIT_FAILED

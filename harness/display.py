@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,8 @@ class Lines:
     _last: dict[str, float] = field(default_factory=dict)
 
     def tell(self, line: str) -> None:
-        print(line, file=self.stream, flush=True)
+        with contextlib.suppress(OSError):  # the reader went away, or the disk is full: the run goes on
+            print(line, file=self.stream, flush=True)
 
     def show(self, view: View) -> None:
         now = time.monotonic()

@@ -24,6 +24,7 @@ from harness.specs import StageSpec
 from harness.state import read_cancelled, read_states, work
 from harness.store import Attempt, Store
 
+OTHERS_MAY_GO_ON = ("interrupted", "lease-lost", "done", "cancelled", "infrastructure")  # ends in another process
 TRIES = 3  # of a stage whose worker died under it
 POLL_SECONDS = 0.1
 LOOK_SECONDS = 1.0  # between two looks at what other drivers are at
@@ -164,7 +165,7 @@ class Driver:
             self._waiting[stage_id] = self._elsewhere[stage_id] = None
         elif self._is_cancelled(stage_id):
             self._cancel(stage_id)
-        elif last is not None and last.outcome is not None:
+        elif last is not None and (last.outcome is not None or last.retried):
             self._ended_otherwise(stage_id, last)
         elif last is None and (self._stopping or not self._finished.issuperset(self._parents(stage_id))):
             self._waiting[stage_id] = None  # the bundle did not come to it
@@ -172,8 +173,10 @@ class Driver:
             self._died(stage_id, last, status.problems.get(stage_id) or status.message or "its worker said nothing")
 
     def _ended_otherwise(self, stage_id: str, last: Attempt) -> None:
-        if last.outcome in ("interrupted", "lease-lost", "done"):
+        if last.retried or self._stopping or last.outcome in ("lease-lost", "done"):
             self._waiting[stage_id] = None
+        elif last.outcome == "interrupted":  # by nobody here
+            self._try_again(stage_id, f"interrupted: {last.message}")
         else:
             self._fail(stage_id, last.message)
 
@@ -182,6 +185,9 @@ class Driver:
         if last is not None:
             ended = {"outcome": "infrastructure", "message": message}
             self.store.note_end(stage_id, last.number, {"time": time.time(), **ended})
+        self._try_again(stage_id, message)
+
+    def _try_again(self, stage_id: str, message: str) -> None:
         self._deaths[stage_id] += 1
         if self._deaths[stage_id] < TRIES:
             self._waiting[stage_id] = None
@@ -232,7 +238,7 @@ class Driver:
             elif self._holder(stage_id) is None:
                 del self._elsewhere[stage_id]
                 last = self.store.attempts(stage_id)[-1:]
-                if last and last[0].outcome not in (None, "interrupted", "lease-lost", "done", "cancelled"):
+                if last and last[0].outcome not in (None, *OTHERS_MAY_GO_ON):
                     self._fail(stage_id, f"in another process: {last[0].message}")
 
     def _look_for_retries(self) -> None:
@@ -241,6 +247,7 @@ class Driver:
             last = self.store.attempts(stage_id)[-1:]
             if last and last[0].retried and (stage_id, last[0].number) not in self._lifted:
                 self._lifted.add((stage_id, last[0].number))
+                self._deaths.pop(stage_id, None)
                 self.outcome.failed.pop(stage_id, None)
                 if stage_id in self.outcome.cancelled:
                     self.outcome.cancelled.remove(stage_id)

@@ -27,14 +27,12 @@ def this_machine() -> Machine:
 
 def _gpus(devices: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
     """NVIDIA devices that CUDA_VISIBLE_DEVICES does not hide; none where the build of torch cannot use them."""
-    numbers = sorted(
-        int(number) for path in devices.glob("nvidia*") if (number := path.name.removeprefix("nvidia")).isdigit()
-    )
-    if not numbers or not _torch_may_use_gpus():
+    count = sum(path.name.removeprefix("nvidia").isdigit() for path in devices.glob("nvidia*"))
+    if not count or not _torch_may_use_gpus():
         return ()
     chosen = environment.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
-        return tuple(str(number) for number in numbers)
+        return tuple(str(number) for number in range(count))  # CUDA counts what it sees, whatever the files' numbers
     names = [name.strip() for name in chosen.split(",")]
     shown = names[: names.index("-1")] if "-1" in names else names  # what stands after -1 is hidden
     return tuple(name for name in shown if name)

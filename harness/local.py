@@ -20,6 +20,7 @@ from typing import Any
 
 from harness.bundles import Bundle
 from harness.scheduler import JobStatus, Limits
+from harness.source_state import source_digest
 from harness.store import Store
 from harness.worker import Resources, Sources
 
@@ -71,6 +72,7 @@ class LocalScheduler:
     _pool: dict[int, _Worker] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _stopping: bool = False
+    _source: str = field(default_factory=source_digest)
 
     # -- the port
 
@@ -165,12 +167,13 @@ class LocalScheduler:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
+                errors="replace",
                 env=environment,
                 start_new_session=True,
             )
         worker = _Worker(process, log)
         told = {"store": str(self.store.root.absolute()), "sources": self.sources.as_json()}
-        _tell(worker, {**told, "resources": asdict(self.resources)})
+        _tell(worker, {**told, "resources": asdict(self.resources), "source": self._source})
         threading.Thread(target=self._listen, args=(slot, worker), name=f"worker-{slot}", daemon=True).start()
         return worker
 
@@ -178,9 +181,14 @@ class LocalScheduler:
         """Hears when a worker's job has ended, and when the worker has."""
         assert worker.process.stdout is not None
         for line in worker.process.stdout:
+            told = _reply(line)
+            if told is None:
+                continue
             with self._changed:
-                told = json.loads(line)
+                worker.leaving |= told["leaving"]
                 self._end(worker, told["job"], JobStatus("ended", problems=told["problems"]))
+                if told["problems"]:  # whatever a failed stage left in the process must not reach the next one
+                    worker.ask_to_leave()
                 self._start_queued()
         code = worker.process.wait()
         with self._changed:
@@ -196,6 +204,15 @@ class LocalScheduler:
         self._changed.notify_all()
 
 
+def _reply(line: str) -> dict[str, Any] | None:
+    """A worker's word that a job has ended; None for anything else that a library or the site printed there."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) and {"job", "problems", "leaving"} <= told.keys() else None
+
+
 def _tell(worker: _Worker, message: Mapping[str, Any]) -> None:
     """Write a line to a worker. One that just died is no error here: its listener says so."""
     assert worker.process.stdin is not None
@@ -208,7 +225,8 @@ def _tell(worker: _Worker, message: Mapping[str, Any]) -> None:
 
 def _reason(code: int, worker: _Worker) -> str:
     if code < 0:
-        name = signal.Signals(-code).name
+        known = {member.value: member.name for member in signal.Signals}
+        name = known.get(-code, f"signal {-code}")
         memory = " (is the machine out of memory?)" if code == -signal.SIGKILL else ""
         return f"its worker process was ended by {name}{memory}"
     return f"its worker process ended with code {code}: {worker.last_words()} (log: {worker.log})"

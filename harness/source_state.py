@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.code_closure import COMPUTES, project_tree
 from harness.errors import HarnessError
-from harness.identity import file_sha256
+from harness.identity import file_sha256, sha256_of
 
 WATCHED = (*COMPUTES, "harness.worker")
 
@@ -62,6 +62,11 @@ def watched_files() -> dict[str, Path]:
     """The files of all modules that compute, and of the worker, by module name."""
     tree = project_tree()
     return {module: path for name in WATCHED for module, path in tree.files(name).items()}
+
+
+def source_digest() -> str:
+    """One digest over the watched files as they are on disk now; a driver and its workers must agree on it."""
+    return sha256_of({module: file_sha256(path) for module, path in watched_files().items()})
 
 
 _AT_IMPORT = SourceState(watched_files())

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import __version__
 from harness.cancellation import cancellable, refuse_cancelled
+from harness.equivalents import identity_version
 from harness.errors import Cancelled, HarnessError, Interrupted, StoreError, is_disk_full
 from harness.identity import ContentHashes, sha256_of
 from harness.kinds import get_kind
@@ -27,7 +28,7 @@ from harness.leases import Holder, Lease, LeaseLost, acquire
 from harness.models import BaseModel
 from harness.processes import is_gone, this_process
 from harness.progress import ProgressFile, StageProgress
-from harness.source_state import check_source
+from harness.source_state import SourceChanged, check_source
 from harness.sparse_checkpoints import SparseCheckpoint
 from harness.specs import StageSpec
 from harness.store import Store, folder_digest
@@ -267,6 +268,7 @@ def _run_to_record(
     lease: Lease,
 ) -> None:
     started = time.time()
+    _check_version(spec)
     check_source()
     in_memory = set(sys.modules)
     records = {role: store.read_record(parent) for role, parent in spec.parents.items()}
@@ -307,6 +309,16 @@ def _run_to_record(
         guard=lease.check,
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _check_version(spec: StageSpec) -> None:
+    """The code that runs must be of the version that the stage was planned for."""
+    planned, here = spec.versions.get("kind"), identity_version(get_kind(spec.kind))
+    if planned is not None and planned != here:
+        raise SourceChanged(
+            f"kind {spec.kind!r} was planned in version {planned} and is version {here} here; "
+            "give the grid's command again."
+        )
 
 
 def _check_artifact(store: Store, role: str, parent: str, record: Mapping[str, Any]) -> None:

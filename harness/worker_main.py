@@ -2,9 +2,10 @@
 
 Started by `harness.local` as `python -P -m harness.worker_main`. One line of JSON each way:
 
-    in   {"store": DIR, "sources": .., "resources": ..}          once
+    in   {"store": DIR, "sources": .., "resources": .., "source": digest}   once
     in   {"job": NAME, "stages": [identity, ..], "silent": {stage id: generation}}
-    out  {"job": NAME, "problems": {stage id: error}}            the bundle has ended; the store says the rest
+    out  {"job": NAME, "problems": {stage id: error}, "leaving": whether it was asked to stop}
+         the bundle has ended; the store says the rest
 
 The end of the input, or SIGTERM, means: stop at the next checkpoint, release the lease, exit. So workers do not outlive
 a driver that was killed.
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TextIO
 
 from harness.identity import ContentHashes
+from harness.source_state import source_digest
 from harness.specs import StageSpec
 from harness.store import Store
 from harness.worker import Resources, Sources, run_bundle
@@ -31,12 +33,15 @@ from harness.worker import Resources, Sources, run_bundle
 def main() -> int:
     """Runs bundles until the input ends."""
     replies = _private_stdout()
-    stop = threading.Event()
-    orders: queue.Queue[str] = queue.Queue()
+    asked: list[bool] = []  # no lock: the handler of a signal may run inside itself
+    orders: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def ask_to_stop(*_: object) -> None:
-        stop.set()
+        asked.append(True)
         orders.put("")
+
+    def should_stop() -> bool:
+        return bool(asked)
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the driver, which tells us
@@ -45,6 +50,8 @@ def main() -> int:
     store = Store(Path(told["store"]))
     sources = Sources.from_json(told["sources"], ContentHashes(store.content_hashes_path))
     resources = Resources(**told["resources"])
+    if told["source"] != source_digest():
+        sys.exit("the source changed since the grid was started; give its command again.")
 
     def listen() -> None:
         for line in sys.stdin:
@@ -55,8 +62,9 @@ def main() -> int:
     while line := orders.get():
         order = json.loads(line)
         stages = [StageSpec.from_json(identity) for identity in order["stages"]]
-        problems = run_bundle(stages, store, sources, resources, stop.is_set, order["silent"])
-        print(json.dumps({"job": order["job"], "problems": problems}), file=replies, flush=True)
+        problems = run_bundle(stages, store, sources, resources, should_stop, order["silent"])
+        reply = {"job": order["job"], "problems": problems, "leaving": should_stop()}
+        print(json.dumps(reply), file=replies, flush=True)
     return 0
 
 

@@ -92,6 +92,10 @@ def fail(context: StageContext) -> None:
     raise ValueError("made to fail")
 
 
+def leave(context: StageContext) -> None:
+    sys.exit("a library ends the process")
+
+
 def die(context: StageContext) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -121,7 +125,7 @@ def progress(context: StageContext) -> None:
     obey(context)
 
 
-WORDS = {action.__name__: action for action in (sleep, obey, poll, brief, fail, die, die_once, fill, progress)}
+WORDS = {action.__name__: action for action in (sleep, obey, poll, brief, fail, leave, die, die_once, fill, progress)}
 
 
 def main(words: Sequence[str]) -> int:

@@ -316,7 +316,7 @@ def test_the_estimate_stands_in_the_json_of_a_dry_run(run_harness: Run, world: c
     ("present", "visible", "build", "expected"),
     [
         (["nvidia0"], None, "2.13.0", ("0",)),
-        (["nvidia10", "nvidia2", "nvidiactl"], None, "2.13.0", ("2", "10")),
+        (["nvidia10", "nvidia2", "nvidiactl"], None, "2.13.0", ("0", "1")),
         (["nvidia0", "nvidia1"], "1, 0", "2.13.0+cu130", ("1", "0")),
         (["nvidia0"], "GPU-5a", "2.13.0", ("GPU-5a",)),
         (["nvidia0", "nvidia1"], "1,-1,0", "2.13.0", ("1",)),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,7 @@ from harness.cancellation import cancel_stage
 from harness.data.places import FolderPlace
 from harness.driver import Driver, View
 from harness.errors import Interrupted
+from harness.executors import stop_on_signals
 from harness.leases import SilenceWatch, acquire
 from harness.local import LocalScheduler
 from harness.outcome import Outcome
@@ -289,6 +291,52 @@ def test_each_worker_gets_its_own_gpu(planned: Plan, store: Store, make: Make) -
         environ = Path(f"/proc/{store.attempts(stage_id)[0].process}/environ").read_bytes().split(b"\0")
         shown |= {entry for entry in environ if entry.startswith(b"CUDA_VISIBLE_DEVICES=")}
     assert shown == {b"CUDA_VISIBLE_DEVICES=3", b"CUDA_VISIBLE_DEVICES=5"}
+
+
+def test_what_else_is_printed_on_a_workers_pipe_is_no_reply(planned: Plan, store: Store, make: Make) -> None:
+    """A line of a library, of the site, or one that is no text: the run goes on, and the worker's end is heard."""
+    scheduler = make(workers=1)
+    noise = "import sys, runpy; sys.stdout.buffer.write(b'hello\\n\\xff\\n{}\\n'); sys.stdout.flush(); "
+    script = scheduler.command[2]
+    started = f"sys.argv = {[script]!r}; runpy.run_path({script!r}, run_name='__main__')"
+    scheduler.command = (sys.executable, "-P", "-c", noise + started)
+    assert set(drive(planned, store, scheduler).done) == planned.stages.keys()
+
+
+def test_a_worker_of_another_source_refuses_to_serve(planned: Plan, store: Store, make: Make) -> None:
+    scheduler = make(workers=1)
+    scheduler._source = "another"
+    outcome = drive(planned, store, scheduler)
+    assert not outcome.done
+    assert all("the source changed since the grid was started" in reason for reason in outcome.failed.values())
+
+
+def test_a_process_in_which_a_stage_failed_runs_no_other(planned: Plan, store: Store, make: Make) -> None:
+    outcome = drive(planned, store, make("dense=fail", workers=1))
+    (dense,) = of_kind(planned, "dense")
+    assert list(outcome.failed) == [dense]
+    failed_in = store.attempts(dense)[0].process
+    assert failed_in not in {store.attempts(stage_id)[0].process for stage_id in outcome.done}
+
+
+def test_a_stage_that_ends_its_process_every_time_is_given_up(planned: Plan, store: Store, make: Make) -> None:
+    said: list[str] = []
+    outcome = drive(planned, store, make("dense=leave", workers=1), said)
+    (dense,) = of_kind(planned, "dense")
+    assert "tried 3 times" in outcome.failed[dense]
+    assert outcomes(store, dense) == ["interrupted"] * 3
+    assert sum(line.startswith("again: dense") for line in said) == 2
+
+
+def test_a_grid_runs_outside_the_main_thread(planned: Plan, store: Store, make: Make) -> None:
+    """As from a notebook's helper thread, where no signal handler may be set."""
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(lambda: [stopped() for _ in range(1) for stopped in [_stopper()]]).result() == [False]
+
+
+def _stopper() -> Callable[[], bool]:
+    with stop_on_signals() as should_stop:
+        return should_stop
 
 
 # -- the command line

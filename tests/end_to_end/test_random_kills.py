@@ -110,6 +110,7 @@ def test_killed_at_random_moments_a_run_ends_as_an_undisturbed_one(
         assert results(store) == expected
         opened = Store(store)
         endings = [[attempt.outcome for attempt in opened.attempts(stage_id)] for stage_id in expected]
-        assert all(outcomes.count("done") == 1 for outcomes in endings)
+        # A kill between a record and the last line of its attempt leaves that line out; twice done it is never.
+        assert all(outcomes.count("done") <= 1 for outcomes in endings)
         most_tries = max(most_tries, *map(len, endings))
     print(f"{kills} kills in {runs} runs of {len(expected)} stages; most tries of one stage: {most_tries}")
