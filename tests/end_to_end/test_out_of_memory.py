@@ -37,9 +37,9 @@ def test_every_stage_of_a_grid_finishes_on_a_small_device(
         monkeypatch.setattr(objective, "__call__", loss)
     predict = evaluation.predict
 
-    def small_predict(model: Any, features: Any, collator: Any, batch_size: int) -> Any:
+    def small_predict(model: Any, features: Any, collator: Any, batch_size: int, *others: Any) -> Any:
         refuse_more(batch_size)
-        return predict(model, features, collator, batch_size)
+        return predict(model, features, collator, batch_size, *others)
 
     monkeypatch.setattr(evaluation, "predict", small_predict)
     arguments = tiny_world.grid_arguments(world.model, world.data, tmp_path, dense__epochs=1.0)
@@ -47,7 +47,7 @@ def test_every_stage_of_a_grid_finishes_on_a_small_device(
     assert cli.main(arguments) == 0
 
     store = Store(tmp_path)
-    records = [store.read_record(stage_id) for stage_id in read_study(store, "reduced").plan.stages]
+    records = [store.read_record(stage_id) for stage_id in read_study(store, tiny_world.STUDY).plan.stages]
     for record in records:
         assert [attempt.outcome for attempt in store.attempts(record["stage_id"])] == ["done"]
         if "training" in record["result"]:

@@ -29,7 +29,7 @@ def test_ones_own_checkpoint_is_locked_transferred_quantized_and_tabulated(
     arguments += ["--sparse-from", f"mine={folder}", "--tasks", "sst2", "--quantization", "none,int8"]
     assert cli.main(arguments) == 0
     store = Store(tmp_path / "runs")
-    plan = read_study(store, "reduced").plan
+    plan = read_study(store, tiny_world.STUDY).plan
     assert plan.counts() == {"dense": 1, "evaluation": 3, "sparse_checkpoint": 1, "transfer": 1, "quantization": 1}
     given = load_file(folder / "model.safetensors")
     (transfer,) = [i for i, s in plan.stages.items() if s.kind == "transfer"]
