@@ -81,3 +81,4 @@ def test_progress_is_written_now_and_then_and_read_back(tmp_path: Path, monkeypa
 
 def test_progress_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     ProgressFile(tmp_path / "no such folder" / "1.progress")(HALF)
+    assert not list(tmp_path.iterdir())

@@ -66,8 +66,8 @@ WELL = Environment(
         memory_limit=None,
     ),
     disk=Disk(
-        store=Path("/work/runs"),
-        tried_in=Path("/work/runs"),
+        store=Path("/srv/runs"),
+        tried_in=Path("/srv/runs"),
         problems={},
         free_bytes=500 * GIB,
         file_system="ext4",
