@@ -21,7 +21,7 @@ from harness.processes import is_gone, local_snapshot
 from harness.progress import StageProgress, read_progress
 from harness.scheduler import JobStatus, Scheduler
 from harness.specs import StageSpec
-from harness.state import read_cancelled, read_states, work
+from harness.state import read_cancelled, read_states, to_run, work
 from harness.store import Attempt, Store
 
 OTHERS_MAY_GO_ON = ("interrupted", "lease-lost", "done", "cancelled", "infrastructure")  # ends in another process
@@ -97,7 +97,7 @@ class Driver:
             if not self._stopping:
                 self._look_elsewhere()
                 self._submit()
-            if not self._jobs and (self._stopping or not self._elsewhere):
+            if self._is_over():
                 break
             self._announce()
             self.pause(POLL_SECONDS if self._jobs else LOOK_SECONDS)
@@ -105,6 +105,9 @@ class Driver:
             raise Interrupted("stopped by a signal; the same command goes on.")
         self.outcome.blocked = list(self._waiting)
         return self.outcome
+
+    def _is_over(self) -> bool:
+        return not self._jobs and (self._stopping or not (self._elsewhere or self._notice_taken_back()))
 
     # -- handing out
 
@@ -115,10 +118,31 @@ class Driver:
             startable = self._waiting.keys() - self._elsewhere.keys()
             bundles = next_bundles(self.plan, startable, self._finished) if startable else []
             taken = [bundle for bundle in bundles if self._is_taken(bundle.stages[0])]
-            if not taken:
-                for bundle in bundles[:free]:
-                    self._start(bundle)
-                return
+            if taken or (self._miss_a_parent(bundles[:free]) and self._notice_taken_back()):
+                continue
+            for bundle in bundles[:free]:
+                self._start(bundle)
+            return
+
+    def _miss_a_parent(self, bundles: Collection[Bundle]) -> bool:
+        needed = {parent for bundle in bundles for stage_id in bundle.ids for parent in self._parents(stage_id)}
+        return not all(self.store.has_record(parent) for parent in needed & self._finished)
+
+    def _notice_taken_back(self) -> bool:
+        """Whether finished stages have no record any more; what the plan needs of them waits to be made again."""
+        gone = self._finished - self.store.finished(self._finished)
+        if not gone:
+            return False
+        self._finished -= gone
+        under_way = {stage_id for bundle in self._jobs.values() for stage_id in bundle.ids}
+        known = {*self._waiting, *under_way, *self.outcome.failed, *self.outcome.cancelled}
+        states = {stage_id: "done" if stage_id in self._finished else "missing" for stage_id in self.plan.stages}
+        again = [stage_id for stage_id in to_run(self.plan, states) if stage_id not in known]
+        self._waiting.update(dict.fromkeys(again))
+        self._total += len(set(again) - set(self.outcome.done))
+        self.outcome.done = [stage_id for stage_id in self.outcome.done if stage_id not in gone]
+        self.tell(f"{len(gone)} finished stages were taken back meanwhile; {len(again)} are made again")
+        return True
 
     def _is_taken(self, spec: StageSpec) -> bool:
         """Whether another driver has finished a stage meanwhile or is at it, or somebody cancelled it; it is noted."""
@@ -167,8 +191,8 @@ class Driver:
             self._cancel(stage_id)
         elif last is not None and (last.outcome is not None or last.retried):
             self._ended_otherwise(stage_id, last)
-        elif last is None and (self._stopping or not self._finished.issuperset(self._parents(stage_id))):
-            self._waiting[stage_id] = None  # the bundle did not come to it
+        elif last is None and (self._stopping or not all(map(self.store.has_record, self._parents(stage_id)))):
+            self._waiting[stage_id] = None  # the bundle did not come to it, or a parent was taken back under it
         else:
             self._died(stage_id, last, status.problems.get(stage_id) or status.message or "its worker said nothing")
 

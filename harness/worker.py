@@ -133,6 +133,10 @@ class StageBusy(HarnessError):
     """Another worker holds the stage's lease."""
 
 
+class ParentGone(HarnessError):
+    """What a stage rests on has no record: it was never made here, or was taken back."""
+
+
 def run_bundle(
     stages: Sequence[StageSpec],
     store: Store,
@@ -147,17 +151,22 @@ def run_bundle(
     silent: stage id -> generation of its lease whose holder is known to be dead.
     """
     problems: dict[str, str] = {}
+    unfinished: set[str] = set()
     for spec in stages:
         if should_stop():
             break
-        ready = all(store.has_record(parent) for parent in spec.parents.values())
-        if not ready or store.has_record(spec.stage_id):
+        if store.has_record(spec.stage_id):
+            continue
+        unfinished.add(spec.stage_id)
+        if unfinished & set(spec.parents.values()):  # what became of that one says it all
             continue
         try:
             run_stage(spec, store, sources, resources, should_stop, silent=silent.get(spec.stage_id))
         except Exception as error:
             problems[spec.stage_id] = first_line(error)
             logger.info("%s: %s", spec.label(), problems[spec.stage_id])
+        else:
+            unfinished.discard(spec.stage_id)
     return problems
 
 
@@ -174,9 +183,9 @@ def run_stage(
 
     silent: the generation of its lease whose holder is known to be dead.
 
-    Raises StageBusy when another worker holds its lease, Cancelled when the stage is cancelled (before it starts or
-    while it runs), Interrupted when asked to stop, LeaseLost when it was taken over meanwhile, and the stage's own
-    exception when it fails.
+    Raises StageBusy when another worker holds its lease, ParentGone when it cannot begin, Cancelled when the stage is
+    cancelled (before it starts or while it runs), Interrupted when asked to stop, LeaseLost when it was taken over
+    meanwhile, and the stage's own exception when it fails.
     """
     provenance()  # read now: the source may change before the stage ends
     stage_id = spec.stage_id
@@ -191,6 +200,7 @@ def run_stage(
         if store.has_record(stage_id):  # its last holder published between our looking and our taking the lease
             return False
         refuse_cancelled(store, stage_id)
+        _check_parents(spec, store)  # with the lease in hand: `invalidate` takes nothing from under who holds one
         number = store.begin_attempt(stage_id, {"time": time.time(), **this_process()})
         with _logging_to(store.attempt_log(stage_id, number)):
             try:
@@ -309,6 +319,15 @@ def _run_to_record(
         guard=lease.check,
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _check_parents(spec: StageSpec, store: Store) -> None:
+    gone = [f"{role} ({parent})" for role, parent in spec.parents.items() if not store.has_record(parent)]
+    if gone:
+        raise ParentGone(
+            f"stage {spec.stage_id} was not begun: its {' and '.join(gone)} has no record in {store.root}, perhaps "
+            "taken back with harness invalidate. The grid's command makes it again."
+        )
 
 
 def _check_version(spec: StageSpec) -> None:

@@ -15,22 +15,23 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from core_world import HERE, ROOT, World, environment, of_kind, plan
+from core_world import HERE, ROOT, World, environment, of_kind, plan, recipe, with_descendants
 
 from harness.bundles import next_bundles
 from harness.cancellation import cancel_stage
 from harness.data.places import FolderPlace
 from harness.driver import Driver, View
-from harness.errors import Interrupted
+from harness.errors import Interrupted, UsageError
 from harness.executors import stop_on_signals
+from harness.invalidation import invalidate
 from harness.leases import SilenceWatch, acquire
 from harness.local import LocalScheduler
 from harness.outcome import Outcome
 from harness.plan import Plan
 from harness.processes import process_start
 from harness.store import Store
-from harness.study import read_study
-from harness.worker import Resources, Sources
+from harness.study import merged, read_study, write_study
+from harness.worker import ParentGone, Resources, Sources, run_bundle, run_stage
 
 FAKE = [sys.executable, "-P", str(HERE / "fake_stages.py")]
 ELSEWHERE = {"host": "elsewhere", "process": 1, "process_started": "boot:1"}
@@ -250,6 +251,83 @@ def test_a_running_driver_sees_a_cancel_and_then_a_retry(planned: Plan, store: S
     assert set(outcome.done) == planned.stages.keys(), said
     assert outcome.cancelled == []
     assert any(line.startswith("again, as asked: dense") for line in said)
+
+
+# -- a result taken back under a driver
+
+
+def invalidating(store: Store, stage_id: str, at: str, said: list[str]) -> Callable[[str], None]:
+    """What a driver tells; at the first line with `at`, a stage is taken back as by `harness invalidate`."""
+
+    def taken_back() -> bool:
+        try:
+            return bool(invalidate(store, [stage_id]))
+        except UsageError:  # the worker has published and not yet released its lease
+            return False
+
+    def tell(line: str) -> None:
+        if at in line and not any(at in before for before in said):
+            until(taken_back)
+        said.append(line)
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    ("kind", "at"),
+    [
+        pytest.param("corpus", "done: pairs", id="what waiting stages rest on"),
+        pytest.param("task_pruning", "done: task_pruning", id="the driver's last stage"),
+    ],
+)
+def test_what_is_taken_back_under_a_driver_is_made_again_with_what_rests_on_it(
+    planned: Plan, store: Store, make: Make, kind: str, at: str
+) -> None:
+    write_study(store, merged(store, "mine", recipe(), planned))
+    (root,) = of_kind(planned, kind)
+    said: list[str] = []
+    scheduler = make(workers=1)
+    driver = Driver(planned, store, scheduler, scheduler.wait, invalidating(store, root, at, said))
+    outcome = driver.run(lambda: False, scheduler.stop)
+    assert (outcome.failed, outcome.blocked) == ({}, []), said
+    assert sorted(outcome.done) == sorted(planned.stages)
+    assert store.finished(planned.stages) == planned.stages.keys()
+    assert outcomes(store, root) == ["done", "done"]
+    assert any("taken back meanwhile" in line for line in said)
+    tries = {stage_id: len(outcomes(store, stage_id)) for stage_id in planned.stages}
+    assert {stage_id for stage_id, number in tries.items() if number > 1} <= with_descendants(planned, [root])
+    assert max(tries.values()) == 2
+
+
+def test_a_finished_result_taken_back_at_the_end_is_noticed(planned: Plan, store: Store, make: Make) -> None:
+    """Nothing waits for a cell's last stage: it is missed when the driver believes that all is done."""
+    write_study(store, merged(store, "mine", recipe(), planned))
+    drive(planned, store, make())
+    (pruned,) = of_kind(planned, "task_pruning")
+    end = next(i for i, spec in planned.stages.items() if pruned in spec.parents.values())
+    invalidate(store, [next(i for i in of_kind(planned, "quantization"))])
+    said: list[str] = []
+    scheduler = make(workers=1)
+    driver = Driver(planned, store, scheduler, scheduler.wait, invalidating(store, end, "done: quantization", said))
+    outcome = driver.run(lambda: False, scheduler.stop)
+    assert end in outcome.done, said
+    assert store.finished(planned.stages) == planned.stages.keys()
+
+
+def test_a_missing_parent_is_named_and_costs_no_attempt(
+    planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType
+) -> None:
+    sources = Sources(models={}, data=FolderPlace(tmp_path))
+    stages = [planned.stages[i] for kind in ("corpus", "pairs") for i in of_kind(planned, kind)]
+    corpus, pairs = (spec.stage_id for spec in stages)
+    with pytest.raises(ParentGone, match=rf"its \w+ \({corpus}\) has no record in .* harness invalidate"):
+        run_stage(stages[1], store, sources, Resources(), lambda: False)
+    problems = run_bundle(stages[1:], store, sources, Resources(), lambda: False, {})
+    assert list(problems) == [pairs]
+    assert corpus in problems[pairs]
+    assert store.attempts(pairs) == []
+    fakes.ACTIONS["corpus"] = fakes.fail
+    assert list(run_bundle(stages, store, sources, Resources(), lambda: False, {})) == [corpus], "one reason, once"
 
 
 # -- the port
