@@ -7,6 +7,7 @@
     attempts/STAGE/N.cancel       a request that attempt N stop and the stage not start again until it is retried
     invalidated/STAGE.K.json      records whose result was no longer wanted; kept
     leases/STAGE/N                who may run the stage; see `leases`
+    leases/study-NAME/N           who may change the study
     checkpoints/STAGE/            of a stage under way; removed when the record is in
     workers/NAME.log              what the worker processes of this machine print
     content_hashes.json           hashes by path, size and time; only a cache
