@@ -31,6 +31,7 @@ from harness.errors import StoreError, UsageError
 from harness.identity import canonical_json, file_sha256, sha256_of
 
 RECORD_SCHEMA = 1
+STUDY_LEASE = "study-"  # no stage id begins so
 
 
 def sync_folder(folder: Path) -> None:
@@ -156,6 +157,9 @@ class Store:
 
     def lease_path(self, stage_id: str) -> Path:
         return self.root / "leases" / stage_id
+
+    def study_lease_path(self, name: str) -> Path:
+        return self.root / "leases" / f"{STUDY_LEASE}{name}"
 
     def checkpoints_path(self, stage_id: str) -> Path:
         return self.root / "checkpoints" / stage_id
@@ -340,7 +344,7 @@ class Store:
 
     def leased(self) -> set[str]:
         """The stages that have a folder of leases."""
-        return _names(self.root / "leases", "")
+        return {name for name in _names(self.root / "leases", "") if not name.startswith(STUDY_LEASE)}
 
     def attempts(self, stage_id: str) -> list[Attempt]:
         """All attempts at a stage, oldest first; torn last lines are ignored."""

@@ -175,7 +175,7 @@ def add_to_study(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
 
 def _lease_of(store: Store, name: str) -> Lease:
     """The right to change a study; waited for as long as its holder gives signs of life."""
-    folder, silence = store.lease_path(f"study-{name}"), SilenceWatch()
+    folder, silence = store.study_lease_path(name), SilenceWatch()
     while True:
         lease = acquire(folder, this_process(), lambda holder: is_gone(holder) or silence.is_silent(folder, holder))
         if lease is not None:

@@ -3,13 +3,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from core_world import files_below, inputs, plan, recipe
+from core_world import files_below, gone_process, inputs, plan, recipe
 
 from harness import study as study_module
 from harness.errors import StoreError, UsageError
 from harness.leases import acquire, current_holder
 from harness.plan import Plan
-from harness.processes import is_gone, this_process
+from harness.processes import is_gone
 from harness.store import Store
 from harness.study import (
     Study,
@@ -82,7 +82,7 @@ def test_two_grids_that_join_a_study_at_the_same_moment_both_stay_in_it(
         first.result(60), second.result(60)
     together = {cell for planned in (plan(tasks=["sst2"]), *grids) for cell in planned.paths}
     assert set(read_study(store, "mine").plan.paths) == together
-    holder = current_holder(store.lease_path("study-mine"))
+    holder = current_holder(store.study_lease_path("mine"))
     assert holder is not None
     assert (holder.generation, holder.released) == (2, True)
 
@@ -95,9 +95,10 @@ def test_a_study_that_has_all_the_cells_is_not_touched(store: Store) -> None:
 
 
 def test_who_died_while_adding_to_a_study_keeps_nobody_from_it(store: Store) -> None:
-    acquire(store.lease_path("study-mine"), {**this_process(), "process_started": "gone"}, is_gone)
+    acquire(store.study_lease_path("mine"), gone_process(), is_gone)
     add_to_study(store, "mine", recipe(), plan())
     assert set(read_study(store, "mine").plan.paths) == set(plan().paths)
+    assert store.leased() == set(), "a study is no stage"
 
 
 def test_one_name_for_two_recipes_is_refused_and_says_where_they_differ(store: Store) -> None:
