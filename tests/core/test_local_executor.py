@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -357,6 +358,26 @@ def test_the_port_runs_queues_cancels_and_requeues(planned: Plan, store: Store, 
     until(lambda: status_of(scheduler, one) == "ended")
     assert outcomes(store, first.ids[0]) == ["interrupted", "done"]
     assert status_of(scheduler, two) == "ended"
+
+
+def test_a_worker_that_does_not_read_keeps_nobody_waiting(planned: Plan, store: Store, make: Make) -> None:
+    """An order larger than a pipe holds (64 KiB), to a process that never reads."""
+    scheduler = make(workers=1)
+    scheduler.command = (sys.executable, "-S", "-c", "import time; time.sleep(60)")
+    first, second = next_bundles(planned, planned.stages.keys(), set())[:2]
+    asked: list[str] = []
+
+    def ask() -> None:
+        job = scheduler.submit(first, {f"{number:032}": 1 for number in range(20_000)})
+        other = scheduler.submit(second, {})
+        asked.extend((status_of(scheduler, job), status_of(scheduler, other)))
+
+    threading.Thread(target=ask, daemon=True).start()
+    until(lambda: asked, seconds=10)
+    assert asked == ["running", "queued"]
+    started = time.monotonic()
+    scheduler.close()
+    assert time.monotonic() - started < 30, "nor does it keep the run from its end"
 
 
 def test_each_worker_gets_its_own_gpu(planned: Plan, store: Store, make: Make) -> None:
