@@ -152,6 +152,7 @@ class LocalScheduler:
         """Ask every worker to stop at its next checkpoint; nothing is started any more."""
         with self._changed:
             self._stopping = True
+            self._start_queued()
             for worker in self._pool.values():
                 worker.ask_to_leave()
 
@@ -159,6 +160,7 @@ class LocalScheduler:
         """End the workers: the idle at once, the busy at their next checkpoint, or all of them hard with `kill`."""
         with self._changed:
             self._stopping = True
+            self._start_queued()
             workers = list(self._pool.values())
         for worker in workers:
             if kill:
@@ -173,9 +175,16 @@ class LocalScheduler:
                 worker.log.unlink(missing_ok=True)
 
     def _start_queued(self) -> None:
-        """Give queued jobs to idle workers, starting workers up to their number. The caller holds the lock."""
+        """Give queued jobs to idle workers, starting workers up to their number. The caller holds the lock.
+
+        When stopping they end instead: nobody would start them.
+        """
         for job, status in self._status.items():
-            if status.state != "queued" or self._stopping:
+            if status.state != "queued":
+                continue
+            if self._stopping:
+                self._status[job] = JobStatus("ended", NOT_STARTED)
+                self._changed.notify_all()
                 continue
             slot = next((i for i in range(self.workers) if i not in self._pool or self._pool[i].is_free()), None)
             if slot is None:

@@ -30,6 +30,7 @@ from harness.local import LocalScheduler
 from harness.outcome import Outcome
 from harness.plan import Plan
 from harness.processes import process_start
+from harness.scheduler import JobStatus
 from harness.store import Store
 from harness.study import merged, read_study, write_study
 from harness.worker import ParentGone, Resources, Sources, run_bundle, run_stage
@@ -334,6 +335,10 @@ def test_a_missing_parent_is_named_and_costs_no_attempt(
 # -- the port
 
 
+def begun_in(store: Store) -> list[Path]:
+    return list(store.root.glob("checkpoints/*/begun"))
+
+
 def status_of(scheduler: LocalScheduler, job: str) -> str:
     return scheduler.snapshot()[job].state
 
@@ -358,6 +363,25 @@ def test_the_port_runs_queues_cancels_and_requeues(planned: Plan, store: Store, 
     until(lambda: status_of(scheduler, one) == "ended")
     assert outcomes(store, first.ids[0]) == ["interrupted", "done"]
     assert status_of(scheduler, two) == "ended"
+
+
+@pytest.mark.parametrize("end", ["stop", "close"])
+def test_a_job_that_is_queued_when_all_stops_ends_as_cancelled(
+    planned: Plan, store: Store, make: Make, end: str
+) -> None:
+    scheduler = make("dense=obey", "corpus=obey", workers=1)
+    first, second = next_bundles(planned, planned.stages.keys(), set())[:2]
+    one, two = scheduler.submit(first, {}), scheduler.submit(second, {})
+    until(lambda: begun_in(store))
+    assert status_of(scheduler, two) == "queued"
+    (scheduler.stop if end == "stop" else scheduler.close)()
+    assert scheduler.snapshot()[two] == JobStatus("ended", "cancelled before it started")
+    late = scheduler.submit(second, {})
+    assert status_of(scheduler, late) == "ended"
+    until(lambda: status_of(scheduler, one) == "ended")
+    scheduler.requeue(one)
+    assert status_of(scheduler, one) == "ended"
+    assert outcomes(store, second.ids[0]) == []
 
 
 def test_a_worker_that_does_not_read_keeps_nobody_waiting(planned: Plan, store: Store, make: Make) -> None:
