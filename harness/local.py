@@ -64,6 +64,14 @@ class _Worker:
         self._writer.join(seconds)
         return not self._writer.is_alive()
 
+    def tidy(self) -> None:
+        """Remove its log, unless it ended unasked and said something; attempts have logs of their own."""
+        code = self.process.wait()
+        as_asked = code == 0 or (self.leaving and code == -signal.SIGTERM)
+        with suppress(OSError):
+            if as_asked or not self.log.stat().st_size:
+                self.log.unlink()
+
     def _write(self) -> None:
         assert self.process.stdin is not None
         with suppress(OSError, ValueError):  # one that died is no error here: its listener says so
@@ -169,10 +177,8 @@ class LocalScheduler:
                 worker.tell_no_more()
         for worker in workers:
             if not kill and not worker.has_read(UNREAD_SECONDS):  # so it is at nothing of it yet
-                worker.process.terminate()
-            worker.process.wait()
-            if worker.process.returncode == 0:  # each attempt has a log of its own
-                worker.log.unlink(missing_ok=True)
+                worker.ask_to_leave()
+            worker.tidy()
 
     def _start_queued(self) -> None:
         """Give queued jobs to idle workers, starting workers up to their number. The caller holds the lock.
@@ -243,6 +249,7 @@ class LocalScheduler:
                 del self._pool[slot]
             if worker.job is not None:
                 self._end(worker, worker.job, JobStatus("ended", _reason(code, worker)))
+            worker.tidy()
             self._start_queued()
 
     def _end(self, worker: _Worker, job: str, status: JobStatus) -> None:
@@ -266,4 +273,5 @@ def _reason(code: int, worker: _Worker) -> str:
         name = known.get(-code, f"signal {-code}")
         memory = " (is the machine out of memory?)" if code == -signal.SIGKILL else ""
         return f"its worker process was ended by {name}{memory}"
-    return f"its worker process ended with code {code}: {worker.last_words()} (log: {worker.log})"
+    words = worker.last_words()
+    return f"its worker process ended with code {code}" + (f": {words} (log: {worker.log})" if words else "")

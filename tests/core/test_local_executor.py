@@ -148,6 +148,8 @@ def test_a_worker_that_cannot_start_says_why(planned: Plan, store: Store, make: 
     assert not outcome.done
     assert all("no such library" in reason for reason in outcome.failed.values())
     assert outcome.failed
+    logs = list(store.workers_path.iterdir())
+    assert all(any(str(log) in reason for log in logs) for reason in outcome.failed.values()), "what is named is kept"
 
 
 def test_a_stage_that_cannot_be_begun_fails_with_the_reason(planned: Plan, store: Store, make: Make) -> None:
@@ -363,6 +365,26 @@ def test_the_port_runs_queues_cancels_and_requeues(planned: Plan, store: Store, 
     until(lambda: status_of(scheduler, one) == "ended")
     assert outcomes(store, first.ids[0]) == ["interrupted", "done"]
     assert status_of(scheduler, two) == "ended"
+
+
+@pytest.mark.parametrize("left_by", ["an end of its stage", "a signal before it listened", "a death without a word"])
+def test_a_worker_that_said_nothing_of_its_own_leaves_no_log(
+    planned: Plan, store: Store, make: Make, left_by: str
+) -> None:
+    scheduler = make("dense=fail", workers=1)
+    if left_by == "a signal before it listened":
+        said = "import time; print('importing', file=sys.stderr, flush=True); time.sleep(60)"
+        scheduler.command = (sys.executable, "-S", "-c", f"import sys; {said}")
+    elif left_by == "a death without a word":
+        scheduler.command = (sys.executable, "-S", "-c", "import os; os._exit(3)")
+    for bundle in next_bundles(planned, planned.stages.keys(), set()):
+        scheduler.submit(bundle, {})
+    if left_by == "a signal before it listened":
+        until(lambda: any(log.stat().st_size for log in store.workers_path.iterdir()))
+        scheduler.stop()
+    until(lambda: all(status.state == "ended" for status in scheduler.snapshot().values()))
+    scheduler.close()
+    until(lambda: not list(store.workers_path.iterdir()), seconds=5)
 
 
 @pytest.mark.parametrize("end", ["stop", "close"])
