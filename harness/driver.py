@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from harness.bundles import Bundle, next_bundles
 from harness.errors import Interrupted
-from harness.leases import Holder, SilenceWatch, current_holder
+from harness.leases import Holder, SilenceWatch, current_holder, is_of
 from harness.outcome import Outcome
 from harness.plan import Plan
 from harness.processes import is_gone, local_snapshot
@@ -68,7 +68,7 @@ class Driver:
     _waiting: dict[str, None] = field(default_factory=dict)
     _elsewhere: dict[str, None] = field(default_factory=dict)
     _jobs: dict[str, Bundle] = field(default_factory=dict)
-    _tried: dict[str, int] = field(default_factory=dict)  # the last attempt before this driver's own
+    _handed: dict[str, tuple[str, int]] = field(default_factory=dict)  # the job, and the last attempt before it
     _deaths: Counter[str] = field(default_factory=Counter)
     _silent: dict[str, int] = field(default_factory=dict)
     _lifted: set[tuple[str, int]] = field(default_factory=set)  # attempts whose end `harness retry` lifted
@@ -160,9 +160,11 @@ class Driver:
     def _start(self, bundle: Bundle) -> None:
         for stage_id in bundle.ids:
             del self._waiting[stage_id]
-            self._tried[stage_id] = self._last_number(stage_id)
+        before = {stage_id: self._last_number(stage_id) for stage_id in bundle.ids}
         silent = {stage_id: self._silent[stage_id] for stage_id in bundle.ids if stage_id in self._silent}
-        self._jobs[self.scheduler.submit(bundle, silent)] = bundle
+        job = self.scheduler.submit(bundle, silent)
+        self._jobs[job] = bundle
+        self._handed.update({stage_id: (job, number) for stage_id, number in before.items()})
 
     # -- taking in
 
@@ -189,6 +191,8 @@ class Driver:
             self._waiting[stage_id] = self._elsewhere[stage_id] = None
         elif self._is_cancelled(stage_id):
             self._cancel(stage_id)
+        elif last is None and self._last_number(stage_id) > self._handed[stage_id][1]:
+            self._waiting[stage_id] = self._elsewhere[stage_id] = None  # another driver was quicker, and has ended too
         elif last is not None and (last.outcome is not None or last.retried):
             self._ended_otherwise(stage_id, last)
         elif last is None and (self._stopping or not all(map(self.store.has_record, self._parents(stage_id)))):
@@ -322,9 +326,9 @@ class Driver:
         return max((attempt.number for attempt in self.store.attempts(stage_id)), default=0)
 
     def _own_attempt(self, stage_id: str) -> Attempt | None:
-        """The last attempt since this driver handed the stage out."""
+        """The last attempt, where it is of the job to which this driver gave the stage."""
         last = self.store.attempts(stage_id)[-1:]
-        return last[0] if last and last[0].number > self._tried[stage_id] else None
+        return last[0] if last and last[0].job == self._handed[stage_id][0] else None
 
     def _parents(self, stage_id: str) -> Collection[str]:
         return self.plan.stages[stage_id].parents.values()
@@ -332,7 +336,4 @@ class Driver:
 
 def _told_its_end(holder: Holder, last: Attempt | None) -> bool:
     """Whether a lease's holder has said how its attempt ended, and could only not release the lease: a full disk."""
-    if last is None or last.outcome is None:
-        return False
-    who = (holder.owner.get("host"), holder.owner.get("process"), holder.owner.get("process_started"))
-    return who == (last.host, last.process, last.process_started)
+    return last is not None and last.outcome is not None and is_of(last, holder)

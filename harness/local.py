@@ -120,7 +120,7 @@ class LocalScheduler:
     # -- the port
 
     def submit(self, bundle: Bundle, silent: Mapping[str, int]) -> str:
-        job = str(len(self._bundles) + 1)
+        job = uuid.uuid4().hex
         with self._changed:
             self._bundles[job] = (bundle, dict(silent))
             self._status[job] = JobStatus("queued")

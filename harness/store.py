@@ -124,6 +124,8 @@ class Attempt:
 
     outcome None: it never said how it ended, or `harness retry` lifted how it did. "cancelled": it was asked to stop,
     whatever became of it then, unless it was done before it noticed. retried: `harness retry` lifted its end.
+    generation: of the lease it was begun under. job: of the driver that handed it out, a name no other driver gives.
+    0 and "": not told, as by earlier versions.
     """
 
     number: int
@@ -135,6 +137,8 @@ class Attempt:
     outcome: str | None
     message: str
     retried: bool = False
+    generation: int = 0
+    job: str = ""
 
 
 @dataclass(frozen=True)
@@ -391,4 +395,6 @@ def _fold(number: int, text: str, asked_to_stop: bool) -> Attempt:
         outcome=merged.get("outcome"),
         message=merged.get("message", ""),
         retried="retried" in merged,
+        generation=merged.get("generation", 0),
+        job=merged.get("job", ""),
     )

@@ -144,11 +144,12 @@ def run_bundle(
     resources: Resources,
     should_stop: Callable[[], bool],
     silent: Mapping[str, int],
+    job: str = "",
 ) -> dict[str, str]:
     """Run the stages of a bundle in order; one that fails costs only those that rest on it.
 
     Returns stage id -> error of those that did not end well; the store says the rest.
-    silent: stage id -> generation of its lease whose holder is known to be dead.
+    silent: stage id -> generation of its lease whose holder is known to be dead. job: as in `run_stage`.
     """
     problems: dict[str, str] = {}
     unfinished: set[str] = set()
@@ -161,7 +162,7 @@ def run_bundle(
         if unfinished & set(spec.parents.values()):  # what became of that one says it all
             continue
         try:
-            run_stage(spec, store, sources, resources, should_stop, silent=silent.get(spec.stage_id))
+            run_stage(spec, store, sources, resources, should_stop, silent=silent.get(spec.stage_id), job=job)
         except Exception as error:
             problems[spec.stage_id] = first_line(error)
             logger.info("%s: %s", spec.label(), problems[spec.stage_id])
@@ -178,10 +179,12 @@ def run_stage(
     should_stop: Callable[[], bool],
     *,
     silent: int | None = None,
+    job: str = "",
 ) -> bool:
     """Run a stage to its record, or end its attempt with the reason and raise. False: it was finished already.
 
-    silent: the generation of its lease whose holder is known to be dead.
+    silent: the generation of its lease whose holder is known to be dead. job: noted with the attempt, so that the
+    driver that handed the stage out knows it for its own.
 
     Raises StageBusy when another worker holds its lease, ParentGone when it cannot begin, Cancelled when the stage is
     cancelled (before it starts or while it runs), Interrupted when asked to stop, LeaseLost when it was taken over
@@ -201,7 +204,8 @@ def run_stage(
             return False
         refuse_cancelled(store, stage_id)
         _check_parents(spec, store)  # with the lease in hand: `invalidate` takes nothing from under who holds one
-        number = store.begin_attempt(stage_id, {"time": time.time(), **this_process()})
+        who = {**this_process(), "generation": lease.generation, "job": job}
+        number = store.begin_attempt(stage_id, {"time": time.time(), **who})
         with _logging_to(store.attempt_log(stage_id, number)):
             try:
                 with cancellable(store.cancel_path(stage_id, number), should_stop) as stops:

@@ -88,6 +88,14 @@ def brief(context: StageContext) -> None:
     time.sleep(2)
 
 
+def until_told(context: StageContext) -> None:
+    """Goes on once a file "go" stands beside its checkpoints."""
+    (context.checkpoints / "begun").write_text("1")
+    deadline = time.monotonic() + 60
+    while not (context.checkpoints / "go").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def fail(context: StageContext) -> None:
     raise ValueError("made to fail")
 
@@ -125,7 +133,10 @@ def progress(context: StageContext) -> None:
     obey(context)
 
 
-WORDS = {action.__name__: action for action in (sleep, obey, poll, brief, fail, leave, die, die_once, fill, progress)}
+WORDS = {
+    action.__name__: action
+    for action in (sleep, obey, poll, brief, until_told, fail, leave, die, die_once, fill, progress)
+}
 
 
 def main(words: Sequence[str]) -> int:

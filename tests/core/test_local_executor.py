@@ -9,16 +9,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from core_world import HERE, ROOT, World, environment, of_kind, plan, recipe, with_descendants
+from core_world import HERE, ROOT, World, environment, gone_process, of_kind, plan, recipe, with_descendants
 
-from harness.bundles import next_bundles
+from harness.bundles import Bundle, next_bundles
 from harness.cancellation import cancel_stage
 from harness.data.places import FolderPlace
 from harness.driver import Driver, View
@@ -30,7 +31,7 @@ from harness.local import LocalScheduler
 from harness.outcome import Outcome
 from harness.plan import Plan
 from harness.processes import process_start
-from harness.scheduler import JobStatus
+from harness.scheduler import JobStatus, Limits
 from harness.store import Store
 from harness.study import merged, read_study, write_study
 from harness.worker import ParentGone, Resources, Sources, run_bundle, run_stage
@@ -255,6 +256,100 @@ def test_a_running_driver_sees_a_cancel_and_then_a_retry(planned: Plan, store: S
     assert set(outcome.done) == planned.stages.keys(), said
     assert outcome.cancelled == []
     assert any(line.startswith("again, as asked: dense") for line in said)
+
+
+# -- two drivers at one stage
+
+
+@dataclass
+class InProcess:
+    """A scheduler that runs a bundle as it is handed over, after what another driver does to its stages."""
+
+    store: Store
+    sources: Sources
+    another: Callable[[Bundle], bool]
+    statuses: dict[str, JobStatus] = field(default_factory=dict)
+
+    def submit(self, bundle: Bundle, silent: Mapping[str, int]) -> str:
+        job = f"job {len(self.statuses)}"
+        problems = {bundle.ids[0]: "held by another worker"}
+        if not self.another(bundle):
+            problems = run_bundle(bundle.stages, self.store, self.sources, Resources(), lambda: False, silent, job)
+        self.statuses[job] = JobStatus("ended", problems=problems)
+        return job
+
+    def snapshot(self) -> Mapping[str, JobStatus]:
+        return dict(self.statuses)
+
+    def cancel(self, job: str) -> None:
+        raise NotImplementedError
+
+    requeue = cancel
+
+    def limits(self) -> Limits:
+        return Limits(jobs=1)
+
+
+def drive_beside(
+    planned: Plan, store: Store, tmp_path: Path, kind: str, act: Callable[[Bundle, Sources], None]
+) -> tuple[Outcome, list[str]]:
+    """A driver's run in which another one is quicker at the first bundle that begins with `kind`."""
+    sources = Sources(models={}, data=FolderPlace(tmp_path))
+    acted: list[Bundle] = []
+
+    def another(bundle: Bundle) -> bool:
+        if bundle.stages[0].kind != kind or acted:
+            return False
+        acted.append(bundle)
+        act(bundle, sources)
+        return True
+
+    said: list[str] = []
+    scheduler = InProcess(store, sources, another)
+    driver = Driver(planned, store, scheduler, lambda seconds: None, said.append)
+    return driver.run(lambda: False, lambda: None), said
+
+
+def test_an_attempt_that_another_driver_left_open_is_not_ended_by_this_one(
+    planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType
+) -> None:
+    """It took the lease just before our worker, which gave up; then it was killed."""
+    (dense,) = of_kind(planned, "dense")
+
+    def begin(bundle: Bundle, sources: Sources) -> None:
+        lease = acquire(store.lease_path(dense), gone_process(), lambda _: True)
+        assert lease is not None
+        store.begin_attempt(dense, {**gone_process(), "time": 1.0, "generation": lease.generation, "job": "another's"})
+
+    outcome, said = drive_beside(planned, store, tmp_path, "dense", begin)
+    assert set(outcome.done) == planned.stages.keys()
+    assert outcomes(store, dense) == [None, "done"]
+    assert not any(line.startswith("again:") for line in said), "no try of ours was lost"
+
+
+def test_what_another_driver_did_is_not_counted_as_done_here(
+    planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType
+) -> None:
+    def do_all(bundle: Bundle, sources: Sources) -> None:
+        run_bundle(bundle.stages, store, sources, Resources(), lambda: False, {}, "another's")
+
+    outcome, said = drive_beside(planned, store, tmp_path, "corpus", do_all)
+    others = {*of_kind(planned, "corpus"), *of_kind(planned, "pairs")}
+    assert set(outcome.done) == planned.stages.keys() - others
+    assert sum(line.startswith("done by another process") for line in said) == len(others)
+
+
+def test_a_failure_in_another_driver_is_told_as_such(
+    planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    fakes.ACTIONS["dense"] = fakes.fail
+
+    def do_all(bundle: Bundle, sources: Sources) -> None:
+        run_bundle(bundle.stages[:1], store, sources, Resources(), lambda: False, {}, "another's")
+
+    outcome, _ = drive_beside(planned, store, tmp_path, "dense", do_all)
+    assert outcome.failed == {dense: "in another process: ValueError: made to fail"}
 
 
 # -- a result taken back under a driver
@@ -555,11 +650,14 @@ def test_workers_end_with_a_driver_that_was_killed(world: World) -> None:
 
 def test_a_second_driver_waits_for_the_first_and_both_end_well(world: World) -> None:
     arguments = world.grid("--tasks", "sst2", "--executor", "local", "--workers", "1")
-    first = start(arguments, "dense=brief")
+    first = start(arguments, "dense=until_told")
     until(lambda: begun(world))
-    second = start(arguments, "dense=brief")
-    ends = [process.communicate(timeout=90)[1] for process in (first, second)]
-    assert [first.returncode, second.returncode] == [0, 0], ends
+    second = start(arguments, "dense=until_told")
+    assert second.stderr is not None
+    assert any("waiting for another process: dense" in line for line in second.stderr)
+    begun(world)[0].with_name("go").touch()
+    ends = [second.stderr.read(), first.communicate(timeout=90)[1]]
+    assert [first.wait(60), second.wait(60)] == [0, 0], ends
     store = Store(world.store)
     stages = read_study(store, "slice").plan.stages
     assert all(outcomes(store, stage_id) == ["done"] for stage_id in stages)
