@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from harness.bundles import Bundle, next_bundles
 from harness.errors import Interrupted
 from harness.leases import Holder, SilenceWatch, current_holder, is_of
+from harness.leftovers import close_finished
 from harness.outcome import Outcome
 from harness.plan import Plan
 from harness.processes import is_gone, local_snapshot
@@ -85,6 +86,7 @@ class Driver:
         states = read_states(self.plan, self.store, local_snapshot(self.plan, self.store))
         found = work(self.plan, states, read_cancelled(states, self.store))
         self._finished = {stage_id for stage_id, state in states.items() if state == "done"}
+        close_finished(self.store, self._finished)
         self._waiting = dict.fromkeys((*found.waiting, *found.resting))
         self.outcome.cancelled = [*found.cancelled]
         self._total = len(self._waiting)
@@ -179,6 +181,7 @@ class Driver:
                 del self._jobs[job]
                 for stage_id in bundle.ids:
                     self._settle(stage_id, snapshot[job])
+                close_finished(self.store, self._finished.intersection(bundle.ids))
 
     def _settle(self, stage_id: str, status: JobStatus) -> None:
         """What came of a stage whose job has ended."""

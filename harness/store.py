@@ -342,6 +342,10 @@ class Store:
     def attempt_progress(self, stage_id: str, number: int) -> Path:
         return self.attempts_path(stage_id) / f"{number}.progress"
 
+    def with_checkpoints(self) -> set[str]:
+        """The stages that have a folder of checkpoints."""
+        return _names(self.root / "checkpoints", "")
+
     def attempted(self) -> set[str]:
         """The stages that have a folder of attempts."""
         return _names(self.root / "attempts", "")

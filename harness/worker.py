@@ -216,6 +216,7 @@ def run_stage(
                 store.note_end(stage_id, number, {"time": time.time(), **ended})
                 raise
             store.note_end(stage_id, number, {"time": time.time(), "outcome": "done"})
+            shutil.rmtree(store.checkpoints_path(stage_id), ignore_errors=True)  # last: see `leftovers`
     return True
 
 
@@ -322,7 +323,6 @@ def _run_to_record(
         },
         guard=lease.check,
     )
-    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def _check_parents(spec: StageSpec, store: Store) -> None:

@@ -20,6 +20,7 @@ from harness.errors import Interrupted
 from harness.kinds import KINDS
 from harness.progress import EVERY_SECONDS as PROGRESS_EVERY
 from harness.progress import StageProgress
+from harness.store import Store
 from harness.tasks import get_task
 from harness.worker import StageContext, StageResult
 
@@ -115,6 +116,11 @@ def die_once(context: StageContext) -> None:
         die(context)
 
 
+def die_recorded(context: StageContext) -> None:
+    """A kill just after the record is in, before the attempt says its end."""
+    Store.note_end = lambda *_: die(context)  # type: ignore[method-assign]
+
+
 def fill(context: StageContext) -> None:
     """The disk is full from here on, as far as this process makes anything durable."""
 
@@ -135,7 +141,7 @@ def progress(context: StageContext) -> None:
 
 WORDS = {
     action.__name__: action
-    for action in (sleep, obey, poll, brief, until_told, fail, leave, die, die_once, fill, progress)
+    for action in (sleep, obey, poll, brief, until_told, fail, leave, die, die_once, die_recorded, fill, progress)
 }
 
 

@@ -142,6 +142,17 @@ def test_a_stage_that_kills_its_worker_every_time_fails_after_three(planned: Pla
     assert len(outcome.done) == 6, "corpus, pairs, preparation, pruning, the transfer without teacher, its score"
 
 
+def test_a_worker_killed_just_after_its_record_is_in_leaves_nothing_open(
+    planned: Plan, store: Store, make: Make
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    outcome = drive(planned, store, make("dense=die_recorded"))
+    assert set(outcome.done) == planned.stages.keys()
+    (attempt,) = store.attempts(dense)
+    assert (attempt.outcome, attempt.ended) == ("done", store.read_record(dense)["times"]["ended"])
+    assert not list((store.root / "checkpoints").iterdir())
+
+
 def test_a_worker_that_cannot_start_says_why(planned: Plan, store: Store, make: Make) -> None:
     scheduler = make()
     scheduler.command = (sys.executable, "-c", "import sys; sys.exit('no such library')")
