@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from harness.attempt_ends import end_of
 from harness.bundles import Bundle, next_bundles
 from harness.errors import Interrupted
 from harness.leases import Holder, SilenceWatch, current_holder, is_of
@@ -25,7 +26,6 @@ from harness.specs import StageSpec
 from harness.state import read_cancelled, read_states, to_run, work
 from harness.store import Attempt, Store
 
-OTHERS_MAY_GO_ON = ("interrupted", "lease-lost", "done", "cancelled", "infrastructure")  # ends in another process
 TRIES = 3  # of a stage whose worker died under it
 POLL_SECONDS = 0.1
 LOOK_SECONDS = 1.0  # between two looks at what other drivers are at
@@ -204,10 +204,11 @@ class Driver:
             self._died(stage_id, last, status.problems.get(stage_id) or status.message or "its worker said nothing")
 
     def _ended_otherwise(self, stage_id: str, last: Attempt) -> None:
-        if last.retried or self._stopping or last.outcome in ("lease-lost", "done"):
+        end = None if last.retried or last.outcome is None or self._stopping else end_of(last.outcome)
+        if end is None or (end.again and not end.counts):
             self._waiting[stage_id] = None
-        elif last.outcome == "interrupted":  # by nobody here
-            self._try_again(stage_id, f"interrupted: {last.message}")
+        elif end.again:  # interrupted by nobody here
+            self._try_again(stage_id, f"{end.label}: {last.message}")
         else:
             self._fail(stage_id, last.message)
 
@@ -268,9 +269,9 @@ class Driver:
                 self._done(stage_id)
             elif self._holder(stage_id) is None:
                 del self._elsewhere[stage_id]
-                last = self.store.attempts(stage_id)[-1:]
-                if last and last[0].outcome not in (None, *OTHERS_MAY_GO_ON):
-                    self._fail(stage_id, f"in another process: {last[0].message}")
+                for last in self.store.attempts(stage_id)[-1:]:
+                    if last.outcome is not None and not end_of(last.outcome).others_go_on:
+                        self._fail(stage_id, f"in another process: {last.message}")
 
     def _look_for_retries(self) -> None:
         """Stages that failed or were cancelled, and whose end was lifted by `harness retry`, wait again."""

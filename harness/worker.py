@@ -244,7 +244,7 @@ class _AttemptLog(logging.FileHandler):
 
 
 def outcome_of(error: BaseException) -> str:
-    """The class of an attempt's end: cancelled, interrupted, lease-lost, out-of-memory, infrastructure or code."""
+    """The class of an attempt's end, one of `attempt_ends.ENDS`, for what its stage raised."""
     if isinstance(error, Cancelled):
         return "cancelled"
     if isinstance(error, LeaseLost):

@@ -278,13 +278,13 @@ class InProcess:
 
     store: Store
     sources: Sources
-    another: Callable[[Bundle], bool]
+    another: Callable[[Bundle, str], bool]
     statuses: dict[str, JobStatus] = field(default_factory=dict)
 
     def submit(self, bundle: Bundle, silent: Mapping[str, int]) -> str:
         job = f"job {len(self.statuses)}"
         problems = {bundle.ids[0]: "held by another worker"}
-        if not self.another(bundle):
+        if not self.another(bundle, job):
             problems = run_bundle(bundle.stages, self.store, self.sources, Resources(), lambda: False, silent, job)
         self.statuses[job] = JobStatus("ended", problems=problems)
         return job
@@ -302,17 +302,17 @@ class InProcess:
 
 
 def drive_beside(
-    planned: Plan, store: Store, tmp_path: Path, kind: str, act: Callable[[Bundle, Sources], None]
+    planned: Plan, store: Store, tmp_path: Path, kind: str, act: Callable[[Bundle, Sources, str], None]
 ) -> tuple[Outcome, list[str]]:
-    """A driver's run in which another one is quicker at the first bundle that begins with `kind`."""
+    """A driver's run in which `act` is in the place of the first job whose bundle begins with `kind`."""
     sources = Sources(models={}, data=FolderPlace(tmp_path))
     acted: list[Bundle] = []
 
-    def another(bundle: Bundle) -> bool:
+    def another(bundle: Bundle, job: str) -> bool:
         if bundle.stages[0].kind != kind or acted:
             return False
         acted.append(bundle)
-        act(bundle, sources)
+        act(bundle, sources, job)
         return True
 
     said: list[str] = []
@@ -327,7 +327,7 @@ def test_an_attempt_that_another_driver_left_open_is_not_ended_by_this_one(
     """It took the lease just before our worker, which gave up; then it was killed."""
     (dense,) = of_kind(planned, "dense")
 
-    def begin(bundle: Bundle, sources: Sources) -> None:
+    def begin(bundle: Bundle, sources: Sources, job: str) -> None:
         lease = acquire(store.lease_path(dense), gone_process(), lambda _: True)
         assert lease is not None
         store.begin_attempt(dense, {**gone_process(), "time": 1.0, "generation": lease.generation, "job": "another's"})
@@ -341,7 +341,7 @@ def test_an_attempt_that_another_driver_left_open_is_not_ended_by_this_one(
 def test_what_another_driver_did_is_not_counted_as_done_here(
     planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType
 ) -> None:
-    def do_all(bundle: Bundle, sources: Sources) -> None:
+    def do_all(bundle: Bundle, sources: Sources, job: str) -> None:
         run_bundle(bundle.stages, store, sources, Resources(), lambda: False, {}, "another's")
 
     outcome, said = drive_beside(planned, store, tmp_path, "corpus", do_all)
@@ -356,11 +356,43 @@ def test_a_failure_in_another_driver_is_told_as_such(
     (dense,) = of_kind(planned, "dense")
     fakes.ACTIONS["dense"] = fakes.fail
 
-    def do_all(bundle: Bundle, sources: Sources) -> None:
+    def do_all(bundle: Bundle, sources: Sources, job: str) -> None:
         run_bundle(bundle.stages[:1], store, sources, Resources(), lambda: False, {}, "another's")
 
     outcome, _ = drive_beside(planned, store, tmp_path, "dense", do_all)
     assert outcome.failed == {dense: "in another process: ValueError: made to fail"}
+
+
+# What becomes of a stage after one attempt that ended so: in the driver whose attempt it was, and in one beside it.
+AFTER_AN_END = [
+    ("done", "goes on", "goes on"),
+    ("interrupted", "tries again", "goes on"),
+    ("lease-lost", "goes on", "goes on"),
+    ("infrastructure", "fails", "goes on"),
+    ("out-of-memory", "fails", "fails"),
+    ("code", "fails", "fails"),
+    ("of a later version", "fails", "fails"),
+]
+
+
+@pytest.mark.parametrize("whose", ["own", "another's"])
+@pytest.mark.parametrize(("end", "own", "beside"), AFTER_AN_END)
+def test_what_follows_from_an_attempts_end(
+    planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType, end: str, own: str, beside: str, whose: str
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+
+    def tried(bundle: Bundle, sources: Sources, job: str) -> None:
+        number = store.begin_attempt(dense, {"time": 1.0, "job": job if whose == "own" else "another's"})
+        store.end_attempt(dense, number, {"time": 2.0, "outcome": end, "message": "the reason"})
+
+    outcome, said = drive_beside(planned, store, tmp_path, "dense", tried)
+    again = [line for line in said if line.startswith("again:")]
+    what = "fails" if outcome.failed else "tries again" if again else "goes on"
+    assert what == (own if whose == "own" else beside)
+    assert (dense in outcome.done) == (what != "fails")
+    if outcome.failed:
+        assert outcome.failed == {dense: "the reason" if whose == "own" else "in another process: the reason"}
 
 
 # -- a result taken back under a driver
