@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import Cancelled, HarnessError, Interrupted
-from harness.leases import Holder, acquire, current_holder
+from harness.leases import Holder, acquire, current_holder, is_of
 from harness.processes import is_gone, is_live, this_process
-from harness.store import Attempt, Store, write_new
+from harness.store import Store, write_new
 
 LOOK_SECONDS = 2.0  # between two looks at the disk while a stage runs
 PATIENCE_SECONDS = 10.0  # for a holder that has taken a lease and not yet begun its attempt: milliseconds
@@ -91,7 +91,7 @@ def _cancel_now(store: Store, stage_id: str) -> str | None:
     last = next(iter(store.attempts(stage_id)[-1:]), None)
     holder = current_holder(store.lease_path(stage_id))
     if holder is not None and is_live(holder):
-        if last is None or last.ended is not None or not _made_by(last, holder):
+        if last is None or last.ended is not None or not is_of(last, holder):
             return None
         with suppress(FileExistsError):
             who = json.dumps({"time": time.time(), **this_process()}, sort_keys=True)
@@ -102,13 +102,6 @@ def _cancel_now(store: Store, stage_id: str) -> str | None:
         return None
     with lease.held():  # so that no worker starts it meanwhile
         return _cancel_idle(store, stage_id)
-
-
-def _made_by(attempt: Attempt, holder: Holder) -> bool:
-    """Whether an attempt is the holder's own and not one that a predecessor left open."""
-    owner = holder.owner
-    made = (attempt.host, attempt.process, attempt.process_started)
-    return made == (owner.get("host"), owner.get("process"), owner.get("process_started"))
 
 
 def _cancel_idle(store: Store, stage_id: str) -> str:

@@ -11,11 +11,14 @@ import os
 import sys
 from collections.abc import Sequence
 
+from harness.streams import open_closed_streams
+
 EXIT_FAILED, EXIT_USAGE, EXIT_MISSING, EXIT_INTERRUPTED = 1, 2, 4, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the `harness` command; returns the exit code."""
+    open_closed_streams()
     options = _parser().parse_args(arguments)
     from harness.errors import HarnessError, Interrupted, UsageError, system_problem
 

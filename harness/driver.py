@@ -12,19 +12,20 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from harness.attempt_ends import end_of
 from harness.bundles import Bundle, next_bundles
 from harness.errors import Interrupted
-from harness.leases import Holder, SilenceWatch, current_holder
+from harness.leases import Holder, SilenceWatch, current_holder, is_of
+from harness.leftovers import close_finished
 from harness.outcome import Outcome
 from harness.plan import Plan
 from harness.processes import is_gone, local_snapshot
 from harness.progress import StageProgress, read_progress
 from harness.scheduler import JobStatus, Scheduler
 from harness.specs import StageSpec
-from harness.state import read_cancelled, read_states, work
+from harness.state import read_cancelled, read_states, to_run, work
 from harness.store import Attempt, Store
 
-OTHERS_MAY_GO_ON = ("interrupted", "lease-lost", "done", "cancelled", "infrastructure")  # ends in another process
 TRIES = 3  # of a stage whose worker died under it
 POLL_SECONDS = 0.1
 LOOK_SECONDS = 1.0  # between two looks at what other drivers are at
@@ -68,7 +69,7 @@ class Driver:
     _waiting: dict[str, None] = field(default_factory=dict)
     _elsewhere: dict[str, None] = field(default_factory=dict)
     _jobs: dict[str, Bundle] = field(default_factory=dict)
-    _tried: dict[str, int] = field(default_factory=dict)  # the last attempt before this driver's own
+    _handed: dict[str, tuple[str, int]] = field(default_factory=dict)  # the job, and the last attempt before it
     _deaths: Counter[str] = field(default_factory=Counter)
     _silent: dict[str, int] = field(default_factory=dict)
     _lifted: set[tuple[str, int]] = field(default_factory=set)  # attempts whose end `harness retry` lifted
@@ -85,6 +86,7 @@ class Driver:
         states = read_states(self.plan, self.store, local_snapshot(self.plan, self.store))
         found = work(self.plan, states, read_cancelled(states, self.store))
         self._finished = {stage_id for stage_id, state in states.items() if state == "done"}
+        close_finished(self.store, self._finished)
         self._waiting = dict.fromkeys((*found.waiting, *found.resting))
         self.outcome.cancelled = [*found.cancelled]
         self._total = len(self._waiting)
@@ -97,7 +99,7 @@ class Driver:
             if not self._stopping:
                 self._look_elsewhere()
                 self._submit()
-            if not self._jobs and (self._stopping or not self._elsewhere):
+            if self._is_over():
                 break
             self._announce()
             self.pause(POLL_SECONDS if self._jobs else LOOK_SECONDS)
@@ -105,6 +107,9 @@ class Driver:
             raise Interrupted("stopped by a signal; the same command goes on.")
         self.outcome.blocked = list(self._waiting)
         return self.outcome
+
+    def _is_over(self) -> bool:
+        return not self._jobs and (self._stopping or not (self._elsewhere or self._notice_taken_back()))
 
     # -- handing out
 
@@ -115,10 +120,31 @@ class Driver:
             startable = self._waiting.keys() - self._elsewhere.keys()
             bundles = next_bundles(self.plan, startable, self._finished) if startable else []
             taken = [bundle for bundle in bundles if self._is_taken(bundle.stages[0])]
-            if not taken:
-                for bundle in bundles[:free]:
-                    self._start(bundle)
-                return
+            if taken or (self._miss_a_parent(bundles[:free]) and self._notice_taken_back()):
+                continue
+            for bundle in bundles[:free]:
+                self._start(bundle)
+            return
+
+    def _miss_a_parent(self, bundles: Collection[Bundle]) -> bool:
+        needed = {parent for bundle in bundles for stage_id in bundle.ids for parent in self._parents(stage_id)}
+        return not all(self.store.has_record(parent) for parent in needed & self._finished)
+
+    def _notice_taken_back(self) -> bool:
+        """Whether finished stages have no record any more; what the plan needs of them waits to be made again."""
+        gone = self._finished - self.store.finished(self._finished)
+        if not gone:
+            return False
+        self._finished -= gone
+        under_way = {stage_id for bundle in self._jobs.values() for stage_id in bundle.ids}
+        known = {*self._waiting, *under_way, *self.outcome.failed, *self.outcome.cancelled}
+        states = {stage_id: "done" if stage_id in self._finished else "missing" for stage_id in self.plan.stages}
+        again = [stage_id for stage_id in to_run(self.plan, states) if stage_id not in known]
+        self._waiting.update(dict.fromkeys(again))
+        self._total += len(set(again) - set(self.outcome.done))
+        self.outcome.done = [stage_id for stage_id in self.outcome.done if stage_id not in gone]
+        self.tell(f"{len(gone)} finished stages were taken back meanwhile; {len(again)} are made again")
+        return True
 
     def _is_taken(self, spec: StageSpec) -> bool:
         """Whether another driver has finished a stage meanwhile or is at it, or somebody cancelled it; it is noted."""
@@ -136,9 +162,11 @@ class Driver:
     def _start(self, bundle: Bundle) -> None:
         for stage_id in bundle.ids:
             del self._waiting[stage_id]
-            self._tried[stage_id] = self._last_number(stage_id)
+        before = {stage_id: self._last_number(stage_id) for stage_id in bundle.ids}
         silent = {stage_id: self._silent[stage_id] for stage_id in bundle.ids if stage_id in self._silent}
-        self._jobs[self.scheduler.submit(bundle, silent)] = bundle
+        job = self.scheduler.submit(bundle, silent)
+        self._jobs[job] = bundle
+        self._handed.update({stage_id: (job, number) for stage_id, number in before.items()})
 
     # -- taking in
 
@@ -153,6 +181,7 @@ class Driver:
                 del self._jobs[job]
                 for stage_id in bundle.ids:
                     self._settle(stage_id, snapshot[job])
+                close_finished(self.store, self._finished.intersection(bundle.ids))
 
     def _settle(self, stage_id: str, status: JobStatus) -> None:
         """What came of a stage whose job has ended."""
@@ -165,18 +194,21 @@ class Driver:
             self._waiting[stage_id] = self._elsewhere[stage_id] = None
         elif self._is_cancelled(stage_id):
             self._cancel(stage_id)
+        elif last is None and self._last_number(stage_id) > self._handed[stage_id][1]:
+            self._waiting[stage_id] = self._elsewhere[stage_id] = None  # another driver was quicker, and has ended too
         elif last is not None and (last.outcome is not None or last.retried):
             self._ended_otherwise(stage_id, last)
-        elif last is None and (self._stopping or not self._finished.issuperset(self._parents(stage_id))):
-            self._waiting[stage_id] = None  # the bundle did not come to it
+        elif last is None and (self._stopping or not all(map(self.store.has_record, self._parents(stage_id)))):
+            self._waiting[stage_id] = None  # the bundle did not come to it, or a parent was taken back under it
         else:
             self._died(stage_id, last, status.problems.get(stage_id) or status.message or "its worker said nothing")
 
     def _ended_otherwise(self, stage_id: str, last: Attempt) -> None:
-        if last.retried or self._stopping or last.outcome in ("lease-lost", "done"):
+        end = None if last.retried or last.outcome is None or self._stopping else end_of(last.outcome)
+        if end is None or (end.again and not end.counts):
             self._waiting[stage_id] = None
-        elif last.outcome == "interrupted":  # by nobody here
-            self._try_again(stage_id, f"interrupted: {last.message}")
+        elif end.again:  # interrupted by nobody here
+            self._try_again(stage_id, f"{end.label}: {last.message}")
         else:
             self._fail(stage_id, last.message)
 
@@ -237,9 +269,9 @@ class Driver:
                 self._done(stage_id)
             elif self._holder(stage_id) is None:
                 del self._elsewhere[stage_id]
-                last = self.store.attempts(stage_id)[-1:]
-                if last and last[0].outcome not in (None, *OTHERS_MAY_GO_ON):
-                    self._fail(stage_id, f"in another process: {last[0].message}")
+                for last in self.store.attempts(stage_id)[-1:]:
+                    if last.outcome is not None and not end_of(last.outcome).others_go_on:
+                        self._fail(stage_id, f"in another process: {last.message}")
 
     def _look_for_retries(self) -> None:
         """Stages that failed or were cancelled, and whose end was lifted by `harness retry`, wait again."""
@@ -298,9 +330,9 @@ class Driver:
         return max((attempt.number for attempt in self.store.attempts(stage_id)), default=0)
 
     def _own_attempt(self, stage_id: str) -> Attempt | None:
-        """The last attempt since this driver handed the stage out."""
+        """The last attempt, where it is of the job to which this driver gave the stage."""
         last = self.store.attempts(stage_id)[-1:]
-        return last[0] if last and last[0].number > self._tried[stage_id] else None
+        return last[0] if last and last[0].job == self._handed[stage_id][0] else None
 
     def _parents(self, stage_id: str) -> Collection[str]:
         return self.plan.stages[stage_id].parents.values()
@@ -308,7 +340,4 @@ class Driver:
 
 def _told_its_end(holder: Holder, last: Attempt | None) -> bool:
     """Whether a lease's holder has said how its attempt ended, and could only not release the lease: a full disk."""
-    if last is None or last.outcome is None:
-        return False
-    who = (holder.owner.get("host"), holder.owner.get("process"), holder.owner.get("process_started"))
-    return who == (last.host, last.process, last.process_started)
+    return last is not None and last.outcome is not None and is_of(last, holder)

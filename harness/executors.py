@@ -15,6 +15,7 @@ from harness.display import Display
 from harness.driver import Driver
 from harness.errors import Cancelled, Interrupted
 from harness.hardware import this_machine
+from harness.leftovers import close_finished
 from harness.local import LocalScheduler
 from harness.outcome import Outcome
 from harness.plan import Plan
@@ -55,6 +56,7 @@ def run_in_process(
     """
     states = read_states(plan, store, local_snapshot(plan, store))
     found = work(plan, states, read_cancelled(states, store))
+    close_finished(store, [stage_id for stage_id, state in states.items() if state == "done"])
     outcome, waiting = Outcome(cancelled=[*found.cancelled], blocked=[*found.resting]), found.waiting
     with stop_on_signals() as should_stop:
         for position, stage_id in enumerate(waiting, start=1):

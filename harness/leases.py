@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.store import replace_file, write_new
+from harness.store import Attempt, replace_file, write_new
 
 BEAT_SECONDS = 10.0
 SILENT_SECONDS = 120.0
@@ -114,6 +114,14 @@ def current_holder(folder: Path) -> Holder | None:
     except (OSError, ValueError):
         owner = {}
     return Holder(generation, owner, beats, (folder / f"{generation}.released").exists())
+
+
+def is_of(attempt: Attempt, holder: Holder) -> bool:
+    """Whether an attempt is a lease's holder's own: not one that a predecessor left, nor that of another driver."""
+    if attempt.generation:
+        return attempt.generation == holder.generation
+    made = (attempt.host, attempt.process, attempt.process_started)
+    return made == tuple(holder.owner.get(key) for key in ("host", "process", "process_started"))
 
 
 def acquire(folder: Path, owner: Mapping[str, Any], is_dead: Callable[[Holder], bool]) -> Lease | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,16 +29,57 @@ from harness.worker import Resources, Sources
 # -P: a folder named methods/ in the user's directory must not shadow ours.
 WORKER_COMMAND = (sys.executable, "-P", "-m", "harness.worker_main")
 LAST_WORDS_BYTES = 2000
+UNREAD_SECONDS = 2.0  # how long closing waits for a worker to read what it was told
+NOT_STARTED = "cancelled before it started"
 
 
 @dataclass
 class _Worker:
-    """One process. job: what it is at, None while it waits for work. leaving: it was asked to end."""
+    """One process. job: what it is at, None while it waits for work. leaving: it was asked to end.
+
+    What it is told is written by a thread of its own: a worker that does not read yet, with an order larger than the
+    pipe, keeps nobody else waiting.
+    """
 
     process: subprocess.Popen[str]
     log: Path
     job: str | None = None
     leaving: bool = False
+    _told: queue.SimpleQueue[str | None] = field(default_factory=queue.SimpleQueue)
+    _writer: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._writer = threading.Thread(target=self._write, name=f"orders-{self.process.pid}", daemon=True)
+        self._writer.start()
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        self._told.put(json.dumps(message) + "\n")
+
+    def tell_no_more(self) -> None:
+        """Its input ends after what it was told so far."""
+        self._told.put(None)
+
+    def has_read(self, seconds: float) -> bool:
+        """Whether within `seconds` it has taken all it was told, to the end."""
+        self._writer.join(seconds)
+        return not self._writer.is_alive()
+
+    def tidy(self) -> None:
+        """Remove its log, unless it ended unasked and said something; attempts have logs of their own."""
+        code = self.process.wait()
+        as_asked = code == 0 or (self.leaving and code == -signal.SIGTERM)
+        with suppress(OSError):
+            if as_asked or not self.log.stat().st_size:
+                self.log.unlink()
+
+    def _write(self) -> None:
+        assert self.process.stdin is not None
+        with suppress(OSError, ValueError):  # one that died is no error here: its listener says so
+            while (line := self._told.get()) is not None:
+                self.process.stdin.write(line)
+                self.process.stdin.flush()
+        with suppress(OSError):
+            self.process.stdin.close()
 
     def ask_to_leave(self) -> None:
         self.leaving = True
@@ -77,7 +120,7 @@ class LocalScheduler:
     # -- the port
 
     def submit(self, bundle: Bundle, silent: Mapping[str, int]) -> str:
-        job = str(len(self._bundles) + 1)
+        job = uuid.uuid4().hex
         with self._changed:
             self._bundles[job] = (bundle, dict(silent))
             self._status[job] = JobStatus("queued")
@@ -91,7 +134,7 @@ class LocalScheduler:
     def cancel(self, job: str) -> None:
         with self._changed:
             if self._status[job].state == "queued":
-                self._status[job] = JobStatus("ended", "cancelled before it started")
+                self._status[job] = JobStatus("ended", NOT_STARTED)
             for worker in self._pool.values():
                 if worker.job == job:
                     worker.ask_to_leave()
@@ -117,6 +160,7 @@ class LocalScheduler:
         """Ask every worker to stop at its next checkpoint; nothing is started any more."""
         with self._changed:
             self._stopping = True
+            self._start_queued()
             for worker in self._pool.values():
                 worker.ask_to_leave()
 
@@ -124,21 +168,29 @@ class LocalScheduler:
         """End the workers: the idle at once, the busy at their next checkpoint, or all of them hard with `kill`."""
         with self._changed:
             self._stopping = True
+            self._start_queued()
             workers = list(self._pool.values())
         for worker in workers:
             if kill:
                 worker.process.kill()
-            elif worker.process.stdin is not None:
-                worker.process.stdin.close()
+            else:
+                worker.tell_no_more()
         for worker in workers:
-            worker.process.wait()
-            if worker.process.returncode == 0:  # each attempt has a log of its own
-                worker.log.unlink(missing_ok=True)
+            if not kill and not worker.has_read(UNREAD_SECONDS):  # so it is at nothing of it yet
+                worker.ask_to_leave()
+            worker.tidy()
 
     def _start_queued(self) -> None:
-        """Give queued jobs to idle workers, starting workers up to their number. The caller holds the lock."""
+        """Give queued jobs to idle workers, starting workers up to their number. The caller holds the lock.
+
+        When stopping they end instead: nobody would start them.
+        """
         for job, status in self._status.items():
-            if status.state != "queued" or self._stopping:
+            if status.state != "queued":
+                continue
+            if self._stopping:
+                self._status[job] = JobStatus("ended", NOT_STARTED)
+                self._changed.notify_all()
                 continue
             slot = next((i for i in range(self.workers) if i not in self._pool or self._pool[i].is_free()), None)
             if slot is None:
@@ -152,7 +204,7 @@ class LocalScheduler:
         bundle, silent = self._bundles[job]
         worker.job = job
         self._status[job] = JobStatus("running")
-        _tell(worker, {"job": job, "stages": [spec.identity() for spec in bundle.stages], "silent": silent})
+        worker.tell({"job": job, "stages": [spec.identity() for spec in bundle.stages], "silent": silent})
 
     def _start_worker(self, slot: int) -> _Worker:
         environment = dict(os.environ)
@@ -173,7 +225,7 @@ class LocalScheduler:
             )
         worker = _Worker(process, log)
         told = {"store": str(self.store.root.absolute()), "sources": self.sources.as_json()}
-        _tell(worker, {**told, "resources": asdict(self.resources), "source": self._source})
+        worker.tell({**told, "resources": asdict(self.resources), "source": self._source})
         threading.Thread(target=self._listen, args=(slot, worker), name=f"worker-{slot}", daemon=True).start()
         return worker
 
@@ -191,11 +243,13 @@ class LocalScheduler:
                     worker.ask_to_leave()
                 self._start_queued()
         code = worker.process.wait()
+        worker.tell_no_more()
         with self._changed:
             if self._pool.get(slot) is worker:
                 del self._pool[slot]
             if worker.job is not None:
                 self._end(worker, worker.job, JobStatus("ended", _reason(code, worker)))
+            worker.tidy()
             self._start_queued()
 
     def _end(self, worker: _Worker, job: str, status: JobStatus) -> None:
@@ -213,20 +267,11 @@ def _reply(line: str) -> dict[str, Any] | None:
     return told if isinstance(told, dict) and {"job", "problems", "leaving"} <= told.keys() else None
 
 
-def _tell(worker: _Worker, message: Mapping[str, Any]) -> None:
-    """Write a line to a worker. One that just died is no error here: its listener says so."""
-    assert worker.process.stdin is not None
-    try:
-        worker.process.stdin.write(json.dumps(message) + "\n")
-        worker.process.stdin.flush()
-    except (BrokenPipeError, ValueError):
-        pass
-
-
 def _reason(code: int, worker: _Worker) -> str:
     if code < 0:
         known = {member.value: member.name for member in signal.Signals}
         name = known.get(-code, f"signal {-code}")
         memory = " (is the machine out of memory?)" if code == -signal.SIGKILL else ""
         return f"its worker process was ended by {name}{memory}"
-    return f"its worker process ended with code {code}: {worker.last_words()} (log: {worker.log})"
+    words = worker.last_words()
+    return f"its worker process ended with code {code}" + (f": {words} (log: {worker.log})" if words else "")

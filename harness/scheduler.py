@@ -33,8 +33,9 @@ class Scheduler(Protocol):
     """Runs bundles. What came of a bundle's stages stands in the store, not here."""
 
     def submit(self, bundle: Bundle, silent: Mapping[str, int]) -> str:
-        """Hand a bundle over; returns the job's name.
+        """Hand a bundle over; returns the job's name, which no other job has, of this scheduler or of another.
 
+        The attempts at the bundle's stages bear it.
         silent: stage id -> generation of a lease whose holder has gone silent and may be taken over.
         """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.attempt_ends import end_of
 from harness.plan import Plan
 from harness.store import Attempt, Store
 
@@ -39,7 +40,7 @@ def state(
         return "running"
     if stage_id in snapshot.queued:
         return "queued"
-    if attempts and attempts[-1].outcome not in (None, "done", "interrupted"):
+    if attempts and (outcome := attempts[-1].outcome) is not None and end_of(outcome).is_failure:
         return "failed"
     if any(parent in ("failed", "blocked") for parent in parent_states):
         return "blocked"

@@ -7,6 +7,7 @@
     attempts/STAGE/N.cancel       a request that attempt N stop and the stage not start again until it is retried
     invalidated/STAGE.K.json      records whose result was no longer wanted; kept
     leases/STAGE/N                who may run the stage; see `leases`
+    leases/study-NAME/N           who may change the study
     checkpoints/STAGE/            of a stage under way; removed when the record is in
     workers/NAME.log              what the worker processes of this machine print
     content_hashes.json           hashes by path, size and time; only a cache
@@ -30,6 +31,7 @@ from harness.errors import StoreError, UsageError
 from harness.identity import canonical_json, file_sha256, sha256_of
 
 RECORD_SCHEMA = 1
+STUDY_LEASE = "study-"  # no stage id begins so
 
 
 def sync_folder(folder: Path) -> None:
@@ -122,6 +124,8 @@ class Attempt:
 
     outcome None: it never said how it ended, or `harness retry` lifted how it did. "cancelled": it was asked to stop,
     whatever became of it then, unless it was done before it noticed. retried: `harness retry` lifted its end.
+    generation: of the lease it was begun under. job: of the driver that handed it out, a name no other driver gives.
+    0 and "": not told, as by earlier versions.
     """
 
     number: int
@@ -133,6 +137,8 @@ class Attempt:
     outcome: str | None
     message: str
     retried: bool = False
+    generation: int = 0
+    job: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,9 @@ class Store:
 
     def lease_path(self, stage_id: str) -> Path:
         return self.root / "leases" / stage_id
+
+    def study_lease_path(self, name: str) -> Path:
+        return self.root / "leases" / f"{STUDY_LEASE}{name}"
 
     def checkpoints_path(self, stage_id: str) -> Path:
         return self.root / "checkpoints" / stage_id
@@ -333,13 +342,17 @@ class Store:
     def attempt_progress(self, stage_id: str, number: int) -> Path:
         return self.attempts_path(stage_id) / f"{number}.progress"
 
+    def with_checkpoints(self) -> set[str]:
+        """The stages that have a folder of checkpoints."""
+        return _names(self.root / "checkpoints", "")
+
     def attempted(self) -> set[str]:
         """The stages that have a folder of attempts."""
         return _names(self.root / "attempts", "")
 
     def leased(self) -> set[str]:
         """The stages that have a folder of leases."""
-        return _names(self.root / "leases", "")
+        return {name for name in _names(self.root / "leases", "") if not name.startswith(STUDY_LEASE)}
 
     def attempts(self, stage_id: str) -> list[Attempt]:
         """All attempts at a stage, oldest first; torn last lines are ignored."""
@@ -386,4 +399,6 @@ def _fold(number: int, text: str, asked_to_stop: bool) -> Attempt:
         outcome=merged.get("outcome"),
         message=merged.get("message", ""),
         retried="retried" in merged,
+        generation=merged.get("generation", 0),
+        job=merged.get("job", ""),
     )

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError, UsageError, unknown_name
+from harness.leases import Lease, SilenceWatch, acquire
 from harness.plan import Plan
+from harness.processes import is_gone, this_process
 from harness.recipes import Recipe
 from harness.specs import Cell, StageSpec
 from harness.store import Store, replace_file
 
 STUDY_SCHEMA = 1
+LOOK_SECONDS = 0.1  # between two tries to get hold of a study that another grid is being added to
 
 
 @dataclass(frozen=True)
@@ -154,11 +158,43 @@ def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
     return Study(name, recipe.as_json(), union)
 
 
+def add_to_study(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
+    """Write the study with the cells of `plan` added, and return it; cells that others add at the same time stay.
+
+    A lease is held from the reading to the writing. A study that has all the cells is not written, nor any lease: a
+    store that is finished can be read-only. Raises as `merged` does.
+    """
+    found = merged(store, name, recipe, plan)
+    if not _stands(store, found):
+        with _lease_of(store, name).held() as lease:
+            found = merged(store, name, recipe, plan)
+            lease.check()
+            write_study(store, found)
+    return found
+
+
+def _lease_of(store: Store, name: str) -> Lease:
+    """The right to change a study; waited for as long as its holder gives signs of life."""
+    folder, silence = store.study_lease_path(name), SilenceWatch()
+    while True:
+        lease = acquire(folder, this_process(), lambda holder: is_gone(holder) or silence.is_silent(folder, holder))
+        if lease is not None:
+            return lease
+        time.sleep(LOOK_SECONDS)
+
+
 def write_study(store: Store, study: Study) -> None:
-    """Write the study, unless it stands there as it is: a store that is finished can be read-only."""
-    path, text = store.study_path(study.name), json.dumps(study.as_json(), indent=1, sort_keys=True) + "\n"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        replace_file(path, text)
+    """Write the study in the place of what stands there; see `add_to_study` for one that others may change too."""
+    replace_file(store.study_path(study.name), _text(study))
+
+
+def _stands(store: Store, study: Study) -> bool:
+    path = store.study_path(study.name)
+    return path.is_file() and path.read_text(encoding="utf-8") == _text(study)
+
+
+def _text(study: Study) -> str:
+    return json.dumps(study.as_json(), indent=1, sort_keys=True) + "\n"
 
 
 def _parents_first(stages: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

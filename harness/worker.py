@@ -133,6 +133,10 @@ class StageBusy(HarnessError):
     """Another worker holds the stage's lease."""
 
 
+class ParentGone(HarnessError):
+    """What a stage rests on has no record: it was never made here, or was taken back."""
+
+
 def run_bundle(
     stages: Sequence[StageSpec],
     store: Store,
@@ -140,24 +144,30 @@ def run_bundle(
     resources: Resources,
     should_stop: Callable[[], bool],
     silent: Mapping[str, int],
+    job: str = "",
 ) -> dict[str, str]:
     """Run the stages of a bundle in order; one that fails costs only those that rest on it.
 
     Returns stage id -> error of those that did not end well; the store says the rest.
-    silent: stage id -> generation of its lease whose holder is known to be dead.
+    silent: stage id -> generation of its lease whose holder is known to be dead. job: as in `run_stage`.
     """
     problems: dict[str, str] = {}
+    unfinished: set[str] = set()
     for spec in stages:
         if should_stop():
             break
-        ready = all(store.has_record(parent) for parent in spec.parents.values())
-        if not ready or store.has_record(spec.stage_id):
+        if store.has_record(spec.stage_id):
+            continue
+        unfinished.add(spec.stage_id)
+        if unfinished & set(spec.parents.values()):  # what became of that one says it all
             continue
         try:
-            run_stage(spec, store, sources, resources, should_stop, silent=silent.get(spec.stage_id))
+            run_stage(spec, store, sources, resources, should_stop, silent=silent.get(spec.stage_id), job=job)
         except Exception as error:
             problems[spec.stage_id] = first_line(error)
             logger.info("%s: %s", spec.label(), problems[spec.stage_id])
+        else:
+            unfinished.discard(spec.stage_id)
     return problems
 
 
@@ -169,14 +179,16 @@ def run_stage(
     should_stop: Callable[[], bool],
     *,
     silent: int | None = None,
+    job: str = "",
 ) -> bool:
     """Run a stage to its record, or end its attempt with the reason and raise. False: it was finished already.
 
-    silent: the generation of its lease whose holder is known to be dead.
+    silent: the generation of its lease whose holder is known to be dead. job: noted with the attempt, so that the
+    driver that handed the stage out knows it for its own.
 
-    Raises StageBusy when another worker holds its lease, Cancelled when the stage is cancelled (before it starts or
-    while it runs), Interrupted when asked to stop, LeaseLost when it was taken over meanwhile, and the stage's own
-    exception when it fails.
+    Raises StageBusy when another worker holds its lease, ParentGone when it cannot begin, Cancelled when the stage is
+    cancelled (before it starts or while it runs), Interrupted when asked to stop, LeaseLost when it was taken over
+    meanwhile, and the stage's own exception when it fails.
     """
     provenance()  # read now: the source may change before the stage ends
     stage_id = spec.stage_id
@@ -191,7 +203,9 @@ def run_stage(
         if store.has_record(stage_id):  # its last holder published between our looking and our taking the lease
             return False
         refuse_cancelled(store, stage_id)
-        number = store.begin_attempt(stage_id, {"time": time.time(), **this_process()})
+        _check_parents(spec, store)  # with the lease in hand: `invalidate` takes nothing from under who holds one
+        who = {**this_process(), "generation": lease.generation, "job": job}
+        number = store.begin_attempt(stage_id, {"time": time.time(), **who})
         with _logging_to(store.attempt_log(stage_id, number)):
             try:
                 with cancellable(store.cancel_path(stage_id, number), should_stop) as stops:
@@ -202,6 +216,7 @@ def run_stage(
                 store.note_end(stage_id, number, {"time": time.time(), **ended})
                 raise
             store.note_end(stage_id, number, {"time": time.time(), "outcome": "done"})
+            shutil.rmtree(store.checkpoints_path(stage_id), ignore_errors=True)  # last: see `leftovers`
     return True
 
 
@@ -229,7 +244,7 @@ class _AttemptLog(logging.FileHandler):
 
 
 def outcome_of(error: BaseException) -> str:
-    """The class of an attempt's end: cancelled, interrupted, lease-lost, out-of-memory, infrastructure or code."""
+    """The class of an attempt's end, one of `attempt_ends.ENDS`, for what its stage raised."""
     if isinstance(error, Cancelled):
         return "cancelled"
     if isinstance(error, LeaseLost):
@@ -308,7 +323,15 @@ def _run_to_record(
         },
         guard=lease.check,
     )
-    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _check_parents(spec: StageSpec, store: Store) -> None:
+    gone = [f"{role} ({parent})" for role, parent in spec.parents.items() if not store.has_record(parent)]
+    if gone:
+        raise ParentGone(
+            f"stage {spec.stage_id} was not begun: its {' and '.join(gone)} has no record in {store.root}, perhaps "
+            "taken back with harness invalidate. The grid's command makes it again."
+        )
 
 
 def _check_version(spec: StageSpec) -> None:

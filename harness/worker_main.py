@@ -62,7 +62,7 @@ def main() -> int:
     while line := orders.get():
         order = json.loads(line)
         stages = [StageSpec.from_json(identity) for identity in order["stages"]]
-        problems = run_bundle(stages, store, sources, resources, should_stop, order["silent"])
+        problems = run_bundle(stages, store, sources, resources, should_stop, order["silent"], order["job"])
         reply = {"job": order["job"], "problems": problems, "leaving": should_stop()}
         print(json.dumps(reply), file=replies, flush=True)
     return 0

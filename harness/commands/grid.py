@@ -26,7 +26,7 @@ from harness.processes import local_snapshot
 from harness.recipes import load_preset
 from harness.state import Work, read_cancelled, read_states, work
 from harness.store import Store
-from harness.study import check_recipe, merged, write_study
+from harness.study import add_to_study, check_recipe
 from harness.verification import gone_artifacts, verified_records
 from harness.workload import read_timings
 
@@ -83,7 +83,7 @@ def start(planned: Planned, outlook: Outlook, *, executor: str, workers: int | N
     try:
         if outlook.found.waiting:
             store.check_writable()
-        write_study(store, merged(store, planned.study, request.recipe, plan))
+        add_to_study(store, planned.study, request.recipe, plan)
     except OSError as error:
         raise UsageError(f"nothing was started: {system_problem(error)}") from None
     planned.hashes.remember()

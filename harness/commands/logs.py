@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from harness.attempt_ends import end_of
 from harness.commands.chosen import Chosen, number_of, read_chosen
 from harness.errors import UsageError
 from harness.leases import current_holder
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         if len(chosen.stage_ids) > 1:
             print(_heading(chosen.study.plan.label(stage_id), stage_id, attempt))
         if attempt.outcome not in (None, "done"):
-            print(f"{'failed' if attempt.outcome == 'code' else attempt.outcome}: {attempt.message}")
+            print(f"{end_of(attempt.outcome).label}: {attempt.message}")
         path = chosen.store.attempt_log(stage_id, attempt.number)
         position = _print_from(path, 0)
         if options.follow:

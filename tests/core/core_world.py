@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import harness
 from harness.grid import Axes, expand
 from harness.plan import Inputs, ModelIdentity, Plan, plan_cells
+from harness.processes import this_process
 from harness.recipes import Recipe, load_preset
 from harness.specs import StageSpec
 
@@ -68,6 +69,13 @@ def with_descendants(planned: Plan, roots: Sequence[str]) -> set[str]:
     while more := {i for i, s in planned.stages.items() if i not in reached and reached & set(s.parents.values())}:
         reached |= more
     return reached
+
+
+def gone_process() -> dict[str, str | int]:
+    """The identity of a process of this machine that runs no more: its id is this one's now."""
+    here = this_process()
+    boot, _, tick = str(here["process_started"]).partition(":")
+    return {**here, "process_started": f"{boot}:{int(tick) - 1}"}
 
 
 class Ran(NamedTuple):

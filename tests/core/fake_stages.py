@@ -20,6 +20,7 @@ from harness.errors import Interrupted
 from harness.kinds import KINDS
 from harness.progress import EVERY_SECONDS as PROGRESS_EVERY
 from harness.progress import StageProgress
+from harness.store import Store
 from harness.tasks import get_task
 from harness.worker import StageContext, StageResult
 
@@ -88,6 +89,14 @@ def brief(context: StageContext) -> None:
     time.sleep(2)
 
 
+def until_told(context: StageContext) -> None:
+    """Goes on once a file "go" stands beside its checkpoints."""
+    (context.checkpoints / "begun").write_text("1")
+    deadline = time.monotonic() + 60
+    while not (context.checkpoints / "go").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def fail(context: StageContext) -> None:
     raise ValueError("made to fail")
 
@@ -105,6 +114,11 @@ def die_once(context: StageContext) -> None:
     if not begun.exists():
         begun.write_text("1")
         die(context)
+
+
+def die_recorded(context: StageContext) -> None:
+    """A kill just after the record is in, before the attempt says its end."""
+    Store.note_end = lambda *_: die(context)  # type: ignore[method-assign]
 
 
 def fill(context: StageContext) -> None:
@@ -125,7 +139,10 @@ def progress(context: StageContext) -> None:
     obey(context)
 
 
-WORDS = {action.__name__: action for action in (sleep, obey, poll, brief, fail, leave, die, die_once, fill, progress)}
+WORDS = {
+    action.__name__: action
+    for action in (sleep, obey, poll, brief, until_told, fail, leave, die, die_once, die_recorded, fill, progress)
+}
 
 
 def main(words: Sequence[str]) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core_world import ROOT, Ran, World, files_below
+from core_world import ROOT, Ran, World, files_below, gone_process
 
 from harness import environment
 from harness.checks import GIB, Check, all_checks, is_able
@@ -298,7 +298,7 @@ def test_a_store_that_is_not_there_is_tried_in_its_nearest_parent_and_not_made(t
 
 def test_leases_of_dead_processes_are_told_from_live_and_finished_ones(store: Store) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    gone = {**this_process(), "process": int(dead.stdout), "process_started": "boot:1"}
+    gone = {**gone_process(), "process": int(dead.stdout)}
     for stage, owner in {"aa": gone, "bb": this_process(), "cc": this_process(), "dd": gone}.items():
         lease = acquire(store.lease_path(stage), owner, lambda holder: False)
         assert lease is not None

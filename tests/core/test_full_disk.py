@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from core_world import HERE, ROOT, Ran, World, environment, files_below, plan
+from core_world import HERE, ROOT, Ran, World, environment, files_below, gone_process, plan
 
 from harness import store as store_module
 from harness import worker
@@ -23,7 +23,6 @@ from harness.identity import ContentHashes
 from harness.leases import current_holder
 from harness.local import LocalScheduler
 from harness.plan import Plan
-from harness.processes import this_process
 from harness.store import Store, folder_digest
 from harness.study import read_study
 from harness.verification import verified_records
@@ -78,7 +77,7 @@ def test_a_disk_that_fills_at_any_moment_costs_no_result(
     run_harness: Run, world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, only_once: bool
 ) -> None:
     # Every run in this process stands for a process of its own: a lease that could not be released is a dead one's.
-    monkeypatch.setattr(worker, "this_process", lambda: {**this_process(), "process_started": "boot:1"})
+    monkeypatch.setattr(worker, "this_process", gone_process)
     disk = Disk(monkeypatch)
     disk.fill(None)
     assert run_harness(world.grid(*SMALL)).code == 0

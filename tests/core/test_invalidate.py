@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from core_world import Ran, World, files_below, of_kind, plan, recipe, with_descendants
+from core_world import Ran, World, files_below, gone_process, of_kind, plan, recipe, with_descendants
 
 from harness.errors import UsageError
 from harness.executors import run_in_process
@@ -182,7 +182,7 @@ def test_no_worker_can_start_a_stage_involved_from_the_first_step_to_the_last(
 # -- a kill in the middle
 
 
-DEAD = {**this_process(), "process_started": "before the last boot"}
+DEAD = gone_process()
 
 
 def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:

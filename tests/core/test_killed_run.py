@@ -72,6 +72,24 @@ def test_a_run_killed_at_any_moment_goes_on_with_the_same_command(
     assert not list((world.store / "checkpoints").iterdir())
 
 
+@pytest.mark.parametrize("executor", ["debug", "local"])
+def test_what_a_kill_just_after_the_record_left_is_closed_by_the_next_start(world: World, executor: str) -> None:
+    grid = world.grid("--tasks", "sst2", "--methods", "dense")
+    killed = subprocess.run(
+        [*FAKE, "evaluation=die_recorded", "--", *grid], env=environment(), capture_output=True, timeout=60, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    store = Store(world.store)
+    (end,) = (path.name for path in (world.store / "checkpoints").iterdir())
+    assert store.has_record(end)
+    assert store.attempts(end)[0].outcome is None
+    again = finished([*grid, "--executor", executor])
+    assert "0 stages done, 0 failed, 0 blocked" in again.stdout, again.stderr
+    (attempt,) = store.attempts(end)
+    assert (attempt.outcome, attempt.ended) == ("done", store.read_record(end)["times"]["ended"])
+    assert not list((world.store / "checkpoints").iterdir())
+
+
 def test_two_ctrl_c_stop_it_at_once_with_exit_code_130(slow_run: subprocess.Popen[bytes], world: World) -> None:
     os.kill(slow_run.pid, signal.SIGINT)
     time.sleep(0.1)

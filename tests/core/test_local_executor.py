@@ -7,30 +7,34 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from core_world import HERE, ROOT, World, environment, of_kind, plan
+from core_world import HERE, ROOT, World, environment, gone_process, of_kind, plan, recipe, with_descendants
 
-from harness.bundles import next_bundles
+from harness.bundles import Bundle, next_bundles
 from harness.cancellation import cancel_stage
 from harness.data.places import FolderPlace
 from harness.driver import Driver, View
-from harness.errors import Interrupted
+from harness.errors import Interrupted, UsageError
 from harness.executors import stop_on_signals
+from harness.invalidation import invalidate
 from harness.leases import SilenceWatch, acquire
 from harness.local import LocalScheduler
 from harness.outcome import Outcome
 from harness.plan import Plan
 from harness.processes import process_start
+from harness.scheduler import JobStatus, Limits
 from harness.store import Store
-from harness.study import read_study
-from harness.worker import Resources, Sources
+from harness.study import merged, read_study, write_study
+from harness.worker import ParentGone, Resources, Sources, run_bundle, run_stage
 
 FAKE = [sys.executable, "-P", str(HERE / "fake_stages.py")]
 ELSEWHERE = {"host": "elsewhere", "process": 1, "process_started": "boot:1"}
@@ -138,6 +142,17 @@ def test_a_stage_that_kills_its_worker_every_time_fails_after_three(planned: Pla
     assert len(outcome.done) == 6, "corpus, pairs, preparation, pruning, the transfer without teacher, its score"
 
 
+def test_a_worker_killed_just_after_its_record_is_in_leaves_nothing_open(
+    planned: Plan, store: Store, make: Make
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    outcome = drive(planned, store, make("dense=die_recorded"))
+    assert set(outcome.done) == planned.stages.keys()
+    (attempt,) = store.attempts(dense)
+    assert (attempt.outcome, attempt.ended) == ("done", store.read_record(dense)["times"]["ended"])
+    assert not list((store.root / "checkpoints").iterdir())
+
+
 def test_a_worker_that_cannot_start_says_why(planned: Plan, store: Store, make: Make) -> None:
     scheduler = make()
     scheduler.command = (sys.executable, "-c", "import sys; sys.exit('no such library')")
@@ -145,6 +160,8 @@ def test_a_worker_that_cannot_start_says_why(planned: Plan, store: Store, make: 
     assert not outcome.done
     assert all("no such library" in reason for reason in outcome.failed.values())
     assert outcome.failed
+    logs = list(store.workers_path.iterdir())
+    assert all(any(str(log) in reason for log in logs) for reason in outcome.failed.values()), "what is named is kept"
 
 
 def test_a_stage_that_cannot_be_begun_fails_with_the_reason(planned: Plan, store: Store, make: Make) -> None:
@@ -252,7 +269,214 @@ def test_a_running_driver_sees_a_cancel_and_then_a_retry(planned: Plan, store: S
     assert any(line.startswith("again, as asked: dense") for line in said)
 
 
+# -- two drivers at one stage
+
+
+@dataclass
+class InProcess:
+    """A scheduler that runs a bundle as it is handed over, after what another driver does to its stages."""
+
+    store: Store
+    sources: Sources
+    another: Callable[[Bundle, str], bool]
+    statuses: dict[str, JobStatus] = field(default_factory=dict)
+
+    def submit(self, bundle: Bundle, silent: Mapping[str, int]) -> str:
+        job = f"job {len(self.statuses)}"
+        problems = {bundle.ids[0]: "held by another worker"}
+        if not self.another(bundle, job):
+            problems = run_bundle(bundle.stages, self.store, self.sources, Resources(), lambda: False, silent, job)
+        self.statuses[job] = JobStatus("ended", problems=problems)
+        return job
+
+    def snapshot(self) -> Mapping[str, JobStatus]:
+        return dict(self.statuses)
+
+    def cancel(self, job: str) -> None:
+        raise NotImplementedError
+
+    requeue = cancel
+
+    def limits(self) -> Limits:
+        return Limits(jobs=1)
+
+
+def drive_beside(
+    planned: Plan, store: Store, tmp_path: Path, kind: str, act: Callable[[Bundle, Sources, str], None]
+) -> tuple[Outcome, list[str]]:
+    """A driver's run in which `act` is in the place of the first job whose bundle begins with `kind`."""
+    sources = Sources(models={}, data=FolderPlace(tmp_path))
+    acted: list[Bundle] = []
+
+    def another(bundle: Bundle, job: str) -> bool:
+        if bundle.stages[0].kind != kind or acted:
+            return False
+        acted.append(bundle)
+        act(bundle, sources, job)
+        return True
+
+    said: list[str] = []
+    scheduler = InProcess(store, sources, another)
+    driver = Driver(planned, store, scheduler, lambda seconds: None, said.append)
+    return driver.run(lambda: False, lambda: None), said
+
+
+def test_an_attempt_that_another_driver_left_open_is_not_ended_by_this_one(
+    planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType
+) -> None:
+    """It took the lease just before our worker, which gave up; then it was killed."""
+    (dense,) = of_kind(planned, "dense")
+
+    def begin(bundle: Bundle, sources: Sources, job: str) -> None:
+        lease = acquire(store.lease_path(dense), gone_process(), lambda _: True)
+        assert lease is not None
+        store.begin_attempt(dense, {**gone_process(), "time": 1.0, "generation": lease.generation, "job": "another's"})
+
+    outcome, said = drive_beside(planned, store, tmp_path, "dense", begin)
+    assert set(outcome.done) == planned.stages.keys()
+    assert outcomes(store, dense) == [None, "done"]
+    assert not any(line.startswith("again:") for line in said), "no try of ours was lost"
+
+
+def test_what_another_driver_did_is_not_counted_as_done_here(
+    planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType
+) -> None:
+    def do_all(bundle: Bundle, sources: Sources, job: str) -> None:
+        run_bundle(bundle.stages, store, sources, Resources(), lambda: False, {}, "another's")
+
+    outcome, said = drive_beside(planned, store, tmp_path, "corpus", do_all)
+    others = {*of_kind(planned, "corpus"), *of_kind(planned, "pairs")}
+    assert set(outcome.done) == planned.stages.keys() - others
+    assert sum(line.startswith("done by another process") for line in said) == len(others)
+
+
+def test_a_failure_in_another_driver_is_told_as_such(
+    planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    fakes.ACTIONS["dense"] = fakes.fail
+
+    def do_all(bundle: Bundle, sources: Sources, job: str) -> None:
+        run_bundle(bundle.stages[:1], store, sources, Resources(), lambda: False, {}, "another's")
+
+    outcome, _ = drive_beside(planned, store, tmp_path, "dense", do_all)
+    assert outcome.failed == {dense: "in another process: ValueError: made to fail"}
+
+
+# What becomes of a stage after one attempt that ended so: in the driver whose attempt it was, and in one beside it.
+AFTER_AN_END = [
+    ("done", "goes on", "goes on"),
+    ("interrupted", "tries again", "goes on"),
+    ("lease-lost", "goes on", "goes on"),
+    ("infrastructure", "fails", "goes on"),
+    ("out-of-memory", "fails", "fails"),
+    ("code", "fails", "fails"),
+    ("of a later version", "fails", "fails"),
+]
+
+
+@pytest.mark.parametrize("whose", ["own", "another's"])
+@pytest.mark.parametrize(("end", "own", "beside"), AFTER_AN_END)
+def test_what_follows_from_an_attempts_end(
+    planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType, end: str, own: str, beside: str, whose: str
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+
+    def tried(bundle: Bundle, sources: Sources, job: str) -> None:
+        number = store.begin_attempt(dense, {"time": 1.0, "job": job if whose == "own" else "another's"})
+        store.end_attempt(dense, number, {"time": 2.0, "outcome": end, "message": "the reason"})
+
+    outcome, said = drive_beside(planned, store, tmp_path, "dense", tried)
+    again = [line for line in said if line.startswith("again:")]
+    what = "fails" if outcome.failed else "tries again" if again else "goes on"
+    assert what == (own if whose == "own" else beside)
+    assert (dense in outcome.done) == (what != "fails")
+    if outcome.failed:
+        assert outcome.failed == {dense: "the reason" if whose == "own" else "in another process: the reason"}
+
+
+# -- a result taken back under a driver
+
+
+def invalidating(store: Store, stage_id: str, at: str, said: list[str]) -> Callable[[str], None]:
+    """What a driver tells; at the first line with `at`, a stage is taken back as by `harness invalidate`."""
+
+    def taken_back() -> bool:
+        try:
+            return bool(invalidate(store, [stage_id]))
+        except UsageError:  # the worker has published and not yet released its lease
+            return False
+
+    def tell(line: str) -> None:
+        if at in line and not any(at in before for before in said):
+            until(taken_back)
+        said.append(line)
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    ("kind", "at"),
+    [
+        pytest.param("corpus", "done: pairs", id="what waiting stages rest on"),
+        pytest.param("task_pruning", "done: task_pruning", id="the driver's last stage"),
+    ],
+)
+def test_what_is_taken_back_under_a_driver_is_made_again_with_what_rests_on_it(
+    planned: Plan, store: Store, make: Make, kind: str, at: str
+) -> None:
+    write_study(store, merged(store, "mine", recipe(), planned))
+    (root,) = of_kind(planned, kind)
+    said: list[str] = []
+    scheduler = make(workers=1)
+    driver = Driver(planned, store, scheduler, scheduler.wait, invalidating(store, root, at, said))
+    outcome = driver.run(lambda: False, scheduler.stop)
+    assert (outcome.failed, outcome.blocked) == ({}, []), said
+    assert sorted(outcome.done) == sorted(planned.stages)
+    assert store.finished(planned.stages) == planned.stages.keys()
+    assert outcomes(store, root) == ["done", "done"]
+    assert any("taken back meanwhile" in line for line in said)
+    tries = {stage_id: len(outcomes(store, stage_id)) for stage_id in planned.stages}
+    assert {stage_id for stage_id, number in tries.items() if number > 1} <= with_descendants(planned, [root])
+    assert max(tries.values()) == 2
+
+
+def test_a_finished_result_taken_back_at_the_end_is_noticed(planned: Plan, store: Store, make: Make) -> None:
+    """Nothing waits for a cell's last stage: it is missed when the driver believes that all is done."""
+    write_study(store, merged(store, "mine", recipe(), planned))
+    drive(planned, store, make())
+    (pruned,) = of_kind(planned, "task_pruning")
+    end = next(i for i, spec in planned.stages.items() if pruned in spec.parents.values())
+    invalidate(store, [next(i for i in of_kind(planned, "quantization"))])
+    said: list[str] = []
+    scheduler = make(workers=1)
+    driver = Driver(planned, store, scheduler, scheduler.wait, invalidating(store, end, "done: quantization", said))
+    outcome = driver.run(lambda: False, scheduler.stop)
+    assert end in outcome.done, said
+    assert store.finished(planned.stages) == planned.stages.keys()
+
+
+def test_a_missing_parent_is_named_and_costs_no_attempt(
+    planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType
+) -> None:
+    sources = Sources(models={}, data=FolderPlace(tmp_path))
+    stages = [planned.stages[i] for kind in ("corpus", "pairs") for i in of_kind(planned, kind)]
+    corpus, pairs = (spec.stage_id for spec in stages)
+    with pytest.raises(ParentGone, match=rf"its \w+ \({corpus}\) has no record in .* harness invalidate"):
+        run_stage(stages[1], store, sources, Resources(), lambda: False)
+    problems = run_bundle(stages[1:], store, sources, Resources(), lambda: False, {})
+    assert list(problems) == [pairs]
+    assert corpus in problems[pairs]
+    assert store.attempts(pairs) == []
+    fakes.ACTIONS["corpus"] = fakes.fail
+    assert list(run_bundle(stages, store, sources, Resources(), lambda: False, {})) == [corpus], "one reason, once"
+
+
 # -- the port
+
+
+def begun_in(store: Store) -> list[Path]:
+    return list(store.root.glob("checkpoints/*/begun"))
 
 
 def status_of(scheduler: LocalScheduler, job: str) -> str:
@@ -279,6 +503,65 @@ def test_the_port_runs_queues_cancels_and_requeues(planned: Plan, store: Store, 
     until(lambda: status_of(scheduler, one) == "ended")
     assert outcomes(store, first.ids[0]) == ["interrupted", "done"]
     assert status_of(scheduler, two) == "ended"
+
+
+@pytest.mark.parametrize("left_by", ["an end of its stage", "a signal before it listened", "a death without a word"])
+def test_a_worker_that_said_nothing_of_its_own_leaves_no_log(
+    planned: Plan, store: Store, make: Make, left_by: str
+) -> None:
+    scheduler = make("dense=fail", workers=1)
+    if left_by == "a signal before it listened":
+        said = "import time; print('importing', file=sys.stderr, flush=True); time.sleep(60)"
+        scheduler.command = (sys.executable, "-S", "-c", f"import sys; {said}")
+    elif left_by == "a death without a word":
+        scheduler.command = (sys.executable, "-S", "-c", "import os; os._exit(3)")
+    for bundle in next_bundles(planned, planned.stages.keys(), set()):
+        scheduler.submit(bundle, {})
+    if left_by == "a signal before it listened":
+        until(lambda: any(log.stat().st_size for log in store.workers_path.iterdir()))
+        scheduler.stop()
+    until(lambda: all(status.state == "ended" for status in scheduler.snapshot().values()))
+    scheduler.close()
+    until(lambda: not list(store.workers_path.iterdir()), seconds=5)
+
+
+@pytest.mark.parametrize("end", ["stop", "close"])
+def test_a_job_that_is_queued_when_all_stops_ends_as_cancelled(
+    planned: Plan, store: Store, make: Make, end: str
+) -> None:
+    scheduler = make("dense=obey", "corpus=obey", workers=1)
+    first, second = next_bundles(planned, planned.stages.keys(), set())[:2]
+    one, two = scheduler.submit(first, {}), scheduler.submit(second, {})
+    until(lambda: begun_in(store))
+    assert status_of(scheduler, two) == "queued"
+    (scheduler.stop if end == "stop" else scheduler.close)()
+    assert scheduler.snapshot()[two] == JobStatus("ended", "cancelled before it started")
+    late = scheduler.submit(second, {})
+    assert status_of(scheduler, late) == "ended"
+    until(lambda: status_of(scheduler, one) == "ended")
+    scheduler.requeue(one)
+    assert status_of(scheduler, one) == "ended"
+    assert outcomes(store, second.ids[0]) == []
+
+
+def test_a_worker_that_does_not_read_keeps_nobody_waiting(planned: Plan, store: Store, make: Make) -> None:
+    """An order larger than a pipe holds (64 KiB), to a process that never reads."""
+    scheduler = make(workers=1)
+    scheduler.command = (sys.executable, "-S", "-c", "import time; time.sleep(60)")
+    first, second = next_bundles(planned, planned.stages.keys(), set())[:2]
+    asked: list[str] = []
+
+    def ask() -> None:
+        job = scheduler.submit(first, {f"{number:032}": 1 for number in range(20_000)})
+        other = scheduler.submit(second, {})
+        asked.extend((status_of(scheduler, job), status_of(scheduler, other)))
+
+    threading.Thread(target=ask, daemon=True).start()
+    until(lambda: asked, seconds=10)
+    assert asked == ["running", "queued"]
+    started = time.monotonic()
+    scheduler.close()
+    assert time.monotonic() - started < 30, "nor does it keep the run from its end"
 
 
 def test_each_worker_gets_its_own_gpu(planned: Plan, store: Store, make: Make) -> None:
@@ -410,11 +693,14 @@ def test_workers_end_with_a_driver_that_was_killed(world: World) -> None:
 
 def test_a_second_driver_waits_for_the_first_and_both_end_well(world: World) -> None:
     arguments = world.grid("--tasks", "sst2", "--executor", "local", "--workers", "1")
-    first = start(arguments, "dense=brief")
+    first = start(arguments, "dense=until_told")
     until(lambda: begun(world))
-    second = start(arguments, "dense=brief")
-    ends = [process.communicate(timeout=90)[1] for process in (first, second)]
-    assert [first.returncode, second.returncode] == [0, 0], ends
+    second = start(arguments, "dense=until_told")
+    assert second.stderr is not None
+    assert any("waiting for another process: dense" in line for line in second.stderr)
+    begun(world)[0].with_name("go").touch()
+    ends = [second.stderr.read(), first.communicate(timeout=90)[1]]
+    assert [first.wait(60), second.wait(60)] == [0, 0], ends
     store = Store(world.store)
     stages = read_study(store, "slice").plan.stages
     assert all(outcomes(store, stage_id) == ["done"] for stage_id in stages)

@@ -1,12 +1,26 @@
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from core_world import inputs, plan, recipe
+from core_world import files_below, gone_process, inputs, plan, recipe
 
+from harness import study as study_module
 from harness.errors import StoreError, UsageError
+from harness.leases import acquire, current_holder
 from harness.plan import Plan
+from harness.processes import is_gone
 from harness.store import Store
-from harness.study import check_name, merged, only_study, read_study, study_names, write_study
+from harness.study import (
+    Study,
+    add_to_study,
+    check_name,
+    merged,
+    only_study,
+    read_study,
+    study_names,
+    write_study,
+)
 
 
 def write(store: Store, name: str, planned: Plan, *assignments: str) -> None:
@@ -36,6 +50,55 @@ def test_cells_of_a_later_grid_join_the_study(store: Store) -> None:
     write(store, "mine", plan(tasks=["squad"], seeds=(1,)))
     together = {*plan(tasks=["sst2"]).paths, *plan(tasks=["squad"], seeds=(1,)).paths}
     assert set(read_study(store, "mine").plan.paths) == together
+
+
+def test_two_grids_that_join_a_study_at_the_same_moment_both_stay_in_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first has read and not yet written when the second comes: it reads only what the first has written."""
+    write(store, "mine", plan(tasks=["sst2"]))
+    first_is_at_it, second_has_read = threading.Event(), threading.Event()
+    merge, replace = study_module.merged, study_module.write_study
+
+    def slow_write(place: Store, study: Study) -> None:
+        if not first_is_at_it.is_set():
+            first_is_at_it.set()
+            assert second_has_read.wait(30)
+        replace(place, study)
+
+    def noted_merge(*arguments: object) -> Study:
+        found = merge(*arguments)  # type: ignore[arg-type]
+        if first_is_at_it.is_set():
+            second_has_read.set()
+        return found
+
+    monkeypatch.setattr(study_module, "write_study", slow_write)
+    monkeypatch.setattr(study_module, "merged", noted_merge)
+    grids = [plan(tasks=["squad"]), plan(tasks=["sst2"], seeds=(1,))]
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(add_to_study, store, "mine", recipe(), grids[0])
+        assert first_is_at_it.wait(30)
+        second = pool.submit(add_to_study, store, "mine", recipe(), grids[1])
+        first.result(60), second.result(60)
+    together = {cell for planned in (plan(tasks=["sst2"]), *grids) for cell in planned.paths}
+    assert set(read_study(store, "mine").plan.paths) == together
+    holder = current_holder(store.study_lease_path("mine"))
+    assert holder is not None
+    assert (holder.generation, holder.released) == (2, True)
+
+
+def test_a_study_that_has_all_the_cells_is_not_touched(store: Store) -> None:
+    add_to_study(store, "mine", recipe(), plan())
+    before = files_below(store.root)
+    add_to_study(store, "mine", recipe(), plan(tasks=["sst2"]))
+    assert files_below(store.root) == before
+
+
+def test_who_died_while_adding_to_a_study_keeps_nobody_from_it(store: Store) -> None:
+    acquire(store.study_lease_path("mine"), gone_process(), is_gone)
+    add_to_study(store, "mine", recipe(), plan())
+    assert set(read_study(store, "mine").plan.paths) == set(plan().paths)
+    assert store.leased() == set(), "a study is no stage"
 
 
 def test_one_name_for_two_recipes_is_refused_and_says_where_they_differ(store: Store) -> None:
