@@ -88,6 +88,15 @@ def brief(context: StageContext) -> None:
     time.sleep(2)
 
 
+def held(context: StageContext) -> None:
+    """Until a file `go` is put beside `begun`."""
+    (context.checkpoints / "begun").write_text("1")
+    deadline = time.monotonic() + 60
+    while not (context.checkpoints / "go").exists():
+        assert time.monotonic() < deadline, "nobody let it go on"
+        time.sleep(0.02)
+
+
 def fail(context: StageContext) -> None:
     raise ValueError("made to fail")
 
@@ -125,7 +134,8 @@ def progress(context: StageContext) -> None:
     obey(context)
 
 
-WORDS = {action.__name__: action for action in (sleep, obey, poll, brief, fail, leave, die, die_once, fill, progress)}
+ACTORS = (sleep, obey, poll, brief, held, fail, leave, die, die_once, fill, progress)
+WORDS = {action.__name__: action for action in ACTORS}
 
 
 def main(words: Sequence[str]) -> int:

@@ -410,9 +410,12 @@ def test_workers_end_with_a_driver_that_was_killed(world: World) -> None:
 
 def test_a_second_driver_waits_for_the_first_and_both_end_well(world: World) -> None:
     arguments = world.grid("--tasks", "sst2", "--executor", "local", "--workers", "1")
-    first = start(arguments, "dense=brief")
+    first = start(arguments, "dense=held")
     until(lambda: begun(world))
-    second = start(arguments, "dense=brief")
+    second = start(arguments, "dense=held")
+    until(lambda: len(workers_of(world)) == 2)  # the second found the dense stage taken and took another
+    (taken,) = begun(world)
+    taken.with_name("go").touch()
     ends = [process.communicate(timeout=90)[1] for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], ends
     store = Store(world.store)
