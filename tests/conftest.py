@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,3 +20,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
     folder = tmp_path_factory.mktemp("world")
     return World(make_model(folder / "model"), make_data(folder / "data"))
+
+
+def pytest_collection_finish() -> None:
+    """What the imports left, a few million objects, is out of the garbage collector's sight from here on.
+
+    Accelerate collects garbage after every training, and each time walked through all of it: half of a tiny training.
+    """
+    gc.collect()
+    gc.freeze()

@@ -89,11 +89,12 @@ def brief(context: StageContext) -> None:
     time.sleep(2)
 
 
-def until_told(context: StageContext) -> None:
-    """Goes on once a file "go" stands beside its checkpoints."""
+def held(context: StageContext) -> None:
+    """Until a file `go` is put beside `begun`."""
     (context.checkpoints / "begun").write_text("1")
     deadline = time.monotonic() + 60
-    while not (context.checkpoints / "go").exists() and time.monotonic() < deadline:
+    while not (context.checkpoints / "go").exists():
+        assert time.monotonic() < deadline, "nobody let it go on"
         time.sleep(0.02)
 
 
@@ -139,10 +140,8 @@ def progress(context: StageContext) -> None:
     obey(context)
 
 
-WORDS = {
-    action.__name__: action
-    for action in (sleep, obey, poll, brief, until_told, fail, leave, die, die_once, die_recorded, fill, progress)
-}
+ACTORS = (sleep, obey, poll, brief, held, fail, leave, die, die_once, die_recorded, fill, progress)
+WORDS = {action.__name__: action for action in ACTORS}
 
 
 def main(words: Sequence[str]) -> int:

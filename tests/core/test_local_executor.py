@@ -693,9 +693,9 @@ def test_workers_end_with_a_driver_that_was_killed(world: World) -> None:
 
 def test_a_second_driver_waits_for_the_first_and_both_end_well(world: World) -> None:
     arguments = world.grid("--tasks", "sst2", "--executor", "local", "--workers", "1")
-    first = start(arguments, "dense=until_told")
+    first = start(arguments, "dense=held")
     until(lambda: begun(world))
-    second = start(arguments, "dense=until_told")
+    second = start(arguments, "dense=held")
     assert second.stderr is not None
     assert any("waiting for another process: dense" in line for line in second.stderr)
     begun(world)[0].with_name("go").touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -126,15 +127,18 @@ print(len(plan.paths), time.process_time() - begin, int(peak[1]) / 1024)
 
 
 def test_ten_thousand_cells_plan_in_two_seconds_and_150_mb() -> None:
-    """CPU time of planning and peak memory of a whole process; the best of five."""
-    runs = [
-        subprocess.run([sys.executable, "-c", TEN_THOUSAND], capture_output=True, text=True, check=True, timeout=60)
-        for _ in range(5)
-    ]
-    cells, seconds, megabytes = zip(*(map(float, run.stdout.split()) for run in runs), strict=True)
-    assert set(cells) == {10_200}
-    assert min(seconds) <= 2.0
-    assert min(megabytes) <= 150
+    """CPU time of planning and peak memory of a whole process; the best of up to five."""
+    command = [sys.executable, "-c", TEN_THOUSAND]
+    seconds, megabytes = math.inf, math.inf
+    for _ in range(5):
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        cells, taken, peak = map(float, done.stdout.split())
+        assert cells == 10_200
+        seconds, megabytes = min(seconds, taken), min(megabytes, peak)
+        if seconds <= 2.0 and megabytes <= 150:
+            break
+    assert seconds <= 2.0
+    assert megabytes <= 150
 
 
 DRY_RUN = r"""

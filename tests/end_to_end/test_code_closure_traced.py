@@ -43,7 +43,10 @@ def test_no_function_runs_in_a_stage_that_its_kind_does_not_count(
         return run
 
     monkeypatch.setattr(StageKind, "function", traced)
-    assert cli.main(tiny_world.grid_arguments(world.model, world.data, tmp_path)) == 0
+    folder = tiny_world.make_sparse(tmp_path / "sparse", world.model, 0.7)
+    arguments = tiny_world.grid_arguments(world.model, world.data, tmp_path / "runs")
+    assert cli.main(arguments) == 0
+    assert cli.main([*arguments, "--sparse-from", f"mine={folder}", "--tasks", "sst2", "--study", "mine"]) == 0
     assert ran.keys() == KINDS.keys()
     for name, functions in ran.items():
         assert len(functions) > 5

@@ -123,8 +123,9 @@ def test_every_parameter_has_another_value_or_a_reason() -> None:
     assert known - named - set(WAIVED) == set()
 
 
+@pytest.mark.slow
 def test_the_same_stage_again_makes_the_same_artifact(ready: Ready, tmp_path: Path) -> None:
-    """What the test above rests on: without a change nothing changes."""
+    """What the first test rests on: without a change nothing changes."""
     spec = ready.specs["task_pruning"]
     again = Store(tmp_path)
     for parent in spec.parents.values():

@@ -17,11 +17,14 @@ from transformers import AutoModel, AutoModelForQuestionAnswering, AutoModelForS
 
 from harness import cli
 from harness.compression.quantization import FrozenQuantizedLinear
-from harness.models import BERT
+from harness.data.places import FolderPlace
+from harness.identity import ContentHashes
+from harness.models import BERT, find_models
 from harness.stages.evaluation import load_for_scoring
 from harness.store import Store
 from harness.study import Study, read_study
 from harness.tasks import get_task
+from harness.worker import Resources, Sources, run_stage
 
 ENCODER = BERT.encoder_matrices(tiny_world.NUM_LAYERS)
 
@@ -273,6 +276,19 @@ def test_records_name_their_parents_by_digest(finished: Finished) -> None:
     for record in finished.records():
         for role, parent in record["parents"].items():
             assert record["parent_digests"][role] == finished.record(parent)["digest"]
+
+
+def test_the_same_stage_again_makes_the_same_artifact(finished: Finished, world: Any, tmp_path: Path) -> None:
+    spec = finished.study.plan.stages[finished.stage("task_pruning", task="sst2")]
+    again = Store(tmp_path)
+    for parent in spec.parents.values():
+        again.record_path(parent).parent.mkdir(parents=True, exist_ok=True)
+        again.record_path(parent).write_bytes(finished.store.record_path(parent).read_bytes())
+        again.artifact_path(parent).parent.mkdir(parents=True, exist_ok=True)
+        again.artifact_path(parent).symlink_to(finished.artifact(parent))
+    models = find_models([f"tiny={world.model}"], ContentHashes()).models
+    run_stage(spec, again, Sources(models=models, data=FolderPlace(world.data)), Resources(), lambda: False)
+    assert again.read_record(spec.stage_id)["artifact"] == finished.record(spec.stage_id)["artifact"]
 
 
 def test_the_same_grid_again_starts_nothing(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
