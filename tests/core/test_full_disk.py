@@ -220,27 +220,6 @@ def test_a_driver_that_cannot_note_a_death_goes_on(
 # -- a real mount, where this machine lets us
 
 
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """mounted(options) -> a small file system of its own; called again it is mounted anew with other options."""
-    folder = tmp_path / "mounted"
-    folder.mkdir()
-
-    def mount(options: str) -> Path:
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True)
-        except FileNotFoundError:
-            pytest.skip("no mount command here")
-        if done.returncode:
-            pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
-        return folder
-
-    yield mount
-    if folder.is_mount():
-        subprocess.run(["umount", str(folder)], check=True)
-
-
 def fake_harness(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", str(HERE / "fake_stages.py"), "--", *words]
     return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
