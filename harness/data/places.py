@@ -1,4 +1,4 @@
-"""Where data come from: a folder in the hub's schema, or the hub itself at pinned revisions.
+"""Where data come from: a folder in the hub's schema, the hub itself at pinned revisions, or the synthetic world.
 
 A place names its contents by identity (what enters a stage id), says what is wrong or missing before anything runs, and
 hands out rows. Planning asks only the first two; nothing heavy is imported for them.
@@ -6,6 +6,7 @@ hands out rows. Planning asks only the first two; nothing heavy is imported for 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -185,8 +186,74 @@ class HubPlace:
         return {"place": "hub"}
 
 
+@functools.lru_cache(maxsize=16)
+def _drawn(task: str, split: str, seed: int) -> datasets.Dataset:
+    """A table of the synthetic world: a worker that trains many stages on it draws it once."""
+    import datasets
+
+    from harness.synthetic.source import rows
+
+    return datasets.Dataset.from_dict(rows(task, split, seed))
+
+
+@dataclass(frozen=True)
+class SyntheticPlace:
+    """The synthetic world, made anew from its seed; identity is its generator's version, seed, task, split and size."""
+
+    seed: int = 0
+
+    def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        return []
+
+    def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        return []
+
+    def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
+        from harness.synthetic.source import SPLITS, identity
+
+        names = [f"{task.name}/{split}" for task in tasks for split in SPLITS[task.name]]
+        names += [f"corpus/{split}" for split in CORPUS_SPLITS] if corpus else []
+        return {name: identity(name, self.seed) for name in names}
+
+    def sizes(self, tasks: Iterable[Task], *, corpus: bool) -> Sizes:
+        from harness.synthetic.source import ARTICLE_BYTES, ARTICLES, SPLITS, num_rows
+
+        return Sizes(
+            rows={f"{task.name}/{split}": num_rows(split) for task in tasks for split in SPLITS[task.name]},
+            text_bytes={f"corpus/{split}": ARTICLES[split] * ARTICLE_BYTES for split in CORPUS_SPLITS}
+            if corpus
+            else {},
+        )
+
+    def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
+        self._check(f"{task.name}/{split}", identity)
+        return _drawn(task.name, split, self.seed).select_columns(list(task.columns))
+
+    def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
+        import datasets
+
+        from harness.synthetic.source import corpus
+
+        self._check(f"corpus/{split}", identity)
+        return datasets.Dataset.from_dict(corpus(split, self.seed))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"place": "synthetic", "seed": self.seed}
+
+    def _check(self, name: str, wanted: str) -> None:
+        from harness.synthetic.source import GENERATOR_VERSION, identity
+
+        if identity(name, self.seed) != wanted:
+            raise ValueError(
+                f"the plan was made with another {name} of the synthetic world than version {GENERATOR_VERSION} of its "
+                f"generator makes from seed {self.seed}. Plan again."
+            )
+
+
 def place_from_json(value: Mapping[str, Any], hashes: ContentHashes) -> DataPlace:
     """The place that `DataPlace.as_json` told of."""
+    if value["place"] == "synthetic":
+        return SyntheticPlace(value["seed"])
     return HubPlace() if value["place"] == "hub" else FolderPlace(Path(value["folder"]), hashes)
 
 
