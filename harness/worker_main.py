@@ -13,6 +13,7 @@ a driver that was killed.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -59,13 +60,26 @@ def main() -> int:
         ask_to_stop()
 
     threading.Thread(target=listen, name="orders", daemon=True).start()
+    is_first = True
     while line := orders.get():
         order = json.loads(line)
         stages = [StageSpec.from_json(identity) for identity in order["stages"]]
         problems = run_bundle(stages, store, sources, resources, should_stop, order["silent"], order["job"])
         reply = {"job": order["job"], "problems": problems, "leaving": should_stop()}
         print(json.dumps(reply), file=replies, flush=True)
+        if is_first:
+            _set_imports_aside()
+            is_first = False
     return 0
+
+
+def _set_imports_aside() -> None:
+    """What the first stage imported, a few million objects, is out of the garbage collector's sight from here on.
+
+    Accelerate collects garbage after every training, and each time would walk through all of it.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _private_stdout() -> TextIO:

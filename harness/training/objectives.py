@@ -47,7 +47,10 @@ class Distillation:
 
     def ask(self, question: Callable[[nn.Module], Any], device: torch.device) -> Any:
         """What the teacher says: on the batch's device, in evaluation mode (no dropout), without gradient."""
-        self.teacher.to(device).eval()
+        if next(self.teacher.parameters()).device != device:
+            self.teacher.to(device)
+        if self.teacher.training:
+            self.teacher.eval()
         with torch.no_grad():
             return question(self.teacher)
 
