@@ -109,7 +109,7 @@ class PlannedGrid:
 
 def plan_grid(
     *,
-    models: Words | Mapping[str, str | Path],
+    models: Words | Mapping[str, str | Path] | None = None,
     methods: Words | None = None,
     sparsities: Words | None = None,
     tasks: Words | None = None,
@@ -127,14 +127,14 @@ def plan_grid(
 ) -> PlannedGrid:
     """Check and plan a grid; writes nothing and starts nothing.
 
-    models: aliases, or a mapping NAME -> folder. Axes: one value, a sequence, or comma-separated words; None: the
-    preset's. set: recipe key -> value. sparse_from: NAME -> folder. resource: KEY -> value. The other arguments are as
-    in `harness grid`. Raises UsageError with every problem found.
+    models: aliases, or a mapping NAME -> folder; None: the preset's, where it names any. Axes: one value, a sequence,
+    or comma-separated words; None: the preset's. set: recipe key -> value. sparse_from: NAME -> folder.
+    resource: KEY -> value. The other arguments are as in `harness grid`. Raises UsageError with every problem found.
     """
     with _in_keywords():
         problems: list[str] = []
         asked = Asked(
-            models=_words("models", _assigned(models) if isinstance(models, Mapping) else models, problems) or "",
+            models=_words("models", _assigned(models) if isinstance(models, Mapping) else models, problems),
             methods=_words("methods", methods, problems),
             sparsities=_words("sparsities", sparsities, problems),
             tasks=_words("tasks", tasks, problems),

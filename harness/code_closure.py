@@ -32,6 +32,8 @@ OUTSIDE: Mapping[str, str] = {  # reached, and why it cannot change a number onc
     "harness.identity": "digests of what a stage reads: a mismatch stops it, a match changes nothing",
     "harness.progress": "tells how far a stage is",
     "harness.store": "how finished files get to disk",
+    "harness.synthetic.encoders": "tiny models: named by their version, whose weights a test holds",
+    "harness.synthetic.source": "synthetic tables: named by their generator's version, whose texts a test holds",
     "harness.worker": "hands a stage its parameters and folders and takes its result",
 }
 HANDED_OVER = {"sources": "harness.data.places"}  # attribute of the context -> the module whose objects it hands over

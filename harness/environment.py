@@ -26,7 +26,7 @@ import harness
 from harness.hardware import this_machine
 from harness.identity import ContentHashes
 from harness.leases import current_holder
-from harness.models import MODELS, HubSource, find_models
+from harness.models import MODELS, HubSource, PackageSource, find_models
 from harness.processes import is_gone
 from harness.store import Store
 from harness.tasks import TASKS
@@ -390,7 +390,7 @@ def _hub(online: bool) -> Hub:
 
 def _is_here(model: str) -> bool:
     source = MODELS[model]
-    if not isinstance(source, HubSource):
+    if isinstance(source, PackageSource):
         return util.find_spec(source.package) is not None
     return not find_models([model], ContentHashes()).missing
 

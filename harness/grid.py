@@ -39,8 +39,9 @@ class Axes:
     def problems(self) -> list[str]:
         """One sentence for every value that cannot be meant."""
         found = []
+        if not self.models:
+            found.append("--models is empty, here and in the preset: give aliases (harness ls models) or NAME=DIR.")
         for name, values in (
-            ("--models", self.models),
             ("--methods", self.methods),
             ("--sparsities", self.sparsities),
             ("--tasks", self.tasks),

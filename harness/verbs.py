@@ -138,7 +138,9 @@ def _what(parser: argparse.ArgumentParser) -> None:
 
 def _axes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--models", required=True, metavar="M,..", help="aliases, or NAME=DIR for a folder in the hub's layout"
+        "--models",
+        metavar="M,..",
+        help="aliases, or NAME=DIR for a folder in the hub's layout (default: the preset's, where it names any)",
     )
     parser.add_argument("--methods", metavar="M,..", help="default: the preset's rows")
     parser.add_argument("--sparsities", metavar="S,..", help="fractions in [0, 1)")
@@ -152,7 +154,11 @@ def _axes(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         help="named set of hyperparameters (default paper), or FILE.toml of the same form with your own",
     )
-    parser.add_argument("--data", metavar="hub|DIR", help="the hub, or a folder with TASK/SPLIT.parquet in its schema")
+    parser.add_argument(
+        "--data",
+        metavar="hub|DIR|synthetic",
+        help="the hub, a folder with TASK/SPLIT.parquet in its schema, or the synthetic world (or synthetic:SEED)",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a hyperparameter")
 
 

@@ -29,7 +29,8 @@ def run(options: argparse.Namespace) -> int:
 
     reading = Reading()
     words = asked(options)
-    recipe, axes = read_recipe(words, reading), read_axes(words, reading)
+    recipe = read_recipe(words, reading)
+    axes = read_axes(words, reading, recipe)
     reading.problems += [unknown_name("model", name, MODELS) for name in axes.models if name not in MODELS]
     reading.check()
     assert recipe is not None

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from harness.catalogue import BUILT_IN, get_method
 from harness.errors import UsageError, unknown_name
-from harness.models import MODELS, HubSource
+from harness.models import MODELS, PackageSource
 from harness.recipes import load_preset, preset_names
 from harness.tasks import TASKS
 
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _models() -> list[dict[str, Any]]:
     return [
-        {"name": name, "source": str(source) if isinstance(source, HubSource) else f"package {source.package}"}
+        {"name": name, "source": f"package {source.package}" if isinstance(source, PackageSource) else str(source)}
         for name, source in MODELS.items()
     ]
 
@@ -66,6 +66,7 @@ def _presets() -> list[dict[str, Any]]:
     return [
         {
             "name": recipe.preset,
+            "models": ", ".join(recipe.models),
             "tasks": ", ".join(recipe.tasks),
             "seeds": ", ".join(map(str, recipe.seeds)),
             "what": recipe.description,
@@ -97,6 +98,8 @@ def _settings(preset: str) -> tuple[list[dict[str, Any]], str]:
         }
         for checkpoint in recipe.sparse_checkpoints
     ]
+    if recipe.models:
+        note.append(f"models: {', '.join(recipe.models)}")
     note.append(f"tasks: {', '.join(recipe.tasks)}; seeds: {', '.join(map(str, recipe.seeds))}")
     for row in recipe.rows:
         sparsities = ", ".join(f"{sparsity:g}" for sparsity in row.sparsities)

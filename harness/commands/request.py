@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from harness.catalogue import BUILT_IN, get_method
 from harness.errors import UsageError, unknown_name
 from harness.grid import Axes, Grid, expand, prunes_here
 from harness.identity import ContentHashes
-from harness.models import FoundModels, find_models
+from harness.models import BaseModel, FoundModels, find_models
 from harness.plan import Inputs, ModelIdentity
 from harness.recipes import Recipe, load_preset
 from harness.shapes import Shape, shape_of
@@ -59,7 +59,7 @@ class Asked:
     Axes are comma-separated words. None: not said.
     """
 
-    models: str
+    models: str | None = None
     methods: str | None = None
     sparsities: str | None = None
     tasks: str | None = None
@@ -104,17 +104,17 @@ def read_request(options: Asked, hashes: ContentHashes) -> Request:
     """Everything the user wrote, checked together. Raises UsageError with every problem found."""
     reading = Reading()
     recipe = read_recipe(options, reading)
-    found = find_models(words(options.models), hashes)
+    found = find_models(read_models(options, recipe), hashes)
     reading.problems += found.problems
     own = _own_checkpoints(options, found, hashes)
     reading.problems += own.problems
-    axes = read_axes(options, reading, own)
+    axes = read_axes(options, reading, recipe, own)
     if options.study:
         reading.attempt(partial(check_name, options.study), None)
     resources: dict[str, Any] = reading.attempt(lambda: _resources(options.resource), dict[str, Any]())
     reading.problems += execution_problems(options.executor, options.workers)
     place = reading.attempt(lambda: _place(options.data or (recipe.data if recipe else None), hashes), None)
-    tasks, needs_corpus = reads(axes, recipe)
+    tasks, needs_corpus = reads(axes, recipe, found.models.values())
     if place is not None:
         reading.problems += place.problems(tasks, corpus=needs_corpus)
     read = {alias: reading.attempt(partial(shape_of, model), None) for alias, model in found.models.items()}
@@ -123,7 +123,10 @@ def read_request(options: Asked, hashes: ContentHashes) -> Request:
     reading.check()
     assert recipe is not None
     assert place is not None
-    identities = {a: ModelIdentity(weights=m.weights, tokenizer=m.tokenizer) for a, m in found.models.items()}
+    identities = {
+        alias: ModelIdentity(weights=model.weights, tokenizer=model.tokenizer, pretrained=model.pretrained)
+        for alias, model in found.models.items()
+    }
     grid = expand(axes, recipe)
     released, not_cached = locate_released(released_for(grid, recipe))
     checkpoints = {checkpoint.identity: checkpoint for checkpoint in (*own.found.values(), *released)}
@@ -151,12 +154,19 @@ def read_recipe(options: Asked, reading: Reading) -> Recipe | None:
     return reading.attempt(lambda: base.changed(options.set), base)
 
 
-def read_axes(options: Asked, reading: Reading, own: OwnCheckpoints | None = None) -> Axes:
+def read_models(options: Asked, recipe: Recipe | None) -> list[str]:
+    """The models as written, ALIAS or NAME=DIR each; where nothing is written the preset's, which may be none."""
+    if options.models is not None:
+        return words(options.models)
+    return list(recipe.models) if recipe is not None else []
+
+
+def read_axes(options: Asked, reading: Reading, recipe: Recipe | None, own: OwnCheckpoints | None = None) -> Axes:
     """The axes as written; their problems are noted."""
     own = own or OwnCheckpoints()
     pruning_seeds = _numbers("--pruning-seeds", options.pruning_seeds, int, reading)
     axes = Axes(
-        models=[word.partition("=")[0] for word in words(options.models)],
+        models=[word.partition("=")[0] for word in read_models(options, recipe)],
         methods=None if options.methods is None else words(options.methods),
         sparsities=_numbers("--sparsities", options.sparsities, float, reading),
         tasks=None if options.tasks is None else words(options.tasks),
@@ -169,12 +179,13 @@ def read_axes(options: Asked, reading: Reading, own: OwnCheckpoints | None = Non
     return axes
 
 
-def reads(axes: Axes, recipe: Recipe | None) -> tuple[list[Task], bool]:
-    """The known tasks a grid names, and whether one of its methods needs the corpus."""
+def reads(axes: Axes, recipe: Recipe | None, models: Iterable[BaseModel] = ()) -> tuple[list[Task], bool]:
+    """The known tasks a grid names, and whether one of its methods or models needs the corpus."""
     named = axes.tasks or (recipe.tasks if recipe else ())
     in_rows = () if recipe is None or axes.sparse_from else (row.method for row in recipe.rows)
     known = [get_method(name) for name in axes.methods or in_rows if name in BUILT_IN]
     needs_corpus = any(m.prunes_in_pretraining if recipe is None else prunes_here(m, recipe) for m in known)
+    needs_corpus |= any(not model.pretrained for model in models)
     return [get_task(name) for name in dict.fromkeys(named) if name in TASKS], needs_corpus
 
 
@@ -196,12 +207,17 @@ def words(text: str) -> list[str]:
 
 
 def _place(data: str | None, hashes: ContentHashes) -> DataPlace:
-    from harness.data.places import FolderPlace, HubPlace
+    from harness.data.places import FolderPlace, HubPlace, SyntheticPlace
 
     if data is None:
-        raise UsageError("--data is missing: give a folder with TASK/SPLIT.parquet in the hub's schema, or hub.")
-    if data == "synthetic":
-        raise UsageError("--data synthetic is not in this version; give a folder in the hub's schema, or hub.")
+        raise UsageError(
+            "--data is missing: give a folder with TASK/SPLIT.parquet in the hub's schema, or hub, or synthetic."
+        )
+    world, colon, seed = data.partition(":")
+    if world == "synthetic":
+        if colon and not (seed.isascii() and seed.isdigit()):
+            raise UsageError(f"--data {data}: expected synthetic or synthetic:SEED, SEED a whole number, 0 or more.")
+        return SyntheticPlace(int(seed or 0))
     return HubPlace() if data == "hub" else FolderPlace(Path(data), hashes)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from harness.data.collate import PaddingCollator
 from harness.models import Family
-from harness.stages.loading import base_model_folder, family_of, load_for_task, load_tokenizer, quiet, save_artifact
+from harness.stages.loading import dense_model_folder, family_of, load_for_task, load_tokenizer, quiet, save_artifact
 from harness.stages.task_data import training_examples
 from harness.tasks import Task, get_task
 from harness.training.modifiers import GradualPruning, LockedQuantization, Matrices, Modifier, PatternLock
@@ -21,14 +21,14 @@ from harness.worker import StageContext, StageResult
 
 def dense(context: StageContext) -> StageResult:
     """Plain fine-tuning of the base model."""
-    return _fine_tune(context, base_model_folder(context), lambda model, m, num_steps: Modifier(matrices=m))
+    return _fine_tune(context, dense_model_folder(context), lambda model, m, num_steps: Modifier(matrices=m))
 
 
 def task_pruning(context: StageContext) -> StageResult:
     """Gradual magnitude pruning of the base model during fine-tuning (the paper's fine-tune pruning baseline)."""
     return _fine_tune(
         context,
-        base_model_folder(context),
+        dense_model_folder(context),
         lambda model, m, num_steps: GradualPruning.of(context.parameters, m, num_steps),
     )
 

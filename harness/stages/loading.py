@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from harness.models import FAMILIES, Family
+from harness.models import FAMILIES, BaseModel, Family
+from harness.synthetic.encoders import write_encoder
 from harness.tasks import Task
 from harness.worker import StageContext
 
@@ -30,8 +31,6 @@ def quiet() -> None:
 def base_model_folder(context: StageContext) -> Path:
     """The folder of the base model a stage names. Raises ValueError when it is not the one the plan was made with."""
     model = context.sources.models[context.parameters["model"]]
-    if model.folder is None:
-        raise ValueError(f"model {model.alias!r} is not on this machine. Run harness fetch, or name a folder.")
     for what, found in (("model", model.weights), ("tokenizer", model.tokenizer)):
         wanted = context.spec.inputs.get(what, found)
         if found != wanted:
@@ -39,7 +38,21 @@ def base_model_folder(context: StageContext) -> Path:
                 f"model {model.alias!r} in {model.folder}: its {what} has identity {found[:12]}.., "
                 f"the plan wants {wanted[:12]}.. Put the files back, or plan again."
             )
+    return folder_of(model, context)
+
+
+def folder_of(model: BaseModel, context: StageContext) -> Path:
+    """The model's folder; an embedded one is made in the stage's own. Raises ValueError where there is none."""
+    if model.embedded is not None:
+        return write_encoder(model.embedded, context.checkpoints / f"encoder-{model.embedded}")
+    if model.folder is None:
+        raise ValueError(f"model {model.alias!r} is not on this machine. Run harness fetch, or name a folder.")
     return model.folder
+
+
+def dense_model_folder(context: StageContext) -> Path:
+    """What fine-tuning starts from: the pre-trained parent of a model that had no pre-training, else the base model."""
+    return context.parent_artifacts["model"] if "model" in context.parent_artifacts else base_model_folder(context)
 
 
 def family_of(folder: Path) -> Family:

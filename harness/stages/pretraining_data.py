@@ -10,7 +10,7 @@ import numpy as np
 from harness.data.pairs import pairs_dataset
 from harness.data.sentences import NAME as SPLITTER
 from harness.data.sentences import clean_article, split_sentences
-from harness.stages.loading import load_tokenizer, quiet
+from harness.stages.loading import folder_of, load_tokenizer, quiet
 from harness.worker import StageContext, StageResult
 
 SPLITS = ("train", "validation")
@@ -72,8 +72,8 @@ def _tokenizer_folder(context: StageContext) -> Path:
     """The folder of a base model whose tokenizer is the one the plan was made with; models may share one."""
     wanted = context.spec.inputs["tokenizer"]
     for model in context.sources.models.values():
-        if model.tokenizer == wanted and model.folder is not None:
-            return model.folder
+        if model.tokenizer == wanted and (model.folder is not None or model.embedded is not None):
+            return folder_of(model, context)
     raise ValueError(f"no model here has the tokenizer {wanted[:12]}.. that the plan was made with.")
 
 

@@ -249,7 +249,7 @@ def test_the_corpus_is_needed_only_by_methods_that_prune_in_pretraining(run_harn
     assert dry(run_harness, world.grid("--methods", "dense,finetune-pruning"))["counts"]["cells"] == 4
 
 
-@pytest.mark.parametrize(("data", "words"), [(None, "--data is missing"), ("synthetic", "not in this version")])
+@pytest.mark.parametrize(("data", "words"), [(None, "--data is missing"), ("synthetic:x", "synthetic:SEED")])
 def test_a_place_for_the_data_must_be_named(run_harness: Run, world: World, data: str | None, words: str) -> None:
     arguments = world.grid()
     place = arguments.index("--data")

@@ -91,7 +91,7 @@ def test_the_example_of_the_readme_can_be_read(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_told_with_the_shipped_presets(tmp_path: Path) -> None:
     (problem,) = problems_of(str(tmp_path / "none.toml"))
     assert "none.toml does not exist" in problem
-    assert "equal, paper, paper-released, reduced" in problem
+    assert "equal, paper, paper-released, quick, reduced" in problem
 
 
 def test_a_folder_is_no_preset(tmp_path: Path) -> None:
@@ -180,6 +180,8 @@ batch_size = { value = true, assumed = "x" }
         ("tasks", "[]"),
         ("tasks", '"sst2"'),
         ("tasks", '[["sst2"]]'),
+        ("models", "[]"),
+        ("models", '"tiny-wide"'),
         ("seeds", "[]"),
         ("seeds", "0"),
         ("seeds", "[true]"),
@@ -293,3 +295,17 @@ def test_the_reduced_preset_is_planned_from_the_command_line(run_harness: Run, w
     done = run_harness([*world.grid("--dry-run", data=data), "--preset", "reduced"])
     assert done.code == 0, done.err
     assert done.out.startswith("study reduced: 35 cells, 75 stages, 75 to run\n")
+
+
+def test_models_that_a_file_names_are_those_of_a_grid_that_names_none(run_harness: Run, world: World) -> None:
+    def models(*arguments: str) -> set[str]:
+        done = run_harness(["grid", *arguments, "--dry-run", "--json", "--store", str(world.store)])
+        assert done.code == 0, done.err
+        return {cell["model"] for cell in json.loads(done.out)["cells"]}
+
+    assert models("--preset", "quick") == {"tiny-wide", "tiny-narrow"}
+    assert models("--preset", "quick", "--models", "tiny-narrow") == {"tiny-narrow"}
+    done = run_harness(["grid", "--preset", "paper", "--dry-run", "--store", str(world.store)])
+    assert done.code == 2
+    assert "--models is empty, here and in the preset" in done.err
+    assert "harness ls models" in done.err

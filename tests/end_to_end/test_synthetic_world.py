@@ -1,0 +1,54 @@
+"""The quick preset's own models and data, from `harness grid` to a score, with far too few steps to learn anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+from harness import cli
+from harness.store import Store
+from harness.study import read_study
+from harness.synthetic.source import num_rows
+
+SETTINGS = {
+    "teacher_preparation.steps": 3,
+    "student_pruning.steps": 3,
+    "dense.epochs": 1.0,
+    "task_pruning.epochs": 1.0,
+    "transfer.epochs": 1.0,
+    "task.sst2.train_examples": 32,
+    "evaluation_pairs": 16,
+}
+
+
+@pytest.mark.slow
+def test_an_encoder_without_pre_training_is_trained_on_the_corpus_first(tmp_path: Path) -> None:
+    settings = {key if "." in key else f"common.{key}": value for key, value in SETTINGS.items()}
+    arguments = ["grid", "--preset", "quick", "--models", "tiny-wide", "--tasks", "sst2", "--seeds", "0"]
+    arguments += ["--sparsities", "0.85", "--methods", "dense,finetune-pruning,prune-ofa", "--executor", "debug"]
+    arguments += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    assert cli.main([*arguments, "--store", str(tmp_path)]) == 0
+
+    store = Store(tmp_path)
+    plan = read_study(store, "quick").plan
+    by_kind = {spec.kind: spec for spec in plan.stages.values()}
+    (prepared,) = (stage_id for stage_id, spec in plan.stages.items() if spec.kind == "teacher_preparation")
+    for kind in ("dense", "task_pruning"):
+        assert by_kind[kind].parents["model"] == prepared
+        assert "model" not in by_kind[kind].inputs
+    # An untouched position is as pre-training left it: nothing fine-tuned started from the embedded weights again.
+    row = "bert.embeddings.position_embeddings.weight"
+    left = load_file(store.artifact_path(prepared) / "model.safetensors")[row][100]
+    (dense,) = (stage_id for stage_id, spec in plan.stages.items() if spec.kind == "dense")
+    decay = (1 - load_file(store.artifact_path(dense) / "model.safetensors")[row][100] / left).abs()
+    assert decay.max() < 1e-3  # weight decay alone
+    assert AutoModel.from_pretrained(store.artifact_path(dense)).config.hidden_size == 64
+    for spec in plan.stages.values():
+        if spec.kind == "evaluation":
+            score = store.read_record(spec.stage_id)["result"]["metrics"]["sst2"]
+            assert score["num_examples"] == num_rows("validation")
+    assert cli.main([*arguments, "--store", str(tmp_path)]) == 0  # and nothing is made again
+    assert all(len(store.attempts(stage_id)) == 1 for stage_id in plan.stages)
