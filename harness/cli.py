@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from harness import __version__
 from harness.streams import open_closed_streams
 from harness.verbs import VERBS
 
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="harness", description="Compress Transformer encoders, reproducibly: plan, run, tabulate."
     )
+    parser.add_argument("--version", action="version", version=f"harness {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for verb in VERBS:
         command = commands.add_parser(verb.name, help=verb.help)

@@ -3,8 +3,10 @@
 import importlib
 import inspect
 import pkgutil
+from importlib import metadata
 
 import pytest
+from core_world import python
 
 import harness.commands
 from harness.cli import main
@@ -43,3 +45,14 @@ def test_a_verb_that_is_not_known_ends_with_2_and_names_those_that_are(capsys: p
     said = capsys.readouterr().err
     assert "'tabels'" in said
     assert all(verb.name in said for verb in VERBS)
+
+
+@pytest.mark.parametrize("module", ["harness", "harness.cli"])
+def test_python_runs_the_package_as_the_command(module: str) -> None:
+    done = python("-m", module, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        f"harness {metadata.version('encoder-compression-harness')}\n",
+        "",
+    )
+    assert python("-m", module, "grid", "--preset", "no-such").returncode == 2
