@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from harness.tasks import TASKS
 
 # Percent; the dense tiny encoder is to be at least 8 points above (docs/synthetic-world.md).
-CEILINGS = {"sst2": 73, "qnli": 57, "mnli": 44}
+CEILINGS = {"sst2": 66, "qnli": 54, "mnli": 40}
 COUNTERS = {
     "counts": CountVectorizer,
     "presence": lambda: CountVectorizer(binary=True),
