@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoModel
 
+import harness
 from harness import cli
 from harness.store import Store
 from harness.study import read_study
@@ -52,3 +53,23 @@ def test_an_encoder_without_pre_training_is_trained_on_the_corpus_first(tmp_path
             assert score["num_examples"] == num_rows("validation")
     assert cli.main([*arguments, "--store", str(tmp_path)]) == 0  # and nothing is made again
     assert all(len(store.attempts(stage_id)) == 1 for stage_id in plan.stages)
+
+
+@pytest.mark.slow
+def test_the_demo_is_learned_by_pre_training_and_hardly_without(tmp_path: Path) -> None:
+    """Dense, one shape, one seed, the preset as shipped: 80 % and more of each task, 5 points above no pre-training."""
+    arguments = ["grid", "--preset", "quick", "--methods", "dense", "--models", "tiny-wide", "--seeds", "0"]
+    arguments += ["--store", str(tmp_path)]
+    assert cli.main(arguments) == 0
+    assert cli.main([*arguments, "--set", "teacher_preparation.steps=1", "--study", "without"]) == 0
+    scores = {study: accuracies(tmp_path, study) for study in ("quick", "without")}
+    assert set(scores["quick"]) == {"sst2", "qnli", "qqp"}
+    for task, score in scores["quick"].items():
+        assert score >= 80
+        assert score >= scores["without"][task] + 5
+
+
+def accuracies(store: Path, study: str) -> dict[str, float]:
+    frame = harness.records(store, study)
+    frame = frame[frame["metric"] == "accuracy"]
+    return dict(zip(frame["task"], frame["value"], strict=True))

@@ -110,6 +110,23 @@ def test_a_grid_runs_from_a_folder_of_misleading_names(installed: Installed, wor
     assert record["provenance"]["commit"] is None  # what is installed has no commit
 
 
+def test_the_demo_runs_from_there_with_nothing_given_but_its_name(installed: Installed) -> None:
+    """Preset, world and encoders are in the wheel: a grid of every stage kind, with far too few steps."""
+    words = ["grid", "--preset", "quick", "--models", "tiny-narrow", "--tasks", "sst2", "--seeds", "0"]
+    words += ["--methods", "dense,finetune-pruning,prune-ofa", "--sparsities", "0.85"]
+    words += ["--quantization", "none,int8", "--store", "demo"]
+    short = {"teacher_preparation.steps": 3, "student_pruning.steps": 8, "common.evaluation_pairs": 16}
+    short |= {"task.sst2.train_examples": 32}
+    words += [word for key, value in short.items() for word in ("--set", f"{key}={value}")]
+    done = installed.run("harness", *words)
+    assert done.returncode == 0, done.stderr
+    # Corpus, pairs, two of pre-training; dense, pruned and transferred; each of these quantized; six evaluations.
+    assert "16 stages done, 0 failed, 0 blocked." in done.stdout
+    drawn = installed.run("harness", "plots", "--store", "demo", "--out", "figures")
+    assert drawn.returncode == 0, drawn.stderr
+    assert (installed.folder / "figures" / "quick-tiny-narrow.png").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize("words", [["ls", "presets"], ["ls", "presets", "paper"], ["ls", "methods"], ["--help"]])
 def test_the_lists_are_the_checkouts(installed: Installed, words: list[str]) -> None:
     done = installed.run("harness", *words)
