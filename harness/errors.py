@@ -44,7 +44,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    listed = f" Known: {', '.join(names)}." if len(names) <= MOST_NAMES_LISTED or not near else ""
+    listed = f" Known: {', '.join(names) or 'none'}." if len(names) <= MOST_NAMES_LISTED or not near else ""
     return f"{kind} {name!r} is not known.{hint}{listed}"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
-from harness.catalogue import BUILT_IN, SPARSE_FROM, Method, get_method
+from harness.catalogue import METHOD_NAMES, SPARSE_FROM, Method, get_method
 from harness.errors import UsageError, unknown_name
 from harness.recipes import Recipe, Rows
 from harness.specs import QUANTIZATIONS, Cell, sparsity_problem
@@ -54,8 +54,8 @@ class Axes:
         for name in self.methods or ():
             if name.startswith(SPARSE_FROM):
                 found.append(f"method {name!r}: a sparse checkpoint is named by --sparse-from NAME=DIR alone.")
-            elif name not in BUILT_IN:
-                found.append(unknown_name("method", name, BUILT_IN))
+            elif name not in METHOD_NAMES:
+                found.append(unknown_name("method", name, METHOD_NAMES))
         found += [unknown_name("task", name, TASKS) for name in self.tasks or () if name not in TASKS]
         for name in self.quantization or ():
             if name not in QUANTIZATIONS:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
-from harness.catalogue import get_method
+from harness.catalogue import MethodFacts, get_method, method_facts
 from harness.equivalents import identity_version
 from harness.errors import UsageError
 from harness.kinds import DISTILLATION, get_kind
-from harness.recipes import Recipe
+from harness.recipes import Recipe, fixed_settings
 from harness.specs import Cell, StageSpec, stage_label
 from harness.tasks import get_task
 
@@ -53,10 +53,14 @@ class Inputs:
 
 @dataclass
 class Plan:
-    """The stage graph of a set of cells: stages in an order in which parents come first, and each cell's path."""
+    """The stage graph of a set of cells: stages in an order in which parents come first, and each cell's path.
+
+    methods: by name, what to remember of those of the cells' methods that other packages provide.
+    """
 
     stages: dict[str, StageSpec] = field(default_factory=dict)
     paths: dict[Cell, tuple[str, ...]] = field(default_factory=dict)
+    methods: dict[str, MethodFacts] = field(default_factory=dict)
     _ancestors: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def add(self, spec: StageSpec) -> StageSpec:
@@ -105,6 +109,8 @@ def plan_cells(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs) -> Plan:
         plan.paths[cell] = plan.ancestors(end.stage_id)
     if problems:
         raise UsageError(list(problems))
+    named = sorted({cell.method for cell in plan.paths})
+    plan.methods.update({name: facts for name in named if (facts := method_facts(name)) is not None})
     return plan
 
 
@@ -252,10 +258,14 @@ class Chain:
         return self._from_base_model("task_pruning", teacher=self.teacher(), sparsity=self.cell.sparsity)
 
     @told_by("model", "task", "seed")
-    def transfer(self, sparse_model: StageSpec, *, distillation: bool) -> StageSpec:
-        """Fine-tuning with the zero pattern of `sparse_model` locked (Prune OFA, pattern-lock)."""
+    def transfer(self, sparse_model: StageSpec, *, distillation: bool, **settings: Any) -> StageSpec:
+        """Fine-tuning with the zero pattern of `sparse_model` locked (Prune OFA, pattern-lock).
+
+        settings: what the method fixes, whatever the recipe says. Raises UsageError for one that the stage cannot have.
+        """
         teacher = self.teacher() if distillation else None
-        return self._fine_tuning("transfer", parents={"model": sparse_model}, teacher=teacher)
+        fixed = fixed_settings(get_kind("transfer"), settings, without=() if teacher else tuple(DISTILLATION))
+        return self._fine_tuning("transfer", parents={"model": sparse_model}, teacher=teacher, **fixed)
 
     @told_by("model", "task", "seed")
     def quantization(self, model: StageSpec) -> StageSpec:

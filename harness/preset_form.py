@@ -5,10 +5,10 @@ The settings below `recipe` are checked in `harness.recipes`, which knows their 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from harness.catalogue import BUILT_IN
+from harness.catalogue import METHOD_NAMES
 from harness.errors import unknown_name
 from harness.specs import QUANTIZATIONS, sparsity_problem
 from harness.tasks import TASKS
@@ -61,7 +61,7 @@ def _row_problems(row: Mapping[str, Any]) -> list[str]:
     if "models" in row and not _is_list_of(row["models"], str):
         found.append(f"models = {row['models']!r}: expected a list of names.")
     if "method" in row:
-        found += _names("method", [row["method"]], "method", BUILT_IN)
+        found += _names("method", [row["method"]], "method", METHOD_NAMES)
     if "sparsities" in row:
         if _is_list_of(row["sparsities"], int, float):
             found += [problem for value in row["sparsities"] if (problem := sparsity_problem(value))]
@@ -72,7 +72,7 @@ def _row_problems(row: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _names(key: str, values: Any, kind: str, known: Mapping[str, Any] | tuple[str, ...]) -> list[str]:
+def _names(key: str, values: Any, kind: str, known: Collection[str]) -> list[str]:
     if not _is_list_of(values, str):
         return [f"{key} = {values!r}: expected names out of {', '.join(sorted(known))}."]
     return [unknown_name(kind, name, known) for name in values if name not in known]

@@ -163,6 +163,24 @@ class Recipe:
         }
 
 
+def fixed_settings(kind: StageKind, values: Mapping[str, Any], *, without: Sequence[str] = ()) -> dict[str, Any]:
+    """What a method gives in the place of a recipe's values, in the recipe's types.
+
+    without: parameters that this stage has not. Raises UsageError for an unknown name or a value that cannot be meant.
+    """
+    known = [name for name in kind.recipe if name not in without]
+    problems = [f"{kind.name}: {unknown_name('setting', name, known)}" for name in values if name not in known]
+    fixed = {}
+    for name in values.keys() & set(known):
+        try:
+            fixed[name] = _typed(name, values[name], kind.recipe[name])
+        except ValueError as error:
+            problems.append(f"{kind.name}.{name}: {error}")
+    if problems:
+        raise UsageError(problems)
+    return fixed
+
+
 def preset_names() -> list[str]:
     """Presets shipped with the package."""
     return sorted(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.catalogue import BUILT_IN
+from harness.catalogue import METHOD_NAMES
 from harness.errors import UsageError
 from harness.identity import ContentHashes, sha256_of
 from harness.models import BaseModel, Family, HubSource, cached_snapshot, content_identity, num_layers, read_config
@@ -145,8 +145,8 @@ def find_own(assignments: Sequence[str], base: BaseModel | None, hashes: Content
         name, equals, folder = text.partition("=")
         if not (equals and name and folder):
             own.problems.append(f"--sparse-from {text}: expected NAME=DIR.")
-        elif not _NAME.fullmatch(name) or name in BUILT_IN:
-            why = "is the name of a method" if name in BUILT_IN else "is no word"
+        elif not _NAME.fullmatch(name) or name in METHOD_NAMES:
+            why = "is the name of a method" if name in METHOD_NAMES else "is no word"
             own.problems.append(
                 f"--sparse-from {text}: {name!r} {why}. Use letters, digits, '.', '_' and '-', starting with a letter "
                 "or digit; it is the title of a row."

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.catalogue import MethodFacts
 from harness.errors import StoreError, UsageError, unknown_name
 from harness.leases import Lease, SilenceWatch, acquire
 from harness.plan import Plan
@@ -33,8 +34,10 @@ class Study:
     plan: Plan
 
     def as_json(self) -> dict[str, Any]:
+        methods = {name: asdict(facts) for name, facts in self.plan.methods.items()}
         return {
             "schema": STUDY_SCHEMA,
+            **({"methods": methods} if methods else {}),
             "study": self.name,
             "recipe": self.recipe,
             "cells": [{**cell.as_json(), "stages": list(path)} for cell, path in self.plan.paths.items()],
@@ -66,7 +69,7 @@ def read_study(store: Store, name: str) -> Study:
 def _parse(tree: dict[str, Any], path: Path) -> Study:
     if tree.get("schema") != STUDY_SCHEMA:
         raise StoreError(f"study {path}: schema {tree.get('schema')}, expected {STUDY_SCHEMA}.")
-    plan = Plan()
+    plan = Plan(methods={name: MethodFacts(**facts) for name, facts in tree.get("methods", {}).items()})
     for stage_id, identity in _parents_first(tree["stages"]):
         spec = StageSpec.from_json(identity)
         if spec.stage_id != stage_id:
@@ -151,7 +154,7 @@ def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
     older = read_study(store, name)
     _check_same(name, older.recipe, recipe)
     known, paths = {**older.plan.stages, **plan.stages}, {**older.plan.paths, **plan.paths}
-    union = Plan(paths=paths)
+    union = Plan(paths=paths, methods={**older.plan.methods, **plan.methods})
     for path in paths.values():  # a cell's path lists parents first; stages that no cell needs any more fall away
         for stage_id in path:
             union.add(known[stage_id])

@@ -69,6 +69,11 @@ def _ls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", nargs="?", help="one of them; a preset (also FILE.toml) is shown with every setting and its evidence"
     )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="with methods: load those of other packages, each in a process of its own, and say which cannot be used",
+    )
     parser.add_argument("--json", action="store_true", help="machine-readable output")
 
 

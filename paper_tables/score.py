@@ -5,7 +5,7 @@ Where scores come from (records, a CSV file, a test) is the caller's business.
 
 from dataclasses import dataclass
 
-TRANSFER_KD = ("yes", "no", "na")
+from harness.catalogue import TRANSFER_KD
 
 
 @dataclass(frozen=True, kw_only=True)

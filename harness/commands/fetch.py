@@ -32,9 +32,9 @@ def run(options: argparse.Namespace) -> int:
     recipe = read_recipe(words, reading)
     axes = read_axes(words, reading, recipe)
     reading.problems += [unknown_name("model", name, MODELS) for name in axes.models if name not in MODELS]
+    tasks, needs_corpus = reads(axes, recipe, reading)
     reading.check()
     assert recipe is not None
-    tasks, needs_corpus = reads(axes, recipe)
     wanted = [
         _Snapshot(f"model {alias!r}: {source}", source.repository, source.revision, "model", MODEL_FILES)
         for alias in dict.fromkeys(axes.models)

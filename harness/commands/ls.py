@@ -11,6 +11,7 @@ from tabulate import tabulate
 from harness.catalogue import BUILT_IN, get_method
 from harness.errors import UsageError, unknown_name
 from harness.models import MODELS, PackageSource
+from harness.packaged_methods import packaged_methods
 from harness.recipes import load_preset, preset_names
 from harness.tasks import TASKS
 
@@ -18,7 +19,11 @@ ASSUMED_MARK = "*"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code 0. Raises UsageError for a name that is not there."""
+    """Exit code: 0, or 1 when --check finds a method that cannot be used. Raises UsageError for a name not there."""
+    if options.check:
+        if options.what != "methods":
+            raise UsageError(f"--check is for methods: harness ls methods --check, not ls {options.what}.")
+        return _check(options.name, as_json=options.json)
     if options.name and options.what == "presets":
         rows, note = _settings(options.name)
     else:
@@ -28,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
             if options.name not in known:
                 raise UsageError(unknown_name(options.what[:-1], options.name, known))
             rows = [row for row in rows if row["name"] == options.name]
+        elif options.what == "methods":
+            note = "\n".join(f"not listed: {found}: {found.problem}." for found in packaged_methods() if found.problem)
     if options.json:
         print(json.dumps(rows, indent=1))
     else:
@@ -35,6 +42,28 @@ def run(options: argparse.Namespace) -> int:
         if note:
             print(note)
     return 0
+
+
+def _check(name: str | None, *, as_json: bool) -> int:
+    """Every method of another package, or the one of that name, and whether it can be used."""
+    from harness.method_check import check_method
+
+    methods = packaged_methods()
+    if name and name not in {found.name for found in methods}:
+        raise UsageError(unknown_name("method of another package", name, {found.name for found in methods}))
+    rows = [
+        {"name": found.name, "package": f"{found.package} {found.version}", "problem": check_method(found)}
+        for found in methods
+        if name in (None, found.name)
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    elif rows:
+        told = [{**row, "problem": row["problem"] or "none"} for row in rows]
+        print(tabulate(told, headers="keys", disable_numparse=True, maxcolwidths=[None, None, 90]))
+    else:
+        print("no other package provides methods.")
+    return 1 if any(row["problem"] for row in rows) else 0
 
 
 def _models() -> list[dict[str, Any]]:
@@ -45,8 +74,14 @@ def _models() -> list[dict[str, Any]]:
 
 
 def _methods() -> list[dict[str, Any]]:
+    """The built-in ones, and those of other packages, which are not imported for it: they may be broken or slow."""
     methods = [get_method(name) for name in BUILT_IN]
-    return [{"name": m.name, "in the paper": m.title, "transfer KD": m.transfer_kd, "note": m.note} for m in methods]
+    rows = [{"name": m.name, "in the paper": m.title, "transfer KD": m.transfer_kd, "note": m.note} for m in methods]
+    for found in packaged_methods():
+        if not found.problem:
+            note = f"package {found.package} {found.version}"
+            rows.append({"name": found.name, "in the paper": "", "transfer KD": "", "note": note})
+    return rows
 
 
 def _tasks() -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from harness.catalogue import BUILT_IN, get_method
+from harness.catalogue import METHOD_NAMES, get_method
 from harness.errors import UsageError, unknown_name
 from harness.grid import Axes, Grid, expand, prunes_here
 from harness.identity import ContentHashes
@@ -114,7 +114,7 @@ def read_request(options: Asked, hashes: ContentHashes) -> Request:
     resources: dict[str, Any] = reading.attempt(lambda: _resources(options.resource), dict[str, Any]())
     reading.problems += execution_problems(options.executor, options.workers)
     place = reading.attempt(lambda: _place(options.data or (recipe.data if recipe else None), hashes), None)
-    tasks, needs_corpus = reads(axes, recipe, found.models.values())
+    tasks, needs_corpus = reads(axes, recipe, reading, found.models.values())
     if place is not None:
         reading.problems += place.problems(tasks, corpus=needs_corpus)
     read = {alias: reading.attempt(partial(shape_of, model), None) for alias, model in found.models.items()}
@@ -179,12 +179,18 @@ def read_axes(options: Asked, reading: Reading, recipe: Recipe | None, own: OwnC
     return axes
 
 
-def reads(axes: Axes, recipe: Recipe | None, models: Iterable[BaseModel] = ()) -> tuple[list[Task], bool]:
-    """The known tasks a grid names, and whether one of its methods or models needs the corpus."""
+def reads(
+    axes: Axes, recipe: Recipe | None, reading: Reading, models: Iterable[BaseModel] = ()
+) -> tuple[list[Task], bool]:
+    """The known tasks a grid names, and whether one of its methods or models needs the corpus.
+
+    A method of another package that cannot be loaded is a problem.
+    """
     named = axes.tasks or (recipe.tasks if recipe else ())
     in_rows = () if recipe is None or axes.sparse_from else (row.method for row in recipe.rows)
-    known = [get_method(name) for name in axes.methods or in_rows if name in BUILT_IN]
-    needs_corpus = any(m.prunes_in_pretraining if recipe is None else prunes_here(m, recipe) for m in known)
+    known = [name for name in dict.fromkeys(axes.methods or in_rows) if name in METHOD_NAMES]
+    loaded = [method for name in known if (method := reading.attempt(partial(get_method, name), None)) is not None]
+    needs_corpus = any(m.prunes_in_pretraining if recipe is None else prunes_here(m, recipe) for m in loaded)
     needs_corpus |= any(not model.pretrained for model in models)
     return [get_task(name) for name in dict.fromkeys(named) if name in TASKS], needs_corpus
 

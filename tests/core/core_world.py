@@ -153,15 +153,20 @@ def make_world(folder: Path) -> World:
     return World(folder)
 
 
-def environment() -> dict[str, str]:
-    """For subprocesses: this checkout's packages and the fakes beside this file."""
-    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
+def environment(*installed: Path) -> dict[str, str]:
+    """For subprocesses: this checkout's packages, the fakes beside this file, and folders of installed packages."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE, *installed)))}
 
 
-def python(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def python(*words: str, cwd: Path | None = None, installed: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
     """`python -P` as the workers start it."""
     return subprocess.run(
-        [sys.executable, "-P", *words], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=60
+        [sys.executable, "-P", *words],
+        cwd=cwd,
+        env=environment(*installed),
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
