@@ -1,21 +1,16 @@
 """Tiny encoders made in place: a configuration, weights drawn from a seed, and the world's vocabulary.
 
-They know nothing: teacher preparation on the corpus is their pre-training. So that a thousand steps are enough, three
-heads of every layer begin as what large encoders are known to learn first (Clark et al. 2019, arXiv 1906.04341; such
-structured starts are after Trockman and Kolter 2023, arXiv 2305.09828): one looks at like words, one at the token
-before, one at the token after. The last head, and everything behind the attention weights, begins as drawn. Positions
-begin as sinusoids (Vaswani et al. 2017, section 3.5) in dimensions of their own, where a step is a rotation.
+They know nothing: teacher preparation on the corpus is their pre-training. Weights: `harness.synthetic.weights`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from harness.identity import sha256_of
 from harness.synthetic.vocabulary import vocabulary
@@ -23,9 +18,6 @@ from harness.synthetic.vocabulary import vocabulary
 ENCODER_VERSION = 1  # raised with every change of a weight
 SEED = 3  # of the draws 0 to 3, with 0 one of two from which both shapes learn all of the demo in so few steps
 POSITIONS = 128
-FASTEST, SLOWEST = 2.0, 0.05  # radians a position
-LIKENESS, NEARNESS = 2.0, 1.2  # how sharply the formed heads look at first
-WINDOWS = (-2, 2)  # where the heads that look nearby begin to look: around the token so many further
 TOKENIZER_CONFIG = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": POSITIONS}
 
 
@@ -61,7 +53,7 @@ class Encoder:
     @property
     def spread(self) -> float:
         """Standard deviation of the first weights; 0.02 is made for a width of 768 and hardly moves a narrow model."""
-        return float(1 / np.sqrt(self.width))
+        return 1 / math.sqrt(self.width)
 
 
 ENCODERS: Mapping[str, Encoder] = {
@@ -82,6 +74,8 @@ def write_encoder(name: str, folder: Path) -> Path:
     """The encoder as a folder in the hub's layout; the same files every time."""
     from safetensors.numpy import save_file
 
+    from harness.synthetic.weights import weights
+
     folder.mkdir(parents=True, exist_ok=True)
     encoder = ENCODERS[name]
     (folder / "config.json").write_text(json.dumps(encoder.config(), indent=1))
@@ -89,97 +83,3 @@ def write_encoder(name: str, folder: Path) -> Path:
     (folder / "tokenizer_config.json").write_text(json.dumps(TOKENIZER_CONFIG, indent=1))
     save_file(weights(encoder), folder / "model.safetensors", {"format": "pt"})
     return folder
-
-
-def weights(encoder: Encoder) -> dict[str, np.ndarray]:
-    """Every parameter by its name in the library's BertModel, float32."""
-    draw = np.random.RandomState(SEED)  # frozen for good (NEP 19), unlike the newer generators
-    width, spread = encoder.width, encoder.spread
-
-    def drawn(*shape: int) -> np.ndarray:
-        return spread * draw.standard_normal(shape)
-
-    # Dimensions of their own: words the first, then token types, positions the last (as many as a head has).
-    own = width // encoder.heads
-    num_types = width // 8
-    num_words = width - own - num_types
-    words, types, positions = drawn(len(vocabulary()), width), np.zeros((2, width)), np.zeros((POSITIONS, width))
-    words[:, num_words:] = 0.0
-    types[:, num_words:-own] = spread * np.array([[1.0], [-1.0]])
-    positions[:, -own:] = spread * sinusoids(np.arange(POSITIONS), own)
-    found: dict[str, np.ndarray] = {
-        "embeddings.word_embeddings.weight": words,
-        "embeddings.position_embeddings.weight": positions,
-        "embeddings.token_type_embeddings.weight": types,
-        **_norm("embeddings.LayerNorm", width),
-    }
-    for i in range(encoder.layers):
-        layer = f"encoder.layer.{i}"
-        query, key = drawn(width, width), drawn(width, width)
-        is_last = i == encoder.layers - 1
-        if is_last:
-            look_everywhere(query, own)
-        else:
-            look_at_like_words(query, key, own, num_words)
-        for head, step in enumerate(WINDOWS[:1] if is_last else WINDOWS, start=1):
-            look_nearby(query, key, own, head, step)
-        found |= {
-            **_linear(f"{layer}.attention.self.query", query),
-            **_linear(f"{layer}.attention.self.key", key),
-            **_linear(f"{layer}.attention.self.value", drawn(width, width)),
-            **_linear(f"{layer}.attention.output.dense", drawn(width, width)),
-            **_norm(f"{layer}.attention.output.LayerNorm", width),
-            **_linear(f"{layer}.intermediate.dense", drawn(encoder.feed_forward, width)),
-            **_linear(f"{layer}.output.dense", drawn(width, encoder.feed_forward)),
-            **_norm(f"{layer}.output.LayerNorm", width),
-        }
-    found |= _linear("pooler.dense", drawn(width, width))
-    return {name: array.astype(np.float32) for name, array in found.items()}
-
-
-def look_at_like_words(query: np.ndarray, key: np.ndarray, size: int, num_words: int) -> None:
-    """Forms the first head (`size` rows) of drawn projections [width, width]: equal, and blind but to words."""
-    query[:size, num_words:] = 0.0
-    query[:size] *= LIKENESS
-    key[:size] = query[:size]
-
-
-def look_everywhere(query: np.ndarray, size: int) -> None:
-    """Forms the first head of a drawn query projection: it takes all tokens alike."""
-    query[:size] = 0.0
-
-
-def look_nearby(query: np.ndarray, key: np.ndarray, size: int, head: int, step: int) -> None:
-    """Forms a head of drawn projections: it sees positions alone, and looks around the one `step` further."""
-    rows = slice(head * size, (head + 1) * size)
-    query[rows], key[rows] = 0.0, 0.0
-    query[rows, -size:] = NEARNESS * rotation(step, size)
-    key[rows, -size:] = NEARNESS * np.eye(size)
-
-
-def frequencies(size: int) -> np.ndarray:
-    """Radians a position, one for each pair of dimensions, from fast to slow."""
-    return np.geomspace(FASTEST, SLOWEST, size // 2)
-
-
-def sinusoids(positions: np.ndarray, size: int) -> np.ndarray:
-    """[positions, size]: the cosine and the sine of each frequency in turn."""
-    angles = positions[:, None] * frequencies(size)
-    return np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(len(positions), size)
-
-
-def rotation(step: int, size: int) -> np.ndarray:
-    """[size, size]: takes the sinusoids of a position to those of the position `step` further."""
-    turned = np.zeros((size, size))
-    for pair, frequency in enumerate(frequencies(size)):
-        cosine, sine = np.cos(step * frequency), np.sin(step * frequency)
-        turned[2 * pair : 2 * pair + 2, 2 * pair : 2 * pair + 2] = [[cosine, -sine], [sine, cosine]]
-    return turned
-
-
-def _linear(name: str, weight: np.ndarray) -> dict[str, np.ndarray]:
-    return {f"{name}.weight": weight, f"{name}.bias": np.zeros(len(weight))}
-
-
-def _norm(name: str, width: int) -> dict[str, np.ndarray]:
-    return {f"{name}.weight": np.ones(width), f"{name}.bias": np.zeros(width)}
