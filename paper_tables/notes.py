@@ -78,8 +78,10 @@ def _winners(study: Study, rows: Sequence[Row]) -> list[str]:
         for equals in (first, *others):
             if len(equals) > 1:
                 best = sorted(equals, key=lambda row: (-(row.value or 0.0), row.method))
-                order = ", ".join(f"{method_title(row.method)} {row.value:.2f}" for row in best)
-                ranked.append(f"Best at this budget, {model} at {sparsity:g}, {task} {metric}: {order}.")
+                shown = [f"{row.value:.2f}" for row in best]
+                order = ", ".join(f"{method_title(row.method)} {value}" for row, value in zip(best, shown, strict=True))
+                head = "Best" if shown[0] != shown[1] else "No single best"
+                ranked.append(f"{head} at this budget, {model} at {sparsity:g}, {task} {metric}: {order}.")
         for equals in others:
             differing = ", ".join(_differing(_terms(study, first[0]), _terms(study, equals[0])))
             unranked[

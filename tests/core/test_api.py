@@ -201,17 +201,12 @@ def test_reading_says_what_is_not_there(read: Callable[..., Any], world: World, 
 def test_the_notebook_of_the_readme_runs(
     world: World, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its ten lines as they stand, but for model, data and preset: those of the tiny world."""
+    """Its ten lines as they stand, but for the preset: the tiny world's model, data and recipe."""
     (block,) = re.findall(r"```python\n(import harness\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len([line for line in block.splitlines() if line.strip()]) <= 10
-    here = {
-        '"minilm-l6"': f'"tiny={world.folder / "model"}"',
-        '"DIR"': f'"{world.folder / "data"}"',
-        '"reduced"': f'"{SLICE}"',
-    }
-    for written, meant in here.items():
-        assert block.count(written) == 1
-        block = block.replace(written, meant)
+    assert block.count('preset="quick"') == 1
+    tiny = f'preset="{SLICE}", models="tiny={world.folder / "model"}", data="{world.folder / "data"}"'
+    block = block.replace('preset="quick"', tiny)
     monkeypatch.chdir(world.folder)
     monkeypatch.setattr(local, "WORKER_COMMAND", worker_command())
     told: dict[str, Any] = {}
@@ -220,5 +215,5 @@ def test_the_notebook_of_the_readme_runs(
     assert not told["outcome"].failed
     assert told["means"].loc[("dense", 0.0, "sst2", "accuracy")].tolist() == [100 * SHARE, 1]
     shown = capsys.readouterr().out
-    assert shown.startswith("study slice: 4 cells, ")
+    assert shown.startswith("study slice: 2 cells, ")
     assert harness.tables("runs") in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,29 @@ def test_teacher_preparation_of_bert_base_is_7e18_flops_and_138_gpu_hours() -> N
     (kind,) = estimate(planned, [stage_id], world, [], GPU).kinds
     assert kind.hours == pytest.approx(138.2, abs=0.1)
     assert kind.basis == "assumed 14 TFLOP/s per GPU (fp32)"
+
+
+def test_the_costs_of_the_readme_are_the_estimates() -> None:
+    """Its rows: preset, cells, stages, GPU-hours and of these pre-training, GB of artifacts; two digits are told."""
+    rows = re.findall(r"^\| `([\w-]+)` \|((?: [\d,]+ \|){5})$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [name for name, _ in rows] == ["paper", "paper-released", "equal"]
+    models = ["bert-base", "bert-large", "distilbert"]
+    inputs = Inputs(
+        models={model: ModelIdentity(weights=model, tokenizer=model) for model in models},
+        data=HubPlace().identities(TASKS.values(), corpus=True),
+    )
+    world = World(shapes=HUB_SHAPES, sizes=HubPlace().sizes(TASKS.values(), corpus=True))
+    for name, numbers in rows:
+        told = [float(number.replace(",", "")) for number in numbers.split(" |")[:-1]]
+        recipe = load_preset(name)
+        cells = expand(Axes(models=models, tasks=[*TASKS]), recipe).cells
+        planned = plan_cells(cells, recipe, inputs)
+        found = estimate(planned, [*planned.stages], world, [], GPU)
+        hours = {kind.kind: kind.hours or 0 for kind in found.kinds}
+        pre_training = sum(hours.get(kind, 0) for kind in ("pairs", "corpus", "teacher_preparation", "student_pruning"))
+        assert told[:2] == [len(cells), len(planned.stages)]
+        costs = (sum(hours.values()), pre_training, found.artifact_bytes / 1e9)
+        assert told[2:] == [pytest.approx(cost, rel=0.05, abs=0.1) for cost in costs]
 
 
 def test_the_sizes_of_a_folder_are_those_of_its_files(world: core_world.World) -> None:

@@ -82,6 +82,16 @@ def test_the_best_sparse_fp32_method_is_named_where_two_have_a_number(
     assert best == "Best at this budget, tiny at 0.85, sst2 accuracy: finetune-pruning 81.25, prune-ofa 80.00."
 
 
+def test_methods_whose_numbers_are_printed_alike_have_no_single_best(
+    store: Store, make_study: Make, publish: Publish
+) -> None:
+    study = make_study(tasks=["sst2"])
+    publish(study, {"sst2": {"accuracy": 0.8}}, method="prune-ofa", quantization="none")
+    publish(study, {"sst2": {"accuracy": 0.8}}, method="finetune-pruning")
+    level = "No single best at this budget, tiny at 0.85, sst2 accuracy: finetune-pruning 80.00, prune-ofa 80.00."
+    assert level in notes_of(store, study)
+
+
 NO_KD = (
     "No winner is named between prune-ofa-no-kd and finetune-pruning or prune-ofa, tiny at 0.85, sst2: they differ in "
     "distillation."
