@@ -138,7 +138,8 @@ def test_under_the_papers_preset_no_winner_is_named_and_under_the_equal_one_ther
     said = {}
     for preset in ("paper", "equal"):
         study = make_study(preset=preset, name=preset, tasks=["sst2"], methods=["finetune-pruning", "prune-ofa"])
-        publish(study, {"sst2": {"accuracy": 0.8}}, sparsity=0.85)
+        publish(study, {"sst2": {"accuracy": 0.8}}, sparsity=0.85, method="prune-ofa")
+        publish(study, {"sst2": {"accuracy": 0.9}}, sparsity=0.85, method="finetune-pruning")
         said[preset] = [sentence.split(",")[0] for sentence in sentences(store, study)]
     assert said == {
         "paper": ["No winner is named between prune-ofa and finetune-pruning"],
