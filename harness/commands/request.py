@@ -117,6 +117,7 @@ def read_request(options: Asked, hashes: ContentHashes) -> Request:
     tasks, needs_corpus = reads(axes, recipe, reading, found.models.values())
     if place is not None:
         reading.problems += place.problems(tasks, corpus=needs_corpus)
+        reading.problems += _foreign_words(found.models.values(), place)
     read = {alias: reading.attempt(partial(shape_of, model), None) for alias, model in found.models.items()}
     shapes: dict[str, Shape] = {alias: shape for alias, shape in read.items() if shape is not None}
     max_hours = reading.attempt(lambda: _max_hours(options.max_gpu_hours), None)
@@ -144,6 +145,18 @@ def read_request(options: Asked, hashes: ContentHashes) -> Request:
         world=World(shapes=shapes, sizes=place.sizes(tasks, corpus=needs_corpus)),
         max_hours=max_hours,
     )
+
+
+def _foreign_words(models: Iterable[BaseModel], place: DataPlace) -> list[str]:
+    """What is wrong with encoders whose vocabulary is the synthetic world's where the data are others."""
+    from harness.data.places import SyntheticPlace
+
+    return [
+        f"model {model.alias!r} knows the words of the synthetic world alone; of other data nearly every word is "
+        "unknown to it. Expected --data synthetic, or another model (harness ls models, or NAME=DIR)."
+        for model in models
+        if model.embedded and not isinstance(place, SyntheticPlace)
+    ]
 
 
 def read_recipe(options: Asked, reading: Reading) -> Recipe | None:

@@ -142,6 +142,16 @@ def test_a_seed_that_is_none_is_refused(data: str, capsys: pytest.CaptureFixture
     assert f"--data {data}: expected synthetic or synthetic:SEED" in told
 
 
+def test_encoders_made_for_it_are_refused_on_other_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["grid", "--preset", "quick", "--tasks", "sst2", "--store", str(tmp_path), "--dry-run"]
+    assert main([*words, "--data", "hub"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    for name in ("tiny-narrow", "tiny-wide"):
+        (line,) = (line for line in told if f"model {name!r} knows the words of the synthetic world alone" in line)
+        assert "Expected --data synthetic, or another model" in line
+    assert main([*words, "--data", "synthetic:5"]) == 0
+
+
 def test_planning_on_it_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import sys; from harness.cli import main; "
