@@ -47,9 +47,9 @@ class Reading:
             return otherwise
 
     def check(self) -> None:
-        """Raises UsageError with all that was noted."""
+        """Raises UsageError with all that was noted, each problem once."""
         if self.problems:
-            raise UsageError(self.problems)
+            raise UsageError([*dict.fromkeys(self.problems)])
 
 
 @dataclass(frozen=True, kw_only=True)
