@@ -150,7 +150,8 @@ def test_a_notebook_in_such_a_folder_is_told_what_shadows_ours(installed: Instal
         shutil.rmtree(installed.folder / name, ignore_errors=True)
     (installed.folder / "methods" / "__init__.py").write_text("")
     model, data = world
-    code = f"import harness; harness.plan_grid(models='tiny={model}', preset='reduced', tasks='sst2', data={str(data)!r})"
+    asked = f"models='tiny={model}', preset='reduced', tasks='sst2', data={str(data)!r}"
+    code = f"import harness; harness.plan_grid({asked})"
     done = installed.run("python", "-c", code)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
