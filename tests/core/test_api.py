@@ -213,7 +213,7 @@ def test_the_notebook_of_the_readme_runs(
     exec(block, told)
     assert told["outcome"].done
     assert not told["outcome"].failed
-    assert told["means"].loc[("dense", 0.0, "sst2", "accuracy")].tolist() == [100 * SHARE, 1]
+    assert told["means"].loc[("tiny", "dense", 0.0, "none", "sst2", "accuracy")].tolist() == [100 * SHARE, 1]
     shown = capsys.readouterr().out
     assert shown.startswith("study slice: 2 cells, ")
     assert harness.tables("runs") in shown
