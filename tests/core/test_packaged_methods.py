@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import Distribution
 from pathlib import Path
 from types import ModuleType
 
@@ -64,6 +65,18 @@ def write_package(
 def forget() -> None:
     packaged_methods.packaged_methods.cache_clear()
     packaged_methods.load_packaged.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def only_those_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else is installed in this environment is not seen by this process."""
+    there = packaged_methods.distributions
+
+    def made_here() -> Iterator[Distribution]:
+        return (found for found in there() if Path(str(found.locate_file(""))).is_relative_to(tmp_path))
+
+    monkeypatch.setattr(packaged_methods, "distributions", made_here)
+    forget()
 
 
 @pytest.fixture
