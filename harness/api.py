@@ -134,7 +134,9 @@ def plan_grid(
     with _in_keywords():
         problems: list[str] = []
         asked = Asked(
-            models=_words("models", _assigned(models) if isinstance(models, Mapping) else models, problems),
+            models=_words(
+                "models", _assigned("models", models, problems) if isinstance(models, Mapping) else models, problems
+            ),
             methods=_words("methods", methods, problems),
             sparsities=_words("sparsities", sparsities, problems),
             tasks=_words("tasks", tasks, problems),
@@ -143,10 +145,13 @@ def plan_grid(
             pruning_seeds=_words("pruning_seeds", pruning_seeds, problems) or "",
             preset=str(preset),
             data=None if data is None else str(data),
-            set=_assigned(set or {}),
-            sparse_from=[_words("sparse_from", [each], problems) or "" for each in _assigned(sparse_from or {})],
+            set=_assigned("set", set or {}, problems),
+            sparse_from=[
+                _words("sparse_from", [each], problems) or ""
+                for each in _assigned("sparse_from", sparse_from or {}, problems)
+            ],
             study=study,
-            resource=_assigned(resource or {}),
+            resource=_assigned("resource", resource or {}, problems),
             max_gpu_hours=None if max_gpu_hours is None else str(max_gpu_hours),
         )
         if problems:
@@ -196,8 +201,11 @@ def _words(name: str, values: Words | None, problems: list[str]) -> str | None:
     return ",".join(texts)
 
 
-def _assigned(values: Mapping[str, object]) -> list[str]:
+def _assigned(name: str, values: Mapping[str, object], problems: list[str]) -> list[str]:
     """KEY=VALUE as `--set` reads it: true, false and null are JSON's."""
+    if not isinstance(values, Mapping):
+        problems.append(f"{name}={values!r}: expected a mapping of names to values, as {{'transfer.epochs': 2}}.")
+        return []
     return [
         f"{key}={json.dumps(value) if value is None or isinstance(value, bool) else value}"
         for key, value in values.items()

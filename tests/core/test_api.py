@@ -87,6 +87,15 @@ def test_a_folder_that_hides_a_package_of_ours_is_named(tmp_path: Path) -> None:
     assert f"UsageError: {tmp_path / 'methods'} hides the package methods of the harness ({ROOT / 'methods'})" in last
 
 
+def test_settings_in_the_command_lines_form_are_told_the_form_of_here() -> None:
+    with pytest.raises(UsageError) as told:
+        harness.plan_grid(preset="quick", set="transfer.epochs=2", resource=["device_batch=1"])
+    assert told.value.problems == [
+        "set='transfer.epochs=2': expected a mapping of names to values, as {'transfer.epochs': 2}.",
+        "resource=['device_batch=1']: expected a mapping of names to values, as {'transfer.epochs': 2}.",
+    ]
+
+
 def test_every_problem_is_told_at_once_in_the_words_of_the_arguments(world: World) -> None:
     with pytest.raises(UsageError) as raised:
         grid(
