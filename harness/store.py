@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -147,6 +148,14 @@ class Store:
 
     root: Path
 
+    def invalidation(self, stage_id: str) -> str:
+        """The command that takes a stage of this store back, to be copied from a message."""
+        return f"harness invalidate {stage_id} --store {shlex.quote(str(self.root))}"
+
+    def _again(self, stage_id: str) -> str:
+        """The next move for a record that cannot be trusted; removing it alone would leave what was made from it."""
+        return f"Put back what was written, or make it and what rests on it again: {self.invalidation(stage_id)}"
+
     def study_path(self, name: str) -> Path:
         return self.root / "studies" / f"{name}.json"
 
@@ -223,15 +232,15 @@ class Store:
         try:
             record = json.loads(path.read_bytes())
         except ValueError as error:
-            raise StoreError(f"record {path} is damaged ({error}). {_again(stage_id)}") from None
+            raise StoreError(f"record {path} is damaged ({error}). {self._again(stage_id)}") from None
         if not isinstance(record, dict):
-            raise StoreError(f"record {path} is damaged (not an object). {_again(stage_id)}")
+            raise StoreError(f"record {path} is damaged (not an object). {self._again(stage_id)}")
         if record.get("schema") != RECORD_SCHEMA:
             raise StoreError(f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}.")
         claimed = record.pop("digest", None)
         if claimed != sha256_of(record):
             raise StoreError(
-                f"record {path} was changed after it was written (its digest does not fit). {_again(stage_id)}"
+                f"record {path} was changed after it was written (its digest does not fit). {self._again(stage_id)}"
             )
         if record.get("stage_id") != stage_id:
             raise StoreError(f"record {path} belongs to stage {record.get('stage_id')}.")
@@ -371,11 +380,6 @@ class Store:
             )
             for number in numbers
         ]
-
-
-def _again(stage_id: str) -> str:
-    """The next move for a record that cannot be trusted; removing it alone would leave what was made from it."""
-    return f"Put back what was written, or make it and what rests on it again: harness invalidate {stage_id}"
 
 
 def _fold(number: int, text: str, asked_to_stop: bool) -> Attempt:

@@ -39,7 +39,7 @@ def verified_records(plan: Plan, store: Store) -> Records:
             if parent in records and record.get("parent_digests", {}).get(role) != records[parent]["digest"]:
                 problems.append(
                     f"record {store.record_path(stage_id)} was made from another {role} than the record of {parent} "
-                    f"in this store. Bring the one it was made from, or make it again: harness invalidate {stage_id}"
+                    f"in this store. Bring the one it was made from, or make it again: {store.invalidation(stage_id)}"
                 )
     if problems:
         raise StoreError("\n".join(problems))
@@ -55,7 +55,7 @@ def gone_artifacts(plan: Plan, waiting: Collection[str], store: Store) -> list[s
     return [
         f"the artifact of {plan.label(parent)} ({parent}) is gone ({store.artifact_path(parent)}); its record "
         f"is there, and {count} of the stages to run start from it. Bring the folder back, or make it and what rests "
-        f"on it again: {', '.join(f'harness invalidate {highest}' for highest in _highest_gone(plan, parent, store))}"
+        f"on it again: {', '.join(store.invalidation(highest) for highest in _highest_gone(plan, parent, store))}"
         for parent, count in users.items()
         if _is_gone(store, parent)
     ]

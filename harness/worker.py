@@ -349,12 +349,12 @@ def _check_artifact(store: Store, role: str, parent: str, record: Mapping[str, A
     if not folder.is_dir():
         raise StoreError(
             f"the artifact of the {role} stage {parent} is gone ({folder}); its record is still there. "
-            f"Bring the folder back, or make it and what rests on it again: harness invalidate {parent}"
+            f"Bring the folder back, or make it and what rests on it again: {store.invalidation(parent)}"
         )
     if folder_digest(folder) != record["artifact"]["digest"]:
         raise StoreError(
             f"the artifact of the {role} stage {parent} ({folder}) is not the one its record describes. "
-            f"Bring back what was there, or make it and what rests on it again: harness invalidate {parent}"
+            f"Bring back what was there, or make it and what rests on it again: {store.invalidation(parent)}"
         )
 
 

@@ -516,7 +516,7 @@ def test_a_record_that_cannot_be_trusted_stops_a_grid_and_invalidate_lets_it_go_
         assert done.code == 1
         (line,) = (line for line in done.err.splitlines() if line.startswith("error: "))
         assert line.startswith(f"error: record {store.record_path(bad)} ")
-        assert line.endswith(f"harness invalidate {bad}")
+        assert line.endswith(f"harness invalidate {bad} --store {world.store}")
     assert fakes.CALLS == []
     assert run_harness(["invalidate", bad, "--yes", "--store", str(world.store)]).code == 0
     assert run_harness([*words, "--seeds", "0,1"]).code == 0

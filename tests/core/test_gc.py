@@ -225,8 +225,8 @@ def test_a_grid_that_starts_from_what_is_gone_is_refused_before_anything_starts(
     assert len(lines) == 2
     (sparse,) = [line for line in lines if f"({pruning}) is gone" in line]
     (teacher,) = [line for line in lines if f"({dense}) is gone" in line]
-    assert sparse.endswith(f"or make it and what rests on it again: harness invalidate {corpus}")
-    assert teacher.endswith(f"harness invalidate {dense}")
+    assert sparse.endswith(f"or make it and what rests on it again: harness invalidate {corpus} --store {world.store}")
+    assert teacher.endswith(f"harness invalidate {dense} --store {world.store}")
     assert "1 of the stages to run start from it. Bring the folder back" in teacher
     dry = run_harness([*grid, "--dry-run"])
     assert (dry.code, dry.err.count("warning: the artifact of ")) == (0, 2)
