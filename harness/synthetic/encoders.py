@@ -16,7 +16,7 @@ from harness.identity import sha256_of
 from harness.synthetic.vocabulary import vocabulary
 
 ENCODER_VERSION = 1  # raised with every change of a weight
-SEED = 3  # of the draws 0 to 3, with 0 one of two from which both shapes learn all of the demo in so few steps
+SEED = 3  # from this draw, as from 0, both shapes learn the whole demo in so few steps; from 2 one fails on qnli
 POSITIONS = 128
 TOKENIZER_CONFIG = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": POSITIONS}
 
