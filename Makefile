@@ -36,7 +36,7 @@ lint: environment
 
 # After a change of what a stage kind computes: record it. REASON: why no number changes, if no version was raised.
 code-versions: environment
-	$(BIN)/python tests/core/code_versions.py --reason "$(REASON)"
+	$(BIN)/python tests/support/code_versions.py --reason "$(REASON)"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

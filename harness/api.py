@@ -19,18 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.grid import Planned, plan_as_text, planned_grid, start, without_effect
-from harness.commands.request import Asked, execution_problems
-from harness.commands.tables import read_tables
 from harness.errors import UsageError
-from harness.outcome import Outcome
-from harness.plan import Plan
-from harness.processes import local_snapshot
+from harness.execution.executors import execution_problems
+from harness.execution.outcome import Outcome
+from harness.grids.planned import Planned, plan_as_text, planned_grid, start, without_effect
+from harness.grids.request import Asked
+from harness.planning.graph import Plan
 from harness.specs import Cell
-from harness.state import read_states
-from harness.store import Store
-from harness.study import only_study, read_study
-from harness.verification import verified_records
+from harness.store.store import Store
+from harness.studies.state import local_snapshot, read_states
+from harness.studies.study import only_study, read_study
+from harness.studies.verification import verified_records
+from paper_tables.study_tables import read_tables
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -65,7 +65,7 @@ class StageSpec:
     parents: role -> stage id, for example {"teacher": "9f..", "model": "03.."}.
     inputs: role -> content hash of data or base weights.
     versions: the integer code version of the kind, the oldest of those that give the same numbers. A method has none:
-    see `harness.catalogue.Method`.
+    see `harness.planning.method.Method`.
     """
 
     kind: str

@@ -1,6 +1,6 @@
 """The five benchmark tasks: their columns, labels, splits and metrics.
 
-Declarations only. Reading a split is `harness.data.source`, turning it into tokens `harness.data`, scoring it
+Declarations only. Reading a split is `harness.inputs.parquet`, turning it into tokens `harness.data`, scoring it
 `harness.metrics`; nothing heavy is imported here, because planning a study needs to know its tasks and no more.
 """
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.catalogue import Method
-from harness.plan import Chain
+from harness.planning.chain import Chain
+from harness.planning.method import Method
 from harness.specs import StageSpec
 
 

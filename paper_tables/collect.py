@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.catalogue import get_method
+from harness.planning.method_registry import get_method
 from harness.specs import Cell
-from harness.study import Study
+from harness.studies.study import Study
+from harness.studies.verification import Records
 from harness.tasks import Task, get_task
-from harness.verification import Records
 from paper_tables.score import Score
 
 PAPER_PRESETS = ("paper", "paper-released")

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
-from harness.study import Study
-from harness.verification import Records
+from harness.planning.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
+from harness.studies.study import Study
+from harness.studies.verification import Records
 from paper_tables.rows import Row, method_title
 
 PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.catalogue import SPARSE_FROM
+from harness.planning.method_summary import SPARSE_FROM
 from paper_tables.published import PAPER_COLUMNS, PAPER_METHOD_ORDER, PAPER_MODELS, published_value
 from paper_tables.score import Score
 

@@ -5,7 +5,7 @@ Where scores come from (records, a CSV file, a test) is the caller's business.
 
 from dataclasses import dataclass
 
-from harness.catalogue import TRANSFER_KD
+from harness.planning.method_summary import TRANSFER_KD
 
 
 @dataclass(frozen=True, kw_only=True)

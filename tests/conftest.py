@@ -1,27 +1,89 @@
-"""Shared fixtures: the tiny world, made once a session."""
+"""Shared fixtures: a store, stages without torch and the command line on them; and a setup that trains in seconds."""
 
 from __future__ import annotations
 
 import gc
+import logging
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
+import fake_stages
 import pytest
+from grid_world import Ran, World, make_world
+
+from harness.cli.main import main
+from harness.planning.kinds import KINDS
+from harness.store.store import Store
 
 
-class World(NamedTuple):
+class TinySetup(NamedTuple):
+    """Folders of a model and of data that real stages run on; see `tiny_world`."""
+
     model: Path
     data: Path
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinySetup:
     from tiny_world import make_data, make_model
 
-    folder = tmp_path_factory.mktemp("world")
-    return World(make_model(folder / "model"), make_data(folder / "data"))
+    folder = tmp_path_factory.mktemp("tiny")
+    return TinySetup(make_model(folder / "model"), make_data(folder / "data"))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return make_world(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Every stage kind runs its fake; none misbehaves until ACTIONS says so."""
+    for name, kind in fake_stages.FAKE_KINDS.items():
+        monkeypatch.setitem(KINDS, name, kind)
+    fake_stages.CALLS.clear()
+    fake_stages.ACTIONS.clear()
+    yield fake_stages
+    fake_stages.ACTIONS.clear()
+
+
+@pytest.fixture
+def run_harness(capsys: pytest.CaptureFixture[str], fakes: ModuleType) -> Iterator[Callable[[Sequence[str]], Ran]]:
+    """run_harness(arguments) -> exit code and what was printed. A grid that starts runs the fakes."""
+    logger = logging.getLogger("harness")
+    before = list(logger.handlers)
+
+    def run(arguments: Sequence[str]) -> Ran:
+        capsys.readouterr()
+        code = main(arguments)
+        return Ran(code, *capsys.readouterr())
+
+    yield run
+    logger.handlers[:] = before
+
+
+@pytest.fixture
+def write_parquet(tmp_path: Path) -> Callable[[str, dict[str, Any]], Path]:
+    """write_parquet("sst2/train", columns) -> the file under tmp_path."""
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def write(name: str, columns: dict[str, Any]) -> Path:
+        path = tmp_path / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), path)
+        return path
+
+    return write
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ from harness.data.question_answering import predictions_from_logits
 from harness.errors import Interrupted
 from harness.metrics import compute_metrics
 from harness.progress import StageProgress
+from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import INT8_FILE, family_of, load_for_task, load_int8, load_tokenizer, quiet
 from harness.stages.task_data import evaluation_examples, read_split
 from harness.tasks import Task, get_task
-from harness.training.device_batch import Fitted, fit_to_memory
-from harness.training.inputs import inputs_for
+from harness.training.micro_batch import Fitted, fit_to_memory
+from harness.training.model_inputs import inputs_for
 from harness.training.modifiers import Matrices
-from harness.worker import StageContext, StageResult
 
 AfterBatch = Callable[[int, int], None]
 

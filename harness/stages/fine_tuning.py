@@ -9,14 +9,14 @@ from typing import Any
 from torch import nn
 
 from harness.data.collate import PaddingCollator
-from harness.models import Family
+from harness.inputs.families import Family
+from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import dense_model_folder, family_of, load_for_task, load_tokenizer, quiet, save_artifact
 from harness.stages.task_data import training_examples
+from harness.stages.training_run import Session
 from harness.tasks import Task, get_task
 from harness.training.modifiers import GradualPruning, LockedQuantization, Matrices, Modifier, PatternLock
 from harness.training.objectives import ClassificationObjective, Distillation, Objective, QuestionAnsweringObjective
-from harness.training.session import Session
-from harness.worker import StageContext, StageResult
 
 
 def dense(context: StageContext) -> StageResult:

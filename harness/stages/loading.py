@@ -11,10 +11,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from harness.models import FAMILIES, BaseModel, Family
-from harness.synthetic.encoders import write_encoder
+from harness.inputs.families import FAMILIES, Family
+from harness.inputs.models import BaseModel
+from harness.stages.context import StageContext
+from harness.synthetic.weights import write_encoder
 from harness.tasks import Task
-from harness.worker import StageContext
 
 INT8_FILE = "int8.safetensors"
 

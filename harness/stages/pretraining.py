@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from harness.data.masking import IGNORED_LABEL, MaskedLanguageModelCollator
+from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import (
     base_model_folder,
     family_of,
@@ -21,12 +22,11 @@ from harness.stages.loading import (
     save_artifact,
 )
 from harness.stages.pretraining_data import load_pairs
-from harness.training.device_batch import fit_to_memory
+from harness.stages.training_run import Session
+from harness.training.micro_batch import fit_to_memory
 from harness.training.modifiers import GradualPruning, Matrices, Modifier
 from harness.training.objectives import Distillation, PretrainingObjective
 from harness.training.pretraining_heads import heads_of
-from harness.training.session import Session
-from harness.worker import StageContext, StageResult
 
 EVALUATION_BATCH = 32
 

@@ -10,8 +10,8 @@ import numpy as np
 from harness.data.pairs import pairs_dataset
 from harness.data.sentences import NAME as SPLITTER
 from harness.data.sentences import clean_article, split_sentences
+from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import folder_of, load_tokenizer, quiet
-from harness.worker import StageContext, StageResult
 
 SPLITS = ("train", "validation")
 

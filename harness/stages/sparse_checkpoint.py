@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.identity import file_sha256
-from harness.models import FAMILIES, Family
-from harness.sparse_checkpoints import (
+from harness.inputs.families import FAMILIES, Family
+from harness.inputs.sparse_checkpoints import (
     CHECKPOINT_FILES,
     PICKLED,
     SAFETENSORS,
@@ -30,9 +30,9 @@ from harness.sparse_checkpoints import (
     SparseCheckpoint,
     architecture_problems,
 )
+from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import base_model_folder, load_tokenizer, quiet
 from harness.training.modifiers import Matrices, sparsity_details
-from harness.worker import StageContext, StageResult
 
 # Buffers that older versions of the library stored; they are made anew.
 _BUFFERS = (".position_ids", ".token_type_ids")

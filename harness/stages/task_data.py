@@ -10,8 +10,8 @@ import datasets
 from harness.data.classification import encode_classification
 from harness.data.question_answering import encode_evaluation, encode_training
 from harness.data.subset import seeded_subset
+from harness.stages.context import StageContext
 from harness.tasks import Task
-from harness.worker import StageContext
 
 
 def read_split(context: StageContext, task: Task, split: str, input_name: str) -> datasets.Dataset:

@@ -5,11 +5,9 @@ They know nothing: teacher preparation on the corpus is their pre-training. Weig
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from harness.identity import sha256_of
@@ -68,18 +66,3 @@ def weights_identity(name: str) -> str:
 
 def tokenizer_identity() -> str:
     return sha256_of(["tokenizer", TOKENIZER_CONFIG, vocabulary()])
-
-
-def write_encoder(name: str, folder: Path) -> Path:
-    """The encoder as a folder in the hub's layout; the same files every time."""
-    from safetensors.numpy import save_file
-
-    from harness.synthetic.weights import weights
-
-    folder.mkdir(parents=True, exist_ok=True)
-    encoder = ENCODERS[name]
-    (folder / "config.json").write_text(json.dumps(encoder.config(), indent=1))
-    (folder / "vocab.txt").write_text("\n".join(vocabulary()) + "\n", encoding="utf-8")
-    (folder / "tokenizer_config.json").write_text(json.dumps(TOKENIZER_CONFIG, indent=1))
-    save_file(weights(encoder), folder / "model.safetensors", {"format": "pt"})
-    return folder

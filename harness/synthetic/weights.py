@@ -9,9 +9,12 @@ everything behind the attention weights, begins as drawn. Positions begin as sin
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 
-from harness.synthetic.encoders import POSITIONS, SEED, Encoder
+from harness.synthetic.encoders import ENCODERS, POSITIONS, SEED, TOKENIZER_CONFIG, Encoder
 from harness.synthetic.vocabulary import vocabulary
 
 FASTEST, SLOWEST = 2.0, 0.05  # radians a position
@@ -111,3 +114,18 @@ def _linear(name: str, weight: np.ndarray) -> dict[str, np.ndarray]:
 
 def _norm(name: str, width: int) -> dict[str, np.ndarray]:
     return {f"{name}.weight": np.ones(width), f"{name}.bias": np.zeros(width)}
+
+
+def write_encoder(name: str, folder: Path) -> Path:
+    """The encoder as a folder in the hub's layout; the same files every time."""
+    from safetensors.numpy import save_file
+
+    from harness.synthetic.weights import weights
+
+    folder.mkdir(parents=True, exist_ok=True)
+    encoder = ENCODERS[name]
+    (folder / "config.json").write_text(json.dumps(encoder.config(), indent=1))
+    (folder / "vocab.txt").write_text("\n".join(vocabulary()) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(TOKENIZER_CONFIG, indent=1))
+    save_file(weights(encoder), folder / "model.safetensors", {"format": "pt"})
+    return folder

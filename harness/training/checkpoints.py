@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import is_disk_full
+from harness.files import sync_folder, sync_tree
 from harness.identity import file_sha256
-from harness.store import sync_folder, sync_tree
 
 logger = logging.getLogger("harness")
 COMPLETE = "COMPLETE.json"

@@ -26,7 +26,7 @@ from harness.compression.sparsify import (
     update_masks,
     zero_counts,
 )
-from harness.models import Family
+from harness.inputs.families import Family
 
 Factor = Callable[[int], float]
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 from harness.compression.distillation import combine_losses, soft_target_loss, span_soft_target_loss
 from harness.data.masking import IGNORED_LABEL
 from harness.training.chunked_head import head_loss
-from harness.training.inputs import inputs_for
+from harness.training.model_inputs import inputs_for
 from harness.training.pretraining_heads import heads_of
 
 Inputs = Mapping[str, Tensor]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from harness.training.inputs import inputs_for
+from harness.training.model_inputs import inputs_for
 
 
 class Encoded(NamedTuple):

@@ -24,7 +24,7 @@ from harness.compression.quantization import observed_as_one_batch
 from harness.errors import Interrupted
 from harness.progress import StageProgress
 from harness.training.checkpoints import Checkpoints
-from harness.training.device_batch import parts_of
+from harness.training.micro_batch import parts_of
 from harness.training.objectives import Objective
 
 logger = logging.getLogger(__name__)

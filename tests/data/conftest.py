@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import datasets
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from tiny_world import wordpiece_tokenizer
 from transformers import PreTrainedTokenizerBase
@@ -33,16 +30,3 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBa
 def make_tokenizer(tmp_path: Path) -> Callable[[Iterable[str]], PreTrainedTokenizerBase]:
     """make_tokenizer(tokens) -> a tokenizer with the special tokens and these."""
     return lambda tokens: wordpiece_tokenizer(tmp_path / "tokenizer", tokens)
-
-
-@pytest.fixture
-def write_parquet(tmp_path: Path) -> Callable[[str, dict[str, Any]], Path]:
-    """write_parquet("sst2/train", columns) -> the file under tmp_path."""
-
-    def write(name: str, columns: dict[str, Any]) -> Path:
-        path = tmp_path / f"{name}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table(columns), path)
-        return path
-
-    return write

@@ -14,7 +14,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from harness.data.question_answering import encode_evaluation, encode_training, predictions_from_logits
-from harness.data.source import load_split
+from harness.inputs.parquet import load_split
 from harness.metrics import compute_metrics
 from harness.tasks import get_task
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import tiny_world
 
-from harness import cli
-from harness.code_closure import COMPUTES, project_tree
-from harness.kinds import KINDS, StageKind
+from harness.cli import main as cli
+from harness.planning.kinds import KINDS, StageKind
+from harness.worker.code_closure import COMPUTES, project_tree
 
 
 @pytest.mark.slow
 def test_no_function_runs_in_a_stage_that_its_kind_does_not_count(
-    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = project_tree()
     module_of = {str(path): module for name in COMPUTES for module, path in tree.files(name).items()}
@@ -43,8 +43,8 @@ def test_no_function_runs_in_a_stage_that_its_kind_does_not_count(
         return run
 
     monkeypatch.setattr(StageKind, "function", traced)
-    folder = tiny_world.make_sparse(tmp_path / "sparse", world.model, 0.7)
-    arguments = tiny_world.grid_arguments(world.model, world.data, tmp_path / "runs")
+    folder = tiny_world.make_sparse(tmp_path / "sparse", tiny.model, 0.7)
+    arguments = tiny_world.grid_arguments(tiny.model, tiny.data, tmp_path / "runs")
     assert cli.main(arguments) == 0
     assert cli.main([*arguments, "--sparse-from", f"mine={folder}", "--tasks", "sst2", "--study", "mine"]) == 0
     assert ran.keys() == KINDS.keys()

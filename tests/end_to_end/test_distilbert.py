@@ -11,20 +11,20 @@ import torch
 from safetensors.torch import load_file
 from transformers import DistilBertConfig, DistilBertForMaskedLM, set_seed
 
-from harness import cli
+from harness.cli import main as cli
 from harness.compression.distillation import token_soft_target_loss
-from harness.models import DISTILBERT
-from harness.store import Store
-from harness.study import read_study
+from harness.inputs.families import DISTILBERT
+from harness.store.store import Store
+from harness.studies.study import read_study
 from harness.training.objectives import Distillation, PretrainingObjective
 
 ENCODER = DISTILBERT.encoder_matrices(tiny_world.NUM_LAYERS)
 
 
 @pytest.mark.slow
-def test_a_distilbert_is_pruned_transferred_and_quantized(world: Any, tmp_path: Path) -> None:
+def test_a_distilbert_is_pruned_transferred_and_quantized(tiny: Any, tmp_path: Path) -> None:
     model = tiny_world.make_distilbert(tmp_path / "model")
-    arguments = tiny_world.grid_arguments(model, world.data, tmp_path / "runs")
+    arguments = tiny_world.grid_arguments(model, tiny.data, tmp_path / "runs")
     assert cli.main([*arguments, "--methods", "prune-ofa", "--quantization", "none,int8"]) == 0
     store = Store(tmp_path / "runs")
     stages = read_study(store, tiny_world.STUDY).plan.stages

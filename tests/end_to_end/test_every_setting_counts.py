@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 import pytest
 import tiny_world
 
-from harness import cli
-from harness.data.places import FolderPlace
-from harness.identity import ContentHashes
-from harness.kinds import KINDS
-from harness.models import find_models
+from harness.cli import main as cli
+from harness.inputs.content_hashes import ContentHashes
+from harness.inputs.data_sources import FolderPlace
+from harness.inputs.models import find_models
+from harness.planning.kinds import KINDS
 from harness.specs import StageSpec
-from harness.store import Store
-from harness.study import read_study
-from harness.worker import Resources, Sources, run_stage
+from harness.stages.context import Resources, Sources
+from harness.store.store import Store
+from harness.studies.study import read_study
+from harness.worker.run import run_stage
 
 # Another value for each setting, by name; SETTING[KIND.NAME] where a kind needs one of its own.
 OTHER: dict[str, Any] = {
@@ -89,17 +90,17 @@ class Ready(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def ready(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Ready:
+def ready(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Ready:
     """A store in which one stage of every kind is done."""
     root = tmp_path_factory.mktemp("settings")
-    arguments = tiny_world.grid_arguments(world.model, world.data, root, dense__epochs=2.0)
+    arguments = tiny_world.grid_arguments(tiny.model, tiny.data, root, dense__epochs=2.0)
     arguments += ["--tasks", "sst2", "--methods", "prune-ofa,finetune-pruning", "--quantization", "int8"]
     assert cli.main(arguments) == 0
     store = Store(root)
     plan = read_study(store, tiny_world.STUDY).plan
-    models = find_models([f"tiny={world.model}"], ContentHashes()).models
+    models = find_models([f"tiny={tiny.model}"], ContentHashes()).models
     specs = {spec.kind: spec for spec in plan.stages.values()}
-    return Ready(store, specs, Sources(models=models, data=FolderPlace(world.data)))
+    return Ready(store, specs, Sources(models=models, data=FolderPlace(tiny.data)))
 
 
 @pytest.mark.slow

@@ -16,11 +16,13 @@ import tiny_world
 import torch
 from safetensors.torch import load_file
 
-from harness.data.places import WIKIPEDIA
-from harness.models import BERT, MODELS, HubSource
-from harness.recipes import load_preset
-from harness.store import Store
-from harness.study import read_study
+from harness.inputs.data_sources import WIKIPEDIA
+from harness.inputs.families import BERT
+from harness.inputs.hub import HubSource
+from harness.inputs.models import MODELS
+from harness.planning.presets import load_preset
+from harness.store.store import Store
+from harness.studies.study import read_study
 from harness.tasks import TASKS
 
 
@@ -39,25 +41,25 @@ def cache_snapshot(cache: Path, kind: str, repository: str, revision: str, files
 
 
 @pytest.fixture(scope="module")
-def cache(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model as bert-base, sst2 in one file, Wikipedia in one shard whose first 5 % are held out."""
     folder = tmp_path_factory.mktemp("cache")
     source = MODELS["bert-base"]
     assert isinstance(source, HubSource)
-    model_files = {path.name: path for path in world.model.iterdir()}
+    model_files = {path.name: path for path in tiny.model.iterdir()}
     cache_snapshot(folder, "model", source.repository, source.revision, model_files)
     task = TASKS["sst2"]
-    splits = {f"sst2/{s}-00000-of-00001.parquet": world.data / "sst2" / f"{s}.parquet" for s in ("train", "validation")}
+    splits = {f"sst2/{s}-00000-of-00001.parquet": tiny.data / "sst2" / f"{s}.parquet" for s in ("train", "validation")}
     cache_snapshot(folder, "dataset", task.hub_path, task.hub_revision, splits)
     repository, configuration, revision = WIKIPEDIA
-    shard = {f"{configuration}/train-00000-of-00001.parquet": world.data / "corpus" / "train.parquet"}
+    shard = {f"{configuration}/train-00000-of-00001.parquet": tiny.data / "corpus" / "train.parquet"}
     cache_snapshot(folder, "dataset", repository, revision, shard)
     return folder
 
 
 def harness(cache: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-P", "-m", "harness.cli", *words]
+    command = [sys.executable, "-P", "-m", "harness", *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -117,10 +119,10 @@ def released_arguments(store: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_a_released_model_is_transferred_and_quantized_with_its_zeros_kept(
-    cache: Path, world: Any, tmp_path: Path
+    cache: Path, tiny: Any, tmp_path: Path
 ) -> None:
     shutil.copytree(cache, tmp_path / "cache", symlinks=True)
-    add_released(tmp_path / "cache", world.model, tmp_path / "sparse", 0.85)
+    add_released(tmp_path / "cache", tiny.model, tmp_path / "sparse", 0.85)
     done = harness(tmp_path / "cache", *released_arguments(tmp_path / "runs"))
     assert done.returncode == 0, done.stderr
     store = Store(tmp_path / "runs")
@@ -143,9 +145,9 @@ def test_a_released_model_is_transferred_and_quantized_with_its_zeros_kept(
 
 
 @pytest.mark.slow
-def test_a_released_model_that_is_no_85_percent_model_fails_its_stage(cache: Path, world: Any, tmp_path: Path) -> None:
+def test_a_released_model_that_is_no_85_percent_model_fails_its_stage(cache: Path, tiny: Any, tmp_path: Path) -> None:
     shutil.copytree(cache, tmp_path / "cache", symlinks=True)
-    add_released(tmp_path / "cache", world.model, tmp_path / "sparse", 0.9)
+    add_released(tmp_path / "cache", tiny.model, tmp_path / "sparse", 0.9)
     done = harness(tmp_path / "cache", *released_arguments(tmp_path / "runs"))
     assert done.returncode == 1
     # floor(.9 * 1024) = 921 and floor(.9 * 2048) = 1843 zeros: 14,740 of 16,384.
@@ -196,7 +198,7 @@ def without_network(cache: Path, *words: str) -> subprocess.CompletedProcess[str
     """The hub may be asked, and nobody answers: port 9 of this machine refuses at once."""
     environment = {**os.environ, "HF_HUB_CACHE": str(cache), "HF_ENDPOINT": "http://127.0.0.1:9"}
     environment.pop("HF_HUB_OFFLINE", None)
-    command = [sys.executable, "-P", "-m", "harness.cli", *words]
+    command = [sys.executable, "-P", "-m", "harness", *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 

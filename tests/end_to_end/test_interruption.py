@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 import tiny_world
 
-from harness.store import Store
-from harness.study import read_study
+from harness.store.store import Store
+from harness.studies.study import read_study
 
 KEPT_KINDS = ("corpus", "pairs", "teacher_preparation")
 
 
-def command(world: Any, store: Path) -> list[str]:
-    arguments = tiny_world.grid_arguments(world.model, world.data, store, student_pruning__steps=60)
+def command(tiny: Any, store: Path) -> list[str]:
+    arguments = tiny_world.grid_arguments(tiny.model, tiny.data, store, student_pruning__steps=60)
     options = ["--tasks", "sst2", "--methods", "prune-ofa-no-kd", "--quantization", "int8", "--resource"]
-    return [sys.executable, "-P", "-m", "harness.cli", *arguments, *options, "checkpoint_minutes=0"]
+    return [sys.executable, "-P", "-m", "harness", *arguments, *options, "checkpoint_minutes=0"]
 
 
 def results(store: Path) -> dict[str, Any]:
@@ -37,9 +37,9 @@ def results(store: Path) -> dict[str, Any]:
     return found
 
 
-def run_until(world: Any, store: Path, happened: Callable[[], bool], send: signal.Signals) -> int:
+def run_until(tiny: Any, store: Path, happened: Callable[[], bool], send: signal.Signals) -> int:
     """Start the grid, send a signal as soon as `happened`, and return the exit code."""
-    process = subprocess.Popen(command(world, store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command(tiny, store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not happened():
         assert process.poll() is None, f"the run ended with {process.returncode} before the moment came"
@@ -66,9 +66,9 @@ def checkpointed(store: Path, kind: str, steps: int) -> Callable[[], bool]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(world: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def undisturbed(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     store = tmp_path_factory.mktemp("undisturbed")
-    subprocess.run(command(world, store), check=True, capture_output=True, timeout=300)
+    subprocess.run(command(tiny, store), check=True, capture_output=True, timeout=300)
     return results(store)
 
 
@@ -79,13 +79,13 @@ def undisturbed(world: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     [("teacher_preparation", 5), ("student_pruning", 12), ("student_pruning", 45), ("quantization", 3)],
 )
 def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
-    world: Any, undisturbed: dict[str, Any], tmp_path: Path, kind: str, steps: int
+    tiny: Any, undisturbed: dict[str, Any], tmp_path: Path, kind: str, steps: int
 ) -> None:
     """kill -9 before, in and after the ramp and in QAT: the plain command again gives bit-equal results."""
-    code = run_until(world, tmp_path, checkpointed(tmp_path, kind, steps), signal.SIGKILL)
+    code = run_until(tiny, tmp_path, checkpointed(tmp_path, kind, steps), signal.SIGKILL)
     assert code == -signal.SIGKILL
     finished = {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")}
-    done = subprocess.run(command(world, tmp_path), capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command(tiny, tmp_path), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "resuming from checkpoint-" in done.stderr
     assert {p: p.stat().st_mtime_ns for p in finished} == finished, "a finished stage was done again"
@@ -95,14 +95,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
 @pytest.mark.slow
 @pytest.mark.parametrize("send", [signal.SIGINT, signal.SIGTERM])
 def test_a_polite_stop_leaves_a_checkpoint_and_exits_with_130(
-    world: Any, undisturbed: dict[str, Any], tmp_path: Path, send: signal.Signals
+    tiny: Any, undisturbed: dict[str, Any], tmp_path: Path, send: signal.Signals
 ) -> None:
-    assert run_until(world, tmp_path, checkpointed(tmp_path, "student_pruning", 12), send) == 130
+    assert run_until(tiny, tmp_path, checkpointed(tmp_path, "student_pruning", 12), send) == 130
     store = Store(tmp_path)
     stages = read_study(store, tiny_world.STUDY).plan.stages
     (stopped,) = [i for i, s in stages.items() if s.kind == "student_pruning"]
     assert [attempt.outcome for attempt in store.attempts(stopped)] == ["interrupted"]
-    done = subprocess.run(command(world, tmp_path), capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command(tiny, tmp_path), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert [attempt.outcome for attempt in store.attempts(stopped)] == ["interrupted", "done"]
     assert results(tmp_path) == undisturbed

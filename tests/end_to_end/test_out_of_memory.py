@@ -9,10 +9,10 @@ import pytest
 import tiny_world
 import torch
 
-from harness import cli
+from harness.cli import main as cli
 from harness.stages import evaluation
-from harness.store import Store
-from harness.study import read_study
+from harness.store.store import Store
+from harness.studies.study import read_study
 from harness.training.objectives import ClassificationObjective, PretrainingObjective
 
 HOLDS = 3
@@ -25,7 +25,7 @@ def refuse_more(count: int) -> None:
 
 @pytest.mark.slow
 def test_every_stage_of_a_grid_finishes_on_a_small_device(
-    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for objective in (ClassificationObjective, PretrainingObjective):
         whole_loss = objective.__call__
@@ -42,7 +42,7 @@ def test_every_stage_of_a_grid_finishes_on_a_small_device(
         return predict(model, features, collator, batch_size, *others)
 
     monkeypatch.setattr(evaluation, "predict", small_predict)
-    arguments = tiny_world.grid_arguments(world.model, world.data, tmp_path, dense__epochs=1.0)
+    arguments = tiny_world.grid_arguments(tiny.model, tiny.data, tmp_path, dense__epochs=1.0)
     arguments += ["--tasks", "sst2", "--methods", "prune-ofa", "--quantization", "int8"]
     assert cli.main(arguments) == 0
 

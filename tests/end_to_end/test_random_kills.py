@@ -18,21 +18,21 @@ from typing import Any
 import pytest
 import tiny_world
 
-from harness.processes import process_start
-from harness.store import Store
-from harness.study import read_study
+from harness.store.processes import process_start
+from harness.store.store import Store
+from harness.studies.study import read_study
 
 MOMENTS = int(os.environ.get("HARNESS_KILL_MOMENTS", "5"))
 
 
-def command(world: Any, store: Path) -> list[str]:
-    arguments = tiny_world.grid_arguments(world.model, world.data, store, student_pruning__steps=60)
+def command(tiny: Any, store: Path) -> list[str]:
+    arguments = tiny_world.grid_arguments(tiny.model, tiny.data, store, student_pruning__steps=60)
     options = ["--tasks", "sst2", "--quantization", "none,int8", "--executor", "local", "--workers", "2"]
-    return [sys.executable, "-P", "-m", "harness.cli", *arguments, *options, "--resource", "checkpoint_minutes=0"]
+    return [sys.executable, "-P", "-m", "harness", *arguments, *options, "--resource", "checkpoint_minutes=0"]
 
 
-def start(world: Any, store: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command(world, store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def start(tiny: Any, store: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command(tiny, store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def results(store: Path) -> dict[str, Any]:
@@ -68,18 +68,18 @@ def kill_everything(process: subprocess.Popen[bytes], store: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(world: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], float]:
+def undisturbed(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], float]:
     """Results of a run in peace, and its length in seconds."""
     store = tmp_path_factory.mktemp("undisturbed")
     began = time.monotonic()
-    subprocess.run(command(world, store), check=True, capture_output=True, timeout=600)
+    subprocess.run(command(tiny, store), check=True, capture_output=True, timeout=600)
     return results(store), time.monotonic() - began
 
 
 @pytest.mark.slow
 @pytest.mark.oracle("O45")
 def test_killed_at_random_moments_a_run_ends_as_an_undisturbed_one(
-    world: Any, undisturbed: tuple[dict[str, Any], float], tmp_path: Path
+    tiny: Any, undisturbed: tuple[dict[str, Any], float], tmp_path: Path
 ) -> None:
     """A run is killed and started again with the same command until it is done; then the next one, until all moments
     are used up. Every run that was killed ends as the undisturbed one."""
@@ -91,7 +91,7 @@ def test_killed_at_random_moments_a_run_ends_as_an_undisturbed_one(
         store = tmp_path / f"run-{runs}"
         before: dict[Path, int] = {}
         while kills < MOMENTS:
-            process = start(world, store)
+            process = start(tiny, store)
             moment = draw.uniform(0.02, 0.7) * seconds
             try:
                 assert process.wait(timeout=moment) == 0
@@ -103,7 +103,7 @@ def test_killed_at_random_moments_a_run_ends_as_an_undisturbed_one(
             assert {path: after.get(path) for path in before} == before, "a finished stage was done again"
             before = after
             print(f"kill {kills} (run {runs}): after {moment:.1f} s, {workers} workers, {len(before)} stages done")
-        done = subprocess.run(command(world, store), capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(command(tiny, store), capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr
         after = finished(store)
         assert {path: after.get(path) for path in before} == before, "a finished stage was done again"

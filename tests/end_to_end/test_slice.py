@@ -15,16 +15,18 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
 
-from harness import cli
+from harness.cli import main as cli
 from harness.compression.quantization import FrozenQuantizedLinear
-from harness.data.places import FolderPlace
-from harness.identity import ContentHashes
-from harness.models import BERT, find_models
+from harness.inputs.content_hashes import ContentHashes
+from harness.inputs.data_sources import FolderPlace
+from harness.inputs.families import BERT
+from harness.inputs.models import find_models
+from harness.stages.context import Resources, Sources
 from harness.stages.evaluation import load_for_scoring
-from harness.store import Store
-from harness.study import Study, read_study
+from harness.store.store import Store
+from harness.studies.study import Study, read_study
 from harness.tasks import get_task
-from harness.worker import Resources, Sources, run_stage
+from harness.worker.run import run_stage
 
 ENCODER = BERT.encoder_matrices(tiny_world.NUM_LAYERS)
 
@@ -57,9 +59,9 @@ class Finished(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def finished(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def finished(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     root = tmp_path_factory.mktemp("store")
-    arguments = tiny_world.grid_arguments(world.model, world.data, root)
+    arguments = tiny_world.grid_arguments(tiny.model, tiny.data, root)
     assert cli.main(arguments) == 0
     store = Store(root)
     return Finished(store, read_study(store, tiny_world.STUDY), arguments)
@@ -278,7 +280,7 @@ def test_records_name_their_parents_by_digest(finished: Finished) -> None:
             assert record["parent_digests"][role] == finished.record(parent)["digest"]
 
 
-def test_the_same_stage_again_makes_the_same_artifact(finished: Finished, world: Any, tmp_path: Path) -> None:
+def test_the_same_stage_again_makes_the_same_artifact(finished: Finished, tiny: Any, tmp_path: Path) -> None:
     spec = finished.study.plan.stages[finished.stage("task_pruning", task="sst2")]
     again = Store(tmp_path)
     for parent in spec.parents.values():
@@ -286,8 +288,8 @@ def test_the_same_stage_again_makes_the_same_artifact(finished: Finished, world:
         again.record_path(parent).write_bytes(finished.store.record_path(parent).read_bytes())
         again.artifact_path(parent).parent.mkdir(parents=True, exist_ok=True)
         again.artifact_path(parent).symlink_to(finished.artifact(parent))
-    models = find_models([f"tiny={world.model}"], ContentHashes()).models
-    run_stage(spec, again, Sources(models=models, data=FolderPlace(world.data)), Resources(), lambda: False)
+    models = find_models([f"tiny={tiny.model}"], ContentHashes()).models
+    run_stage(spec, again, Sources(models=models, data=FolderPlace(tiny.data)), Resources(), lambda: False)
     assert again.read_record(spec.stage_id)["artifact"] == finished.record(spec.stage_id)["artifact"]
 
 

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 import tiny_world
 
-from harness.store import Store, folder_digest
-from harness.study import read_study
-from harness.verification import verified_records
+from harness.files import folder_digest
+from harness.store.store import Store
+from harness.studies.study import read_study
+from harness.studies.verification import verified_records
 
 
-def grid(world: Any, store: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    arguments = tiny_world.grid_arguments(world.model, world.data, store, dense__epochs=2.0)
+def grid(tiny: Any, store: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    arguments = tiny_world.grid_arguments(tiny.model, tiny.data, store, dense__epochs=2.0)
     chosen = ["--methods", "dense", "--tasks", "sst2", "--resource", "checkpoint_minutes=0", *words]
-    command = [sys.executable, "-P", "-m", "harness.cli", *arguments, *chosen]
+    command = [sys.executable, "-P", "-m", "harness", *arguments, *chosen]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
@@ -43,19 +44,19 @@ def digests(store: Path) -> dict[str, str]:
     [("debug", 120, False), ("local", 420, True)],  # no room for a first checkpoint; for one, and no second beside it
 )
 def test_training_on_a_disk_that_fills_goes_on_and_ends_as_if_undisturbed(
-    world: Any, tmp_path: Path, mounted: Callable[[str], Path], executor: str, size_kib: int, checkpoint_fits: bool
+    tiny: Any, tmp_path: Path, mounted: Callable[[str], Path], executor: str, size_kib: int, checkpoint_fits: bool
 ) -> None:
     store = mounted(f"size={size_kib}k") / "runs"
-    full = grid(world, store, "--executor", executor)
+    full = grid(tiny, store, "--executor", executor)
     assert full.returncode == 1
     (reason,) = (line for line in full.stderr.splitlines() if "failed: " in line)
     assert "the disk is full (" in reason
     assert "Traceback" not in full.stderr
     assert any(store.glob("checkpoints/*/checkpoint-*")) == checkpoint_fits
     mounted("remount,size=50m")
-    again = grid(world, store, "--executor", executor)
+    again = grid(tiny, store, "--executor", executor)
     assert again.returncode == 0, again.stderr
     assert not list((store / "checkpoints").iterdir())
-    undisturbed = grid(world, tmp_path / "undisturbed", "--executor", "debug")
+    undisturbed = grid(tiny, tmp_path / "undisturbed", "--executor", "debug")
     assert undisturbed.returncode == 0
     assert digests(store) == digests(tmp_path / "undisturbed")

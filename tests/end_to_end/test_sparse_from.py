@@ -12,20 +12,20 @@ import tiny_world
 import torch
 from safetensors.torch import load_file
 
-from harness import cli
-from harness.models import BERT, DISTILBERT
-from harness.store import Store
-from harness.study import read_study
+from harness.cli import main as cli
+from harness.inputs.families import BERT, DISTILBERT
+from harness.store.store import Store
+from harness.studies.study import read_study
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", [BERT, DISTILBERT], ids=lambda family: family.name)
 def test_ones_own_checkpoint_is_locked_transferred_quantized_and_tabulated(
-    world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], family: Any
+    tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], family: Any
 ) -> None:
-    base = world.model if family is BERT else tiny_world.make_distilbert(tmp_path / "base")
+    base = tiny.model if family is BERT else tiny_world.make_distilbert(tmp_path / "base")
     folder = tiny_world.make_sparse(tmp_path / "mine", base, 0.7)
-    arguments = tiny_world.grid_arguments(base, world.data, tmp_path / "runs", transfer__epochs=1)
+    arguments = tiny_world.grid_arguments(base, tiny.data, tmp_path / "runs", transfer__epochs=1)
     arguments += ["--sparse-from", f"mine={folder}", "--tasks", "sst2", "--quantization", "none,int8"]
     assert cli.main(arguments) == 0
     store = Store(tmp_path / "runs")

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 import harness
-from harness import cli
-from harness.store import Store
-from harness.study import read_study
+from harness.cli import main as cli
+from harness.store.store import Store
+from harness.studies.study import read_study
 from harness.synthetic.encoders import ENCODERS
 from harness.synthetic.source import num_rows
 from harness.synthetic.weights import weights

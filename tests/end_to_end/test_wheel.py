@@ -95,8 +95,8 @@ def test_what_is_imported_is_what_was_installed(installed: Installed) -> None:
     assert all(Path(word).is_relative_to(installed.bin.parent) for word in done.stdout.split())
 
 
-def test_a_grid_runs_from_a_folder_of_misleading_names(installed: Installed, world: tuple[Path, Path]) -> None:
-    model, data = world
+def test_a_grid_runs_from_a_folder_of_misleading_names(installed: Installed, tiny: tuple[Path, Path]) -> None:
+    model, data = tiny
     words = grid_arguments(model, data, Path("runs"), dense__epochs=1.0)
     words[words.index("--executor") + 1] = "local"
     words += ["--tasks", "sst2", "--methods", "dense", "--workers", "1"]
@@ -131,7 +131,7 @@ def test_the_demo_runs_from_there_with_nothing_given_but_its_name(installed: Ins
 def test_the_lists_are_the_checkouts(installed: Installed, words: list[str]) -> None:
     done = installed.run("harness", *words)
     assert done.returncode == 0, done.stderr
-    here = _run([sys.executable, "-P", "-m", "harness.cli", *words], ROOT, {"PYTHONPATH": str(ROOT)})
+    here = _run([sys.executable, "-P", "-m", "harness", *words], ROOT, {"PYTHONPATH": str(ROOT)})
     assert done.stdout == here.stdout
 
 
@@ -144,12 +144,12 @@ def test_doctor_compares_with_the_wheels_own_metadata(installed: Installed) -> N
     assert "tested" not in checks
 
 
-def test_a_notebook_in_such_a_folder_is_told_what_shadows_ours(installed: Installed, world: tuple[Path, Path]) -> None:
+def test_a_notebook_in_such_a_folder_is_told_what_shadows_ours(installed: Installed, tiny: tuple[Path, Path]) -> None:
     """Without -P, as a notebook's Python, the folder one stands in comes first."""
     for name in ("harness", "paper_tables"):
         shutil.rmtree(installed.folder / name, ignore_errors=True)
     (installed.folder / "methods" / "__init__.py").write_text("")
-    model, data = world
+    model, data = tiny
     asked = f"models='tiny={model}', preset='reduced', tasks='sst2', data={str(data)!r}"
     code = f"import harness; harness.plan_grid({asked})"
     done = installed.run("python", "-c", code)

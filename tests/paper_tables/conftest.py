@@ -8,20 +8,16 @@ from typing import Any
 
 import pytest
 
-from harness.grid import Axes, expand
-from harness.plan import Inputs, ModelIdentity, plan_cells
-from harness.recipes import load_preset
-from harness.store import Store
-from harness.study import Study, merged, read_study, write_study
+from harness.planning.graph import Inputs, ModelIdentity
+from harness.planning.grid import Axes, expand
+from harness.planning.planner import plan_cells
+from harness.planning.presets import load_preset
+from harness.store.store import Store
+from harness.studies.study import Study, merged, read_study, write_study
 
-SLICE = Path(__file__).parents[1] / "presets" / "slice.toml"
+SLICE = Path(__file__).parents[1] / "support" / "presets" / "slice.toml"
 SPLITS = ("corpus/train", "corpus/validation", "sst2/train", "sst2/validation", "squad/train", "squad/validation")
 MNLI = ("mnli/train", "mnli/validation_matched", "mnli/validation_mismatched")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "runs")
 
 
 @pytest.fixture

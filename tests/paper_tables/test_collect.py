@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main
+from harness.cli.main import main
 from harness.errors import StoreError
-from harness.plan import Plan
-from harness.store import Store
-from harness.study import Study
-from harness.verification import verified_records
+from harness.planning.graph import Plan
+from harness.store.store import Store
+from harness.studies.study import Study
+from harness.studies.verification import verified_records
 from paper_tables.collect import collect_scores, is_comparable
 from paper_tables.score import Score
 

@@ -3,16 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.store import Store
-from harness.study import Study
-from harness.verification import verified_records
+from harness.store.store import Store
+from harness.studies.study import Study
+from harness.studies.verification import verified_records
 from paper_tables.collect import collect_scores
 from paper_tables.notes import PAPER_TOKENS_PER_STAGE, notes
 from paper_tables.rows import aggregate
 
 Make = Callable[..., Study]
 Publish = Callable[..., None]
-SLICE = Path(__file__).parents[1] / "presets" / "slice.toml"
+SLICE = Path(__file__).parents[1] / "support" / "presets" / "slice.toml"
 
 
 def notes_of(store: Store, study: Study) -> list[str]:

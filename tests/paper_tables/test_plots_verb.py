@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main
-from harness.store import Store
-from harness.study import Study
+from harness.cli.main import main
+from harness.store.store import Store
+from harness.studies.study import Study
 
 Make = Callable[..., Study]
 Publish = Callable[..., None]
@@ -102,7 +102,7 @@ def test_a_folder_in_the_place_of_a_picture_is_named(
 
 
 def test_models_with_names_no_file_can_have_get_files_of_their_own() -> None:
-    from harness.commands.plots import _stems
+    from harness.cli.commands.plots import _stems
 
     assert _stems("mine", ["bert-base", "a/b", "a b", "../up"]) == {
         "bert-base": "mine-bert-base",

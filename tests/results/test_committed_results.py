@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness import cli
-from harness.store import Store
-from harness.study import read_study, study_names
+from harness.cli import main as cli
+from harness.store.store import Store
+from harness.studies.study import read_study, study_names
 from harness.synthetic.encoders import ENCODERS
 
 RESULTS = Path(__file__).parents[2] / "results"

@@ -15,7 +15,7 @@ from transformers import (
     DistilBertConfig,
 )
 
-from harness.models import FAMILIES
+from harness.inputs.families import FAMILIES
 from harness.stages.fine_tuning import quantisable
 from harness.training.modifiers import Matrices
 

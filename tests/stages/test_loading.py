@@ -17,9 +17,9 @@ OPTIONS: dict[str, Any] = {"seed": 0, "attention": "sdpa"}
 
 
 @pytest.fixture
-def folder(world: Any, tmp_path: Path) -> Path:
+def folder(tiny: Any, tmp_path: Path) -> Path:
     """A copy of the tiny model's folder."""
-    for path in world.model.iterdir():
+    for path in tiny.model.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path
 
@@ -31,22 +31,22 @@ def renamed(folder: Path, change: Any) -> None:
     )
 
 
-def test_a_base_model_without_heads_gets_them_drawn_with_the_seed(world: Any) -> None:
+def test_a_base_model_without_heads_gets_them_drawn_with_the_seed(tiny: Any) -> None:
     task = get_task("sst2")
     first, again, other = (
-        load_for_task(world.model, task, seed=seed, attention="sdpa", new_head=True) for seed in (0, 0, 1)
+        load_for_task(tiny.model, task, seed=seed, attention="sdpa", new_head=True) for seed in (0, 0, 1)
     )
     assert torch.equal(first.classifier.weight, again.classifier.weight)
     assert not torch.equal(first.classifier.weight, other.classifier.weight)
     assert torch.equal(first.bert.pooler.dense.weight, other.bert.pooler.dense.weight)
-    assert load_for_pretraining(world.model, new_head=True, **OPTIONS).cls.predictions.decoder.weight.shape[0] > 40
+    assert load_for_pretraining(tiny.model, new_head=True, **OPTIONS).cls.predictions.decoder.weight.shape[0] > 40
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_the_attention_kernel_is_the_recipes(world: Any, attention: str) -> None:
+def test_the_attention_kernel_is_the_recipes(tiny: Any, attention: str) -> None:
     for model in (
-        load_for_task(world.model, get_task("squad"), seed=0, attention=attention, new_head=True),
-        load_for_pretraining(world.model, seed=0, attention=attention, new_head=True),
+        load_for_task(tiny.model, get_task("squad"), seed=0, attention=attention, new_head=True),
+        load_for_pretraining(tiny.model, seed=0, attention=attention, new_head=True),
     ):
         assert model.config._attn_implementation == attention
 
@@ -64,14 +64,14 @@ def test_a_checkpoint_saved_during_pruning_is_refused(folder: Path) -> None:
         load_for_task(folder, get_task("sst2"), new_head=True, **OPTIONS)
 
 
-def test_an_artifact_must_have_its_head(world: Any, tmp_path: Path) -> None:
+def test_an_artifact_must_have_its_head(tiny: Any, tmp_path: Path) -> None:
     task = get_task("sst2")
     with pytest.raises(ValueError, match=r"lack 2 of the model's parameters \(classifier.bias, classifier.weight"):
-        load_for_task(world.model, task, new_head=False, **OPTIONS)
-    whole = load_for_task(world.model, task, new_head=True, **OPTIONS)
+        load_for_task(tiny.model, task, new_head=False, **OPTIONS)
+    whole = load_for_task(tiny.model, task, new_head=True, **OPTIONS)
     from harness.stages.loading import load_tokenizer
 
-    save_artifact(tmp_path, whole, load_tokenizer(world.model))
+    save_artifact(tmp_path, whole, load_tokenizer(tiny.model))
     assert torch.equal(
         load_for_task(tmp_path, task, new_head=False, **OPTIONS).classifier.weight, whole.classifier.weight
     )

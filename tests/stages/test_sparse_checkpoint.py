@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, BertConfig, BertModel
 
-from harness.models import BERT, DISTILBERT, BaseModel, Family
-from harness.sparse_checkpoints import SparseCheckpoint
+from harness.inputs.families import BERT, DISTILBERT, Family
+from harness.inputs.models import BaseModel
+from harness.inputs.sparse_checkpoints import SparseCheckpoint
 from harness.specs import StageSpec
+from harness.stages.context import Resources, Sources, StageContext, StageResult
 from harness.stages.loading import load_for_task
 from harness.stages.sparse_checkpoint import RefusedCheckpointError, read_tensors, sparse_checkpoint
 from harness.tasks import get_task
-from harness.worker import Resources, Sources, StageContext, StageResult
 
 # floor(.85 * 1024) = 870 in each of 4 matrices a layer, floor(.85 * 2048) = 1740 in each of 2.
 ZEROS = tiny_world.NUM_LAYERS * (4 * 870 + 2 * 1740)
@@ -40,10 +41,10 @@ Take = Callable[..., Taken]
 
 
 @pytest.fixture
-def take(world: Any, tmp_path: Path) -> Take:
+def take(tiny: Any, tmp_path: Path) -> Take:
     """take(folder, claimed=.., base=..) runs the stage on a folder (None: it is not cached)."""
 
-    def run(folder: Path | None, claimed: float = 0.85, base: Path = world.model) -> Taken:
+    def run(folder: Path | None, claimed: float = 0.85, base: Path = tiny.model) -> Taken:
         checkpoint = SparseCheckpoint(source="mine", identity="c", sparsity=claimed, folder=folder)
         model = BaseModel(alias="tiny", folder=base, weights="w", tokenizer="t")
         artifact = tmp_path / "artifact"
@@ -69,8 +70,8 @@ def take(world: Any, tmp_path: Path) -> Take:
 
 
 @pytest.fixture
-def sparse(world: Any, tmp_path: Path) -> Path:
-    return tiny_world.make_sparse(tmp_path / "sparse", world.model, 0.85)
+def sparse(tiny: Any, tmp_path: Path) -> Path:
+    return tiny_world.make_sparse(tmp_path / "sparse", tiny.model, 0.85)
 
 
 def change(folder: Path, edit: Callable[[dict[str, torch.Tensor]], None]) -> None:
@@ -92,9 +93,9 @@ def check_taken(taken: Taken, source: dict[str, torch.Tensor], family: Family) -
 
 
 @pytest.mark.parametrize("pickled", [False, True])
-def test_the_encoder_is_taken_in_bit_for_bit(world: Any, tmp_path: Path, take: Take, pickled: bool) -> None:
-    source = tiny_world.make_sparse(tmp_path / "sparse", world.model, 0.85)
-    folder = tiny_world.make_sparse(tmp_path / "given", world.model, 0.85, pickled=pickled)
+def test_the_encoder_is_taken_in_bit_for_bit(tiny: Any, tmp_path: Path, take: Take, pickled: bool) -> None:
+    source = tiny_world.make_sparse(tmp_path / "sparse", tiny.model, 0.85)
+    folder = tiny_world.make_sparse(tmp_path / "given", tiny.model, 0.85, pickled=pickled)
     taken = take(folder)
     check_taken(taken, load_file(source / "model.safetensors"), BERT)
     name = "pytorch_model.bin, converted to model.safetensors" if pickled else "model.safetensors"
@@ -109,7 +110,7 @@ def test_the_encoder_is_taken_in_bit_for_bit(world: Any, tmp_path: Path, take: T
 
 
 @pytest.mark.parametrize("pickled", [False, True])
-def test_a_distilbert_is_taken_in(world: Any, tmp_path: Path, take: Take, pickled: bool) -> None:
+def test_a_distilbert_is_taken_in(tiny: Any, tmp_path: Path, take: Take, pickled: bool) -> None:
     base = tiny_world.make_distilbert(tmp_path / "base")
     source = tiny_world.make_sparse(tmp_path / "sparse", base, 0.85)
     taken = take(tiny_world.make_sparse(tmp_path / "given", base, 0.85, pickled=pickled), base=base)
@@ -120,9 +121,9 @@ def test_a_distilbert_is_taken_in(world: Any, tmp_path: Path, take: Take, pickle
 @pytest.mark.parametrize("pickled", [False, True])
 @pytest.mark.parametrize("claimed", [0.9, 0.8])
 def test_another_sparsity_than_claimed_is_refused(
-    world: Any, tmp_path: Path, take: Take, claimed: float, pickled: bool
+    tiny: Any, tmp_path: Path, take: Take, claimed: float, pickled: bool
 ) -> None:
-    folder = tiny_world.make_sparse(tmp_path / "sparse", world.model, 0.85, pickled=pickled)
+    folder = tiny_world.make_sparse(tmp_path / "sparse", tiny.model, 0.85, pickled=pickled)
     with pytest.raises(RefusedCheckpointError) as caught:
         take(folder, claimed)
     said = str(caught.value)
@@ -132,8 +133,8 @@ def test_another_sparsity_than_claimed_is_refused(
 
 
 @pytest.mark.parametrize(("sparsity", "accepted"), [(0.846, True), (0.854, True), (0.844, False), (0.856, False)])
-def test_half_a_point_is_allowed(world: Any, tmp_path: Path, take: Take, sparsity: float, accepted: bool) -> None:
-    folder = tiny_world.make_sparse(tmp_path / "sparse", world.model, sparsity)
+def test_half_a_point_is_allowed(tiny: Any, tmp_path: Path, take: Take, sparsity: float, accepted: bool) -> None:
+    folder = tiny_world.make_sparse(tmp_path / "sparse", tiny.model, sparsity)
     if accepted:
         take(folder)
     else:
@@ -153,9 +154,9 @@ class Harmful:
 
 @pytest.mark.parametrize("form", ["torch", "pickle"])
 def test_a_pickle_that_asks_for_more_than_tensors_is_refused_and_not_executed(
-    world: Any, tmp_path: Path, take: Take, form: str
+    tiny: Any, tmp_path: Path, take: Take, form: str
 ) -> None:
-    folder = tiny_world.make_sparse(tmp_path / "sparse", world.model, 0.85, pickled=True)
+    folder = tiny_world.make_sparse(tmp_path / "sparse", tiny.model, 0.85, pickled=True)
     witness, file = tmp_path / "executed", folder / "pytorch_model.bin"
     weights = {**torch.load(file, weights_only=True), "extra": Harmful(witness)}
     if form == "torch":
@@ -184,7 +185,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
             read_tensors(tmp_path / name)
 
 
-def test_an_encoder_without_pooler_gets_none(world: Any, sparse: Path, take: Take) -> None:
+def test_an_encoder_without_pooler_gets_none(tiny: Any, sparse: Path, take: Take) -> None:
     def behead(weights: dict[str, torch.Tensor]) -> None:
         del weights["bert.pooler.dense.weight"], weights["bert.pooler.dense.bias"]
 
@@ -243,7 +244,7 @@ def test_every_tensor_that_does_not_fit_is_named_at_once(sparse: Path, take: Tak
         assert words in str(caught.value)
 
 
-def test_another_architecture_is_refused_with_every_difference(world: Any, sparse: Path, take: Take) -> None:
+def test_another_architecture_is_refused_with_every_difference(tiny: Any, sparse: Path, take: Take) -> None:
     config = json.loads((sparse / "config.json").read_text())
     (sparse / "config.json").write_text(json.dumps({**config, "num_attention_heads": 4, "vocab_size": 99}))
     with pytest.raises(RefusedCheckpointError) as caught:
@@ -252,7 +253,7 @@ def test_another_architecture_is_refused_with_every_difference(world: Any, spars
     assert "vocab_size is 99" in str(caught.value)
 
 
-def test_another_family_is_refused(world: Any, tmp_path: Path, take: Take) -> None:
+def test_another_family_is_refused(tiny: Any, tmp_path: Path, take: Take) -> None:
     base = tiny_world.make_distilbert(tmp_path / "base")
     folder = tiny_world.make_sparse(tmp_path / "sparse", base, 0.85)
     with pytest.raises(RefusedCheckpointError, match="model_type is distilbert, the base model's is bert"):
@@ -268,11 +269,11 @@ def test_another_vocabulary_of_the_same_size_is_refused(sparse: Path, take: Take
         take(sparse)
 
 
-def test_without_a_tokenizer_of_its_own_the_base_models_is_kept(world: Any, sparse: Path, take: Take) -> None:
+def test_without_a_tokenizer_of_its_own_the_base_models_is_kept(tiny: Any, sparse: Path, take: Take) -> None:
     for path in [*sparse.glob("token*"), *sparse.glob("vocab*"), *sparse.glob("special*")]:
         path.unlink()
     taken = take(sparse)
-    assert (taken.artifact / "tokenizer.json").read_bytes() == (world.model / "tokenizer.json").read_bytes()
+    assert (taken.artifact / "tokenizer.json").read_bytes() == (tiny.model / "tokenizer.json").read_bytes()
 
 
 def test_a_checkpoint_that_is_not_here_is_refused_with_the_next_move(take: Take) -> None:

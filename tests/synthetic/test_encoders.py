@@ -12,11 +12,12 @@ import torch
 from safetensors.numpy import load_file
 from transformers import AutoModel, AutoTokenizer
 
-from harness.identity import ContentHashes
-from harness.models import BERT, find_models
-from harness.shapes import shape_of
-from harness.synthetic.encoders import ENCODER_VERSION, ENCODERS, weights_identity, write_encoder
-from harness.synthetic.weights import rotation, sinusoids, weights
+from harness.inputs.content_hashes import ContentHashes
+from harness.inputs.families import BERT
+from harness.inputs.models import find_models
+from harness.inputs.shapes import shape_of
+from harness.synthetic.encoders import ENCODER_VERSION, ENCODERS, weights_identity
+from harness.synthetic.weights import rotation, sinusoids, weights, write_encoder
 
 # SHA-256 of the weights by version; rounded, since the last bit of a sine may differ between machines.
 DIGESTS: dict[int, dict[str, str]] = {1: {"tiny-wide": "d4d6a72726c85553", "tiny-narrow": "a1180b74bc16ccf0"}}

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from made_tables import table
 
-from harness.data.source import check_folder, load_corpus, load_split
 from harness.identity import sha256_of
+from harness.inputs.parquet import check_folder, load_corpus, load_split
 from harness.synthetic import source
 from harness.synthetic.draw import Draw
 from harness.synthetic.tasks import KEYS, MAKERS, NUM_LABELS, UNTAUGHT

@@ -18,7 +18,7 @@ from transformers import BertConfig, BertForSequenceClassification, TrainerCallb
 
 from harness.compression.schedule import PruningSchedule
 from harness.errors import Interrupted
-from harness.models import BERT
+from harness.inputs.families import BERT
 from harness.training.checkpoints import COMPLETE, Checkpoints
 from harness.training.modifiers import GradualPruning, Matrices, PatternLock
 from harness.training.objectives import ClassificationObjective

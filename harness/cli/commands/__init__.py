@@ -1,0 +1,1 @@
+"""A module for each verb: reads its options, calls the rooms below, prints."""

@@ -1,0 +1,67 @@
+"""The stages of a study that a verb's WHAT names, read from the store, and how they are told."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.specs import StageSpec, stage_label
+from harness.store.store import Store
+from harness.studies.lineage import Lineage
+from harness.studies.selection import CANCELLED, select
+from harness.studies.state import local_snapshot, read_cancelled, read_states
+from harness.studies.study import Study, only_study, read_study
+
+MOST_STAGES_LISTED = 20
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """states: of every stage of the study, "cancelled" told from other failures. stage_ids: parents first."""
+
+    store: Store
+    study: Study
+    states: Mapping[str, str]
+    stage_ids: list[str]
+
+    def in_state(self, *states: str) -> list[str]:
+        return [stage_id for stage_id in self.stage_ids if self.states[stage_id] in states]
+
+    def counted(self) -> str:
+        """The chosen stages by state: "3 done, 1 failed"."""
+        return ", ".join(
+            f"{n} {state}" for state, n in Counter(self.states[stage_id] for stage_id in self.stage_ids).items()
+        )
+
+
+def read_chosen(options: argparse.Namespace) -> Chosen:
+    """Raises UsageError for a study that is not there and a WHAT that names nothing."""
+    store = Store(Path(options.store))
+    study = read_study(store, options.study or only_study(store))
+    states = read_states(study.plan, store, local_snapshot(study.plan, store))
+    states |= dict.fromkeys(read_cancelled(states, store), CANCELLED)
+    return Chosen(store, study, states, select(study.plan, states, options.what))
+
+
+def unfinished_after(store: Store, lineage: Lineage, roots: Collection[str]) -> list[str]:
+    """What rests on `roots` in any study and has no record, without them; parents first."""
+    return [i for i in lineage.with_descendants(roots) if i not in roots and not store.has_record(i)]
+
+
+def stage_lines(specs: Mapping[str, StageSpec], stage_ids: Iterable[str]) -> list[str]:
+    """One indented line a stage; many are cut off with their number."""
+    lines = [f"    {stage_label(specs[stage_id], specs)} ({stage_id})" for stage_id in stage_ids]
+    more = len(lines) - MOST_STAGES_LISTED
+    return lines if more <= 0 else [*lines[:MOST_STAGES_LISTED], f"    and {more} more (--json lists all)"]
+
+
+def stages_as_json(specs: Mapping[str, StageSpec], stage_ids: Iterable[str]) -> list[dict[str, Any]]:
+    return [{"id": i, "kind": specs[i].kind, "label": stage_label(specs[i], specs)} for i in stage_ids]
+
+
+def number_of(count: int) -> str:
+    return f"{count} stage{'' if count == 1 else 's'}"

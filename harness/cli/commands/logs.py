@@ -1,0 +1,87 @@
+"""`harness logs`: what attempts logged; with -f, as it is written."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from harness.cli.commands.chosen import Chosen, number_of, read_chosen
+from harness.errors import UsageError
+from harness.store.attempts import Attempt, end_of
+from harness.store.leases import current_holder
+from harness.store.processes import is_live
+from harness.store.store import Store
+
+POLL_SECONDS = 0.5
+BLOCK = 1 << 16
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit code 0. Raises UsageError when there is no such attempt, or -f is asked of several stages."""
+    chosen = read_chosen(options)
+    if options.follow and len(chosen.stage_ids) > 1:
+        raise UsageError(f"{options.what!r} matches {number_of(len(chosen.stage_ids))}; -f follows one. Name its id.")
+    found = _attempts(chosen, options.attempt)
+    if not found:
+        which = "" if options.attempt is None else f" {options.attempt}"
+        raise UsageError(f"no attempt{which} yet at what {options.what!r} matches ({chosen.counted()}).")
+    for stage_id, attempt in found.items():
+        if len(chosen.stage_ids) > 1:
+            print(_heading(chosen.study.plan.label(stage_id), stage_id, attempt))
+        if attempt.outcome not in (None, "done"):
+            print(f"{end_of(attempt.outcome).label}: {attempt.message}")
+        path = chosen.store.attempt_log(stage_id, attempt.number)
+        position = _print_from(path, 0)
+        if options.follow:
+            _follow(chosen.store, stage_id, attempt.number, path, position)
+    untried = len(chosen.stage_ids) - len(found)
+    if untried:
+        print(f"{number_of(untried)} without such an attempt.", file=sys.stderr)
+    return 0
+
+
+def _attempts(chosen: Chosen, number: int | None) -> dict[str, Attempt]:
+    """The attempt asked for, or the last, of every stage that has it."""
+    found: dict[str, Attempt] = {}
+    for stage_id in chosen.stage_ids:
+        attempts = chosen.store.attempts(stage_id)
+        wanted = attempts[-1:] if number is None else [attempt for attempt in attempts if attempt.number == number]
+        found.update((stage_id, attempt) for attempt in wanted)
+    return found
+
+
+def _heading(label: str, stage_id: str, attempt: Attempt) -> str:
+    return f"== {label} ({stage_id}), attempt {attempt.number}"
+
+
+def _print_from(path: Path, position: int) -> int:
+    """Print what a log holds from a byte on; returns where it ended. A log that is not there yet is empty."""
+    sys.stdout.flush()
+    try:
+        with path.open("rb") as handle:
+            handle.seek(position)
+            while block := handle.read(BLOCK):
+                sys.stdout.buffer.write(block)
+            position = handle.tell()
+    except FileNotFoundError:
+        pass
+    return position
+
+
+def _follow(store: Store, stage_id: str, number: int, path: Path, position: int) -> None:
+    """Print what comes until the attempt has ended, or nobody is left to end it."""
+    while True:
+        over = _is_over(store, stage_id, number)  # looked at before the log: what was written before it ended is shown
+        position = _print_from(path, position)
+        sys.stdout.flush()
+        if over:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _is_over(store: Store, stage_id: str, number: int) -> bool:
+    last = store.attempts(stage_id)[-1]
+    ended = last.number != number or last.ended is not None
+    return ended or not is_live(current_holder(store.lease_path(stage_id)))

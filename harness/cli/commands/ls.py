@@ -1,0 +1,145 @@
+"""`harness ls`: what there is to name in a grid."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from tabulate import tabulate
+
+from harness.errors import UsageError, unknown_name
+from harness.inputs.models import MODELS, PackageSource
+from harness.planning.method_registry import BUILT_IN, get_method, installed_methods
+from harness.planning.presets import load_preset, preset_names
+from harness.tasks import TASKS
+
+ASSUMED_MARK = "*"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit code: 0, or 1 when --check finds a method that cannot be used. Raises UsageError for a name not there."""
+    if options.check:
+        if options.what != "methods":
+            raise UsageError(f"--check is for methods: harness ls methods --check, not ls {options.what}.")
+        return _check(options.name, as_json=options.json)
+    if options.name and options.what == "presets":
+        rows, note = _settings(options.name)
+    else:
+        rows, note = _LISTS[options.what](), ""
+        if options.name:
+            known = [str(row["name"]) for row in rows]
+            if options.name not in known:
+                raise UsageError(unknown_name(options.what[:-1], options.name, known))
+            rows = [row for row in rows if row["name"] == options.name]
+        elif options.what == "methods":
+            note = "\n".join(f"not listed: {found}: {found.problem}." for found in installed_methods() if found.problem)
+    if options.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print(tabulate(rows, headers="keys", disable_numparse=True, maxcolwidths=[None, None, None, 70]))
+        if note:
+            print(note)
+    return 0
+
+
+def _check(name: str | None, *, as_json: bool) -> int:
+    """Every method of another package, or the one of that name, and whether it can be used."""
+    from harness.planning.method_check import check_method
+
+    methods = installed_methods()
+    if name and name not in {found.name for found in methods}:
+        raise UsageError(unknown_name("method of another package", name, {found.name for found in methods}))
+    rows = [
+        {"name": found.name, "package": f"{found.package} {found.version}", "problem": check_method(found)}
+        for found in methods
+        if name in (None, found.name)
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    elif rows:
+        told = [{**row, "problem": row["problem"] or "none"} for row in rows]
+        print(tabulate(told, headers="keys", disable_numparse=True, maxcolwidths=[None, None, 90]))
+    else:
+        print("no other package provides methods.")
+    return 1 if any(row["problem"] for row in rows) else 0
+
+
+def _models() -> list[dict[str, Any]]:
+    return [
+        {"name": name, "source": f"package {source.package}" if isinstance(source, PackageSource) else str(source)}
+        for name, source in MODELS.items()
+    ]
+
+
+def _methods() -> list[dict[str, Any]]:
+    """The built-in ones, and those of other packages, which are not imported for it: they may be broken or slow."""
+    methods = [get_method(name) for name in BUILT_IN]
+    rows = [{"name": m.name, "in the paper": m.title, "transfer KD": m.transfer_kd, "note": m.note} for m in methods]
+    for found in installed_methods():
+        if not found.problem:
+            note = f"package {found.package} {found.version}"
+            rows.append({"name": found.name, "in the paper": "", "transfer KD": "", "note": note})
+    return rows
+
+
+def _tasks() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": task.name,
+            "metrics": ", ".join(task.metrics),
+            "columns": ", ".join(task.columns),
+            "labels": ", ".join(task.label_names),
+        }
+        for task in TASKS.values()
+    ]
+
+
+def _presets() -> list[dict[str, Any]]:
+    recipes = [load_preset(name) for name in preset_names()]
+    return [
+        {
+            "name": recipe.preset,
+            "models": ", ".join(recipe.models),
+            "tasks": ", ".join(recipe.tasks),
+            "seeds": ", ".join(map(str, recipe.seeds)),
+            "what": recipe.description,
+        }
+        for recipe in recipes
+    ]
+
+
+def _settings(preset: str) -> tuple[list[dict[str, Any]], str]:
+    """Every setting of a preset with its evidence, those that nobody published marked; then its tasks and rows."""
+    recipe = load_preset(preset)
+    rows = [
+        {
+            "key": key + (f" {ASSUMED_MARK}" if setting.evidence == "assumed" else ""),
+            "value": setting.value,
+            "evidence": setting.evidence,
+            "source or reason": setting.source,
+        }
+        for key, setting in sorted(recipe.settings.items())
+    ]
+    assumed = sum(setting.evidence == "assumed" for setting in recipe.settings.values())
+    note = [f"{ASSUMED_MARK} assumed: {assumed} of {len(rows)} settings; nobody published them."]
+    rows += [
+        {
+            "key": f"sparse checkpoint {checkpoint}",
+            "value": f"{checkpoint.source.repository}@{checkpoint.source.revision}",
+            "evidence": "published",
+            "source or reason": checkpoint.evidence,
+        }
+        for checkpoint in recipe.sparse_checkpoints
+    ]
+    if recipe.models:
+        note.append(f"models: {', '.join(recipe.models)}")
+    note.append(f"tasks: {', '.join(recipe.tasks)}; seeds: {', '.join(map(str, recipe.seeds))}")
+    for row in recipe.rows:
+        sparsities = ", ".join(f"{sparsity:g}" for sparsity in row.sparsities)
+        models = f" (models {', '.join(row.models)})" if row.models else ""
+        note.append(f"row: {row.method} at {sparsities}, quantization {', '.join(row.quantization)}{models}")
+    return rows, "\n".join(note)
+
+
+_LISTS = {"models": _models, "methods": _methods, "tasks": _tasks, "presets": _presets}

@@ -1,0 +1,83 @@
+"""`harness plots`: a study's records as pictures, accuracy over nominal compression."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.store.store import Store
+from harness.studies.study import only_study, read_study
+from harness.studies.verification import verified_records
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes OUT/STUDY-MODEL.png and .svg for every model of the study.
+
+    Exit code: 0 every cell has its numbers, 4 some are missing (the pictures are made all the same).
+    Raises StoreError when a record cannot be trusted, UsageError when OUT cannot be written to.
+    """
+    from paper_tables import aggregate
+    from paper_tables.collect import collect_scores, is_comparable
+    from paper_tables.points import charts
+
+    store = Store(Path(options.store))
+    study = read_study(store, options.study or only_study(store))
+    scores = collect_scores(study, verified_records(study.plan, store))
+    comparable = is_comparable(study)
+    drawn = charts(aggregate(scores, comparable=comparable), comparable=comparable)
+    folder = _folder(options.out)
+
+    from paper_tables.figures import Caption, images, method_colors
+
+    caption = Caption(study=study.name, preset=study.recipe["preset"], notes=study.recipe["notes"])
+    colors = method_colors({score.method for score in scores})
+    stems = _stems(study.name, [chart.model for chart in drawn])
+    report = []
+    for chart in drawn:
+        written = _write(folder, stems[chart.model], images(chart, caption, colors))
+        report.append({**asdict(chart), "files": written})
+        if not options.json:
+            print("\n".join(written))
+    if options.json:
+        print(json.dumps({"study": study.name, "figures": report}, indent=1))
+    return 4 if any(score.value is None for score in scores) else 0
+
+
+def _stems(study: str, models: Iterable[str]) -> dict[str, str]:
+    """A file name for each model, without its suffix. A model may be called anything, a file may not."""
+    stems: dict[str, str] = {}
+    for model in models:
+        stem = wanted = f"{study}-{re.sub(r'[^A-Za-z0-9._-]', '_', model)}"
+        number = 2
+        while stem in stems.values():
+            stem, number = f"{wanted}-{number}", number + 1
+        stems[model] = stem
+    return stems
+
+
+def _folder(out: str) -> Path:
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    return folder
+
+
+def _write(folder: Path, stem: str, images: Mapping[str, bytes]) -> list[str]:
+    paths = [folder / f"{stem}.{suffix}" for suffix in images]
+    for path, content in zip(paths, images.values(), strict=True):
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise _unwritable(path, error) from None
+    return [str(path) for path in paths]
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"{path} cannot be written ({error.strerror}). Name a folder for the pictures with --out DIR.")

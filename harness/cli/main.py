@@ -1,0 +1,73 @@
+"""The command line: parses, runs the verb and turns what it raises into messages and exit codes.
+
+Verbs that only plan or read import no torch. Exit codes: 0 ok, 1 a stage failed or a number regressed, 2 usage or
+invalid grid, 3 could not check, 4 cells missing, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from harness import __version__
+from harness.cli.streams import open_closed_streams
+from harness.cli.verbs import VERBS
+
+EXIT_FAILED, EXIT_USAGE, EXIT_MISSING, EXIT_INTERRUPTED = 1, 2, 4, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the `harness` command; returns the exit code."""
+    open_closed_streams()
+    options = _parser().parse_args(arguments)
+    from harness.errors import HarnessError, Interrupted, UsageError, system_problem
+
+    try:
+        code: int = options.verb.run(options)
+        sys.stdout.flush()
+        return code
+    except UsageError as error:
+        _print_problems(error.problems)
+        return EXIT_USAGE
+    except Interrupted as error:
+        print(f"interrupted: {error}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED if options.verb.starts_stages(options) else 0
+    except OSError as error:
+        print(f"error: {system_problem(error)}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _print_problems(problems: Sequence[str]) -> None:
+    if len(problems) == 1:
+        print(f"error: {problems[0]}", file=sys.stderr)
+        return
+    print(f"{len(problems)} problems; nothing was started:", file=sys.stderr)
+    for problem in problems:
+        print(f"  - {problem}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="harness", description="Compress Transformer encoders, reproducibly: plan, run, tabulate."
+    )
+    parser.add_argument("--version", action="version", version=f"harness {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for verb in VERBS:
+        command = commands.add_parser(verb.name, help=verb.help)
+        verb.arguments(command)
+        command.set_defaults(verb=verb)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""The verbs of the command line as data: what each is called, which arguments it takes and which function it runs.
+
+A verb's function stands in `harness.commands` and is imported only when the verb runs, so that the help costs nothing
+and no verb pays for what another needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):  # no dataclass: importing `dataclasses` would add a tenth to what the help text takes
+    """One command. arguments: adds its own to a parser. command: "module:function", called with what was parsed."""
+
+    name: str
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    command: str
+
+    def run(self, options: argparse.Namespace) -> int:
+        """The exit code of the command; its module is imported here."""
+        module, _, function = self.command.partition(":")
+        command: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module), function)
+        return command(options)
+
+    def starts_stages(self, options: argparse.Namespace) -> bool:
+        """Whether the command runs stages, so that one cut short leaves work undone."""
+        return self.name == "grid" and not options.dry_run
+
+
+def _grid(parser: argparse.ArgumentParser) -> None:
+    _axes(parser)
+    parser.add_argument(
+        "--sparse-from",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="a sparse checkpoint of the one base model: locked, transferred, tabulated as row NAME; repeatable. "
+        "Without --methods these and the dense row are meant, with it they stand beside the named methods",
+    )
+    parser.add_argument("--study", metavar="NAME", help="default: the preset's name")
+    parser.add_argument(
+        "--executor", default="local", help="local: worker processes on this machine (default); debug: in this process"
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="stages run side by side (default: as many as GPUs, or cores, allow)"
+    )
+    parser.add_argument(
+        "--resource",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="checkpoint_minutes=N, device_batch=N (examples on the device at a time); changes no identity",
+    )
+    parser.add_argument(
+        "--max-gpu-hours",
+        metavar="H",
+        help="start a run estimated at up to H hours (without it: 24 GPU-hours, or 8 hours without a GPU)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, start nothing, write nothing")
+    _common(parser)
+
+
+def _ls(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("models", "methods", "tasks", "presets"))
+    parser.add_argument(
+        "name", nargs="?", help="one of them; a preset (also FILE.toml) is shown with every setting and its evidence"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="with methods: load those of other packages, each in a process of its own, and say which cannot be used",
+    )
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+
+
+def _status(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", metavar="NAME")
+    parser.add_argument("--watch", action="store_true", help="again every two seconds while something runs")
+    _common(parser)
+
+
+def _tables(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", metavar="NAME")
+    parser.add_argument("--format", default="md", choices=("md", "csv"))
+    parser.add_argument("--out", metavar="DIR", help="write DIR/STUDY.md and DIR/STUDY.csv instead of printing")
+    _common(parser)
+
+
+def _plots(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", metavar="NAME")
+    parser.add_argument("--out", default="figures", metavar="DIR", help="folder of the pictures (default figures)")
+    _common(parser)
+
+
+def _logs(parser: argparse.ArgumentParser) -> None:
+    _what(parser)
+    parser.add_argument("--attempt", type=int, metavar="N", help="another attempt than the last")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the attempt ends; for one stage")
+    _store(parser)
+
+
+def _selection(parser: argparse.ArgumentParser) -> None:
+    _what(parser)
+    _common(parser)
+
+
+def _invalidate(parser: argparse.ArgumentParser) -> None:
+    _what(parser)
+    parser.add_argument("--yes", action="store_true", help="do it; without, only show what it takes")
+    _common(parser)
+
+
+def _gc(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep",
+        default="all",
+        choices=("records", "final", "all"),
+        help="which artifacts stay: all that a study names (default), those of scored models, or none but what "
+        "unfinished stages need (which always stays)",
+    )
+    parser.add_argument("--yes", action="store_true", help="do it; without, only show what it frees")
+    _common(parser)
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--online", action="store_true", help="also ask whether the hub answers (a few seconds)")
+    _common(parser)
+
+
+def _what(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what",
+        metavar="WHAT",
+        help="words joined by commas that must all match: a stage id (6 digits or more), a kind, a state such as "
+        "failed, or KEY=VALUE with KEY of kind, method, model, seed, sparsity, state, task",
+    )
+    parser.add_argument("--study", metavar="NAME", help="needed where the store has several")
+
+
+def _axes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--models",
+        metavar="M,..",
+        help="aliases, or NAME=DIR for a folder in the hub's layout (default: the preset's, where it names any)",
+    )
+    parser.add_argument("--methods", metavar="M,..", help="default: the preset's rows")
+    parser.add_argument("--sparsities", metavar="S,..", help="fractions in [0, 1)")
+    parser.add_argument("--tasks", metavar="T,..", help="default: the preset's tasks")
+    parser.add_argument("--quantization", metavar="Q,..", help="none, int8")
+    parser.add_argument("--seeds", metavar="N,..", help="of the fine-tuning stages (default: the preset's)")
+    parser.add_argument("--pruning-seeds", default="0", metavar="N,..", help="of the pre-training stages (default 0)")
+    parser.add_argument(
+        "--preset",
+        default="paper",
+        metavar="NAME|FILE",
+        help="named set of hyperparameters (default paper), or FILE.toml of the same form with your own",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="hub|DIR|synthetic",
+        help="the hub, a folder with TASK/SPLIT.parquet in its schema, or the synthetic world (or synthetic:SEED)",
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a hyperparameter")
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    _store(parser)
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+
+
+def _store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", default="runs", metavar="DIR", help="folder of studies and records (default runs)")
+
+
+# In the order of the help text.
+VERBS = (
+    Verb("grid", "plan a grid of cells and run what is not done", _grid, "harness.cli.commands.grid:run"),
+    Verb(
+        "fetch", "fill the hub's cache with what a grid needs (needs internet)", _axes, "harness.cli.commands.fetch:run"
+    ),
+    Verb("ls", "list what a grid can name", _ls, "harness.cli.commands.ls:run"),
+    Verb("status", "what is done, running, failed or missing", _status, "harness.cli.commands.status:run"),
+    Verb("tables", "tables from the records of a study", _tables, "harness.cli.commands.tables:run"),
+    Verb(
+        "plots",
+        "accuracy over compression from the records of a study, as PNG and SVG",
+        _plots,
+        "harness.cli.commands.plots:run",
+    ),
+    Verb("logs", "what a stage's last attempt logged", _logs, "harness.cli.commands.logs:run"),
+    Verb("retry", "let failed and cancelled stages start again", _selection, "harness.cli.commands.retry:run"),
+    Verb(
+        "cancel",
+        "stop stages, and keep them from starting until they are retried",
+        _selection,
+        "harness.cli.commands.cancel:run",
+    ),
+    Verb(
+        "invalidate",
+        "take back finished stages and all that rests on them",
+        _invalidate,
+        "harness.cli.commands.invalidate:run",
+    ),
+    Verb(
+        "gc", "free the space of what nobody needs; records, attempts and logs stay", _gc, "harness.cli.commands.gc:run"
+    ),
+    Verb(
+        "doctor",
+        "what this machine has, what it enables, what to do where something lacks",
+        _doctor,
+        "harness.cli.commands.doctor:run",
+    ),
+)

@@ -1,0 +1,1 @@
+"""A plan to its end, through a scheduler. Imports no torch."""

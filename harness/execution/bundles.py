@@ -1,0 +1,63 @@
+"""Bundles: which stages one worker runs in one go, without handing back in between.
+
+A bundle is a chain such as transfer, evaluation, quantization, evaluation. It starts with a stage all of whose parents
+are done; later stages rest on nothing else that is unfinished. What many cells wait for (a task teacher, a sparse
+pre-trained model) ends its bundle, so that those cells go side by side.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from harness.planning.graph import Plan
+from harness.specs import StageSpec
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Stages in the order in which they run; parents come first."""
+
+    stages: tuple[StageSpec, ...]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(spec.stage_id for spec in self.stages)
+
+    def __str__(self) -> str:
+        more = f" and {len(self.stages) - 1} more" if len(self.stages) > 1 else ""
+        return self.stages[0].label() + more
+
+
+def next_bundles(plan: Plan, waiting: Collection[str], finished: Collection[str]) -> list[Bundle]:
+    """The bundles that can start now, in the plan's order; no stage is in two.
+
+    waiting: stages to run that are in no bundle yet. finished: stages whose record is in. A waiting stage that rests on
+    anything else (a stage under way, a failed one) starts none.
+    """
+    order = [stage_id for stage_id in plan.stages if stage_id in waiting]
+    children = Counter(parent for stage_id in order for parent in set(plan.stages[stage_id].parents.values()))
+    home: dict[str, int] = {}
+    bundles: list[list[StageSpec]] = []
+    for stage_id in order:
+        spec = plan.stages[stage_id]
+        unfinished = [parent for parent in spec.parents.values() if parent not in finished]
+        if not unfinished:
+            home[stage_id] = len(bundles)
+            bundles.append([spec])
+            continue
+        homes = {home.get(parent) for parent in unfinished}
+        if len(homes) == 1 and any(_follows(plan, spec, parent, children[parent]) for parent in unfinished):
+            (number,) = homes
+            if number is not None:
+                home[stage_id] = number
+                bundles[number].append(spec)
+    return [Bundle(tuple(stages)) for stages in bundles]
+
+
+def _follows(plan: Plan, spec: StageSpec, parent: str, children: int) -> bool:
+    """Whether a stage goes on where its parent ended: as its only child, or with its model on the same task."""
+    task = spec.parameters.get("task")
+    same_task = task is not None and plan.stages[parent].parameters.get("task") == task
+    return children == 1 or (spec.parents.get("model") == parent and same_task)

@@ -1,0 +1,87 @@
+"""Files that appear whole or not at all, and last: the only module of the ground that touches a disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.identity import file_sha256, sha256_of
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make every file below a folder, and the folders, durable."""
+    for directory, _, files in os.walk(folder):
+        for name in files:
+            with open(os.path.join(directory, name), "rb") as handle:
+                os.fsync(handle.fileno())
+        sync_folder(Path(directory))
+
+
+@contextlib.contextmanager
+def _durable(path: Path, text: str) -> Iterator[Path]:
+    """A temporary file beside `path` that holds the text durably; the block gives it its name, what is left goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("x", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        yield temporary
+        sync_folder(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write to an open file does not say which
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def no_guard() -> None:
+    """A guard that lets everything pass."""
+
+
+def write_new(path: Path, text: str, *, guard: Callable[[], None] = no_guard) -> None:
+    """Create a file whole, never over an existing one. Raises FileExistsError, and what `guard` raises at the last."""
+    with _durable(path, text) as temporary:
+        guard()
+        os.link(temporary, path)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file whole, in place of an older one if there is one."""
+    with _durable(path, text) as temporary:
+        temporary.replace(path)
+
+
+def discard_folder(folder: Path) -> None:
+    """Remove a folder: out of sight in one step, under a name like a half-written one's, then file by file."""
+    hidden = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    try:
+        folder.rename(hidden)
+    except FileNotFoundError:
+        return
+    sync_folder(folder.parent)
+    if hidden.is_symlink():  # what it points to is not the store's
+        hidden.unlink()
+    else:
+        shutil.rmtree(hidden)
+
+
+def folder_digest(folder: Path) -> str:
+    """One digest over the names and bytes of all files below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return sha256_of({path.relative_to(folder).as_posix(): file_sha256(path) for path in files})

@@ -1,0 +1,221 @@
+"""What a run will cost: hours by stage kind and bytes on disk, each with what it rests on.
+
+Pure: a plan, the work of its stages and past timings in, an `Estimate` out. Hours come from finished records of the
+same kind and model where there are any, scaled by work; else from an assumed speed. They are approximate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tabulate import tabulate
+
+from harness.errors import UsageError
+from harness.execution.hardware import Machine
+from harness.grids.workload import (
+    CORPUS_BYTES_PER_TEXT_BYTE,
+    PAIRS_BYTES_PER_TOKEN,
+    PRETRAINING,
+    Group,
+    Timing,
+    World,
+    group_of,
+    model_of,
+    work_of,
+)
+from harness.inputs.shapes import FP32_BYTES
+from harness.planning.graph import Plan
+from harness.specs import StageSpec
+
+# An A100-class card in fp32 without TensorFloat-32 (torch's default): about 70 % of its peak of 19.5 TFLOP/s.
+GPU_FLOPS = 14e12
+# A core of a server CPU in fp32: 15 to 28 GFLOP/s a thread were seen in results/reduced.
+CPU_FLOPS_PER_THREAD = 20e9
+# On one core, seen in results/reduced: splitting 10 MB into sentences took 2 s, making 2.8 million tokens of pairs 9 s.
+CORPUS_TEXT_BYTES_PER_SECOND = 5e6
+PAIR_TOKENS_PER_SECOND = 3e5
+GPU_HOURS_LIMIT, CPU_HOURS_LIMIT = 24.0, 8.0
+CHECKPOINTS_AT_ONCE = 3  # the last two, and the one being written
+ADAM_COPIES = 3  # weights and two moments
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindEstimate:
+    """All stages of one kind that are to run. hours None: nothing is known of their work."""
+
+    kind: str
+    stages: int
+    hours: float | None
+    basis: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """on_gpu: whether hours are of one GPU (data stages: of the CPU beside it).
+
+    checkpoint_bytes: the most that stand at a time, one stage running; the mapped copy of its data is not in it.
+    """
+
+    on_gpu: bool
+    kinds: tuple[KindEstimate, ...]
+    artifact_bytes: int
+    checkpoint_bytes: int
+
+    @property
+    def hours(self) -> float:
+        return sum(kind.hours or 0.0 for kind in self.kinds)
+
+    @property
+    def unit(self) -> str:
+        return "GPU-hours" if self.on_gpu else "hours without a GPU"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "approximate": True,
+            "device": "gpu" if self.on_gpu else "cpu",
+            "hours": self.hours,
+            "kinds": [asdict(kind) for kind in self.kinds],
+            "artifact_bytes": self.artifact_bytes,
+            "checkpoint_bytes": self.checkpoint_bytes,
+        }
+
+    def as_text(self) -> str:
+        """A table of hours by kind, their sum, and the disk."""
+        if not self.kinds:
+            return "estimate: nothing to run."
+        rows = [[kind.kind, kind.stages, _rounded(kind.hours), kind.basis] for kind in self.kinds]
+        rows.append(["total", sum(kind.stages for kind in self.kinds), _rounded(self.hours), ""])
+        headers = ["estimate", "to run", self.unit, "basis"]
+        table = tabulate(rows, headers, colalign=("left", "right", "right", "left"), disable_numparse=True)
+        artifacts, checkpoints = _gigabytes(self.artifact_bytes), _gigabytes(self.checkpoint_bytes)
+        disk = f"disk: about {artifacts} of artifacts, and up to {checkpoints} of checkpoints while a stage runs"
+        return f"{table}\n{disk}; all approximate."
+
+
+def estimate(plan: Plan, waiting: Sequence[str], world: World, timings: Iterable[Timing], machine: Machine) -> Estimate:
+    """The cost of the stages that wait."""
+    past = _by_group(timing for timing in timings if timing.on_gpu in (None, bool(machine.gpus)))
+    hours: dict[str, float | None] = {}
+    bases: dict[str, dict[str, int]] = {}
+    counts: dict[str, int] = {}
+    for stage_id in waiting:
+        spec = plan.stages[stage_id]
+        counts[spec.kind] = counts.get(spec.kind, 0) + 1
+        work = work_of(spec, plan, world)
+        if work is None:
+            hours.setdefault(spec.kind, None)
+            basis = "nothing known"
+        else:
+            rate, basis = _rate(spec, plan, past, machine)
+            hours[spec.kind] = (hours.get(spec.kind) or 0.0) + work / rate / 3600
+        found = bases.setdefault(spec.kind, {})
+        found[basis] = found.get(basis, 0) + 1
+    return Estimate(
+        on_gpu=bool(machine.gpus),
+        kinds=tuple(
+            KindEstimate(kind=kind, stages=counts[kind], hours=hours[kind], basis=_told(bases[kind])) for kind in counts
+        ),
+        artifact_bytes=round(sum(_artifact_bytes(plan.stages[stage_id], plan, world) for stage_id in waiting)),
+        checkpoint_bytes=max((_checkpoint_bytes(plan.stages[i], plan, world) for i in waiting), default=0),
+    )
+
+
+def check_limit(found: Estimate, max_hours: float | None) -> None:
+    """Raises UsageError for a run that is estimated above what was allowed (24 GPU-hours, or 8 without a GPU)."""
+    limit = (GPU_HOURS_LIMIT if found.on_gpu else CPU_HOURS_LIMIT) if max_hours is None else max_hours
+    if found.hours <= limit:
+        return
+    largest = max(found.kinds, key=lambda kind: kind.hours or 0.0)
+    allowed = f"{limit:g} {found.unit}, the limit" if max_hours is None else f"--max-gpu-hours {max_hours:g}"
+    raise UsageError(
+        f"this run is estimated at about {_rounded(found.hours)} {found.unit} (most of it {largest.kind}, "
+        f"{_rounded(largest.hours)}, {largest.basis}), above {allowed}. Start it with --max-gpu-hours "
+        f"{_above(found.hours)}, or name fewer cells; --dry-run shows the whole estimate."
+    )
+
+
+@dataclass(frozen=True)
+class _Past:
+    """Speed over finished stages: work a second, and how many records it rests on."""
+
+    rate: float
+    records: int
+
+
+def _by_group(timings: Iterable[Timing]) -> dict[Group, _Past]:
+    """By group, and for all tasks of a kind and model together (task None)."""
+    sums: dict[Group, tuple[float, float, int]] = {}
+    for timing in timings:
+        exact = timing.group
+        for group in {exact, Group(exact.kind, exact.model, None, exact.threads)}:
+            work, seconds, records = sums.get(group, (0.0, 0.0, 0))
+            sums[group] = (work + timing.work, seconds + timing.seconds, records + 1)
+    return {group: _Past(work / seconds, records) for group, (work, seconds, records) in sums.items()}
+
+
+def _rate(spec: StageSpec, plan: Plan, past: dict[Group, _Past], machine: Machine) -> tuple[float, str]:
+    """Work a second, and what that rests on."""
+    group = group_of(spec, plan)
+    found = past.get(group) or past.get(Group(group.kind, group.model, None, group.threads))
+    if found:
+        return found.rate, f"from {found.records} record{'s' if found.records > 1 else ''}"
+    if spec.kind == "corpus":
+        return CORPUS_TEXT_BYTES_PER_SECOND, f"assumed {CORPUS_TEXT_BYTES_PER_SECOND / 1e6:g} MB/s"
+    if spec.kind == "pairs":
+        return PAIR_TOKENS_PER_SECOND, f"assumed {PAIR_TOKENS_PER_SECOND:,.0f} tokens/s"
+    if machine.gpus:
+        return GPU_FLOPS, f"assumed {GPU_FLOPS / 1e12:g} TFLOP/s per GPU (fp32)"
+    threads = max(1, min(group.threads or 1, machine.cores))
+    return (
+        CPU_FLOPS_PER_THREAD * threads,
+        f"assumed {CPU_FLOPS_PER_THREAD / 1e9:g} GFLOP/s per thread, {threads} of them",
+    )
+
+
+def _told(bases: dict[str, int]) -> str:
+    if len(bases) == 1:
+        return next(iter(bases))
+    return "; ".join(f"{basis} ({stages})" for basis, stages in bases.items())
+
+
+def _artifact_bytes(spec: StageSpec, plan: Plan, world: World) -> float:
+    """fp32 weights; quantization writes the int8 encoder and pooler beside them."""
+    text_bytes = sum(world.sizes.text_bytes.values())
+    if spec.kind == "corpus":
+        return text_bytes * CORPUS_BYTES_PER_TEXT_BYTE
+    if spec.kind == "pairs":
+        return (work_of(spec, plan, world) or 0.0) * PAIRS_BYTES_PER_TOKEN
+    shape = world.shapes.get(model_of(spec, plan) or "")
+    if shape is None or spec.kind == "evaluation":
+        return 0.0
+    int8 = shape.encoder_weights + shape.width**2 if spec.kind == "quantization" else 0
+    head = shape.width**2 if spec.kind in PRETRAINING else 0  # the decoder is tied to the embeddings
+    return FP32_BYTES * (shape.parameters + head) + int8
+
+
+def _checkpoint_bytes(spec: StageSpec, plan: Plan, world: World) -> int:
+    shape = world.shapes.get(model_of(spec, plan) or "")
+    if shape is None or spec.kind == "evaluation":
+        return 0
+    return CHECKPOINTS_AT_ONCE * ADAM_COPIES * FP32_BYTES * shape.parameters
+
+
+def _rounded(hours: float | None) -> str:
+    """Two digits that count: an estimate has no more."""
+    if hours is None:
+        return "?"
+    if hours >= 100:
+        return f"{float(f'{hours:.2g}'):,.0f}"
+    return f"{hours:.2g}" if hours >= 0.01 else "<0.01"
+
+
+def _above(hours: float) -> str:
+    """A round number of hours above the estimate."""
+    step = 10.0 ** (len(str(int(hours))) - 2)
+    return f"{(int(hours / step) + 1) * step:g}"
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:,.0f} GB" if count >= 10e9 else f"{count / 1e9:.2g} GB"

@@ -1,0 +1,273 @@
+"""Where data come from: a folder in the hub's schema, the hub itself at pinned revisions, or the synthetic world.
+
+A place names its contents by identity (what enters a stage id), says what is wrong or missing before anything runs, and
+hands out rows. Planning asks only the first two; nothing heavy is imported for them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.identity import require_commit, sha256_of
+from harness.inputs.content_hashes import ContentHashes
+from harness.inputs.hub import cached_files
+from harness.tasks import Task
+
+if TYPE_CHECKING:
+    import datasets
+
+WIKIPEDIA = ("wikimedia/wikipedia", "20231101.en", "b04c8d1ceb2f5cd4588862100d08de323dccfbaa")
+require_commit(f"the corpus ({WIKIPEDIA[0]})", WIKIPEDIA[2])
+CORPUS_SPLITS = ("train", "validation")
+HELD_OUT_SHARE = 0.05  # the first 5 % of the articles, as in the authors' release
+# Rows of the hub's splits at the pinned commits, and bytes of text in its Wikipedia (its data set card).
+HUB_ROWS = {
+    "sst2/train": 67_349,
+    "sst2/validation": 872,
+    "qnli/train": 104_743,
+    "qnli/validation": 5_463,
+    "qqp/train": 363_846,
+    "qqp/validation": 40_430,
+    "mnli/train": 392_702,
+    "mnli/validation_matched": 9_815,
+    "mnli/validation_mismatched": 9_832,
+    "squad/train": 87_599,
+    "squad/validation": 10_570,
+}
+WIKIPEDIA_TEXT_BYTES = 20_200_062_385
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How much data there is. rows: by "TASK/SPLIT"; text_bytes: by "corpus/SPLIT"."""
+
+    rows: Mapping[str, int]
+    text_bytes: Mapping[str, int]
+
+
+class DataPlace(Protocol):
+    """Tasks and corpus of one place."""
+
+    def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        """What cannot be meant: a folder that does not exist, files of another form."""
+
+    def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        """What is well named but not on this machine: a warning when planning, an error on a run."""
+
+    def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
+        """Identity of every split there is, by "TASK/SPLIT" and "corpus/SPLIT"."""
+
+    def sizes(self, tasks: Iterable[Task], *, corpus: bool) -> Sizes:
+        """How much there is of every split, for an estimate; reads no rows."""
+
+    def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
+        """A split's rows. Raises ValueError when it is not the one that `identity` names."""
+
+    def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
+        """The corpus's articles (title, text), mapped from `cache`. Raises ValueError as `rows`."""
+
+    def as_json(self) -> dict[str, Any]:
+        """What another process needs to find the place; see `place_from_json`."""
+
+
+@dataclass(frozen=True)
+class FolderPlace:
+    """DIR/TASK/SPLIT.parquet and DIR/corpus/SPLIT.parquet; identity is the content of each file."""
+
+    folder: Path
+    hashes: ContentHashes = field(default_factory=ContentHashes, compare=False)
+
+    def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        from harness.inputs.parquet import check_folder
+
+        return check_folder(self.folder, tasks, corpus=corpus)
+
+    def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        return []
+
+    def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
+        from harness.inputs.parquet import corpus_files, split_files
+
+        files = {
+            f"{task.name}/{split}": path for task in tasks for split, path in split_files(self.folder, task).items()
+        }
+        if corpus:
+            files.update({f"corpus/{split}": path for split, path in corpus_files(self.folder).items()})
+        return {name: self.hashes.file(path) for name, path in files.items()}
+
+    def sizes(self, tasks: Iterable[Task], *, corpus: bool) -> Sizes:
+        from harness.inputs.parquet import corpus_files, num_rows, split_files, text_bytes
+
+        return Sizes(
+            rows={
+                f"{task.name}/{split}": num_rows(path)
+                for task in tasks
+                for split, path in split_files(self.folder, task).items()
+            },
+            text_bytes={f"corpus/{split}": text_bytes(path) for split, path in corpus_files(self.folder).items()}
+            if corpus
+            else {},
+        )
+
+    def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
+        from harness.inputs.parquet import read_rows
+
+        path = self.folder / task.name / f"{split}.parquet"
+        self._check(path, identity)
+        return read_rows([path], task)
+
+    def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
+        from harness.inputs.parquet import read_articles
+
+        path = self.folder / "corpus" / f"{split}.parquet"
+        self._check(path, identity)
+        return read_articles([path], cache_dir=cache)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"place": "folder", "folder": str(self.folder.absolute())}
+
+    def _check(self, path: Path, identity: str) -> None:
+        if self.hashes.file(path) != identity:
+            raise ValueError(f"{path} is not the file the plan was made with. Put it back, or plan again.")
+
+
+@dataclass(frozen=True)
+class HubPlace:
+    """The hub's own data sets, each at a pinned commit; identity is data set, configuration, commit and split."""
+
+    def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        return []
+
+    def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        return [
+            f"{what}: {repository} ({configuration}) at {revision[:12]} is not in the hub's cache on this machine. Run "
+            "harness fetch where there is internet, or use a folder: --data DIR."
+            for (repository, configuration, revision), what in hub_sets(tasks, corpus=corpus).items()
+            if not cached_files(repository, configuration, revision)
+        ]
+
+    def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
+        found = {
+            f"{task.name}/{split}": sha256_of([task.hub_path, task.hub_name, task.hub_revision, split])
+            for task in tasks
+            for split in task.splits
+        }
+        if corpus:
+            found.update({f"corpus/{split}": sha256_of([*WIKIPEDIA, split, HELD_OUT_SHARE]) for split in CORPUS_SPLITS})
+        return found
+
+    def sizes(self, tasks: Iterable[Task], *, corpus: bool) -> Sizes:
+        return Sizes(
+            rows={f"{task.name}/{split}": HUB_ROWS[f"{task.name}/{split}"] for task in tasks for split in task.splits},
+            text_bytes={"corpus/train": WIKIPEDIA_TEXT_BYTES} if corpus else {},
+        )
+
+    def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
+        if identity != sha256_of([task.hub_path, task.hub_name, task.hub_revision, split]):
+            raise ValueError(f"the plan was made with another revision of {task.hub_path} than {task.hub_revision}.")
+        from harness.inputs.parquet import read_rows
+
+        files = cached_files(task.hub_path, task.hub_name, task.hub_revision)
+        return read_rows(_of_split(files, split, task.hub_path), task)
+
+    def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
+        if identity != sha256_of([*WIKIPEDIA, split, HELD_OUT_SHARE]):
+            raise ValueError(f"the plan was made with another revision of {WIKIPEDIA[0]} than {WIKIPEDIA[2]}.")
+        from harness.inputs.parquet import read_articles
+
+        whole = read_articles(_of_split(cached_files(*WIKIPEDIA), "train", WIKIPEDIA[0]), cache_dir=cache)
+        border = int(len(whole) * HELD_OUT_SHARE)
+        return whole.select(range(border) if split == "validation" else range(border, len(whole)))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"place": "hub"}
+
+
+@functools.lru_cache(maxsize=16)
+def _drawn(task: str, split: str, seed: int) -> datasets.Dataset:
+    """A table of the synthetic world: a worker that trains many stages on it draws it once."""
+    import datasets
+
+    from harness.synthetic.source import rows
+
+    return datasets.Dataset.from_dict(rows(task, split, seed))
+
+
+@dataclass(frozen=True)
+class SyntheticPlace:
+    """The synthetic world, made anew from its seed; identity is its generator's version, seed, task, split and size."""
+
+    seed: int = 0
+
+    def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        return []
+
+    def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+        return []
+
+    def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
+        from harness.synthetic.source import SPLITS, identity
+
+        names = [f"{task.name}/{split}" for task in tasks for split in SPLITS[task.name]]
+        names += [f"corpus/{split}" for split in CORPUS_SPLITS] if corpus else []
+        return {name: identity(name, self.seed) for name in names}
+
+    def sizes(self, tasks: Iterable[Task], *, corpus: bool) -> Sizes:
+        from harness.synthetic.source import ARTICLE_BYTES, ARTICLES, SPLITS, num_rows
+
+        return Sizes(
+            rows={f"{task.name}/{split}": num_rows(split) for task in tasks for split in SPLITS[task.name]},
+            text_bytes={f"corpus/{split}": ARTICLES[split] * ARTICLE_BYTES for split in CORPUS_SPLITS}
+            if corpus
+            else {},
+        )
+
+    def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
+        self._check(f"{task.name}/{split}", identity)
+        return _drawn(task.name, split, self.seed).select_columns(list(task.columns))
+
+    def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
+        import datasets
+
+        from harness.synthetic.source import corpus
+
+        self._check(f"corpus/{split}", identity)
+        return datasets.Dataset.from_dict(corpus(split, self.seed))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"place": "synthetic", "seed": self.seed}
+
+    def _check(self, name: str, wanted: str) -> None:
+        from harness.synthetic.source import GENERATOR_VERSION, identity
+
+        if identity(name, self.seed) != wanted:
+            raise ValueError(
+                f"the plan was made with another {name} of the synthetic world than version {GENERATOR_VERSION} of its "
+                f"generator makes from seed {self.seed}. Plan again."
+            )
+
+
+def place_from_json(value: Mapping[str, Any], hashes: ContentHashes) -> DataPlace:
+    """The place that `DataPlace.as_json` told of."""
+    if value["place"] == "synthetic":
+        return SyntheticPlace(value["seed"])
+    return HubPlace() if value["place"] == "hub" else FolderPlace(Path(value["folder"]), hashes)
+
+
+def hub_sets(tasks: Iterable[Task], *, corpus: bool) -> dict[tuple[str, str, str], str]:
+    """(repository, configuration, revision) of every data set on the hub that is needed, and what it is needed for."""
+    wanted = {(task.hub_path, task.hub_name, task.hub_revision): f"task {task.name!r}" for task in tasks}
+    if corpus:
+        wanted[WIKIPEDIA] = "the corpus"
+    return wanted
+
+
+def _of_split(files: Sequence[Path], split: str, repository: str) -> list[Path]:
+    found = [path for path in files if path.name.rpartition("-of-")[0].rpartition("-")[0] == split]
+    if not found:
+        raise FileNotFoundError(f"{repository}: no files of the split {split!r} in the hub's cache. Run harness fetch.")
+    return found

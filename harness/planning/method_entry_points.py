@@ -1,0 +1,152 @@
+"""Methods that other packages provide: entry points NAME = "package.module:METHOD" in the group `harness.methods`.
+
+What is installed is read from metadata, once in a process and without importing anything; a method is imported when a
+grid names it. A built-in name stays ours: built-in methods are found without a look at what is installed, so an entry
+point of that name is passed over, and `harness ls methods` says so.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import Distribution, distributions
+
+from harness.errors import UsageError
+from harness.planning.method import Method
+
+GROUP = "harness.methods"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TARGET = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
+_NEXT_MOVE = "Mend or uninstall the package, or leave the method out."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedMethod:
+    """An entry point. target: "package.module:METHOD". package, version: of the distribution that has it.
+
+    problem: why no grid can name it, as far as the metadata tell; None: it can.
+    """
+
+    name: str
+    target: str
+    package: str
+    version: str
+    problem: str | None = None
+
+    def __str__(self) -> str:
+        return f"method {self.name!r} of package {self.package} {self.version}"
+
+
+@cache
+def packaged_methods(reserved: frozenset[str]) -> tuple[PackagedMethod, ...]:
+    """Every entry point of the group, sorted by name and package, those with a problem among them.
+
+    reserved: names that no package may give a method.
+    """
+    found = sorted(_declared(reserved), key=lambda method: (method.name, method.package))
+    claims = Counter(method.name for method in found)
+    return tuple(method if method.problem or claims[method.name] == 1 else _claimed(method, found) for method in found)
+
+
+def can_be_named(found: PackagedMethod) -> bool:
+    """Whether a grid can give its name; one that two packages claim is told as such when it is given."""
+    return bool(_NAME.fullmatch(found.name))
+
+
+def check_usable(found: PackagedMethod) -> None:
+    """Raises UsageError for an entry point that cannot be used, as far as the metadata tell."""
+    if found.problem:
+        raise UsageError(f"{found}: {found.problem}. {_NEXT_MOVE}")
+
+
+@cache
+def load_packaged(found: PackagedMethod) -> Method:
+    """Import a method of another package. Raises UsageError that says what was found there instead of a usable one."""
+    module, _, attributes = found.target.partition(":")
+    try:
+        value = importlib.import_module(module)
+        for attribute in attributes.split("."):
+            value = getattr(value, attribute)
+    except (Exception, SystemExit) as error:  # whatever their code does on import, it is their package's problem
+        text = " ".join(str(error).split())
+        told = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        raise UsageError(f"{found}: {found.target} cannot be loaded ({told}). {_NEXT_MOVE}") from error
+    if not isinstance(value, Method):
+        raise UsageError(
+            f"{found}: {found.target} is {_kind_of(value)}, expected a harness.planning.method.Method "
+            f"named {found.name!r}. "
+            f"{_NEXT_MOVE}"
+        )
+    if value.name != found.name:
+        raise UsageError(
+            f"{found}: {found.target} is a Method named {value.name!r}, expected {found.name!r} as its entry "
+            "point says. "
+            f"{_NEXT_MOVE}"
+        )
+    return value
+
+
+def _declared(reserved: Collection[str]) -> Iterator[PackagedMethod]:
+    seen = set()
+    for distribution in distributions():
+        if not _mentions_us(distribution):
+            continue
+        package, version = _called(distribution)
+        normalized = re.sub("[-_.]+", "-", package).lower()
+        if normalized in seen:  # a second copy further down the path, which Python would not take
+            continue
+        seen.add(normalized)
+        try:
+            points = distribution.entry_points.select(group=GROUP)
+        except Exception as error:  # the library's parser raises what it stumbles over
+            problem = f"its entry_points.txt cannot be read ({type(error).__name__}: {error})"
+            yield PackagedMethod(name="?", target="", package=package, version=version, problem=problem)
+            continue
+        for point in points:
+            yield PackagedMethod(
+                name=point.name,
+                target=point.value,
+                package=package,
+                version=version,
+                problem=_problem(point.name, point.value, reserved),
+            )
+
+
+def _mentions_us(distribution: Distribution) -> bool:
+    """Whether its entry points have our group; those of most packages need not be parsed to know."""
+    try:
+        return f"[{GROUP}]" in (distribution.read_text("entry_points.txt") or "")
+    except (OSError, ValueError):  # unreadable, or no text: nobody can tell what it would give
+        return False
+
+
+def _called(distribution: Distribution) -> tuple[str, str]:
+    """Name and version; a half-removed package has lost its METADATA."""
+    try:
+        told = [distribution.metadata["Name"], distribution.metadata["Version"]]
+    except Exception:  # what is raised differs between Python's versions
+        told = ["", ""]
+    return told[0] or "(no name)", told[1] or "(no version)"
+
+
+def _problem(name: str, target: str, reserved: Collection[str]) -> str | None:
+    if name in reserved:
+        return "the name is a built-in method's, which stays in use; the package must choose another"
+    if not _NAME.fullmatch(name):
+        return "a name has letters, digits, '.', '_' and '-', and starts with a letter or digit"
+    if not _TARGET.fullmatch(target):
+        return f"its entry point is {target!r}, expected package.module:METHOD"
+    return None
+
+
+def _claimed(method: PackagedMethod, found: list[PackagedMethod]) -> PackagedMethod:
+    packages = ", ".join(other.package for other in found if other.name == method.name)
+    return replace(method, problem=f"more than one entry point has that name (packages {packages})")
+
+
+def _kind_of(value: object) -> str:
+    return f"a value of type {type(value).__name__}" if not isinstance(value, type) else f"the class {value.__name__}"

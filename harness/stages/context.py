@@ -1,0 +1,106 @@
+"""What a stage is given and what it hands back: the contract between a kind's function and whoever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.inputs.content_hashes import ContentHashes
+from harness.inputs.models import BaseModel
+from harness.inputs.sparse_checkpoints import SparseCheckpoint
+from harness.progress import StageProgress
+from harness.specs import StageSpec
+
+if TYPE_CHECKING:
+    from harness.inputs.data_sources import DataPlace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where this machine keeps what a plan names by identity: base models by alias, and the data.
+
+    checkpoints: sparse checkpoints from outside, by identity.
+    """
+
+    models: Mapping[str, BaseModel]
+    data: DataPlace
+    checkpoints: Mapping[str, SparseCheckpoint] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """For another process on this machine, or on one that sees the same files."""
+        return {
+            "models": {alias: _with_path(model) for alias, model in self.models.items()},
+            "data": self.data.as_json(),
+            "checkpoints": {identity: _with_path(checkpoint) for identity, checkpoint in self.checkpoints.items()},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], hashes: ContentHashes) -> Sources:
+        from harness.inputs.data_sources import place_from_json
+
+        def located(told: Mapping[str, Any]) -> dict[str, Any]:
+            return {**told, "folder": None if told["folder"] is None else Path(told["folder"])}
+
+        return cls(
+            models={alias: BaseModel(**located(told)) for alias, told in value["models"].items()},
+            data=place_from_json(value["data"], hashes),
+            checkpoints={key: SparseCheckpoint(**located(told)) for key, told in value["checkpoints"].items()},
+        )
+
+
+def _with_path(found: BaseModel | SparseCheckpoint) -> dict[str, Any]:
+    return {**asdict(found), "folder": None if found.folder is None else str(found.folder.absolute())}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Choices that enter no identity.
+
+    checkpoint_minutes: time between two checkpoints of a training stage. Changes no number.
+    device_batch: most examples of a training stage's batch on the device at a time; 0 is the whole batch. Either way
+        it is halved when the device runs out of memory. Loss, gradient and data order are those of the whole batch up
+        to rounding; dropout draws anew for every part, so the numbers are another sample of the same run, and the
+        record says how the batch was cut.
+    """
+
+    checkpoint_minutes: float = 3.0
+    device_batch: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageContext:
+    """All a stage function may lean on.
+
+    artifact: an empty folder; what stands in it at the end becomes the stage's artifact.
+    checkpoints: the stage's own folder, kept across attempts until the record is in.
+    should_stop: polled between steps; a stage that sees True saves a checkpoint and raises Interrupted.
+    report: told after every step how far the stage is.
+    """
+
+    spec: StageSpec
+    parent_records: Mapping[str, Mapping[str, Any]]
+    parent_artifacts: Mapping[str, Path]
+    artifact: Path
+    checkpoints: Path
+    sources: Sources
+    resources: Resources
+    should_stop: Callable[[], bool]
+    report: Callable[[StageProgress], None]
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return self.spec.parameters
+
+
+@dataclass(kw_only=True)
+class StageResult:
+    """What a stage function hands back; it becomes the record's `result`.
+
+    metrics: named values with their raw counts. did: what was done, with counts, for people and for tests.
+    """
+
+    metrics: dict[str, Any] = field(default_factory=dict)
+    did: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,87 @@
+"""Whether the process that holds a lease is still alive, told by machine, boot, namespace, process id and start time.
+
+From Linux' /proc.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.store.leases import Holder
+
+FIRST_PID_NAMESPACE = 0xEFFFFFFC  # of the machine itself: PROC_PID_INIT_INO in Linux' proc_ns.h
+
+
+def process_start(process: int) -> str:
+    """Boot id and start tick of a process, so that a reused id is told apart; "" when there is no such process."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else f"{boot}:{fields[19]}"
+
+
+@cache
+def _here() -> dict[str, str | int]:
+    """What tells this machine and this container from others that may share a host name; "" or 0: not known.
+
+    machine: a digest, since the id itself is not for publication (machine-id(5)).
+    """
+    try:
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        namespace = 0
+    try:
+        machine = hashlib.sha256(b"harness " + Path("/etc/machine-id").read_bytes().strip()).hexdigest()[:16]
+    except OSError:
+        machine = ""
+    return {"host": socket.gethostname(), "machine": machine, "pid_namespace": namespace}
+
+
+def this_process() -> dict[str, str | int]:
+    """Identity of this process, for a lease and for an attempt's first event."""
+    return {**_here(), "process": os.getpid(), "process_started": process_start(os.getpid())}
+
+
+def is_gone(holder: Holder) -> bool:
+    """True for a lease's holder whose process ran on this machine and runs no more.
+
+    Of a holder on another machine, or in another container of this one, nothing is known here but its heartbeat (see
+    `SilenceWatch`): its process has no entry in our /proc. Host names tell neither apart for certain, so the boot and
+    the namespace of process ids must be ours; or else it ran outside of any container before this machine was booted.
+
+    An owner without a namespace was written by an earlier version, which knew host and process alone; it is judged as
+    then. It is the leftover of a kill: a run of another version cannot go on beside one of this version.
+    """
+    owner, here = holder.owner, this_process()
+    started = str(owner.get("process_started", ""))
+    if owner.get("host") != here["host"] or not started:
+        return False
+    if "pid_namespace" in owner:
+        if _boot(started) != _boot(str(here["process_started"])):
+            return (
+                _outside_of_containers(owner) and _outside_of_containers(here) and owner["machine"] == here["machine"]
+            )
+        if not owner["pid_namespace"] or owner["pid_namespace"] != here["pid_namespace"]:
+            return False
+    return process_start(int(owner["process"])) != started
+
+
+def _boot(started: str) -> str:
+    return started.partition(":")[0]
+
+
+def _outside_of_containers(owner: Mapping[str, Any]) -> bool:
+    return owner["pid_namespace"] == FIRST_PID_NAMESPACE and bool(owner["machine"])
+
+
+def is_live(holder: Holder | None) -> bool:
+    """Whether somebody is at the stage: its lease is neither released nor held by a process that is gone."""
+    return holder is not None and not holder.released and not is_gone(holder)

@@ -1,0 +1,127 @@
+"""Garbage: which folders of a store nobody needs, and removing them. Records, attempts and logs are never garbage.
+
+    all        goes: artifacts that no study names, checkpoints of stages that are finished or in no study, and what a
+               kill left half-written more than an hour ago
+    final      goes too: artifacts of intermediate stages. The models that a cell's evaluation scores stay
+    records    goes too: every other artifact
+
+Whatever is kept, the artifacts that unfinished stages of any study start from stay.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from harness.files import discard_folder
+from harness.identity import STAGE_ID_HEX_DIGITS
+from harness.planning.graph import Plan
+from harness.store.leases import acquire, current_holder
+from harness.store.processes import is_gone, is_live, this_process
+from harness.store.store import Store
+from harness.studies.lineage import read_studies
+
+KEEPS = ("records", "final", "all")
+CATEGORIES = ("artifacts of no study", "artifacts", "checkpoints", "temporaries")
+ABANDONED_SECONDS = 3600.0
+_STAGE = re.compile(rf"[0-9a-f]{{{STAGE_ID_HEX_DIGITS}}}")
+_TEMPORARY = re.compile(rf"\.({_STAGE.pattern})\.[0-9a-f]{{32}}")
+
+
+@dataclass(frozen=True, order=True)
+class Garbage:
+    """One folder that may go."""
+
+    stage_id: str
+    path: Path
+    category: str
+
+
+def kept_artifacts(plans: Sequence[Plan], finished: Collection[str], keep: str) -> set[str]:
+    """The stages whose artifacts stay. Pure.
+
+    plans: of all studies of the store. finished: stages with a record. keep: one of KEEPS.
+    """
+    specs = {stage_id: spec for plan in plans for stage_id, spec in plan.stages.items()}
+    if keep == "all":
+        return set(specs)
+    kept = {p for stage_id, spec in specs.items() if stage_id not in finished for p in spec.parents.values()}
+    if keep == "final":
+        for end in {plan.endpoint(cell) for plan in plans for cell in plan.paths}:
+            kept |= {end, *specs[end].parents.values()}
+    return kept
+
+
+def find_garbage(store: Store, keep: str, clock: float | None = None) -> list[Garbage]:
+    """What may go now, by stage. A stage with a live lease has none. Raises StoreError for a study that is damaged.
+
+    clock: seconds since the epoch; default now.
+    """
+    plans = [study.plan for study in read_studies(store)]
+    named = {stage_id for plan in plans for stage_id in plan.stages}
+    finished = {stage_id for stage_id in named if store.has_record(stage_id)}
+    kept = kept_artifacts(plans, finished, keep)
+    abandoned = (time.time() if clock is None else clock) - ABANDONED_SECONDS
+    found = []
+    for path in _folders(store.root / "artifacts"):
+        if _STAGE.fullmatch(path.name) and path.name not in kept:
+            category = CATEGORIES[1] if path.name in named else CATEGORIES[0]
+            found.append(Garbage(path.name, path, category))
+    for path in _folders(store.root / "checkpoints"):
+        if _STAGE.fullmatch(path.name) and path.name not in named - finished:
+            found.append(Garbage(path.name, path, "checkpoints"))
+    for parent in ("artifacts", "checkpoints"):
+        for path in _folders(store.root / parent):
+            match = _TEMPORARY.fullmatch(path.name)
+            if match and _last_change(path) < abandoned:
+                found.append(Garbage(match[1], path, "temporaries"))
+    return sorted(item for item in found if not is_live(current_holder(store.lease_path(item.stage_id))))
+
+
+def remove_garbage(store: Store, keep: str, items: Collection[Garbage]) -> list[Garbage]:
+    """Remove what of `items` is garbage still; returns what went. Each stage's lease is taken while its folders go."""
+    gone: list[Garbage] = []
+    still = [item for item in find_garbage(store, keep) if item in set(items)]
+    for stage_id, group in groupby(still, key=lambda item: item.stage_id):
+        lease = acquire(store.lease_path(stage_id), this_process(), is_gone)
+        if lease is None:
+            continue
+        with lease.held():
+            for item in group:
+                if item.category == "temporaries":
+                    shutil.rmtree(item.path)
+                else:
+                    discard_folder(item.path)
+                gone.append(item)
+    return gone
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(status.st_size for status in _files(folder))
+
+
+def _last_change(folder: Path) -> float:
+    return max([folder.stat().st_mtime, *(status.st_mtime for status in _files(folder))])
+
+
+def _files(folder: Path) -> Iterator[os.stat_result]:
+    for directory, _, names in os.walk(folder):
+        for name in names:
+            try:
+                yield os.lstat(os.path.join(directory, name))
+            except FileNotFoundError:  # removed while we look
+                continue
+
+
+def _folders(parent: Path) -> list[Path]:
+    """The folders in a folder, without links: what those point to is not the store's."""
+    if not parent.is_dir():
+        return []
+    return sorted(path for path in parent.iterdir() if path.is_dir() and not path.is_symlink())

@@ -1,0 +1,216 @@
+"""Study: a named, persisted set of cells with its recipe and the stages of every cell.
+
+What `grid` writes and every reading verb reads. Two recipes are two studies.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError, UsageError, unknown_name
+from harness.files import replace_file
+from harness.planning.graph import Plan
+from harness.planning.method_summary import MethodFacts
+from harness.planning.recipe import Recipe
+from harness.specs import Cell, StageSpec
+from harness.store.leases import Lease, SilenceWatch, acquire
+from harness.store.processes import is_gone, this_process
+from harness.store.store import Store
+
+STUDY_SCHEMA = 1
+LOOK_SECONDS = 0.1  # between two tries to get hold of a study that another grid is being added to
+
+
+@dataclass(frozen=True)
+class Study:
+    """recipe: preset, notes, hash and settings as `Recipe.as_json` gives them."""
+
+    name: str
+    recipe: dict[str, Any]
+    plan: Plan
+
+    def as_json(self) -> dict[str, Any]:
+        methods = {name: asdict(facts) for name, facts in self.plan.methods.items()}
+        return {
+            "schema": STUDY_SCHEMA,
+            **({"methods": methods} if methods else {}),
+            "study": self.name,
+            "recipe": self.recipe,
+            "cells": [{**cell.as_json(), "stages": list(path)} for cell, path in self.plan.paths.items()],
+            "stages": {stage_id: spec.identity() for stage_id, spec in self.plan.stages.items()},
+        }
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError unless the name can stand as a file name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(f"study {name!r}: use letters, digits, '.', '_' and '-', starting with a letter or digit.")
+
+
+def read_study(store: Store, name: str) -> Study:
+    """Raises UsageError when there is no such study, StoreError when a stage does not fit its id."""
+    path = store.study_path(name)
+    if not path.is_file():
+        known = study_names(store)
+        store.check_is_folder()
+        if not known:
+            raise UsageError(f"no study in {store.root}. Start one with harness grid, or name its folder with --store.")
+        raise UsageError(unknown_name("study", name, known))
+    try:
+        return _parse(json.loads(path.read_bytes()), path)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _parse(tree: dict[str, Any], path: Path) -> Study:
+    if tree.get("schema") != STUDY_SCHEMA:
+        raise StoreError(f"study {path}: schema {tree.get('schema')}, expected {STUDY_SCHEMA}.")
+    plan = Plan(methods={name: MethodFacts(**facts) for name, facts in tree.get("methods", {}).items()})
+    for stage_id, identity in _parents_first(tree["stages"]):
+        spec = StageSpec.from_json(identity)
+        if spec.stage_id != stage_id:
+            raise StoreError(
+                f"study {path}: the parameters of stage {stage_id} were changed (they give {spec.stage_id})."
+            )
+        plan.add(spec)
+    for row in tree["cells"]:
+        fields = dict(row)
+        path_ids = tuple(fields.pop("stages"))
+        plan.paths[Cell(**fields)] = path_ids
+    return Study(tree["study"], tree["recipe"], plan)
+
+
+def study_names(store: Store) -> list[str]:
+    return sorted(path.stem for path in (store.root / "studies").glob("*.json"))
+
+
+def only_study(store: Store) -> str:
+    """The store's one study. Raises UsageError when there is none or a choice to make."""
+    store.check_is_folder()
+    names = study_names(store)
+    if len(names) != 1:
+        what = (
+            f"several studies: {', '.join(names)}. Name one with --study"
+            if names
+            else "no study. Start one with harness grid"
+        )
+        raise UsageError(f"{store.root} holds {what}.")
+    return names[0]
+
+
+def check_recipe(store: Store, name: str, recipe: Recipe) -> None:
+    """Raises UsageError when a study of that name rests on another recipe. Its stages are not read: see `merged`."""
+    check_name(name)
+    path = store.study_path(name)
+    if path.is_file():
+        try:
+            _check_same(name, _recipe_alone(path.read_text(encoding="utf-8")), recipe)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(path, error) from None
+
+
+def _recipe_alone(text: str) -> dict[str, Any]:
+    """The recipe of a study as `write_study` lays it out, without parsing its (perhaps 20,000) stages."""
+    mark = '\n "recipe": '
+    start = text.find(mark)
+    if start < 0:
+        recipe: dict[str, Any] = json.loads(text)["recipe"]
+        return recipe
+    recipe, _ = json.JSONDecoder().raw_decode(text, start + len(mark))
+    return recipe
+
+
+def _check_same(name: str, old: dict[str, Any], recipe: Recipe) -> None:
+    if old["hash"] != recipe.recipe_hash:
+        before, now = old["settings"], recipe.as_json()["settings"]
+        differing = sorted(key for key in {*before, *now} if before.get(key, [None])[0] != now.get(key, [None])[0])
+        if old.get("sparse_checkpoints", []) != recipe.as_json()["sparse_checkpoints"]:
+            differing.insert(0, "sparse_checkpoints")
+        raise UsageError(
+            f"study {name!r} has another recipe (it differs in {', '.join(differing[:5])}). "
+            "Give this grid its own name: --study NAME."
+        )
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"study {path} is damaged ({type(error).__name__}: {error}). "
+        "Move it away and give its grid's command again: finished stages stay finished."
+    )
+
+
+def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
+    """The study with the cells of `plan` added to those it already has.
+
+    Raises UsageError when a study of that name rests on another recipe.
+    """
+    check_name(name)
+    if not store.study_path(name).is_file():
+        return Study(name, recipe.as_json(), plan)
+    older = read_study(store, name)
+    _check_same(name, older.recipe, recipe)
+    known, paths = {**older.plan.stages, **plan.stages}, {**older.plan.paths, **plan.paths}
+    union = Plan(paths=paths, methods={**older.plan.methods, **plan.methods})
+    for path in paths.values():  # a cell's path lists parents first; stages that no cell needs any more fall away
+        for stage_id in path:
+            union.add(known[stage_id])
+    return Study(name, recipe.as_json(), union)
+
+
+def add_to_study(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
+    """Write the study with the cells of `plan` added, and return it; cells that others add at the same time stay.
+
+    A lease is held from the reading to the writing. A study that has all the cells is not written, nor any lease: a
+    store that is finished can be read-only. Raises as `merged` does.
+    """
+    found = merged(store, name, recipe, plan)
+    if not _stands(store, found):
+        with _lease_of(store, name).held() as lease:
+            found = merged(store, name, recipe, plan)
+            lease.check()
+            write_study(store, found)
+    return found
+
+
+def _lease_of(store: Store, name: str) -> Lease:
+    """The right to change a study; waited for as long as its holder gives signs of life."""
+    folder, silence = store.study_lease_path(name), SilenceWatch()
+    while True:
+        lease = acquire(folder, this_process(), lambda holder: is_gone(holder) or silence.is_silent(folder, holder))
+        if lease is not None:
+            return lease
+        time.sleep(LOOK_SECONDS)
+
+
+def write_study(store: Store, study: Study) -> None:
+    """Write the study in the place of what stands there; see `add_to_study` for one that others may change too."""
+    replace_file(store.study_path(study.name), _text(study))
+
+
+def _stands(store: Store, study: Study) -> bool:
+    path = store.study_path(study.name)
+    return path.is_file() and path.read_text(encoding="utf-8") == _text(study)
+
+
+def _text(study: Study) -> str:
+    return json.dumps(study.as_json(), indent=1, sort_keys=True) + "\n"
+
+
+def _parents_first(stages: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    ordered: dict[str, dict[str, Any]] = {}
+
+    def visit(stage_id: str) -> None:
+        if stage_id in ordered:
+            return
+        for parent in stages[stage_id]["parents"].values():
+            visit(parent)
+        ordered[stage_id] = stages[stage_id]
+
+    for stage_id in stages:
+        visit(stage_id)
+    return list(ordered.items())

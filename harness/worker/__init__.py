@@ -1,0 +1,1 @@
+"""One stage to its record: all that a compute node runs."""

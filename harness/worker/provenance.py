@@ -1,0 +1,66 @@
+"""Where and with what a record was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import __version__
+from harness.identity import sha256_of
+
+if TYPE_CHECKING:
+    pass
+
+PACKAGES = ("torch", "transformers", "accelerate", "datasets", "evaluate", "tokenizers", "numpy", "scikit-learn")
+
+
+@cache
+def provenance() -> dict[str, Any]:
+    """Where and with what a record was made: commit, package versions, hardware. Enters no identity."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "absent"
+    return {
+        "harness": __version__,
+        **_commit(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+
+
+def _commit() -> dict[str, Any]:
+    """The source's commit and a digest of uncommitted changes, when the package runs from a checkout."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *words], capture_output=True, text=True, check=True, timeout=20
+        ).stdout
+
+    try:
+        if not git("ls-files", "--", __file__).strip():
+            return {"commit": None}
+        changes = git("status", "--porcelain") + git("diff", "HEAD")
+        return {"commit": git("rev-parse", "HEAD").strip(), "uncommitted": sha256_of(changes) if changes else None}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None}

@@ -1,0 +1,37 @@
+"""A study's records as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.store.store import Store
+from harness.studies.study import Study, read_study
+from harness.studies.verification import verified_records
+
+if TYPE_CHECKING:
+    from paper_tables import Row, Score
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A study's numbers: every seed's, gathered to rows, and on the page."""
+
+    study: Study
+    scores: Sequence[Score]
+    rows: Sequence[Row]
+    markdown: str
+
+
+def read_tables(store: Store, name: str) -> Tables:
+    """Raises UsageError when there is no such study, StoreError when a record cannot be trusted."""
+    from paper_tables import aggregate, to_markdown
+    from paper_tables.collect import collect_scores, is_comparable
+    from paper_tables.notes import notes
+
+    study = read_study(store, name)
+    records = verified_records(study.plan, store)
+    scores = collect_scores(study, records)
+    rows = aggregate(scores, comparable=is_comparable(study))
+    return Tables(study, scores, rows, to_markdown(rows, notes=notes(study, records, rows)))

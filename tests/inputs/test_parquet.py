@@ -1,0 +1,180 @@
+"""Reading a folder in the hub's schema: all problems at once, and values that are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harness.inputs.parquet import check_folder, corpus_files, load_corpus, load_split, split_files
+from harness.tasks import TASKS, get_task
+
+WriteParquet = Callable[[str, dict[str, Any]], Path]
+SST2 = {"sentence": ["good film", "bad film"], "label": [1, 0], "idx": [0, 1]}
+SQUAD = {
+    "id": ["q1", "q2"],
+    "title": ["t", "t"],
+    "context": ["the cat sat", "the dog sat"],
+    "question": ["who sat", "who sat"],
+    "answers": [{"text": ["cat"], "answer_start": [4]}, {"text": ["dog"], "answer_start": [4]}],
+}
+
+
+def test_a_good_folder_has_no_problem(tmp_path: Path, write_parquet: WriteParquet):
+    for name, columns in (("sst2", SST2), ("squad", SQUAD)):
+        write_parquet(f"{name}/train", columns)
+        write_parquet(f"{name}/validation", columns)
+    for split in ("train", "validation"):
+        write_parquet(f"corpus/{split}", {"title": ["t"], "text": ["A text."]})
+    assert check_folder(tmp_path, [get_task("sst2"), get_task("squad")], corpus=True) == []
+    assert list(split_files(tmp_path, get_task("sst2"))) == ["train", "validation"]
+    assert list(corpus_files(tmp_path)) == ["train", "validation"]
+
+
+def test_a_folder_check_lists_all_problems_at_once(tmp_path: Path, write_parquet: WriteParquet):
+    write_parquet("sst2/train", {"text": ["good film"], "label": [1]})  # column named otherwise
+    write_parquet("sst2/validation", {"sentence": pa.array([], pa.string()), "label": pa.array([], pa.int64())})
+    write_parquet("qnli/train", {"question": ["q"], "sentence": ["s"], "label": ["entailment"]})  # label as text
+    (tmp_path / "qnli" / "validation.parquet").write_text("no parquet")
+    write_parquet("mnli/train", {"premise": ["p"], "hypothesis": ["h"], "label": [2]})
+    tasks = [get_task(name) for name in ("sst2", "qnli", "mnli")]
+
+    problems = check_folder(tmp_path, tasks, corpus=True)
+
+    expected = [
+        ("sst2/train", "missing columns sentence. Found text, label; expected sentence, label"),
+        ("sst2/validation", "has no rows"),
+        ("qnli/train", "column label is string; expected integer"),
+        ("qnli/validation", "not readable as parquet"),
+        ("mnli/validation_matched", "configuration 'mnli' of nyu-mll/glue on the hub"),
+        ("corpus/train", "one article per row"),
+        ("corpus/validation", "one article per row"),
+    ]
+    assert len(problems) == len(expected)
+    for problem, (place, words) in zip(problems, expected, strict=True):
+        assert problem.startswith(str(tmp_path / f"{place}.parquet"))
+        assert words in problem
+
+
+def test_a_missing_folder_is_one_problem(tmp_path: Path):
+    (problem,) = check_folder(tmp_path / "absent", TASKS.values(), corpus=True)
+    assert "absent does not exist" in problem
+
+
+def test_an_optional_split_may_be_absent_but_not_wrong(tmp_path: Path, write_parquet: WriteParquet):
+    columns = {"premise": ["p"], "hypothesis": ["h"], "label": [2]}
+    write_parquet("mnli/train", columns)
+    write_parquet("mnli/validation_matched", columns)
+    assert check_folder(tmp_path, [get_task("mnli")], corpus=False) == []
+    write_parquet("mnli/validation_mismatched", {"premise": ["p"]})
+    (problem,) = check_folder(tmp_path, [get_task("mnli")], corpus=False)
+    assert "missing columns hypothesis, label" in problem
+
+
+def test_a_split_keeps_rows_and_order(tmp_path: Path, write_parquet: WriteParquet):
+    write_parquet("sst2/train", SST2)
+    assert load_split(tmp_path, get_task("sst2"), "train")[:] == {"sentence": SST2["sentence"], "label": [1, 0]}
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_label_out_of_range_is_named_with_its_row(tmp_path: Path, write_parquet: WriteParquet, label: int):
+    write_parquet("sst2/train", {"sentence": ["a", "b", "c"], "label": [0, 1, label]})
+    with pytest.raises(ValueError, match=rf"label {label} in row 2 .* expected 0 to 1 \(0 negative, 1 positive\)"):
+        load_split(tmp_path, get_task("sst2"), "train")
+
+
+def test_nulls_missing_files_and_unknown_splits_are_refused(tmp_path: Path, write_parquet: WriteParquet):
+    task = get_task("sst2")
+    write_parquet("sst2/train", {"sentence": ["a", None], "label": [0, 1]})
+    with pytest.raises(ValueError, match="column sentence is null in row 1"):
+        load_split(tmp_path, task, "train")
+    with pytest.raises(FileNotFoundError, match="columns sentence, label"):
+        load_split(tmp_path, task, "validation")
+    with pytest.raises(ValueError, match="has train, validation"):
+        load_split(tmp_path, task, "test")
+
+
+def test_questions_need_an_answer_and_an_id_of_their_own(tmp_path: Path, write_parquet: WriteParquet):
+    task = get_task("squad")
+    no_answer: dict[str, list[Any]] = {"text": [], "answer_start": []}
+    write_parquet("squad/train", {**SQUAD, "answers": [SQUAD["answers"][0], no_answer]})
+    with pytest.raises(ValueError, match=r"row 1 .* has no answer"):
+        load_split(tmp_path, task, "train")
+    write_parquet("squad/validation", {**SQUAD, "id": ["q1", "q1"]})
+    with pytest.raises(ValueError, match="id 'q1' stands 2 times"):
+        load_split(tmp_path, task, "validation")
+
+
+def test_a_corpus_is_the_same_in_memory_and_mapped(tmp_path: Path, write_parquet: WriteParquet):
+    write_parquet("corpus/train", {"source": ["x", "y"], "title": ["t", "u"], "text": ["One.", "Two."]})
+    in_memory = load_corpus(tmp_path, "train")
+    mapped = load_corpus(tmp_path, "train", cache_dir=tmp_path / "cache")
+    assert in_memory[:] == mapped[:] == {"title": ["t", "u"], "text": ["One.", "Two."]}
+    assert not in_memory.cache_files
+    assert mapped.cache_files[0]["filename"].startswith(str(tmp_path / "cache"))
+
+
+def test_an_article_without_text_is_named_also_where_the_corpus_is_mapped(
+    tmp_path: Path, write_parquet: WriteParquet
+) -> None:
+    path = write_parquet("corpus/train", {"title": ["t"] * 5, "text": ["a", "b", "c", None, "e"]})
+    pq.write_table(pq.read_table(path), path, row_group_size=2)
+    for cache in (None, tmp_path / "cache"):
+        with pytest.raises(ValueError, match=r"corpus/train.parquet: column text is null in row 3"):
+            load_corpus(tmp_path, "train", cache_dir=cache)
+
+
+def test_damaged_pages_name_their_file(tmp_path: Path, write_parquet: WriteParquet) -> None:
+    """The footer is whole, so that planning cannot see it."""
+    sst2 = write_parquet("sst2/train", {"sentence": ["a film"] * 200, "label": [0, 1] * 100})
+    corpus = write_parquet("corpus/train", {"title": ["t"] * 200, "text": ["One. Two."] * 200})
+    for path in (sst2, corpus):
+        content = bytearray(path.read_bytes())
+        content[4:150] = b"\xff" * 146
+        path.write_bytes(content)
+    assert check_folder(tmp_path, [], corpus=False) == []
+    with pytest.raises(ValueError, match=r"sst2/train.parquet: its rows cannot be read \(.*Write the file again"):
+        load_split(tmp_path, get_task("sst2"), "train")
+    with pytest.raises(ValueError, match=r"corpus/train.parquet: its rows cannot be read \(.*Write the file again"):
+        load_corpus(tmp_path, "train", cache_dir=tmp_path / "cache")
+
+
+def squad(contexts: list[str], answers: list[dict[str, list[Any]]]) -> dict[str, Any]:
+    numbers = [str(row) for row in range(len(contexts))]
+    return {"id": numbers, "title": numbers, "question": ["q"] * len(contexts), "context": contexts, "answers": answers}
+
+
+@pytest.mark.parametrize("start", [-1, 7, 10**6])
+def test_an_answer_outside_its_context_is_named(tmp_path: Path, write_parquet: WriteParquet, start: int) -> None:
+    good, bad = {"text": ["Rome"], "answer_start": [3]}, {"text": ["Rome"], "answer_start": [start]}
+    write_parquet("squad/train", squad(["in Rome", "in Rome"], [good, bad]))  # 7 characters; Rome ends at the last
+    with pytest.raises(ValueError, match=rf"answer_start {start} of 'Rome' in row 1 .*lies outside .* 7 characters"):
+        load_split(tmp_path, get_task("squad"), "train")
+
+
+@pytest.mark.parametrize(
+    "answers", [{"text": ["Rome"], "answer_start": []}, {"text": [None], "answer_start": [0]}], ids=["no place", "null"]
+)
+def test_an_answer_without_text_or_place_is_named(
+    tmp_path: Path, write_parquet: WriteParquet, answers: dict[str, list[Any]]
+) -> None:
+    write_parquet("squad/train", squad(["in Rome"] * 2, [{"text": ["Rome"], "answer_start": [3]}, answers]))
+    with pytest.raises(ValueError, match=r"the answers in row 1 .*expected an answer_start for every text"):
+        load_split(tmp_path, get_task("squad"), "train")
+
+
+@pytest.mark.parametrize(("wrong", "refused"), [(1, False), (2, True)])
+def test_one_answer_in_a_hundred_may_be_a_character_off_and_no_more(
+    tmp_path: Path, write_parquet: WriteParquet, wrong: int, refused: bool
+) -> None:
+    answers = [{"text": ["Rome"], "answer_start": [2 if row < wrong else 3]} for row in range(100)]
+    write_parquet("squad/train", squad(["in Rome, they say"] * 100, answers))
+    if refused:
+        with pytest.raises(ValueError, match=r"2 of 100 answers do not stand at .*'Rome' in row 0, where .* ' Rome"):
+            load_split(tmp_path, get_task("squad"), "train")
+    else:
+        assert len(load_split(tmp_path, get_task("squad"), "train")) == 100

@@ -1,0 +1,313 @@
+"""Presets of the user's own, read from a file; and the shipped presets, which are of the same form."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from grid_world import ROOT, SLICE, SPLITS, Ran, World, write_data
+
+from harness.errors import UsageError
+from harness.planning.graph import Inputs, ModelIdentity
+from harness.planning.grid import Axes, expand
+from harness.planning.method_registry import BUILT_IN
+from harness.planning.planner import plan_cells
+from harness.planning.presets import is_preset_file, load_preset, preset_names
+from harness.planning.recipe import Rows
+from harness.specs import QUANTIZATIONS
+
+Run = Callable[[Sequence[str]], Ran]
+GOOD = """
+description = "d"
+tasks = ["sst2"]
+rows = [{ method = "dense", sparsities = [0], quantization = ["none"] }]
+"""
+
+
+def write(folder: Path, text: str, name: str = "mine.toml") -> str:
+    (folder / name).write_text(text, encoding="utf-8")
+    return str(folder / name)
+
+
+def problems_of(path: str) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        load_preset(path)
+    return caught.value.problems
+
+
+# -- reading
+
+
+@pytest.mark.parametrize("word", ["mine.toml", "./mine", "a/mine", "/a/mine.toml"])
+def test_a_path_is_a_file(word: str) -> None:
+    assert is_preset_file(word)
+
+
+@pytest.mark.parametrize("word", ["paper", "reduced", "mine", "toml"])
+def test_a_bare_word_is_a_shipped_preset(word: str) -> None:
+    assert not is_preset_file(word)
+
+
+def test_a_preset_file_is_named_by_its_stem_and_read_as_a_shipped_one(tmp_path: Path) -> None:
+    found = load_preset(write(tmp_path, GOOD, "my.try-2.toml"))
+    assert (found.preset, found.tasks, found.seeds, found.data) == ("my.try-2", ("sst2",), (0,), None)
+    assert found.rows == (Rows(method="dense", sparsities=(0.0,), quantization=("none",)),)
+
+
+def test_a_preset_file_of_the_working_folder_needs_no_separator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, GOOD)
+    monkeypatch.chdir(tmp_path)
+    assert load_preset("mine.toml").preset == "mine"
+
+
+def test_what_a_file_does_not_say_it_takes_from_the_preset_it_extends(tmp_path: Path) -> None:
+    base = load_preset("paper")
+    text = 'description = "d"\nextends = "paper"\nnotes = ["mine"]\n'
+    same = load_preset(write(tmp_path, text))
+    assert (same.tasks, same.seeds, same.data, same.rows) == (base.tasks, base.seeds, base.data, base.rows)
+    assert same.notes == (*base.notes, "mine")
+    assert same.recipe_hash == base.recipe_hash
+    other = load_preset(write(tmp_path, text + '[recipe.transfer]\nepochs = { value = 4.0, assumed = "a try" }\n'))
+    assert {key for key in base.settings if base.settings[key] != other.settings[key]} == {"transfer.epochs"}
+    assert (other.settings["transfer.epochs"].value, other.settings["transfer.epochs"].evidence) == (4.0, "assumed")
+
+
+def test_the_example_of_the_readme_can_be_read(tmp_path: Path) -> None:
+    _, _, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition("```toml\n")
+    found = load_preset(write(tmp_path, rest.partition("```")[0]))
+    cells = expand(Axes(models=["bert-base"]), found).cells
+    # One row on one task, in fp32 and int8, with the paper's two seeds.
+    assert len(cells) == 4
+    assert {(cell.sparsity, cell.task) for cell in cells} == {(0.8, "sst2")}
+    assert found.settings["transfer.epochs"].value == 3.0
+
+
+# -- what is wrong with a file
+
+
+def test_a_file_that_is_not_there_is_told_with_the_shipped_presets(tmp_path: Path) -> None:
+    (problem,) = problems_of(str(tmp_path / "none.toml"))
+    assert "none.toml does not exist" in problem
+    assert "equal, paper, paper-released, quick, reduced" in problem
+
+
+def test_a_folder_is_no_preset(tmp_path: Path) -> None:
+    (problem,) = problems_of(str(tmp_path))
+    assert "cannot be read: Is a directory" in problem
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b'description = "\xff"')
+    (problem,) = problems_of(str(tmp_path / "mine.toml"))
+    assert "is not UTF-8 text (byte 15)" in problem
+
+
+def test_what_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    (problem,) = problems_of(write(tmp_path, 'description = "d"\ntasks = ["sst2"]\nrows\n'))
+    assert problem.startswith("preset 'mine' is not TOML: ")
+    assert "line 3" in problem
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_file_may_not_pass_for_a_shipped_preset(tmp_path: Path, name: str) -> None:
+    (problem,) = problems_of(write(tmp_path, GOOD, f"{name}.toml"))
+    assert f"{name!r} is a shipped preset" in problem
+
+
+def test_an_empty_file_lacks_three_things(tmp_path: Path) -> None:
+    problems = problems_of(write(tmp_path, ""))
+    assert [problem.split(" is missing")[0] for problem in problems] == [
+        f"preset 'mine': {key}" for key in ("description", "tasks", "rows")
+    ]
+
+
+def test_every_problem_of_a_file_is_listed_at_once(tmp_path: Path) -> None:
+    text = """
+extends = "papr"
+notes = "one"
+tasks = ["sst3", "qnli"]
+taks = ["sst2"]
+seeds = [0, -1]
+data = 3
+
+[[rows]]
+method = "prune-off"
+sparsities = [85, 0.5]
+quantization = ["int4", "none"]
+
+[[rows]]
+models = "bert-base"
+sparsity = [0.5]
+
+[recipe.transfer]
+learning_rat = { value = 1e-4, assumed = "x" }
+batch_size = { value = true, assumed = "x" }
+"""
+    problems = problems_of(write(tmp_path, text))
+    expected = [
+        "description is missing",
+        "'papr' is not known. Did you mean 'paper'",
+        "notes = 'one': expected a list of texts",
+        "task 'sst3' is not known. Did you mean 'sst2'",
+        "key 'taks' is not known. Did you mean 'tasks'",
+        "seeds = [0, -1]: expected a list of whole numbers, 0 or more",
+        "data = 3: expected a text",
+        "row 1: method 'prune-off' is not known. Did you mean 'prune-ofa'",
+        "row 1: sparsity 85: expected a fraction in [0, 1). For 85 percent write 0.85.",
+        "row 1: quantization 'int4' is not known. Did you mean 'int8'",
+        "row 2: models = 'bert-base': expected a list of names",
+        "row 2: method is missing",
+        "row 2: sparsities is missing",
+        "row 2: quantization is missing",
+        "row 2: key 'sparsity' is not known. Did you mean 'sparsities'",
+        "recipe key 'transfer.learning_rat' belongs to no stage kind",
+        "transfer.batch_size: True is bool, expected int",
+    ]
+    assert all(problem.startswith("preset 'mine': ") for problem in problems)
+    for words in expected:
+        assert sum(words in problem for problem in problems) == 1, words
+    assert len(problems) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("description", "3"),
+        ("description", '" "'),
+        ("tasks", "[]"),
+        ("tasks", '"sst2"'),
+        ("tasks", '[["sst2"]]'),
+        ("models", "[]"),
+        ("models", '"tiny-wide"'),
+        ("seeds", "[]"),
+        ("seeds", "0"),
+        ("seeds", "[true]"),
+        ("seeds", "[0.0]"),
+        ("notes", "[1]"),
+        ("extends", '["paper"]'),
+        ("rows", "[]"),
+        ("rows", "[1]"),
+        ("rows", "{ method = 1 }"),
+        ("recipe", "3"),
+        ("rows", '[{ method = ["dense"], sparsities = [0], quantization = ["none"] }]'),
+        ("rows", '[{ method = "dense", sparsities = 0, quantization = ["none"] }]'),
+        ("rows", '[{ method = "dense", sparsities = ["0"], quantization = ["none"] }]'),
+        ("rows", '[{ method = "dense", sparsities = [nan], quantization = ["none"] }]'),
+        ("rows", '[{ method = "dense", sparsities = [0], quantization = "none" }]'),
+    ],
+)
+def test_a_value_of_another_form_is_one_problem(tmp_path: Path, key: str, value: str) -> None:
+    lines = [line for line in GOOD.splitlines() if not line.startswith(key)]
+    problems = problems_of(write(tmp_path, "\n".join([*lines, f"{key} = {value}"])))
+    assert len(problems) == 1, problems
+
+
+# -- on the command line
+
+
+def test_a_grid_under_a_file_is_a_study_of_its_name(run_harness: Run, world: World, tmp_path: Path) -> None:
+    path = write(tmp_path, SLICE.read_text(encoding="utf-8").replace('tasks = ["sst2", "squad"]', 'tasks = ["sst2"]'))
+    done = run_harness(world.grid("--preset", path, "--dry-run", "--json"))
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert (found["study"], found["counts"]["cells"]) == ("mine", 5)
+    # The file's place and name change no stage: they are those of the same preset elsewhere.
+    under_slice = json.loads(run_harness(world.grid("--tasks", "sst2", "--dry-run", "--json")).out)
+    assert found["stages"] == under_slice["stages"]
+
+
+def test_the_problems_of_a_file_stand_beside_those_of_the_axes(run_harness: Run, world: World, tmp_path: Path) -> None:
+    done = run_harness(world.grid("--preset", write(tmp_path, "tasks = [1]\n"), "--methods", "prune-off"))
+    assert (done.code, done.out) == (2, "")
+    for words in ("description is missing", "tasks = [1]", "rows is missing", "'prune-off' is not known"):
+        assert done.err.count(words) == 1
+    assert not world.store.exists()
+
+
+def test_ls_prints_a_file_resolved(run_harness: Run, tmp_path: Path) -> None:
+    text = 'description = "d"\nextends = "paper"\ntasks = ["sst2"]\n[recipe.transfer]\n'
+    path = write(tmp_path, text + 'epochs = { value = 4.0, assumed = "a try" }\n')
+    rows = json.loads(run_harness(["ls", "presets", path, "--json"]).out)
+    assert len(rows) == len(load_preset("paper").settings)
+    (changed,) = [row for row in rows if row["source or reason"] == "a try"]
+    assert changed == {
+        "key": "transfer.epochs *",
+        "value": 4.0,
+        "evidence": "assumed",
+        "source or reason": "a try",
+    }
+    told = run_harness(["ls", "presets", path]).out.splitlines()
+    assert "tasks: sst2; seeds: 0, 1" in told
+    assert "row: prune-ofa at 0.9, quantization none, int8 (models bert-large)" in told
+
+
+def test_ls_says_what_is_wrong_with_a_file(run_harness: Run, tmp_path: Path) -> None:
+    done = run_harness(["ls", "presets", write(tmp_path, "")])
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("3 problems; ")
+
+
+# -- the shipped presets
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_row_of_a_shipped_preset_can_be_planned(name: str) -> None:
+    recipe = load_preset(name)
+    assert recipe.description
+    for row in recipe.rows:
+        assert row.method in BUILT_IN
+        assert set(row.quantization) <= set(QUANTIZATIONS)
+    models = sorted({model for row in recipe.rows for model in row.models or ("any",)})
+    assert expand(Axes(models=models), recipe).dropped == ()
+
+
+def test_the_reduced_preset_on_one_model_is_35_cells_and_75_stages() -> None:
+    """7 rows x 5 tasks, one seed: dense, finetune-pruning, prune-ofa-no-kd, prune-ofa .85 and .9 in fp32 and int8.
+
+    transfer: prune-ofa-no-kd .85, prune-ofa .85 and .9, x 5. quantization: prune-ofa .85 and .9, x 5.
+    student_pruning: .85 and .9; the no-KD transfer starts from the same sparse model.
+    """
+    recipe = load_preset("reduced")
+    data = {f"{task}/{split}": f"{task}/{split}" for task, splits in SPLITS.items() for split in splits}
+    found = Inputs(models={"tiny": ModelIdentity(weights="w", tokenizer="t")}, data=data)
+    plan = plan_cells(expand(Axes(models=["tiny"]), recipe).cells, recipe, found)
+    assert len(plan.paths) == 35
+    assert Counter(cell.task for cell in plan.paths) == dict.fromkeys(("sst2", "qnli", "qqp", "mnli", "squad"), 7)
+    assert len(plan.stages) == 75
+    assert plan.counts() == {
+        "corpus": 1,
+        "pairs": 1,
+        "teacher_preparation": 1,
+        "student_pruning": 2,
+        "dense": 5,
+        "task_pruning": 5,
+        "transfer": 15,
+        "quantization": 10,
+        "evaluation": 35,
+    }
+
+
+def test_the_reduced_preset_is_planned_from_the_command_line(run_harness: Run, world: World) -> None:
+    data = write_data(world.folder / "five", tasks=["sst2", "qnli", "qqp", "mnli", "squad"])
+    done = run_harness([*world.grid("--dry-run", data=data), "--preset", "reduced"])
+    assert done.code == 0, done.err
+    assert done.out.startswith("study reduced: 35 cells, 75 stages, 75 to run\n")
+
+
+def test_models_that_a_file_names_are_those_of_a_grid_that_names_none(run_harness: Run, world: World) -> None:
+    def models(*arguments: str) -> set[str]:
+        done = run_harness(["grid", *arguments, "--dry-run", "--json", "--store", str(world.store)])
+        assert done.code == 0, done.err
+        return {cell["model"] for cell in json.loads(done.out)["cells"]}
+
+    assert models("--preset", "quick") == {"tiny-wide", "tiny-narrow"}
+    assert models("--preset", "quick", "--models", "tiny-narrow") == {"tiny-narrow"}
+    done = run_harness(["grid", "--preset", "paper", "--dry-run", "--store", str(world.store)])
+    assert done.code == 2
+    assert "--models is empty, here and in the preset" in done.err
+    assert "harness ls models" in done.err

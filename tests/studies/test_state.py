@@ -1,0 +1,170 @@
+import pytest
+
+from harness.planning.graph import Plan
+from harness.specs import Cell, StageSpec
+from harness.store.attempts import Attempt
+from harness.store.store import Store
+from harness.studies.state import STATES, Snapshot, Work, plan_states, read_cancelled, read_states, state, to_run, work
+
+
+def attempt(outcome: str | None, number: int = 1) -> Attempt:
+    ended = None if outcome is None else 2.0
+    return Attempt(number, 1.0, "host", 1, "boot:1", ended, outcome, "")
+
+
+FAILED, CUT_OFF, STOPPED, ENDED = attempt("code"), attempt(None), attempt("interrupted"), attempt("done")
+RUNNING, QUEUED, NOTHING = Snapshot(running={"s"}), Snapshot(queued={"s"}), Snapshot()
+
+
+@pytest.mark.parametrize(
+    ("expected", "finished", "snapshot", "attempts", "parents"),
+    [
+        # A record settles it, whatever else is said.
+        ("done", True, NOTHING, [], []),
+        ("done", True, RUNNING, [FAILED], ["failed"]),
+        ("done", True, QUEUED, [CUT_OFF], ["missing"]),
+        # Then the scheduler.
+        ("running", False, RUNNING, [CUT_OFF], ["done"]),
+        ("running", False, RUNNING, [FAILED, CUT_OFF], ["failed"]),
+        ("running", False, Snapshot(running={"s"}, queued={"s"}), [], []),
+        ("queued", False, QUEUED, [], ["running"]),
+        ("queued", False, QUEUED, [FAILED], ["done"]),
+        # Then its own last attempt.
+        ("failed", False, NOTHING, [FAILED], ["done"]),
+        ("failed", False, NOTHING, [FAILED], ["failed"]),
+        ("failed", False, NOTHING, [STOPPED, FAILED], []),
+        ("failed", False, NOTHING, [attempt("out-of-memory")], []),
+        ("failed", False, NOTHING, [attempt("infrastructure")], []),
+        ("failed", False, NOTHING, [attempt("timeout")], []),
+        ("failed", False, NOTHING, [attempt("cancelled")], ["done"]),
+        # Then what it rests on.
+        ("blocked", False, NOTHING, [], ["failed"]),
+        ("blocked", False, NOTHING, [], ["done", "blocked"]),
+        ("blocked", False, NOTHING, [STOPPED], ["failed"]),
+        # Else it waits: never tried, or cut off, or asked to stop, or its record was removed.
+        ("missing", False, NOTHING, [], []),
+        ("missing", False, NOTHING, [], ["done", "missing", "running", "queued"]),
+        ("missing", False, NOTHING, [CUT_OFF], ["done"]),
+        ("missing", False, NOTHING, [STOPPED], ["done"]),
+        ("missing", False, NOTHING, [FAILED, STOPPED], ["done"]),
+        ("missing", False, NOTHING, [FAILED, CUT_OFF], ["done"]),
+        ("missing", False, NOTHING, [ENDED], ["done"]),
+        # Another stage's news is no news.
+        ("missing", False, Snapshot(running={"t"}, queued={"u"}), [], []),
+    ],
+)
+def test_the_state_of_a_stage(
+    expected: str, finished: bool, snapshot: Snapshot, attempts: list[Attempt], parents: list[str]
+) -> None:
+    assert state("s", parents, {"s"} if finished else {"t"}, attempts, snapshot) == expected
+    assert expected in STATES
+
+
+def stage(name: str, **parents: StageSpec) -> StageSpec:
+    return StageSpec(kind=name, parameters={}, parents={role: spec.stage_id for role, spec in parents.items()})
+
+
+class Diamond:
+    """corpus -> left, right -> end (a cell), and right -> other (a second cell)."""
+
+    def __init__(self) -> None:
+        self.plan = Plan()
+        self.corpus = self.plan.add(stage("corpus")).stage_id
+        left = self.plan.add(stage("left", corpus=stage("corpus")))
+        right = self.plan.add(stage("right", corpus=stage("corpus")))
+        end = self.plan.add(stage("end", left=left, right=right))
+        other = self.plan.add(stage("other", right=right))
+        self.left, self.right, self.end, self.other = (s.stage_id for s in (left, right, end, other))
+        for seed, last in enumerate((end, other)):
+            cell = Cell(model="m", method="dense", sparsity=0.0, task="sst2", quantization="none", seed=seed)
+            self.plan.paths[cell] = tuple(self.plan.ancestors(last.stage_id))
+        self.names = {i: s.kind for i, s in self.plan.stages.items()}
+
+    def states(self, *finished: str, attempts: dict[str, list[Attempt]] | None = None) -> dict[str, str]:
+        return plan_states(self.plan, finished, attempts or {}, Snapshot())
+
+    def waiting(self, *finished: str) -> list[str]:
+        return [self.names[i] for i in to_run(self.plan, self.states(*finished))]
+
+
+@pytest.fixture
+def diamond() -> Diamond:
+    return Diamond()
+
+
+def test_a_failure_blocks_all_that_rests_on_it_and_nothing_else(diamond: Diamond) -> None:
+    found = diamond.states(diamond.corpus, attempts={diamond.left: [FAILED]})
+    assert {diamond.names[i]: s for i, s in found.items()} == {
+        "corpus": "done",
+        "left": "failed",
+        "right": "missing",
+        "end": "blocked",
+        "other": "missing",
+    }
+
+
+def test_a_failure_far_up_blocks_to_the_end(diamond: Diamond) -> None:
+    found = diamond.states(attempts={diamond.corpus: [FAILED]})
+    assert [found[i] for i in (diamond.corpus, diamond.right, diamond.other)] == ["failed", "blocked", "blocked"]
+
+
+def test_everything_runs_parents_first_when_nothing_is_done(diamond: Diamond) -> None:
+    assert diamond.waiting() == ["corpus", "left", "right", "end", "other"]
+
+
+def test_nothing_runs_when_the_ends_are_done_even_if_an_ancestors_record_is_gone(diamond: Diamond) -> None:
+    assert diamond.waiting(diamond.end, diamond.other) == []
+    assert diamond.waiting(diamond.end, diamond.other, diamond.left) == []
+
+
+def test_only_the_ancestors_that_an_unfinished_end_needs_run(diamond: Diamond) -> None:
+    # "end" is done: "left" is needed by no one. "other" needs "right", and "right" needs the corpus.
+    assert diamond.waiting(diamond.end) == ["corpus", "right", "other"]
+    # With "right" done its corpus is not needed again.
+    assert diamond.waiting(diamond.end, diamond.right) == ["other"]
+    assert diamond.waiting(diamond.right, diamond.other) == ["corpus", "left", "end"]
+
+
+def test_what_failed_runs_again_with_what_it_blocked(diamond: Diamond) -> None:
+    found = diamond.states(diamond.corpus, attempts={diamond.right: [FAILED]})
+    assert [diamond.names[i] for i in to_run(diamond.plan, found)] == ["left", "right", "end", "other"]
+
+
+def test_states_read_from_files_are_those_of_the_pure_function(diamond: Diamond, store: Store) -> None:
+    store.publish_record({"stage_id": diamond.corpus})
+    number = store.begin_attempt(diamond.left, {"time": 1.0})
+    store.end_attempt(diamond.left, number, {"time": 2.0, "outcome": "code", "message": "no"})
+    store.begin_attempt(diamond.right, {"time": 1.0})
+    found = read_states(diamond.plan, store, Snapshot(queued={diamond.other}))
+    assert {diamond.names[i]: s for i, s in found.items()} == {
+        "corpus": "done",
+        "left": "failed",
+        "right": "missing",
+        "end": "blocked",
+        "other": "queued",
+    }
+
+
+def test_reading_the_states_writes_nothing(diamond: Diamond, store: Store) -> None:
+    read_states(diamond.plan, store, Snapshot())
+    assert not store.root.exists()
+
+
+def test_what_is_cancelled_and_what_rests_on_it_is_left_out_of_the_work() -> None:
+    diamond = Diamond()
+    found = diamond.states(diamond.corpus)
+    assert work(diamond.plan, found, ()).waiting == tuple(to_run(diamond.plan, found))
+    # The second cell rests on right alone; on left only the end of the first cell.
+    left, right = {diamond.left}, {diamond.right}
+    assert work(diamond.plan, found, left) == Work((diamond.right, diamond.other), (diamond.left,), (diamond.end,))
+    assert work(diamond.plan, found, right) == Work((diamond.left,), (diamond.right,), (diamond.end, diamond.other))
+    # What no cell needs any more is no work, cancelled or not.
+    found = diamond.states(diamond.corpus, diamond.end)
+    assert work(diamond.plan, found, left) == Work((diamond.right, diamond.other))
+
+
+def test_cancelled_is_read_from_the_last_attempt_of_failed_stages(store: Store) -> None:
+    for stage_id, outcomes in {"a": ["code", "cancelled"], "b": ["cancelled", "code"]}.items():
+        for outcome in outcomes:
+            store.end_attempt(stage_id, store.begin_attempt(stage_id, {}), {"outcome": outcome})
+    assert read_cancelled({"a": "failed", "b": "failed", "c": "done"}, store) == {"a"}

@@ -1,0 +1,167 @@
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from grid_world import files_below, gone_process, inputs, plan, recipe
+
+from harness.errors import StoreError, UsageError
+from harness.planning.graph import Plan
+from harness.store.leases import acquire, current_holder
+from harness.store.processes import is_gone
+from harness.store.store import Store
+from harness.studies import study as study_module
+from harness.studies.study import (
+    Study,
+    add_to_study,
+    check_name,
+    merged,
+    only_study,
+    read_study,
+    study_names,
+    write_study,
+)
+
+
+def write(store: Store, name: str, planned: Plan, *assignments: str) -> None:
+    write_study(store, merged(store, name, recipe(*assignments), planned))
+
+
+def test_a_study_comes_back_as_it_went_in(store: Store) -> None:
+    planned = plan(tasks=["sst2"], seeds=(0, 1))
+    write(store, "mine", planned)
+    study = read_study(store, "mine")
+    assert (study.name, study.plan.paths) == ("mine", planned.paths)
+    assert study.plan.stages == planned.stages
+    assert study.recipe["hash"] == recipe().recipe_hash
+    assert study.recipe["settings"]["transfer.epochs"] == [3.0, "assumed", "equal epochs for every method"]
+
+
+def test_a_study_read_back_has_parents_first(store: Store) -> None:
+    write(store, "mine", plan())
+    seen: set[str] = set()
+    for stage_id, spec in read_study(store, "mine").plan.stages.items():
+        assert set(spec.parents.values()) <= seen
+        seen.add(stage_id)
+
+
+def test_cells_of_a_later_grid_join_the_study(store: Store) -> None:
+    write(store, "mine", plan(tasks=["sst2"]))
+    write(store, "mine", plan(tasks=["squad"], seeds=(1,)))
+    together = {*plan(tasks=["sst2"]).paths, *plan(tasks=["squad"], seeds=(1,)).paths}
+    assert set(read_study(store, "mine").plan.paths) == together
+
+
+def test_two_grids_that_join_a_study_at_the_same_moment_both_stay_in_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first has read and not yet written when the second comes: it reads only what the first has written."""
+    write(store, "mine", plan(tasks=["sst2"]))
+    first_is_at_it, second_has_read = threading.Event(), threading.Event()
+    merge, replace = study_module.merged, study_module.write_study
+
+    def slow_write(place: Store, study: Study) -> None:
+        if not first_is_at_it.is_set():
+            first_is_at_it.set()
+            assert second_has_read.wait(30)
+        replace(place, study)
+
+    def noted_merge(*arguments: object) -> Study:
+        found = merge(*arguments)  # type: ignore[arg-type]
+        if first_is_at_it.is_set():
+            second_has_read.set()
+        return found
+
+    monkeypatch.setattr(study_module, "write_study", slow_write)
+    monkeypatch.setattr(study_module, "merged", noted_merge)
+    grids = [plan(tasks=["squad"]), plan(tasks=["sst2"], seeds=(1,))]
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(add_to_study, store, "mine", recipe(), grids[0])
+        assert first_is_at_it.wait(30)
+        second = pool.submit(add_to_study, store, "mine", recipe(), grids[1])
+        first.result(60), second.result(60)
+    together = {cell for planned in (plan(tasks=["sst2"]), *grids) for cell in planned.paths}
+    assert set(read_study(store, "mine").plan.paths) == together
+    holder = current_holder(store.study_lease_path("mine"))
+    assert holder is not None
+    assert (holder.generation, holder.released) == (2, True)
+
+
+def test_a_study_that_has_all_the_cells_is_not_touched(store: Store) -> None:
+    add_to_study(store, "mine", recipe(), plan())
+    before = files_below(store.root)
+    add_to_study(store, "mine", recipe(), plan(tasks=["sst2"]))
+    assert files_below(store.root) == before
+
+
+def test_who_died_while_adding_to_a_study_keeps_nobody_from_it(store: Store) -> None:
+    acquire(store.study_lease_path("mine"), gone_process(), is_gone)
+    add_to_study(store, "mine", recipe(), plan())
+    assert set(read_study(store, "mine").plan.paths) == set(plan().paths)
+    assert store.leased() == set(), "a study is no stage"
+
+
+def test_one_name_for_two_recipes_is_refused_and_says_where_they_differ(store: Store) -> None:
+    write(store, "mine", plan())
+    before = store.study_path("mine").read_bytes()
+    other = recipe("transfer.epochs=7", "dense.tasks.squad.epochs=1")
+    with pytest.raises(UsageError) as caught:
+        merged(store, "mine", other, plan())
+    (problem,) = caught.value.problems
+    assert "study 'mine' has another recipe (it differs in dense.tasks.squad.epochs, transfer.epochs)" in problem
+    assert "--study NAME" in problem
+    assert store.study_path("mine").read_bytes() == before
+
+
+def test_stages_that_no_cell_needs_any_more_leave_the_study(store: Store) -> None:
+    # A data file is mended: the cells are the same, their stages are new. The old ones are no part of the study.
+    write(store, "mine", plan(tasks=["sst2"], found=inputs(changed={"sst2/train": "broken"})))
+    mended = plan(tasks=["sst2"])
+    write(store, "mine", mended)
+    assert set(read_study(store, "mine").plan.stages) == set(mended.stages)
+
+
+def test_an_edited_parameter_is_found(store: Store) -> None:
+    write(store, "mine", plan())
+    path = store.study_path("mine")
+    path.write_text(path.read_text().replace('"epochs": 3.0', '"epochs": 4.0', 1))
+    with pytest.raises(StoreError, match="the parameters of stage .* were changed"):
+        read_study(store, "mine")
+
+
+def test_a_study_of_another_schema_is_named_as_such(store: Store) -> None:
+    write(store, "mine", plan())
+    path = store.study_path("mine")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 9}))
+    with pytest.raises(StoreError, match="schema 9, expected 1"):
+        read_study(store, "mine")
+
+
+def test_an_unknown_study_is_answered_with_the_nearest(store: Store) -> None:
+    with pytest.raises(UsageError, match="no study in .*Start one with harness grid"):
+        read_study(store, "mine")
+    write(store, "mine", plan())
+    with pytest.raises(UsageError, match="study 'mime' is not known. Did you mean 'mine'"):
+        read_study(store, "mime")
+
+
+def test_the_only_study_needs_no_name(store: Store) -> None:
+    with pytest.raises(UsageError, match="no study"):
+        only_study(store)
+    write(store, "mine", plan())
+    assert only_study(store) == "mine"
+    write(store, "other", plan())
+    with pytest.raises(UsageError, match="several studies: mine, other. Name one with --study"):
+        only_study(store)
+    assert study_names(store) == ["mine", "other"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", ".hidden", "-x", "a\n"])
+def test_a_name_that_cannot_be_a_file_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="use letters, digits"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["reduced", "2024-05.run_1", "A"])
+def test_other_names_are_fine(name: str) -> None:
+    check_name(name)

@@ -1,0 +1,169 @@
+"""Stage functions without torch: they write a small artifact and made-up numbers, and can be told to misbehave.
+
+As a program: `python fake_stages.py [KIND=ACTION ..] -- ARGUMENTS` is the command line on these stages, and without
+the dashes a worker process on them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from harness.errors import Interrupted
+from harness.planning.kinds import KINDS
+from harness.progress import EVERY_SECONDS as PROGRESS_EVERY
+from harness.progress import StageProgress
+from harness.stages.context import StageContext, StageResult
+from harness.store import cancellation
+from harness.store.store import Store
+from harness.tasks import get_task
+from harness.worker import main as worker_main
+
+CALLS: list[str] = []  # stage ids, in the order they ran in this process
+ACTIONS: dict[str, Callable[[StageContext], None]] = {}  # what a kind does before it writes anything
+FAKE_KINDS = {name: replace(kind, run="fake_stages:run") for name, kind in KINDS.items()}
+SHARE, PERCENT = 0.5, 50.0
+
+
+def run(context: StageContext) -> StageResult:
+    spec = context.spec
+    CALLS.append(spec.stage_id)
+    (context.artifact / "half-written.txt").write_text("begun")
+    if spec.kind in ACTIONS:
+        ACTIONS[spec.kind](context)
+    (context.artifact / "half-written.txt").unlink()
+    (context.artifact / "weights").mkdir()
+    (context.artifact / "weights" / "model.txt").write_text(f"{spec.kind} {spec.stage_id}")
+    if spec.kind == "evaluation":
+        task = get_task(context.parameters["task"])
+        value = PERCENT if task.kind == "extractive-qa" else SHARE
+        metrics = {reported: dict.fromkeys(task.metrics, value) for _, reported in task.evaluation_splits}
+        return StageResult(metrics=metrics, did=["scored"], details={"cell_sparsity": 0.85})
+    if spec.kind == "sparse_checkpoint":
+        counted = {"encoder": SHARE, "encoder_zeros": 1, "encoder_numel": 2}
+        return StageResult(did=["took"], details={"checkpoint": {"source": "elsewhere"}, "sparsity": counted})
+    metrics = {"mlm_accuracy": 0.25, "mlm_correct": 1, "mlm_positions": 4}
+    return StageResult(metrics=metrics, did=[f"ran {spec.kind}"], details={"training": {"tokens_seen": 1000}})
+
+
+def sleep(context: StageContext) -> None:
+    """Long enough to be killed in; a file beside the checkpoints says that it began."""
+    (context.checkpoints / "begun").write_text("1")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def obey(context: StageContext) -> None:
+    """As `sleep` until it is asked to stop; a second try goes through at once, as from a checkpoint."""
+    begun = context.checkpoints / "begun"
+    if begun.exists():
+        return
+    begun.write_text("1")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if context.should_stop():
+            raise Interrupted("asked to stop")
+        time.sleep(0.02)
+
+
+def poll(context: StageContext) -> None:
+    """The same, but for a stage that saves a checkpoint and stops when it is asked to."""
+    (context.checkpoints / "begun").write_text("1")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if context.should_stop():
+            (context.checkpoints / "saved").write_text("1")
+            raise Interrupted("stopped after step 7.")
+        time.sleep(0.02)
+
+
+def brief(context: StageContext) -> None:
+    """Long enough for another driver to come by."""
+    (context.checkpoints / "begun").write_text("1")
+    time.sleep(2)
+
+
+def held(context: StageContext) -> None:
+    """Until a file `go` is put beside `begun`."""
+    (context.checkpoints / "begun").write_text("1")
+    deadline = time.monotonic() + 60
+    while not (context.checkpoints / "go").exists():
+        assert time.monotonic() < deadline, "nobody let it go on"
+        time.sleep(0.02)
+
+
+def fail(context: StageContext) -> None:
+    raise ValueError("made to fail")
+
+
+def leave(context: StageContext) -> None:
+    sys.exit("a library ends the process")
+
+
+def die(context: StageContext) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(context: StageContext) -> None:
+    begun = context.checkpoints / "begun"
+    if not begun.exists():
+        begun.write_text("1")
+        die(context)
+
+
+def die_recorded(context: StageContext) -> None:
+    """A kill just after the record is in, before the attempt says its end."""
+    Store.note_end = lambda *_: die(context)  # type: ignore[method-assign]
+
+
+def fill(context: StageContext) -> None:
+    """The disk is full from here on, as far as this process makes anything durable."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    os.fsync = os.link = refuse
+    raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def progress(context: StageContext) -> None:
+    """Three steps of five, told one by one; then it waits as `obey` does."""
+    for step in (1, 2, 3):
+        context.report(StageProgress(step=step, steps=5, loss=0.5, tokens=10 * step, seconds_left=2.0 * (5 - step)))
+        time.sleep(PROGRESS_EVERY)
+    obey(context)
+
+
+ACTORS = (sleep, obey, poll, brief, held, fail, leave, die, die_once, die_recorded, fill, progress)
+WORDS = {action.__name__: action for action in ACTORS}
+
+
+def main(words: Sequence[str]) -> int:
+    """Arguments: [KIND=ACTION ..] -- ARGUMENTS OF THE COMMAND LINE, or [KIND=ACTION ..] for a worker process."""
+    sys.modules["fake_stages"] = sys.modules["__main__"]  # the worker imports this module by name
+    told = list(words[: words.index("--")]) if "--" in words else list(words)
+    KINDS.update(FAKE_KINDS)
+    cancellation.LOOK_SECONDS = 0.05
+    ACTIONS.update({word.partition("=")[0]: WORDS[word.partition("=")[2]] for word in told})
+    if "--" not in words:
+        return worker_main.main()
+    from harness.cli import main as cli
+    from harness.execution import local
+
+    local.WORKER_COMMAND = worker_command(*told)
+    return cli.main(words[words.index("--") + 1 :])
+
+
+def worker_command(*told: str) -> tuple[str, ...]:
+    return (sys.executable, "-P", str(Path(__file__).resolve()), *told)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

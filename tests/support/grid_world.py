@@ -1,0 +1,181 @@
+"""A small world for the core tests: hand-made identities for plans, model and data folders for the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import harness
+from harness.planning.graph import Inputs, ModelIdentity, Plan
+from harness.planning.grid import Axes, expand
+from harness.planning.planner import plan_cells
+from harness.planning.presets import load_preset
+from harness.planning.recipe import Recipe
+from harness.specs import StageSpec
+from harness.store.processes import this_process
+
+ROOT = Path(harness.__file__).parents[1]
+HERE = Path(__file__).parent
+# A preset of the tests' own: the counts below rest on its rows, tasks and settings, not on a shipped one.
+SLICE = HERE / "presets" / "slice.toml"
+SPLITS = {
+    "corpus": ("train", "validation"),
+    "mnli": ("train", "validation_matched"),
+    **dict.fromkeys(("sst2", "squad", "qqp", "qnli"), ("train", "validation")),
+}
+# What that preset leaves out: the sizes of the tasks it does not run.
+OTHER_TASKS = [
+    f"task.{task}.{key}"
+    for task in ("mnli", "qqp", "qnli")
+    for key in ("max_length=128", "train_examples=1000", "train_subset_seed=0")
+]
+
+
+def inputs(
+    models: Mapping[str, ModelIdentity] | Sequence[str] = ("tiny",), changed: Mapping[str, str] | None = None
+) -> Inputs:
+    """Every split's content hash is its own name, but for those in `changed`."""
+    if not isinstance(models, Mapping):
+        models = {alias: ModelIdentity(weights=f"weights of {alias}", tokenizer="vocabulary") for alias in models}
+    names = [f"{task}/{split}" for task, splits in SPLITS.items() for split in splits]
+    return Inputs(models=models, data={**{name: name for name in names}, **(changed or {})})
+
+
+def recipe(*assignments: str) -> Recipe:
+    return load_preset(str(SLICE)).changed(assignments)
+
+
+def plan(*assignments: str, found: Inputs | None = None, **axes: Any) -> Plan:
+    """The plan of a grid under the preset `slice` with these --set assignments."""
+    named = Axes(**{"models": ["tiny"], **axes})
+    settings = recipe(*assignments)
+    return plan_cells(expand(named, settings).cells, settings, found or inputs(named.models))
+
+
+def of_kind(planned: Plan, *kinds: str) -> dict[str, StageSpec]:
+    return {stage_id: spec for stage_id, spec in planned.stages.items() if spec.kind in kinds}
+
+
+def with_descendants(planned: Plan, roots: Sequence[str]) -> set[str]:
+    """The stages that rest on one of `roots`, told from the parents alone (not by `Plan.ancestors`)."""
+    reached = set(roots)
+    while more := {i for i, s in planned.stages.items() if i not in reached and reached & set(s.parents.values())}:
+        reached |= more
+    return reached
+
+
+def gone_process() -> dict[str, str | int]:
+    """The identity of a process of this machine that runs no more: its id is this one's now."""
+    here = this_process()
+    boot, _, tick = str(here["process_started"]).partition(":")
+    return {**here, "process_started": f"{boot}:{int(tick) - 1}"}
+
+
+class Ran(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class World:
+    """model/, data/ and (once something ran) runs/ in one folder."""
+
+    folder: Path
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "runs"
+
+    def grid(self, *words: str, models: str | None = None, data: Path | None = None) -> list[str]:
+        """Arguments of a grid on this world."""
+        chosen = models or f"tiny={self.folder / 'model'}"
+        folder = data or self.folder / "data"
+        return [
+            "grid",
+            "--preset",
+            str(SLICE),
+            "--models",
+            chosen,
+            "--data",
+            str(folder),
+            "--store",
+            str(self.store),
+            "--executor",
+            "debug",
+            *words,
+        ]
+
+    def reading(self, verb: str, *words: str) -> list[str]:
+        return [verb, "--store", str(self.store), *words]
+
+
+def write_model(folder: Path, weights: str = "weights", **config: Any) -> Path:
+    """A folder in the hub's layout, as far as planning looks at it."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert", "num_hidden_layers": 2, **config}))
+    (folder / "model.safetensors").write_text(weights)
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n")
+    return folder
+
+
+def write_data(folder: Path, tasks: Sequence[str] = ("sst2", "squad")) -> Path:
+    """Two rows in every split."""
+    answers = pa.array([{"text": ["a"], "answer_start": [0]}] * 2)
+    glue = {"sst2": ["sentence"], "qqp": ["question1", "question2"], "qnli": ["question", "sentence"]}
+    glue["mnli"] = ["premise", "hypothesis"]
+    for task in ("corpus", *tasks):
+        if task == "corpus":
+            table = pa.table({"title": ["x", "y"], "text": ["One. Two.", "Three. Four."]})
+        elif task == "squad":
+            table = pa.table({"id": ["1", "2"], "question": ["q", "r"], "context": ["a", "a"], "answers": answers})
+        else:
+            table = pa.table({**{column: ["a", "b"] for column in glue[task]}, "label": [0, 1]})
+        for split in SPLITS[task]:
+            path = folder / task / f"{split}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, path)
+    return folder
+
+
+def make_world(folder: Path) -> World:
+    write_model(folder / "model")
+    write_data(folder / "data")
+    return World(folder)
+
+
+def environment(*installed: Path) -> dict[str, str]:
+    """For subprocesses: this checkout's packages, the fakes beside this file, and folders of installed packages."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE, *installed)))}
+
+
+def python(*words: str, cwd: Path | None = None, installed: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
+    """`python -P` as the workers start it."""
+    return subprocess.run(
+        [sys.executable, "-P", *words],
+        cwd=cwd,
+        env=environment(*installed),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def files_below(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file's time of change and content."""
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
