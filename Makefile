@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 
 # On a machine with nothing but Python, git and make: the environment is made first.
-.PHONY: environment demo test test-all lint code-versions clean
+.PHONY: environment demo test test-all lint same-numbers code-versions clean
 
 environment: $(VENV)/.ready
 
@@ -33,10 +33,15 @@ test-all: environment
 lint: environment
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
-# After a change of what a stage kind computes: record it. REASON: why no number changes, if no version was raised.
+# Whether the working tree gives the numbers of BASE, a commit whose tests pass: the tiny grid, run with both (minutes).
+same-numbers: environment
+	$(BIN)/python tests/support/same_numbers.py $(or $(BASE),$(error name a commit: make same-numbers BASE=REV))
+
+# A new stage kind, or a kind's raised version: record its source.
 code-versions: environment
-	$(BIN)/python tests/support/code_versions.py --reason "$(REASON)"
+	$(BIN)/python tests/support/code_versions.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

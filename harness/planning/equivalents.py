@@ -45,7 +45,7 @@ def _older() -> Mapping[tuple[str, int], int]:
 
 def load_equivalents() -> list[Equivalent]:
     """The shipped entries. Raises UsageError with every problem."""
-    text = resources.files("harness").joinpath("equivalents.toml").read_text(encoding="utf-8")
+    text = resources.files("harness.planning").joinpath("equivalents.toml").read_text(encoding="utf-8")
     return read_equivalents(text, KINDS)
 
 

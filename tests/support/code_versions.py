@@ -1,7 +1,7 @@
 """What is recorded of each stage kind's code, and whether the source is still that.
 
-As a program (`make code-versions REASON="..."`) it records the source as it is. A kind whose source changed under the
-same version needs the reason why no number did.
+As a program (`make code-versions`) it records the source of kinds that are new or whose version was raised. A kind
+whose source changed under the same version is excused by its output alone: `make same-numbers BASE=REV` records it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +21,35 @@ from harness.worker.code_closure import DIGEST_HEX_DIGITS, SourceTree, project_t
 
 FILE = Path(__file__).with_name("code_versions.toml")
 HEADER = """\
-# Written by `make code-versions`. For each stage kind: its version, the digest of the source it rests on, and waivers:
-# later sources accepted under the same version, each with the reason why no number changed. Below, the digest of every
-# definition, to name what changed. In a merge take either side and run it again.
+# Written by `make code-versions` and `make same-numbers`. For each stage kind: its version and the digest of the source
+# it is computed by. The proof: the revision whose numbers that source was last shown to give. Below, the digest of every
+# definition, to name what changed. In a merge take either side and run make same-numbers again.
 """
 THREE_MOVES = """\
 Does the change alter a number of a finished stage?
-  It does:        raise the version of {kinds} in harness/kinds.py, then make code-versions.
-  It does not:    make code-versions REASON="why no number changes"; the version stays.
-  It does not, but later work shall be told from earlier: raise the version, name both in harness/equivalents.toml,
-                  then make code-versions."""
+  It does:        raise the version of {kinds} in harness/planning/kinds.py, then make code-versions.
+  It should not:  make same-numbers BASE=REV, REV a commit whose tests pass; the version stays.
+  It does not, but later work shall be told from earlier: raise the version, name both in
+                  harness/planning/equivalents.toml, then make code-versions."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """digest: of the source when the version was recorded. waivers: digest -> reason, of later sources."""
+    """digest: of the source that gives the numbers of this version."""
 
     version: int
     digest: str
-    waivers: Mapping[str, str]
 
     def accepts(self, current: Current) -> bool:
-        return current.version == self.version and current.digest in (self.digest, *self.waivers)
+        return (current.version, current.digest) == (self.version, self.digest)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The source was shown to give the numbers of revision `base`, on this many stages."""
+
+    base: str
+    stages: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Record:
 
     kinds: Mapping[str, Recorded]
     definitions: Mapping[str, str]
+    proof: Proof | None = None
 
 
 def read_current(tree: SourceTree, kinds: Mapping[str, StageKind]) -> dict[str, Current]:
@@ -97,44 +105,38 @@ def changes(record: Record, now: Current) -> str:
     return "; ".join(words) or "it uses other definitions than before"
 
 
-def updated(record: Record, current: Mapping[str, Current], reason: str) -> Record:
-    """The record of the source as it is. Raises ValueError where a reason is needed, or a version went back."""
+def updated(record: Record, current: Mapping[str, Current], proof: Proof | None = None) -> Record:
+    """The record of the source as it is. Raises ValueError for a change without proof, or a version that went back.
+
+    proof: that the source gives the numbers of the recorded versions.
+    """
     kinds: dict[str, Recorded] = {}
     refused = False
     for name, now in current.items():
         before = record.kinds.get(name)
-        if before is None or now.version > before.version:
-            kinds[name] = Recorded(now.version, now.digest, {})
-        elif before.accepts(now):
-            kinds[name] = before
-        elif now.version == before.version and reason.strip():
-            kinds[name] = replace(before, waivers={**before.waivers, now.digest: reason.strip()})
-        else:
+        changed = before is not None and now.version == before.version and not before.accepts(now)
+        if (before is not None and now.version < before.version) or (changed and proof is None):
             refused = True
+        kinds[name] = Recorded(now.version, now.digest)
     if refused:
         raise ValueError("\n".join(problems(record, current)))
-    return Record(kinds, {name: digest for now in current.values() for name, digest in now.definitions.items()})
+    definitions = {name: digest for now in current.values() for name, digest in now.definitions.items()}
+    return Record(kinds, definitions, proof or record.proof)
 
 
 def read_record(text: str) -> Record:
-    """Raises ValueError for a waiver without a reason."""
     tree: dict[str, Any] = tomllib.loads(text)
-    kinds = {}
-    for name, row in tree.get("kinds", {}).items():
-        waivers = {waiver["digest"]: waiver.get("reason", "").strip() for waiver in row.get("waivers", [])}
-        if not all(waivers.values()):
-            raise ValueError(f"code_versions.toml: a waiver of {name} gives no reason; say why no number changed.")
-        kinds[name] = Recorded(row["version"], row["digest"], waivers)
-    return Record(kinds, tree.get("definitions", {}))
+    kinds = {name: Recorded(row["version"], row["digest"]) for name, row in tree.get("kinds", {}).items()}
+    proof = Proof(**tree["proof"]) if "proof" in tree else None
+    return Record(kinds, tree.get("definitions", {}), proof)
 
 
 def write_record(record: Record) -> str:
     lines = [HEADER]
+    if record.proof is not None:
+        lines += ["[proof]", f"base = {_quoted(record.proof.base)}", f"stages = {record.proof.stages}", ""]
     for name, kind in record.kinds.items():
-        lines += [f"[kinds.{name}]", f"version = {kind.version}", f"digest = {_quoted(kind.digest)}"]
-        for digest, reason in kind.waivers.items():
-            lines += [f"[[kinds.{name}.waivers]]", f"digest = {_quoted(digest)}", f"reason = {_quoted(reason)}"]
-        lines.append("")
+        lines += [f"[kinds.{_quoted(name)}]", f"version = {kind.version}", f"digest = {_quoted(kind.digest)}", ""]
     lines += ["[definitions]", *(f"{_quoted(name)} = {_quoted(d)}" for name, d in sorted(record.definitions.items()))]
     return "\n".join(lines) + "\n"
 
@@ -143,17 +145,19 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)  # a JSON string is a TOML string
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="record the source of every stage kind as it is")
-    parser.add_argument("--reason", default="", help="why a source that changed under the same version gives the same")
-    reason = parser.parse_args(arguments).reason
+def save(proof: Proof | None = None) -> None:
+    """Record the source as it is. Raises ValueError as `updated`."""
     record = read_record(FILE.read_text(encoding="utf-8") if FILE.is_file() else "")
+    FILE.write_text(write_record(updated(record, read_current(project_tree(), KINDS), proof)), encoding="utf-8")
+
+
+def main(arguments: list[str]) -> int:
+    argparse.ArgumentParser(description="record the source of new stage kinds and versions").parse_args(arguments)
     try:
-        new = updated(record, read_current(project_tree(), KINDS), reason)
+        save()
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    FILE.write_text(write_record(new), encoding="utf-8")
     return 0
 
 

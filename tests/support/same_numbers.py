@@ -19,11 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import code_versions
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTORS = ("debug", "local")
@@ -111,8 +113,8 @@ def _short(value: Any) -> str:
 # -- running
 
 
-def grids(world: Path, store: Path, executor: str) -> list[list[str]]:
-    """The command lines of the tiny grid. Together they run every stage kind and every way to start."""
+def grids(world: Path, store: Path, executor: str) -> dict[str, list[str]]:
+    """The command lines of the tiny grid, by study. Together they run every stage kind and every way to start."""
     import tiny_world
 
     def tiny(model: Path, *words: str, **settings: object) -> list[str]:
@@ -120,15 +122,15 @@ def grids(world: Path, store: Path, executor: str) -> list[list[str]]:
         return [*arguments, *words, "--executor", executor, "--max-gpu-hours", "100"]
 
     workers = ("--workers", "2") if executor == "local" else ()
-    return [
-        tiny(world / "model", *workers),
-        tiny(world / "model", "--sparse-from", f"mine={world / 'sparse'}", "--tasks", "sst2", "--study", "mine"),
-        tiny(world / "distilbert", "--tasks", "sst2", "--study", "distilbert", *workers),
-        tiny(
-            world / "model",
-            *("--models", "tiny-narrow", "--data", "synthetic", "--tasks", "sst2", "--study", "generated", *workers),
-        ),
-    ]
+    one_task = ("--tasks", "sst2", *workers)
+    sparse = f"mine={world / 'sparse'}"
+    generated = ("--models", "tiny-narrow", "--data", "synthetic")
+    return {
+        "slice": tiny(world / "model", *workers),
+        "mine": tiny(world / "model", "--sparse-from", sparse, "--study", "mine", *one_task),
+        "distilbert": tiny(world / "distilbert", "--study", "distilbert", *one_task),
+        "generated": tiny(world / "model", *generated, "--study", "generated", *one_task),
+    }
 
 
 def make_world(folder: Path) -> Path:
@@ -143,10 +145,12 @@ def make_world(folder: Path) -> Path:
     return folder
 
 
-def run(tree: Path, world: Path, store: Path, executor: str) -> Store:
-    """The tiny grid with the source in `tree`. Raises RuntimeError with the last lines where a grid fails."""
+def run(tree: Path, world: Path, store: Path, executor: str, studies: Collection[str] | None = None) -> Store:
+    """The tiny grid (or some of its studies) with the source in `tree`. Raises RuntimeError where a grid fails."""
     environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    for words in grids(world, store, executor):
+    for study, words in grids(world, store, executor).items():
+        if studies is not None and study not in studies:
+            continue
         done = subprocess.run(
             [sys.executable, "-P", "-m", "harness", *words],
             env=environment,
@@ -198,7 +202,13 @@ def working_tree(folder: Path) -> Path:
     return folder
 
 
-def compare_trees(base: Path, head: Path, folder: Path, executors: Sequence[str] = EXECUTORS) -> Comparison:
+def compare_trees(
+    base: Path,
+    head: Path,
+    folder: Path,
+    executors: Sequence[str] = EXECUTORS,
+    studies: Collection[str] | None = None,
+) -> Comparison:
     """Runs both and compares them for each executor, and the executors with each other."""
     world = make_world(folder / "world")
     total = Comparison()
@@ -208,7 +218,7 @@ def compare_trees(base: Path, head: Path, folder: Path, executors: Sequence[str]
         began = time.monotonic()
         with ThreadPoolExecutor() as side_by_side:  # the two at once: each has a process of its own
             runs = [
-                side_by_side.submit(run, tree, world, stores[name], executor)
+                side_by_side.submit(run, tree, world, stores[name], executor, studies)
                 for name, tree in (("base", base), ("head", head))
             ]
             before, after = (each.result() for each in runs)
@@ -247,7 +257,22 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{base} and the working tree give other numbers: {len(found.differences)} differences.")
             return 1
         print(f"{base} and the working tree give the same numbers: {found.stages} stages, {len(found.kinds)} kinds.")
+        if sources(head) != sources(ROOT):
+            print("the source was edited meanwhile, so the proof is not recorded; run it again.", file=sys.stderr)
+            return 2
+        code_versions.save(code_versions.Proof(_commit(base), found.stages))
+        print(f"recorded in {code_versions.FILE.relative_to(ROOT)}")
     return 0
+
+
+def sources(root: Path) -> dict[str, bytes]:
+    """What stages are computed by, to see whether it was edited while the grids ran."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in (root / "harness").rglob("*.py")}
+
+
+def _commit(revision: str) -> str:
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short=12", revision]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

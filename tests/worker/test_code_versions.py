@@ -7,7 +7,7 @@ from pathlib import Path
 
 import code_versions
 import pytest
-from code_versions import Current, Record, problems, read_current, read_record, updated, write_record
+from code_versions import Current, Proof, Record, problems, read_current, read_record, updated, write_record
 from made_up_source import LAB, project, write
 
 from harness.planning.kinds import KINDS, StageKind
@@ -29,7 +29,7 @@ def lab(folder: Path, version: int = 1, **modules: str) -> dict[str, Current]:
 @pytest.fixture
 def record(tmp_path: Path) -> Record:
     """Of the unchanged source, through the file's text."""
-    return read_record(write_record(updated(Record({}, {}), lab(tmp_path), "")))
+    return read_record(write_record(updated(Record({}, {}), lab(tmp_path))))
 
 
 CHANGED = LAB["deep.leaf"].replace("CONSTANT = 1", "CONSTANT = 2")
@@ -47,9 +47,9 @@ def test_a_reworded_source_passes(tmp_path: Path, record: Record) -> None:
 def test_a_constant_two_modules_away_is_named_with_the_three_moves(tmp_path: Path, record: Record) -> None:
     kind, moves = problems(record, lab(tmp_path, deep_leaf=CHANGED))
     assert kind == "kind lab (version 1): changed: lab.deep.leaf:CONSTANT."
-    assert "raise the version of lab in harness/kinds.py" in moves
-    assert 'make code-versions REASON="' in moves
-    assert "harness/equivalents.toml" in moves
+    assert "raise the version of lab in harness/planning/kinds.py" in moves
+    assert "make same-numbers BASE=" in moves
+    assert "harness/planning/equivalents.toml" in moves
 
 
 def test_a_new_module_is_named(tmp_path: Path, record: Record) -> None:
@@ -61,35 +61,36 @@ def test_a_new_module_is_named(tmp_path: Path, record: Record) -> None:
 def test_a_change_passes_once_its_version_is_raised_and_recorded(tmp_path: Path, record: Record) -> None:
     raised = lab(tmp_path, version=2, deep_leaf=CHANGED)
     assert problems(record, raised) == ["kind lab was raised from version 1 to 2: make code-versions."]
-    recorded = updated(record, raised, "")
+    recorded = updated(record, raised)
     assert problems(recorded, raised) == []
     # and from then on version 2 is guarded
     assert problems(recorded, lab(tmp_path, version=2, deep_leaf=LAB["deep.leaf"])) != []
 
 
-def test_a_change_passes_with_a_waiver_and_the_next_one_does_not(tmp_path: Path, record: Record) -> None:
-    recorded = updated(record, lab(tmp_path, deep_leaf=CHANGED), 'the "constant" only scales a log line')
-    recorded = read_record(write_record(recorded))
-    assert list(recorded.kinds["lab"].waivers.values()) == ['the "constant" only scales a log line']
+PROOF = Proof("47a49c5", 106)
+
+
+def test_a_change_passes_with_a_proof_and_the_next_one_does_not(tmp_path: Path, record: Record) -> None:
+    recorded = read_record(write_record(updated(record, lab(tmp_path, deep_leaf=CHANGED), PROOF)))
+    assert recorded.proof == PROOF
+    assert recorded.kinds["lab"].version == 1
     assert problems(recorded, lab(tmp_path, deep_leaf=CHANGED)) == []
     assert problems(recorded, lab(tmp_path, deep_leaf=CHANGED.replace("2", "3"))) != []
+    with pytest.raises(ValueError, match=r"changed: lab.deep.leaf:CONSTANT"):  # an old proof shows nothing of it
+        updated(recorded, lab(tmp_path, deep_leaf=CHANGED.replace("2", "3")))
 
 
-@pytest.mark.parametrize("reason", ["", "  "])
-def test_no_waiver_without_a_reason(tmp_path: Path, record: Record, reason: str) -> None:
+def test_a_change_without_proof_is_refused(tmp_path: Path, record: Record) -> None:
     with pytest.raises(ValueError, match=r"changed: lab.deep.leaf:CONSTANT"):
-        updated(record, lab(tmp_path, deep_leaf=CHANGED), reason)
-    text = write_record(updated(record, lab(tmp_path, deep_leaf=CHANGED), "some"))
-    with pytest.raises(ValueError, match="a waiver of lab gives no reason"):
-        read_record(text.replace('"some"', f'"{reason}"'))
+        updated(record, lab(tmp_path, deep_leaf=CHANGED))
 
 
 def test_a_version_never_goes_back(tmp_path: Path, record: Record) -> None:
-    recorded = updated(record, lab(tmp_path, version=2), "")
+    recorded = updated(record, lab(tmp_path, version=2))
     (problem,) = problems(recorded, lab(tmp_path))
     assert problem == "kind lab is at version 1 and 2 is recorded: a version never goes back."
     with pytest.raises(ValueError, match="never goes back"):
-        updated(recorded, lab(tmp_path), "a reason")
+        updated(recorded, lab(tmp_path), PROOF)
 
 
 def test_kinds_that_come_and_go_are_named(tmp_path: Path, record: Record) -> None:
@@ -103,13 +104,13 @@ def test_kinds_that_come_and_go_are_named(tmp_path: Path, record: Record) -> Non
 def test_a_refusal_tells_only_of_kinds_that_changed(tmp_path: Path) -> None:
     (tmp_path / "still").mkdir()
     still, moved = lab(tmp_path / "still")["lab"], lab(tmp_path, deep_leaf=CHANGED)["lab"]
-    record = updated(Record({}, {}), {"still": still, "moved": still}, "")
+    record = updated(Record({}, {}), {"still": still, "moved": still})
     with pytest.raises(ValueError, match="^kind moved ") as caught:
-        updated(record, {"still": still, "moved": moved}, "")
+        updated(record, {"still": still, "moved": moved})
     assert "still" not in str(caught.value)
 
 
-def test_the_command_refuses_without_a_reason_and_writes_with_one(
+def test_the_command_refuses_a_change_and_a_proof_writes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "code_versions.toml"
@@ -123,6 +124,6 @@ def test_the_command_refuses_without_a_reason_and_writes_with_one(
     assert code_versions.main([]) == 2
     assert "lab.deep.leaf:CONSTANT" in capsys.readouterr().err
     assert file.read_text() == before
-    assert code_versions.main(["--reason", "it is not used"]) == 0
-    assert 'reason = "it is not used"' in file.read_text()
+    code_versions.save(PROOF)
+    assert 'base = "47a49c5"' in file.read_text()
     assert code_versions.main([]) == 0
