@@ -49,7 +49,7 @@ def test_every_module_of_the_ground_is_in_the_contract() -> None:
 def test_the_map_has_the_rooms_in_the_contracts_order() -> None:
     """A room of the page's table imports only rooms below it: the table is read from the top."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    shown = [room for room in re.findall(r"^\| ([a-z_]+)/ \|", page, flags=re.MULTILINE)]
+    shown = re.findall(r"^\| ([a-z_]+)/ \|", page, flags=re.MULTILINE)
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     floor = {
         word.strip().removeprefix("harness."): number

@@ -22,7 +22,7 @@ from harness.worker.code_closure import DIGEST_HEX_DIGITS, SourceTree, project_t
 FILE = Path(__file__).with_name("code_versions.toml")
 HEADER = """\
 # Written by `make code-versions` and `make same-numbers`. For each stage kind: its version and the digest of the source
-# it is computed by. The proof: the revision whose numbers that source was last shown to give. Below, the digest of every
+# it is computed by. The proof: the revision whose numbers that source was last shown to give. Below, the digest of each
 # definition, to name what changed. In a merge take either side and run make same-numbers again.
 """
 THREE_MOVES = """\
