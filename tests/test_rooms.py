@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
+import grimp
 import pytest
 
 import harness
@@ -57,6 +59,19 @@ def test_the_map_has_the_rooms_in_the_contracts_order() -> None:
         for word in layer.split("|")
     }
     assert [floor[room] for room in shown] == sorted(floor[room] for room in shown)
+
+
+def test_every_arrow_of_the_picture_is_an_import_that_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = {**{room: f"harness.{room}" for room in ROOMS}, "tables": "paper_tables", "methods": "methods"}
+    names |= {"api": "harness.api"}
+    picture = page.partition("```mermaid")[2].partition("```")[0]
+    chains = [re.findall(r"\w+", line) for line in picture.splitlines() if "-->" in line]
+    arrows = {(names[a], names[b]) for chain in chains for a, b in pairwise(chain) if a in names and b in names}
+    assert len(arrows) >= 20
+    graph = grimp.build_graph("harness", "methods", "paper_tables")
+    drawn_only = [arrow for arrow in arrows if not graph.find_shortest_chains(*arrow, as_packages=True)]
+    assert drawn_only == []
 
 
 def test_tests_stand_in_rooms_of_the_same_names() -> None:
