@@ -264,7 +264,7 @@ class _Resource(NamedTuple):
 
 RESOURCES = {
     "checkpoint_minutes": _Resource(float, lambda value: 0 <= value < float("inf"), "a number of minutes, 0 or more"),
-    "device_batch": _Resource(
+    "micro_batch_size": _Resource(
         int, lambda value: value >= 0, "a whole number of examples, 1 or more, or 0 for the whole batch"
     ),
 }

@@ -59,14 +59,14 @@ class Resources:
     """Choices that enter no identity.
 
     checkpoint_minutes: time between two checkpoints of a training stage. Changes no number.
-    device_batch: most examples of a training stage's batch on the device at a time; 0 is the whole batch. Either way
-        it is halved when the device runs out of memory. Loss, gradient and data order are those of the whole batch up
-        to rounding; dropout draws anew for every part, so the numbers are another sample of the same run, and the
+    micro_batch_size: most examples of a training batch on the device at a time; 0 means the whole batch. It is halved
+        whenever the device runs out of memory. Loss, gradient and data order equal those of the whole batch up to
+        rounding; dropout draws anew for every micro-batch, so the numbers are another sample of the same run, and the
         record says how the batch was cut.
     """
 
     checkpoint_minutes: float = 3.0
-    device_batch: int = 0
+    micro_batch_size: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import INT8_FILE, family_of, load_for_task, load_int8, load_tokenizer, quiet
 from harness.stages.task_data import evaluation_examples, read_split
 from harness.tasks import Task, get_task
-from harness.training.micro_batch import Fitted, fit_to_memory
+from harness.training.micro_batch import OomBackoff, run_with_oom_backoff
 from harness.training.model_inputs import inputs_for
 from harness.training.modifiers import Matrices
 
@@ -44,14 +44,14 @@ def evaluation(context: StageContext) -> StageResult:
     zeros, numel = sum(z for z, _ in counts.values()), sum(n for _, n in counts.values())
     tokenizer = load_tokenizer(folder)
     metrics: dict[str, Any] = {}
-    batch_size, too_large = parameters["batch_size"], list[int]()
+    batch_size, oom_sizes = parameters["batch_size"], list[int]()
     for split, reported_as in task.evaluation_splits:
         if split in context.spec.inputs:
             rows = read_split(context, task, split, split)
             scored = score(model, rows, task, tokenizer, parameters, batch_size, _watch(context))
             metrics[reported_as] = scored.result
-            batch_size = scored.device_batch  # what one split could not hold, the next one need not try
-            too_large += scored.too_large
+            batch_size = scored.micro_batch_size  # what one split could not hold, the next one need not try
+            oom_sizes += scored.oom_sizes
     return StageResult(
         metrics=metrics,
         did=did,
@@ -62,7 +62,7 @@ def evaluation(context: StageContext) -> StageResult:
                 "encoder_numel": numel,
                 "pattern_sha256": pattern_digest(model, matrices.encoder),
             },
-            "batches": {"device": batch_size, "too_large": too_large},
+            "batches": {"device": batch_size, "too_large": oom_sizes},
             # After quantization the sparsity of a cell is that of the locked fp32 pattern; codes may hold more zeros.
             "cell_sparsity": context.parent_records["model"]["result"]["sparsity"]["encoder"],
         },
@@ -103,7 +103,7 @@ def score(
     parameters: Any,
     batch_size: int,
     after_batch: AfterBatch = lambda done, total: None,
-) -> Fitted[dict[str, Any]]:
+) -> OomBackoff[dict[str, Any]]:
     """The metrics of one split, with raw counts; scored in batches of `batch_size`, or of what the device holds."""
     features = evaluation_examples(rows, task, tokenizer, parameters)
     collator = PaddingCollator(tokenizer)
@@ -111,8 +111,8 @@ def score(
     def work(size: int) -> dict[str, list[np.ndarray]]:
         return predict(model, features, collator, size, after_batch)
 
-    fitted = fit_to_memory(work, batch_size, what="evaluation")
-    return replace(fitted, result=_metrics(rows, features, fitted.result, task, parameters))
+    backoff = run_with_oom_backoff(work, batch_size, what="evaluation")
+    return replace(backoff, result=_metrics(rows, features, backoff.result, task, parameters))
 
 
 def _metrics(

@@ -57,10 +57,13 @@ class Matrices:
 
 
 @dataclass
-class Account:
-    """What a modifier did: sentences with counts, details for the record, tensors to store beside the model."""
+class TrainingReport:
+    """What a modifier did: a summary in sentences with counts, details for the record, tensors to store with the model.
 
-    did: list[str] = field(default_factory=list)
+    summary becomes the record's `did`; int8: codes, scales and ranges by name, as `quantization.freeze` returns them.
+    """
+
+    summary: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     int8: Mapping[str, Tensor] | None = None
 
@@ -80,9 +83,12 @@ class Modifier:
     def callbacks(self, num_steps: int) -> list[TrainerCallback]:
         return []
 
-    def detach(self, model: nn.Module) -> Account:
-        """After the last step: plain weights again, and the account of what was done."""
-        return Account(details=sparsity_details(model, self.matrices))
+    def detach(self, model: nn.Module) -> TrainingReport:
+        """Restore plain weights after the last step, and report what was done."""
+        return TrainingReport(details=sparsity_details(model, self.matrices))
+
+
+ModifierFactory = Callable[[nn.Module, Matrices, int], Modifier]  # (model, its matrices, number of optimizer steps)
 
 
 @dataclass(kw_only=True)
@@ -133,11 +139,11 @@ class GradualPruning(Modifier):
         self.events = len(self.schedule.event_clocks(num_steps))
         return [_PruningClock(self.schedule, self.ranking)]
 
-    def detach(self, model: nn.Module) -> Account:
-        account = _masked_account("masked", model, self.matrices)
-        account.did.append(f"{self.events} mask events to sparsity {self.schedule.final_sparsity:g}")
+    def detach(self, model: nn.Module) -> TrainingReport:
+        report = _masked_report("masked", model, self.matrices)
+        report.summary.append(f"{self.events} mask events to sparsity {self.schedule.final_sparsity:g}")
         s = self.schedule
-        account.details["schedule"] = {
+        report.details["schedule"] = {
             "ramp_begin": s.ramp_begin,
             "ramp_end": s.ramp_end,
             "first_event": s.first_event,
@@ -145,8 +151,8 @@ class GradualPruning(Modifier):
             "frequency": s.frequency,
         }
         bake_masks(model)
-        account.details.update(sparsity_details(model, self.matrices))
-        return account
+        report.details.update(sparsity_details(model, self.matrices))
+        return report
 
 
 @dataclass(kw_only=True)
@@ -160,12 +166,12 @@ class PatternLock(Modifier):
         self.pattern_before = pattern_digest(model, self.matrices.encoder)
         lock_pattern(model, self.matrices.masked(with_pooler=self.with_pooler))
 
-    def detach(self, model: nn.Module) -> Account:
-        account = _masked_account("locked", model, self.matrices)
+    def detach(self, model: nn.Module) -> TrainingReport:
+        report = _masked_report("locked", model, self.matrices)
         bake_masks(model)
-        account.details.update(sparsity_details(model, self.matrices))
-        _assert_same_pattern(self.pattern_before, account)
-        return account
+        report.details.update(sparsity_details(model, self.matrices))
+        _assert_same_pattern(self.pattern_before, report)
+        return report
 
 
 @dataclass(kw_only=True)
@@ -190,23 +196,23 @@ class LockedQuantization(PatternLock):
         )
         super().attach(model)
 
-    def detach(self, model: nn.Module) -> Account:
-        account = super().detach(model)
+    def detach(self, model: nn.Module) -> TrainingReport:
+        report = super().detach(model)
         tensors = freeze(model)
         zeros = int8_zero_counts(tensors)
         encoder = [zeros[name] for name in self.matrices.encoder]
         int8_zeros, numel = sum(z for z, _ in encoder), sum(n for _, n in encoder)
-        fp32_zeros = account.details["sparsity"]["encoder_zeros"]
-        account.did.append(f"quantised {len(zeros)} of {len(self.linears)} Linear modules to 8 bits")
-        account.details["int8"] = {
+        fp32_zeros = report.details["sparsity"]["encoder_zeros"]
+        report.summary.append(f"quantised {len(zeros)} of {len(self.linears)} Linear modules to 8 bits")
+        report.details["int8"] = {
             "encoder_zeros": int8_zeros,
             "extra_zeros": int8_zeros - fp32_zeros,
             "encoder_numel": numel,
             "zeros_by_matrix": {name: zeros[name][0] for name in self.matrices.encoder},
         }
         bake_dequantised(model, tensors)
-        account.int8 = tensors
-        return account
+        report.int8 = tensors
+        return report
 
 
 class _PruningClock(TrainerCallback):
@@ -239,15 +245,15 @@ def sparsity_details(model: nn.Module, matrices: Matrices) -> dict[str, Any]:
     }
 
 
-def _masked_account(verb: str, model: nn.Module, matrices: Matrices) -> Account:
+def _masked_report(verb: str, model: nn.Module, matrices: Matrices) -> TrainingReport:
     names = set(masked_names(model))
-    account = Account()
+    report = TrainingReport()
     for what, wanted in (("encoder matrices", matrices.encoder), ("pooler matrices", matrices.pooler)):
         if wanted:
-            account.did.append(f"{verb} {len(names & set(wanted))} of {len(wanted)} {what}")
-    return account
+            report.summary.append(f"{verb} {len(names & set(wanted))} of {len(wanted)} {what}")
+    return report
 
 
-def _assert_same_pattern(before: str, account: Account) -> None:
-    after = account.details["sparsity"]["pattern_sha256"]
+def _assert_same_pattern(before: str, report: TrainingReport) -> None:
+    after = report.details["sparsity"]["pattern_sha256"]
     assert after == before, "the locked zero pattern changed during training"
