@@ -197,7 +197,7 @@ def encoder_zeros(path: Path, family: Family, layers: int) -> tuple[int, int]:
     if absent:
         raise UsageError(
             f"{path} lacks {len(absent)} of {len(stored)} encoder matrices ({', '.join(absent[:3])} ..). "
-            "Expected the hub's names; a checkpoint saved during pruning must be baked first."
+            "Expected the hub's names. If it was saved during pruning, its masks were never made permanent."
         )
     content = np.memmap(path, dtype=np.uint8, mode="r")
     unsigned = {"F64": np.uint64, "F32": np.uint32, "F16": np.uint16, "BF16": np.uint16}

@@ -131,7 +131,7 @@ def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, 
     if lacking:
         raise ValueError(
             f"the weights in {folder} lack {len(lacking)} of the model's parameters ({', '.join(lacking[:3])} ..). "
-            "Expected the hub's names; a checkpoint saved during pruning must be baked first."
+            "Expected the hub's names. If it was saved during pruning, its masks were never made permanent."
         )
     return model
 

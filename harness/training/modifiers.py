@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from harness.compression.learning_rate import check_rewinding, linear_factor, rewound_factor
-from harness.compression.quantization import ScaleRule, bake_dequantised, freeze, int8_zero_counts, quantize_linears
+from harness.compression.quantization import ScaleRule, dequantize_linears, freeze, int8_zero_counts, quantize_linears
 from harness.compression.schedule import PruningSchedule
 from harness.compression.sparsify import (
     attach_masks,
-    bake_masks,
     lock_pattern,
     masked_names,
     pattern_digest,
+    remove_masks,
     update_masks,
     zero_counts,
 )
@@ -99,7 +99,7 @@ class GradualPruning(Modifier):
     ranking: str
     rewind: bool
     with_pooler: bool
-    events: int = 0
+    num_mask_updates: int = 0
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any], matrices: Matrices, num_steps: int) -> GradualPruning:
@@ -136,12 +136,12 @@ class GradualPruning(Modifier):
 
     def callbacks(self, num_steps: int) -> list[TrainerCallback]:
         self.schedule.check_reaches_final(num_steps)
-        self.events = len(self.schedule.event_clocks(num_steps))
-        return [_PruningClock(self.schedule, self.ranking)]
+        self.num_mask_updates = len(self.schedule.mask_update_steps(num_steps))
+        return [_MaskUpdates(self.schedule, self.ranking)]
 
     def detach(self, model: nn.Module) -> TrainingReport:
         report = _masked_report("masked", model, self.matrices)
-        report.summary.append(f"{self.events} mask events to sparsity {self.schedule.final_sparsity:g}")
+        report.summary.append(f"{self.num_mask_updates} mask events to sparsity {self.schedule.final_sparsity:g}")
         s = self.schedule
         report.details["schedule"] = {
             "ramp_begin": s.ramp_begin,
@@ -150,7 +150,7 @@ class GradualPruning(Modifier):
             "last_event": s.last_event,
             "frequency": s.frequency,
         }
-        bake_masks(model)
+        remove_masks(model)
         report.details.update(sparsity_details(model, self.matrices))
         return report
 
@@ -168,7 +168,7 @@ class PatternLock(Modifier):
 
     def detach(self, model: nn.Module) -> TrainingReport:
         report = _masked_report("locked", model, self.matrices)
-        bake_masks(model)
+        remove_masks(model)
         report.details.update(sparsity_details(model, self.matrices))
         _assert_same_pattern(self.pattern_before, report)
         return report
@@ -210,22 +210,22 @@ class LockedQuantization(PatternLock):
             "encoder_numel": numel,
             "zeros_by_matrix": {name: zeros[name][0] for name in self.matrices.encoder},
         }
-        bake_dequantised(model, tensors)
+        dequantize_linears(model, tensors)
         report.int8 = tensors
         return report
 
 
-class _PruningClock(TrainerCallback):
-    """Fires mask events after optimizer steps: clock = step - 1."""
+class _MaskUpdates(TrainerCallback):
+    """Updates the masks after the optimizer steps that the schedule names: pruning step = optimizer step - 1."""
 
     def __init__(self, schedule: PruningSchedule, ranking: str) -> None:
         self.schedule = schedule
         self.ranking = ranking
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        clock = state.global_step - 1
-        if self.schedule.is_event(clock):
-            update_masks(kwargs["model"], self.schedule.sparsity_at(clock), scope=self.ranking)  # type: ignore[arg-type]
+        step = state.global_step - 1
+        if self.schedule.updates_masks_at(step):
+            update_masks(kwargs["model"], self.schedule.sparsity_at(step), scope=self.ranking)  # type: ignore[arg-type]
 
 
 def sparsity_details(model: nn.Module, matrices: Matrices) -> dict[str, Any]:

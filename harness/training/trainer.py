@@ -1,7 +1,7 @@
-"""The one Trainer: the library's loop, with our objective, learning-rate clock, data order and checkpoints.
+"""The one Trainer: the library's loop, with our objective, learning-rate schedule, data order and checkpoints.
 
-Steps are optimizer steps throughout. The step counter of the Trainer's state is the only clock: the learning rate of
-step n is peak * factor(n - 1), and modifiers see clock n - 1 after step n.
+Steps are optimizer steps throughout, and the step counter of the Trainer's state is the only one: the learning rate of
+step n is peak * factor(n - 1), and modifiers see pruning step n - 1 after step n.
 """
 
 from __future__ import annotations
@@ -183,8 +183,7 @@ class CompressionTrainer(Trainer):
             )
         return norm
 
-    # -- checkpoints: written aside and renamed whole; the training state (shadow weights, masks, observers), not the
-    # -- baked model, is what they hold.
+    # -- checkpoints: written aside and renamed whole. They hold the training state (shadow weights, masks, observers).
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         with self.checkpoints.writing() as staging:

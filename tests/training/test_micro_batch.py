@@ -1,4 +1,4 @@
-"""A batch in parts is the batch: weights, losses, masks, clocks and data order; and a device that runs out of memory.
+"""A batch in parts is the batch: weights, losses, masks and data order; and a device that runs out of memory.
 
 Without dropout and in double precision a split may differ by rounding only, so the tolerance can be tight. The GPU is
 played by an objective that raises torch's own error when it is handed more examples than it "holds".
@@ -328,7 +328,7 @@ def test_pruning_makes_the_same_masks_at_the_same_steps(tmp_path: Path) -> None:
 
     uncut, split = run(tmp_path / "whole", 8), run(tmp_path / "split", 3)
     counts = [sum(int(mask.sum()) for mask in masks) for masks in uncut]
-    assert len(set(counts)) == 5, "a mask event after each of the first five steps, and none after"
+    assert len(set(counts)) == 5, "a mask update after each of the first five steps, and none after"
     for masks, others in zip(uncut, split, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(masks, others, strict=True))
 

@@ -1,4 +1,4 @@
-"""The Trainer subclass: clocks, gradient accumulation, data order, the lock through real training, checkpoints."""
+"""The Trainer subclass: steps, gradient accumulation, data order, the lock through real training, checkpoints."""
 
 from __future__ import annotations
 
@@ -125,8 +125,8 @@ def test_step_n_uses_the_factor_of_n_minus_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.oracle("O2")
-def test_mask_events_fire_after_the_step_of_their_clock(tmp_path: Path) -> None:
-    """t0=0, t1=5, events every 2 clocks up to 8: zeros after steps 1, 3, 5, 7, 9 and not in between."""
+def test_masks_are_updated_after_the_scheduled_steps(tmp_path: Path) -> None:
+    """t0=0, t1=5, mask updates every 2 steps up to 8: zeros after steps 1, 3, 5, 7, 9 and not in between."""
     network = model()
     matrices = Matrices.of(network, BERT)
     schedule = PruningSchedule(final_sparsity=0.5, ramp_begin=0, ramp_end=4, first_event=0, last_event=8, frequency=2)
