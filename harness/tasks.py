@@ -12,6 +12,8 @@ from typing import Literal
 from harness.errors import unknown_name
 from harness.identity import require_commit
 
+CORPUS_SPLITS = ("train", "validation")  # of the pre-training corpus
+
 TaskKind = Literal["classification", "extractive-qa"]
 
 

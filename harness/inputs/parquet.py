@@ -15,13 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harness.tasks import Task
+from harness.tasks import CORPUS_SPLITS, Task
 
 if TYPE_CHECKING:
     import datasets
 
 CORPUS_COLUMNS = ("title", "text")
-CORPUS_SPLITS = ("train", "validation")
 # Single answers of SQuAD copies are known to be a character or two off; a file in which more are is another text's.
 MISPLACED_SHARE = 0.01
 

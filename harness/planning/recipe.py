@@ -57,7 +57,7 @@ class Recipe:
     def recipe_hash(self) -> str:
         """128 bits over every dotted key and value, and the released checkpoints; evidence and sources do not count."""
         values = {key: setting.value for key, setting in self.settings.items()}
-        released = {f"sparse_checkpoints.{checkpoint}": checkpoint.identity for checkpoint in self.sparse_checkpoints}
+        released = {f"sparse_checkpoints.{checkpoint}": checkpoint.content_id for checkpoint in self.sparse_checkpoints}
         return sha256_of({**values, **released})[:32]
 
     def released(self, model: str, sparsity: float) -> ReleasedCheckpoint:

@@ -36,16 +36,16 @@ def base_model_folder(context: StageContext) -> Path:
         wanted = context.spec.inputs.get(what, found)
         if found != wanted:
             raise ValueError(
-                f"model {model.alias!r} in {model.folder}: its {what} has identity {found[:12]}.., "
+                f"model {model.alias!r} in {model.folder}: its {what} has content id {found[:12]}.., "
                 f"the plan wants {wanted[:12]}.. Put the files back, or plan again."
             )
     return folder_of(model, context)
 
 
 def folder_of(model: BaseModel, context: StageContext) -> Path:
-    """The model's folder; an embedded one is made in the stage's own. Raises ValueError where there is none."""
-    if model.embedded is not None:
-        return write_encoder(model.embedded, context.checkpoints / f"encoder-{model.embedded}")
+    """The model's folder; a generated one is written into the stage's own. Raises ValueError where there is none."""
+    if model.generated is not None:
+        return write_encoder(model.generated, context.checkpoints / f"encoder-{model.generated}")
     if model.folder is None:
         raise ValueError(f"model {model.alias!r} is not on this machine. Run harness fetch, or name a folder.")
     return model.folder

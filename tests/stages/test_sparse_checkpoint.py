@@ -45,7 +45,7 @@ def take(tiny: Any, tmp_path: Path) -> Take:
     """take(folder, claimed=.., base=..) runs the stage on a folder (None: it is not cached)."""
 
     def run(folder: Path | None, claimed: float = 0.85, base: Path = tiny.model) -> Taken:
-        checkpoint = SparseCheckpoint(source="mine", identity="c", sparsity=claimed, folder=folder)
+        checkpoint = SparseCheckpoint(source="mine", content_id="c", sparsity=claimed, folder=folder)
         model = BaseModel(alias="tiny", folder=base, weights="w", tokenizer="t")
         artifact = tmp_path / "artifact"
         artifact.mkdir()
