@@ -16,8 +16,6 @@ from harness.tasks import TASKS, get_task
 
 EVIDENCE = ("published", "partner", "assumed", "set")
 
-QA_ONLY = ("doc_stride", "max_query_length", "n_best", "max_answer_length")
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -112,7 +110,7 @@ class Recipe:
                 found[name] = setting.value
         if task is not None:
             for name in kind.task_data:
-                if name in QA_ONLY and get_task(task).kind != "extractive-qa":
+                if not get_task(task).has_setting(name):
                     continue
                 if f"task.{task}.{name}" in self.settings:
                     found[name] = self.settings[f"task.{task}.{name}"].value

@@ -16,13 +16,12 @@ from torch.utils.data import DataLoader
 from harness.compression.quantization import load_frozen
 from harness.compression.sparsify import pattern_digest, zero_counts
 from harness.data.collate import PaddingCollator
-from harness.data.question_answering import predictions_from_logits
 from harness.errors import Interrupted
-from harness.metrics import compute_metrics
 from harness.progress import StageProgress
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import INT8_FILE, family_of, load_for_task, load_int8, load_tokenizer, quiet
-from harness.stages.task_data import evaluation_examples, read_split
+from harness.stages.task_data import read_split
+from harness.stages.task_heads import head_of
 from harness.tasks import Task, get_task
 from harness.training.micro_batch import OomBackoff, run_with_oom_backoff
 from harness.training.model_inputs import inputs_for
@@ -105,31 +104,14 @@ def score(
     after_batch: AfterBatch = lambda done, total: None,
 ) -> OomBackoff[dict[str, Any]]:
     """The metrics of one split, with raw counts; scored in batches of `batch_size`, or of what the device holds."""
-    features = evaluation_examples(rows, task, tokenizer, parameters)
-    collator = PaddingCollator(tokenizer)
+    head, collator = head_of(task), PaddingCollator(tokenizer)
+    examples = head.evaluation_examples(rows, task, tokenizer, parameters)
 
     def work(size: int) -> dict[str, list[np.ndarray]]:
-        return predict(model, features, collator, size, after_batch)
+        return predict(model, examples, collator, size, after_batch)
 
-    backoff = run_with_oom_backoff(work, batch_size, what="evaluation")
-    return replace(backoff, result=_metrics(rows, features, backoff.result, task, parameters))
-
-
-def _metrics(
-    rows: datasets.Dataset, features: datasets.Dataset, outputs: Any, task: Task, parameters: Any
-) -> dict[str, Any]:
-    if task.kind == "extractive-qa":
-        answers = predictions_from_logits(
-            rows,
-            features,
-            outputs["start_logits"],
-            outputs["end_logits"],
-            n_best=parameters["n_best"],
-            max_answer_length=parameters["max_answer_length"],
-        )
-        return dict(compute_metrics(task, answers, rows))
-    predicted = np.array([int(np.argmax(row)) for row in outputs["logits"]])
-    return dict(compute_metrics(task, predicted, rows["label"]))
+    backoff: OomBackoff[Any] = run_with_oom_backoff(work, batch_size, what="evaluation")
+    return replace(backoff, result=head.scores(rows, examples, backoff.result, task, parameters))
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from harness.inputs.families import Family
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import dense_model_folder, family_of, load_for_task, load_tokenizer, quiet, save_artifact
 from harness.stages.task_data import training_examples
+from harness.stages.task_heads import head_of
 from harness.stages.training_run import TrainingRun
 from harness.tasks import Task, get_task
 from harness.training.modifiers import (
@@ -22,7 +23,7 @@ from harness.training.modifiers import (
     ModifierFactory,
     PatternLock,
 )
-from harness.training.objectives import ClassificationObjective, Distillation, Objective, QuestionAnsweringObjective
+from harness.training.objectives import Distillation, Objective
 
 
 def dense(context: StageContext) -> StageResult:
@@ -117,6 +118,4 @@ def _objective(context: StageContext, task: Task) -> Objective:
             kd_weight=parameters["kd_weight"],
             temperature=parameters["temperature"],
         )
-    if task.kind == "extractive-qa":
-        return QuestionAnsweringObjective(distillation=distillation)
-    return ClassificationObjective(distillation=distillation)
+    return head_of(task).objective(distillation)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from harness.inputs.families import FAMILIES, Family
 from harness.inputs.models import BaseModel
 from harness.stages.context import StageContext
+from harness.stages.task_heads import head_of
 from harness.synthetic.weights import write_encoder
 from harness.tasks import Task
 
@@ -88,14 +89,8 @@ def load_for_pretraining(folder: Path, *, seed: int, attention: str, new_head: b
 
 def load_for_task(folder: Path, task: Task, *, seed: int, attention: str, new_head: bool) -> Any:
     """The encoder with the task's head. new_head: a head that the folder lacks is drawn with `seed`."""
-    if task.kind == "extractive-qa":
-        return _load(transformers.AutoModelForQuestionAnswering, folder, seed, attention, new_head, {})
-    options = {
-        "num_labels": task.num_labels,
-        "id2label": dict(enumerate(task.label_names)),
-        "label2id": {name: i for i, name in enumerate(task.label_names)},
-    }
-    return _load(transformers.AutoModelForSequenceClassification, folder, seed, attention, new_head, options)
+    head = head_of(task)
+    return _load(head.model_class(), folder, seed, attention, new_head, head.model_options(task))
 
 
 def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, options: dict[str, Any]) -> Any:
