@@ -28,9 +28,14 @@ def sha256_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+def is_commit(revision: str) -> bool:
+    """Whether `revision` is the full hash of a commit; a tag or a branch may name other content tomorrow."""
+    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
+
+
 def require_commit(what: str, revision: str) -> None:
-    """Raises ValueError unless `revision` is a commit: a tag or a branch may name other content tomorrow."""
-    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+    """Raises ValueError unless `revision` is a commit."""
+    if not is_commit(revision):
         raise ValueError(
             f"{what}: revision {revision!r} is not pinned. Expected the 40 hexadecimal digits of a commit; the hub "
             "shows them under Files and versions."

@@ -59,7 +59,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class StageSpec:
-    """One shared step of one or more cells: its kind, every parameter, its parents and the identity of its inputs.
+    """One shared step of one or more cells: its kind, every parameter, its parents and the content ids of its inputs.
 
     parameters: fully resolved, defaults included; values are JSON scalars or lists of them.
     parents: role -> stage id, for example {"teacher": "9f..", "model": "03.."}.
@@ -74,7 +74,7 @@ class StageSpec:
     inputs: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
 
-    def identity(self) -> dict[str, Any]:
+    def fingerprint_fields(self) -> dict[str, Any]:
         """All that enters the stage id."""
         return {
             "kind": self.kind,
@@ -86,8 +86,8 @@ class StageSpec:
 
     @cached_property
     def stage_id(self) -> str:
-        """First 128 bits (hex) of SHA-256 over the canonical JSON of `identity()`."""
-        return sha256_of(self.identity())[:STAGE_ID_HEX_DIGITS]
+        """First 128 bits (hex) of SHA-256 over the canonical JSON of `fingerprint_fields()`."""
+        return sha256_of(self.fingerprint_fields())[:STAGE_ID_HEX_DIGITS]
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> StageSpec:

@@ -1,18 +1,45 @@
-"""The five benchmark tasks: their columns, labels, splits and metrics.
+"""The five benchmark tasks and their two heads: columns, labels, splits and metrics.
 
-Declarations only. Reading a split is `harness.inputs.parquet`, turning it into tokens `harness.data`, scoring it
-`harness.metrics`; nothing heavy is imported here, because planning a study needs to know its tasks and no more.
+Declarations only, because planning needs no more: what a head computes is in `harness.stages.task_heads`. Nothing heavy
+is imported here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from harness.errors import unknown_name
 from harness.identity import require_commit
 
-TaskKind = Literal["classification", "extractive-qa"]
+CORPUS_SPLITS = ("train", "validation")  # of the pre-training corpus
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskHead:
+    """What planning and tables need to know of the head that a task puts on the encoder.
+
+    name: its key in `harness.stages.task_heads`.
+    id_columns, target_columns: columns of a split before and after the task's text columns.
+    settings: names of the data settings (task.TASK.NAME in a recipe) that only tasks with this head have.
+    metrics_in_percent: whether its metrics are percentages in [0, 100]; else they are fractions in [0, 1].
+    """
+
+    name: str
+    id_columns: tuple[str, ...] = ()
+    target_columns: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    metrics_in_percent: bool = False
+
+
+CLASSIFICATION = TaskHead(name="classification", target_columns=("label",))
+EXTRACTIVE_QA = TaskHead(
+    name="extractive-qa",
+    id_columns=("id",),
+    target_columns=("answers",),
+    settings=("doc_stride", "max_query_length", "n_best", "max_answer_length"),
+    metrics_in_percent=True,
+)
+HEADS = (CLASSIFICATION, EXTRACTIVE_QA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +47,13 @@ class Task:
     """One benchmark task in the hub's schema.
 
     label_names: names of classes 0, 1, .. in the order of the `label` column; empty for extractive QA.
-    metrics: names of the reported values, as `harness.metrics.compute_metrics` returns them.
+    metrics: names of the reported values, as the functions of `harness.metrics` return them.
     evaluation_splits: (split, reported name); the splits named in `optional_splits` may be absent from a folder.
     hub_path, hub_name, hub_revision: data set, configuration and pinned commit on the hub; ValueError if it is none.
     """
 
     name: str
-    kind: TaskKind
+    head: TaskHead
     text_columns: tuple[str, ...]
     label_names: tuple[str, ...] = ()
     metrics: tuple[str, ...]
@@ -43,9 +70,11 @@ class Task:
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns a split must have; others are ignored."""
-        if self.kind == "extractive-qa":
-            return ("id", *self.text_columns, "answers")
-        return (*self.text_columns, "label")
+        return (*self.head.id_columns, *self.text_columns, *self.head.target_columns)
+
+    def has_setting(self, name: str) -> bool:
+        """Whether the data setting `name` belongs to this task; one that no head claims belongs to all."""
+        return name in self.head.settings or not any(name in head.settings for head in HEADS)
 
     @property
     def num_labels(self) -> int:
@@ -69,7 +98,7 @@ def _glue(
 ) -> Task:
     return Task(
         name=name,
-        kind="classification",
+        head=CLASSIFICATION,
         text_columns=text_columns,
         label_names=label_names,
         metrics=metrics,
@@ -86,7 +115,7 @@ TASKS: dict[str, Task] = {
     for task in (
         Task(
             name="squad",
-            kind="extractive-qa",
+            head=EXTRACTIVE_QA,
             text_columns=("question", "context"),
             metrics=("exact_match", "f1"),
             evaluation_splits=(("validation", "squad"),),

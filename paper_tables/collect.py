@@ -53,6 +53,5 @@ def cell_scores(study: Study, records: Records, cell: Cell) -> Iterator[Score]:
 
 
 def _percent(record: Mapping[str, Any], task: Task, reported_as: str, metric: str) -> float:
-    """SQuAD's metrics are percentages by definition, those of classification are shares."""
     value = float(record["result"]["metrics"][reported_as][metric])
-    return value if task.kind == "extractive-qa" else 100 * value
+    return value if task.head.metrics_in_percent else 100 * value

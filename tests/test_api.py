@@ -92,10 +92,10 @@ def test_a_folder_that_hides_a_package_of_ours_is_named(tmp_path: Path) -> None:
 
 def test_settings_in_the_command_lines_form_are_told_the_form_of_here() -> None:
     with pytest.raises(UsageError) as told:
-        harness.plan_grid(preset="quick", set="transfer.epochs=2", resource=["device_batch=1"])
+        harness.plan_grid(preset="quick", set="transfer.epochs=2", resource=["micro_batch_size=1"])
     assert told.value.problems == [
         "set='transfer.epochs=2': expected a mapping of names to values, as {'transfer.epochs': 2}.",
-        "resource=['device_batch=1']: expected a mapping of names to values, as {'transfer.epochs': 2}.",
+        "resource=['micro_batch_size=1']: expected a mapping of names to values, as {'transfer.epochs': 2}.",
     ]
 
 
@@ -108,7 +108,7 @@ def test_every_problem_is_told_at_once_in_the_words_of_the_arguments(world: Worl
             seeds=-1,
             pruning_seeds=[],
             set={"no.such": True},
-            resource={"device_batch": -3},
+            resource={"micro_batch_size": -3},
             max_gpu_hours=0,
         )
     told = "\n".join(raised.value.problems)
@@ -120,7 +120,7 @@ def test_every_problem_is_told_at_once_in_the_words_of_the_arguments(world: Worl
         "seed -1: expected 0 or more.",
         "pruning_seeds is empty: give at least one.",
         "set no.such=true: ",
-        "resource device_batch=-3: expected a whole number",
+        "resource micro_batch_size=-3: expected a whole number",
         "max_gpu_hours 0: expected a number of hours above 0.",
     ):
         assert words in told

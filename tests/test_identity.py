@@ -76,4 +76,4 @@ def test_every_field_of_a_stage_enters_its_id(change: dict[str, object]) -> None
 
 def test_a_stage_read_back_from_json_keeps_its_id() -> None:
     spec = StageSpec.from_json(BASE)
-    assert StageSpec.from_json(json.loads(json.dumps(spec.identity()))).stage_id == spec.stage_id
+    assert StageSpec.from_json(json.loads(json.dumps(spec.fingerprint_fields()))).stage_id == spec.stage_id

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from harness.tasks import TASKS, get_task
+from harness.tasks import HEADS, TASKS, get_task
 
 
 def test_label_order_is_that_of_the_hub():
@@ -34,6 +34,15 @@ def test_required_columns():
     assert get_task("mnli").columns == ("premise", "hypothesis", "label")
     assert get_task("squad").columns == ("id", "question", "context", "answers")
     assert get_task("mnli").splits == ("train", "validation_matched", "validation_mismatched")
+
+
+def test_a_setting_of_one_head_belongs_to_its_tasks_alone_and_any_other_to_all():
+    assert [name for name in TASKS if get_task(name).has_setting("doc_stride")] == ["squad"]
+    assert all(task.has_setting("max_length") for task in TASKS.values())
+
+
+def test_every_task_has_a_declared_head():
+    assert {task.head for task in TASKS.values()} == set(HEADS)
 
 
 def test_an_unknown_task_is_answered_with_the_nearest_name():

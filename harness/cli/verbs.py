@@ -53,7 +53,7 @@ def _grid(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="checkpoint_minutes=N, device_batch=N (examples on the device at a time); changes no identity",
+        help="checkpoint_minutes=N, micro_batch_size=N (examples on the device at a time); changes no identity",
     )
     parser.add_argument(
         "--max-gpu-hours",

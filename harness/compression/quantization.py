@@ -5,8 +5,8 @@ A real number r has the code q = clip(round_half_even(r * (1 / scale)) + zero_po
 scale per matrix; activations uint8, affine, one scale per tensor with ranges learnt in training. Only Linears are
 quantised: embeddings, LayerNorm, softmax, GELU, residual adds and the attention products stay in floating point.
 
-Life of a model: `quantize_linears`, train (masks of `sparsify` go on top), bake the masks, `freeze` to integers; then
-`bake_dequantised` to save a plain checkpoint, and `load_frozen` to evaluate it from the integers.
+In order: `quantize_linears`, train (the masks of `sparsify` go on top), `remove_masks`, `freeze` to integers; then
+`dequantize_linears` to save a plain checkpoint, and `load_frozen` to evaluate it from the integers.
 
 Scales are fp32 numbers throughout. In a float64 model they are widened exactly, never recomputed, so a run in double
 precision describes the same quantised model, and its two arithmetics agree to rounding error.
@@ -423,7 +423,7 @@ def freeze(model: nn.Module) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name, module in quantized.items():
         if parametrize.is_parametrized(module):
-            raise ValueError(f"{name}: still masked; call bake_masks before freeze.")
+            raise ValueError(f"{name}: still masked; call remove_masks before freeze.")
         tensors |= {f"{name}.{part}": tensor for part, tensor in _frozen_parts(name, module).items()}
     return tensors
 
@@ -451,7 +451,7 @@ def load_frozen(
 
 
 @torch.no_grad()
-def bake_dequantised(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def dequantize_linears(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Writes codes * weight_scale into the weights and turns every QuantizedLinear back into a plain nn.Linear.
 
     tensors: as `freeze` returns them. Weight and bias Parameters stay the same objects, the bias keeps its floating
@@ -465,7 +465,7 @@ def bake_dequantised(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         if isinstance(module, QuantizedLinear) and name not in by_name:
             problems.append(f"{name}: a {type(module).__name__} without frozen tensors")
     if problems:
-        raise ValueError("cannot bake: " + "; ".join(problems) + ".")
+        raise ValueError("cannot dequantise: " + "; ".join(problems) + ".")
     for name, parts in by_name.items():
         linear = cast(nn.Linear, model.get_submodule(name))
         scale = parts["weight_scale"].to(device=linear.weight.device)

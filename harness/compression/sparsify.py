@@ -1,12 +1,12 @@
-"""Masks inside a model: dense shadow weights, pruning events, the pattern lock and baking it all in.
+"""Masks inside a model: dense shadow weights, mask updates, the pattern lock, and making masks permanent.
 
 A masked Linear computes with W = V * M, where V (the shadow weight, the only Parameter) stays dense and M is a bool
 buffer. The gradient of V is that of W times M, no straight-through estimate: a masked entry receives none, but keeps
-its shadow value and returns if a later event ranks it among the kept (Prune OFA). In a state_dict the two
+its shadow value and returns if a later update ranks it among the kept (Prune OFA). In a state_dict the two
 are "<name>.parametrizations.weight.original" and "<name>.parametrizations.weight.0.mask".
 
-Which modules are masked is always an explicit list of names. When events fire belongs to `schedule`, the ranking to
-`mask`.
+Which modules are masked is always an explicit list of names. `schedule` decides when masks are updated, `mask` ranks
+the weights.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def update_masks(
     scope: Scope = "local",
     names: Sequence[str] | None = None,
 ) -> dict[str, int]:
-    """One pruning event: recomputes masks from |V| of all entries, masked ones included, and returns zeros per name.
+    """One mask update: recomputes masks from |V| of all entries, masked ones included, and returns zeros per name.
 
     sparsity: fraction removed, in [0, 1). scope "local": every matrix gets that sparsity on its own, as in Prune OFA;
     "global": one ranking over all of them. names: default all masked modules. Shadow weights are not touched.
@@ -91,12 +91,12 @@ def update_masks(
     """
     chosen = masked_names(model) if names is None else list(names)
     if not chosen:
-        raise ValueError("no module carries a mask: call attach_masks first, or the event prunes nothing.")
+        raise ValueError("no module carries a mask: call attach_masks first, or nothing is pruned.")
     masks = {name: _mask_of(model.get_submodule(name)) for name in chosen}
     unmasked = [name for name, mask in masks.items() if mask is None]
     locked = [name for name, mask in masks.items() if mask is not None and mask.locked]
     if unmasked or locked:
-        raise ValueError(f"cannot update: without a mask: {unmasked}; locked, so fixed until baked: {locked}.")
+        raise ValueError(f"cannot update: without a mask: {unmasked}; locked, so fixed until remove_masks: {locked}.")
     if scope == "global" and tie_rule != "exact":
         raise ValueError(f"tie_rule={tie_rule!r} is defined for scope='local' only; use tie_rule='exact'.")
 
@@ -116,8 +116,8 @@ def update_masks(
 
 
 @torch.no_grad()
-def bake_masks(model: nn.Module) -> None:
-    """Ends masking: every masked weight becomes the plain Parameter W = V * M, the same object as V.
+def remove_masks(model: nn.Module) -> None:
+    """Makes the masks permanent: every masked weight becomes the plain Parameter W = V * M, the same object as V.
 
     Masked negatives would be -0.0; they and any other zero become +0.0, so equal weights have equal bytes.
     requires_grad is kept. A model without masks is left as it is.
@@ -171,7 +171,7 @@ def _plain_linears(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Linea
         elif not isinstance(module, nn.Linear):
             problems.append(f"{name}: a {type(module).__name__}, expected an nn.Linear")
         elif parametrize.is_parametrized(module):
-            problems.append(f"{name}: already masked ({type(module).__name__}); call bake_masks first")
+            problems.append(f"{name}: already masked ({type(module).__name__}); call remove_masks first")
         elif len(owners[id(module.weight)]) > 1:
             others = [owner for owner in owners[id(module.weight)] if owner != f"{name}.weight"]
             problems.append(f"{name}: its weight is tied to {', '.join(others)}")
@@ -213,7 +213,7 @@ def _assert_counts(
     """Zeros found against zeros asked for; the threshold rule may prune more, never fewer than its own floor."""
     if scope == "global":
         found, wanted = sum(zeros.values()), num_zeros(sparsity, sum(shadow.numel() for shadow in shadows))
-        assert found == wanted, f"global event: {found} zeros, expected {wanted}"
+        assert found == wanted, f"global ranking: {found} zeros, expected {wanted}"
         return
     for (name, found), shadow in zip(zeros.items(), shadows, strict=True):
         if tie_rule == "exact":

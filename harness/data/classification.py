@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.tasks import Task
+from harness.tasks import CLASSIFICATION, Task
 
 if TYPE_CHECKING:
     import datasets
@@ -20,8 +20,8 @@ def encode_classification(
     token_type_ids are always there, also for a tokenizer that leaves them out by default: a DistilBERT student
     ignores them, its BERT teacher needs them. Raises ValueError if the task is not a classification.
     """
-    if task.kind != "classification":
-        raise ValueError(f"task {task.name!r} is {task.kind}; expected a classification task.")
+    if task.head != CLASSIFICATION:
+        raise ValueError(f"task {task.name!r} is {task.head.name}; expected a classification task.")
 
     def encode(batch: dict[str, list[Any]], rows: list[int]) -> dict[str, list[Any]]:
         encoding = tokenizer(

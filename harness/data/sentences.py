@@ -1,7 +1,7 @@
 """An English sentence splitter without a model or a download: regular expressions and a few word lists.
 
 It takes the place of Punkt in the authors' release. The data of a pre-training run depend on it, so its `NAME` is
-part of that run's identity: change a rule, change the name.
+a parameter of the stage: change a rule, change the name.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ def _memory(environment: Environment) -> Iterator[Check]:
     if hardware.available_bytes is not None:
         found += f", {_gib(hardware.available_bytes)} available now on the machine"
     little = min(usable, hardware.available_bytes or usable) < LITTLE_MEMORY
-    move = "fewer --workers, or --resource device_batch=N" if little else ""
+    move = "fewer --workers, or --resource micro_batch_size=N" if little else ""
     yield Check("memory", NOTE if little else OK, found, enables, move)
 
 

@@ -26,7 +26,7 @@ from harness.studies.study import check_name
 from harness.tasks import TASKS, Task, get_task
 
 if TYPE_CHECKING:
-    from harness.inputs.data_sources import DataPlace
+    from harness.inputs.data_sources import DataSource
 
 
 T = TypeVar("T")
@@ -130,14 +130,14 @@ def read_request(options: Asked, hashes: ContentHashes) -> Request:
     }
     grid = expand(axes, recipe)
     released, not_cached = locate_released(released_for(grid, recipe))
-    checkpoints = {checkpoint.identity: checkpoint for checkpoint in (*own.found.values(), *released)}
+    checkpoints = {checkpoint.content_id: checkpoint for checkpoint in (*own.found.values(), *released)}
     return Request(
         grid=grid,
         recipe=recipe,
         inputs=Inputs(
             models=identities,
-            data=place.identities(tasks, corpus=needs_corpus),
-            sparse_from={name: checkpoint.identity for name, checkpoint in own.found.items()},
+            data=place.content_ids(tasks, corpus=needs_corpus),
+            sparse_from={name: checkpoint.content_id for name, checkpoint in own.found.items()},
         ),
         sources=Sources(models=found.models, data=place, checkpoints=checkpoints),
         resources=Resources(**resources),
@@ -147,15 +147,15 @@ def read_request(options: Asked, hashes: ContentHashes) -> Request:
     )
 
 
-def _foreign_words(models: Iterable[BaseModel], place: DataPlace) -> list[str]:
+def _foreign_words(models: Iterable[BaseModel], place: DataSource) -> list[str]:
     """What is wrong with encoders whose vocabulary is the synthetic world's where the data are others."""
-    from harness.inputs.data_sources import SyntheticPlace
+    from harness.inputs.data_sources import SyntheticData
 
     return [
         f"model {model.alias!r} knows the words of the synthetic world alone; of other data nearly every word is "
         "unknown to it. Expected --data synthetic, or another model (harness ls models, or NAME=DIR)."
         for model in models
-        if model.embedded and not isinstance(place, SyntheticPlace)
+        if model.generated and not isinstance(place, SyntheticData)
     ]
 
 
@@ -225,8 +225,8 @@ def words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _place(data: str | None, hashes: ContentHashes) -> DataPlace:
-    from harness.inputs.data_sources import FolderPlace, HubPlace, SyntheticPlace
+def _place(data: str | None, hashes: ContentHashes) -> DataSource:
+    from harness.inputs.data_sources import FolderData, HubData, SyntheticData
 
     if data is None:
         raise UsageError(
@@ -236,8 +236,8 @@ def _place(data: str | None, hashes: ContentHashes) -> DataPlace:
     if world == "synthetic":
         if colon and not (seed.isascii() and seed.isdigit()):
             raise UsageError(f"--data {data}: expected synthetic or synthetic:SEED, SEED a whole number, 0 or more.")
-        return SyntheticPlace(int(seed or 0))
-    return HubPlace() if data == "hub" else FolderPlace(Path(data), hashes)
+        return SyntheticData(int(seed or 0))
+    return HubData() if data == "hub" else FolderData(Path(data), hashes)
 
 
 def _numbers(option: str, text: str | None, kind: type, reading: Reading) -> list[Any] | None:
@@ -264,7 +264,7 @@ class _Resource(NamedTuple):
 
 RESOURCES = {
     "checkpoint_minutes": _Resource(float, lambda value: 0 <= value < float("inf"), "a number of minutes, 0 or more"),
-    "device_batch": _Resource(
+    "micro_batch_size": _Resource(
         int, lambda value: value >= 0, "a whole number of examples, 1 or more, or 0 for the whole batch"
     ),
 }

@@ -1,7 +1,7 @@
 """Where data come from: a folder in the hub's schema, the hub itself at pinned revisions, or the synthetic world.
 
-A place names its contents by identity (what enters a stage id), says what is wrong or missing before anything runs, and
-hands out rows. Planning asks only the first two; nothing heavy is imported for them.
+A data source gives every split a content id (which enters stage ids), reports what is wrong or missing before anything
+runs, and reads rows. Planning needs only the first two; they import nothing heavy.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness.identity import require_commit, sha256_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.hub import cached_files
-from harness.tasks import Task
+from harness.tasks import CORPUS_SPLITS, Task
 
 if TYPE_CHECKING:
     import datasets
 
 WIKIPEDIA = ("wikimedia/wikipedia", "20231101.en", "b04c8d1ceb2f5cd4588862100d08de323dccfbaa")
 require_commit(f"the corpus ({WIKIPEDIA[0]})", WIKIPEDIA[2])
-CORPUS_SPLITS = ("train", "validation")
 HELD_OUT_SHARE = 0.05  # the first 5 % of the articles, as in the authors' release
 # Rows of the hub's splits at the pinned commits, and bytes of text in its Wikipedia (its data set card).
 HUB_ROWS = {
@@ -43,40 +42,40 @@ WIKIPEDIA_TEXT_BYTES = 20_200_062_385
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How much data there is. rows: by "TASK/SPLIT"; text_bytes: by "corpus/SPLIT"."""
+    """How much data there is: number of rows by "TASK/SPLIT", bytes of text by "corpus/SPLIT"."""
 
     rows: Mapping[str, int]
     text_bytes: Mapping[str, int]
 
 
-class DataPlace(Protocol):
-    """Tasks and corpus of one place."""
+class DataSource(Protocol):
+    """The splits of tasks and corpus, from one source."""
 
     def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
-        """What cannot be meant: a folder that does not exist, files of another form."""
+        """What is wrong with it: a folder that does not exist, files of another schema."""
 
     def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
-        """What is well named but not on this machine: a warning when planning, an error on a run."""
+        """What exists but is not on this machine: a warning in a plan, an error in a run."""
 
-    def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
-        """Identity of every split there is, by "TASK/SPLIT" and "corpus/SPLIT"."""
+    def content_ids(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
+        """Content id of every split there is, by "TASK/SPLIT" and "corpus/SPLIT"."""
 
     def sizes(self, tasks: Iterable[Task], *, corpus: bool) -> Sizes:
-        """How much there is of every split, for an estimate; reads no rows."""
+        """The size of every split, for an estimate; reads no rows."""
 
-    def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
-        """A split's rows. Raises ValueError when it is not the one that `identity` names."""
+    def rows(self, task: Task, split: str, content_id: str) -> datasets.Dataset:
+        """A split's rows. Raises ValueError when its content id is not `content_id`."""
 
-    def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
+    def articles(self, split: str, content_id: str, cache: Path) -> datasets.Dataset:
         """The corpus's articles (title, text), mapped from `cache`. Raises ValueError as `rows`."""
 
     def as_json(self) -> dict[str, Any]:
-        """What another process needs to find the place; see `place_from_json`."""
+        """What another process needs to open the same source: `data_source_from_json`."""
 
 
 @dataclass(frozen=True)
-class FolderPlace:
-    """DIR/TASK/SPLIT.parquet and DIR/corpus/SPLIT.parquet; identity is the content of each file."""
+class FolderData:
+    """DIR/TASK/SPLIT.parquet and DIR/corpus/SPLIT.parquet. Content id: SHA-256 of the file."""
 
     folder: Path
     hashes: ContentHashes = field(default_factory=ContentHashes, compare=False)
@@ -89,7 +88,7 @@ class FolderPlace:
     def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
         return []
 
-    def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
+    def content_ids(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
         from harness.inputs.parquet import corpus_files, split_files
 
         files = {
@@ -113,31 +112,31 @@ class FolderPlace:
             else {},
         )
 
-    def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
+    def rows(self, task: Task, split: str, content_id: str) -> datasets.Dataset:
         from harness.inputs.parquet import read_rows
 
         path = self.folder / task.name / f"{split}.parquet"
-        self._check(path, identity)
+        self._check(path, content_id)
         return read_rows([path], task)
 
-    def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
+    def articles(self, split: str, content_id: str, cache: Path) -> datasets.Dataset:
         from harness.inputs.parquet import read_articles
 
         path = self.folder / "corpus" / f"{split}.parquet"
-        self._check(path, identity)
+        self._check(path, content_id)
         return read_articles([path], cache_dir=cache)
 
     def as_json(self) -> dict[str, Any]:
-        return {"place": "folder", "folder": str(self.folder.absolute())}
+        return {"source": "folder", "folder": str(self.folder.absolute())}
 
-    def _check(self, path: Path, identity: str) -> None:
-        if self.hashes.file(path) != identity:
+    def _check(self, path: Path, content_id: str) -> None:
+        if self.hashes.file(path) != content_id:
             raise ValueError(f"{path} is not the file the plan was made with. Put it back, or plan again.")
 
 
 @dataclass(frozen=True)
-class HubPlace:
-    """The hub's own data sets, each at a pinned commit; identity is data set, configuration, commit and split."""
+class HubData:
+    """The hub's own data sets, each at a pinned commit. Content id: of data set, configuration, commit and split."""
 
     def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
         return []
@@ -150,14 +149,10 @@ class HubPlace:
             if not cached_files(repository, configuration, revision)
         ]
 
-    def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
-        found = {
-            f"{task.name}/{split}": sha256_of([task.hub_path, task.hub_name, task.hub_revision, split])
-            for task in tasks
-            for split in task.splits
-        }
+    def content_ids(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
+        found = {f"{task.name}/{split}": _hub_content_id(task, split) for task in tasks for split in task.splits}
         if corpus:
-            found.update({f"corpus/{split}": sha256_of([*WIKIPEDIA, split, HELD_OUT_SHARE]) for split in CORPUS_SPLITS})
+            found.update({f"corpus/{split}": _wikipedia_content_id(split) for split in CORPUS_SPLITS})
         return found
 
     def sizes(self, tasks: Iterable[Task], *, corpus: bool) -> Sizes:
@@ -166,30 +161,38 @@ class HubPlace:
             text_bytes={"corpus/train": WIKIPEDIA_TEXT_BYTES} if corpus else {},
         )
 
-    def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
-        if identity != sha256_of([task.hub_path, task.hub_name, task.hub_revision, split]):
+    def rows(self, task: Task, split: str, content_id: str) -> datasets.Dataset:
+        if content_id != _hub_content_id(task, split):
             raise ValueError(f"the plan was made with another revision of {task.hub_path} than {task.hub_revision}.")
         from harness.inputs.parquet import read_rows
 
         files = cached_files(task.hub_path, task.hub_name, task.hub_revision)
         return read_rows(_of_split(files, split, task.hub_path), task)
 
-    def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
-        if identity != sha256_of([*WIKIPEDIA, split, HELD_OUT_SHARE]):
+    def articles(self, split: str, content_id: str, cache: Path) -> datasets.Dataset:
+        if content_id != _wikipedia_content_id(split):
             raise ValueError(f"the plan was made with another revision of {WIKIPEDIA[0]} than {WIKIPEDIA[2]}.")
         from harness.inputs.parquet import read_articles
 
-        whole = read_articles(_of_split(cached_files(*WIKIPEDIA), "train", WIKIPEDIA[0]), cache_dir=cache)
-        border = int(len(whole) * HELD_OUT_SHARE)
-        return whole.select(range(border) if split == "validation" else range(border, len(whole)))
+        articles = read_articles(_of_split(cached_files(*WIKIPEDIA), "train", WIKIPEDIA[0]), cache_dir=cache)
+        num_held_out = int(len(articles) * HELD_OUT_SHARE)
+        return articles.select(range(num_held_out) if split == "validation" else range(num_held_out, len(articles)))
 
     def as_json(self) -> dict[str, Any]:
-        return {"place": "hub"}
+        return {"source": "hub"}
+
+
+def _hub_content_id(task: Task, split: str) -> str:
+    return sha256_of([task.hub_path, task.hub_name, task.hub_revision, split])
+
+
+def _wikipedia_content_id(split: str) -> str:
+    return sha256_of([*WIKIPEDIA, split, HELD_OUT_SHARE])
 
 
 @functools.lru_cache(maxsize=16)
 def _drawn(task: str, split: str, seed: int) -> datasets.Dataset:
-    """A table of the synthetic world: a worker that trains many stages on it draws it once."""
+    """A table of the synthetic world, kept because a worker trains many stages on it."""
     import datasets
 
     from harness.synthetic.source import rows
@@ -198,8 +201,8 @@ def _drawn(task: str, split: str, seed: int) -> datasets.Dataset:
 
 
 @dataclass(frozen=True)
-class SyntheticPlace:
-    """The synthetic world, made anew from its seed; identity is its generator's version, seed, task, split and size."""
+class SyntheticData:
+    """The synthetic world, generated from a seed. Content id: of generator version, seed, task, split and size."""
 
     seed: int = 0
 
@@ -209,12 +212,12 @@ class SyntheticPlace:
     def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
         return []
 
-    def identities(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
-        from harness.synthetic.source import SPLITS, identity
+    def content_ids(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
+        from harness.synthetic.source import SPLITS, content_id
 
         names = [f"{task.name}/{split}" for task in tasks for split in SPLITS[task.name]]
         names += [f"corpus/{split}" for split in CORPUS_SPLITS] if corpus else []
-        return {name: identity(name, self.seed) for name in names}
+        return {name: content_id(name, self.seed) for name in names}
 
     def sizes(self, tasks: Iterable[Task], *, corpus: bool) -> Sizes:
         from harness.synthetic.source import ARTICLE_BYTES, ARTICLES, SPLITS, num_rows
@@ -226,36 +229,36 @@ class SyntheticPlace:
             else {},
         )
 
-    def rows(self, task: Task, split: str, identity: str) -> datasets.Dataset:
-        self._check(f"{task.name}/{split}", identity)
+    def rows(self, task: Task, split: str, content_id: str) -> datasets.Dataset:
+        self._check(f"{task.name}/{split}", content_id)
         return _drawn(task.name, split, self.seed).select_columns(list(task.columns))
 
-    def articles(self, split: str, identity: str, cache: Path) -> datasets.Dataset:
+    def articles(self, split: str, content_id: str, cache: Path) -> datasets.Dataset:
         import datasets
 
         from harness.synthetic.source import corpus
 
-        self._check(f"corpus/{split}", identity)
+        self._check(f"corpus/{split}", content_id)
         return datasets.Dataset.from_dict(corpus(split, self.seed))
 
     def as_json(self) -> dict[str, Any]:
-        return {"place": "synthetic", "seed": self.seed}
+        return {"source": "synthetic", "seed": self.seed}
 
     def _check(self, name: str, wanted: str) -> None:
-        from harness.synthetic.source import GENERATOR_VERSION, identity
+        from harness.synthetic.source import GENERATOR_VERSION, content_id
 
-        if identity(name, self.seed) != wanted:
+        if content_id(name, self.seed) != wanted:
             raise ValueError(
                 f"the plan was made with another {name} of the synthetic world than version {GENERATOR_VERSION} of its "
                 f"generator makes from seed {self.seed}. Plan again."
             )
 
 
-def place_from_json(value: Mapping[str, Any], hashes: ContentHashes) -> DataPlace:
-    """The place that `DataPlace.as_json` told of."""
-    if value["place"] == "synthetic":
-        return SyntheticPlace(value["seed"])
-    return HubPlace() if value["place"] == "hub" else FolderPlace(Path(value["folder"]), hashes)
+def data_source_from_json(value: Mapping[str, Any], hashes: ContentHashes) -> DataSource:
+    """The source that `DataSource.as_json` describes."""
+    if value["source"] == "synthetic":
+        return SyntheticData(value["seed"])
+    return HubData() if value["source"] == "hub" else FolderData(Path(value["folder"]), hashes)
 
 
 def hub_sets(tasks: Iterable[Task], *, corpus: bool) -> dict[tuple[str, str, str], str]:

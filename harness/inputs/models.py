@@ -1,8 +1,4 @@
-"""Models: aliases, where their weights come from, and per family which matrices may be pruned.
-
-A family names its matrices one by one. No pattern is matched against module names: in the authors' release such a
-match left DistilBERT's `pre_classifier` out and let the tied vocabulary projector in.
-"""
+"""Base models: aliases, where their weights come from, and which of them are on this machine."""
 
 from __future__ import annotations
 
@@ -33,17 +29,17 @@ class PackageSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbeddedSource:
-    """A tiny encoder that the harness makes itself (`harness.synthetic.encoders`); random weights, no pre-training."""
+class GeneratedSource:
+    """A tiny encoder that the harness generates (`harness.synthetic.encoders`): random weights, not pre-trained."""
 
     encoder: str
 
     def __str__(self) -> str:
-        return f"made in place (random weights, words of --data synthetic): {self.encoder}"
+        return f"generated here (random weights, words of --data synthetic): {self.encoder}"
 
 
 # minilm-l6 is sentence-transformers/all-MiniLM-L6-v2; it has no masked-LM head: teacher preparation trains one.
-MODELS: Mapping[str, PackageSource | HubSource | EmbeddedSource] = {
+MODELS: Mapping[str, PackageSource | HubSource | GeneratedSource] = {
     "bert-base": HubSource(
         repository="google-bert/bert-base-uncased", revision="86b5e0934494bd15c9632b12f734a8a67f723594"
     ),
@@ -58,34 +54,34 @@ MODELS: Mapping[str, PackageSource | HubSource | EmbeddedSource] = {
         folder="model",
         install="pip install 'encoder-compression-harness[minilm]'",
     ),
-    "tiny-wide": EmbeddedSource(encoder="tiny-wide"),
-    "tiny-narrow": EmbeddedSource(encoder="tiny-narrow"),
+    "tiny-wide": GeneratedSource(encoder="tiny-wide"),
+    "tiny-narrow": GeneratedSource(encoder="tiny-narrow"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseModel:
-    """A model of a grid: its alias, identity of weights and tokenizer, and its folder here (None: not cached, or
-    embedded).
+    """A model of a grid: its alias, content ids of weights and tokenizer, and its folder here (None: not cached, or
+    generated).
 
-    embedded: name of the tiny encoder that it is; a stage makes its files where it needs them.
+    generated: name of the tiny encoder it is, None for any other model; a stage writes its files where it needs them.
     """
 
     alias: str
     folder: Path | None
     weights: str
     tokenizer: str
-    embedded: str | None = None
+    generated: str | None = None
 
     @property
     def pretrained(self) -> bool:
-        """Whether its weights were trained; else teacher preparation is the pre-training of all that start from it."""
-        return self.embedded is None
+        """Whether its weights are pre-trained; else teacher preparation pre-trains it for all that start from it."""
+        return self.generated is None
 
 
 @dataclass
 class FoundModels:
-    """Models by alias; problems that no run can overcome; and what is not on this machine yet."""
+    """Models by alias, problems that make a run impossible, and what is not on this machine yet."""
 
     models: dict[str, BaseModel] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -108,7 +104,7 @@ def find_models(names: Iterable[str], hashes: ContentHashes) -> FoundModels:
                 found.problems.extend(error.problems)
                 continue
             found.models[alias] = model
-            if model.folder is None and model.embedded is None:
+            if model.folder is None and model.generated is None:
                 found.missing.append(
                     f"model {alias!r}: {MODELS[alias]} is not in the hub's cache on this machine. Run harness fetch "
                     f"where there is internet, or use a local folder: --models {alias}=DIR."
@@ -124,15 +120,15 @@ def _from_catalogue(alias: str, hashes: ContentHashes) -> BaseModel:
     source = MODELS[alias]
     if isinstance(source, PackageSource):
         return _read_folder(alias, _package_folder(alias, source), hashes)
-    if isinstance(source, EmbeddedSource):
-        from harness.synthetic.encoders import tokenizer_identity, weights_identity
+    if isinstance(source, GeneratedSource):
+        from harness.synthetic.encoders import tokenizer_content_id, weights_content_id
 
         return BaseModel(
             alias=alias,
             folder=None,
-            weights=weights_identity(source.encoder),
-            tokenizer=tokenizer_identity(),
-            embedded=source.encoder,
+            weights=weights_content_id(source.encoder),
+            tokenizer=tokenizer_content_id(),
+            generated=source.encoder,
         )
     return BaseModel(
         alias=alias,
@@ -177,8 +173,8 @@ def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
     return config, FAMILIES[family]
 
 
-def content_identity(config: Mapping[str, Any], weights: str) -> str:
-    """What a folder's weights are: digest of the architecture and of the weight files, without names and versions."""
+def folder_content_id(config: Mapping[str, Any], weights: str) -> str:
+    """Content id of a folder's weights: of the architecture and the weight files, without names and versions."""
     architecture = {key: value for key, value in config.items() if key not in ("_name_or_path", "transformers_version")}
     return sha256_of({"config": architecture, "weights": weights})
 
@@ -194,6 +190,6 @@ def _read_folder(alias: str, folder: Path, hashes: ContentHashes) -> BaseModel:
     return BaseModel(
         alias=alias,
         folder=folder,
-        weights=content_identity(config, hashes.folder(folder, weights)),
+        weights=folder_content_id(config, hashes.folder(folder, weights)),
         tokenizer=hashes.folder(folder, tokenizer),
     )

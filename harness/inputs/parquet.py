@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harness.tasks import Task
+from harness.tasks import CORPUS_SPLITS, Task
 
 if TYPE_CHECKING:
     import datasets
 
 CORPUS_COLUMNS = ("title", "text")
-CORPUS_SPLITS = ("train", "validation")
 # Single answers of SQuAD copies are known to be a character or two off; a file in which more are is another text's.
 MISPLACED_SHARE = 0.01
 
@@ -104,10 +104,8 @@ def read_rows(paths: Sequence[Path], task: Task) -> datasets.Dataset:
     tables = []
     for path in paths:
         table = _read(path, task.columns)
-        if task.kind == "classification":
-            _check_labels(table["label"], task, path)
-        else:
-            _check_answers(table, path)
+        for column in task.columns:
+            _form_of(column).check_rows(table, task, path)
         tables.append(table)
     return _dataset(pa.concat_tables(tables))
 
@@ -176,14 +174,6 @@ def _is_answers(kind: pa.DataType) -> bool:
     return pa.types.is_struct(kind) and {"text", "answer_start"} <= {field.name for field in kind}
 
 
-def _expected_type(column: str) -> tuple[str, Callable[[pa.DataType], bool]]:
-    if column == "label":
-        return "integer", pa.types.is_integer
-    if column == "answers":
-        return "struct of the lists text and answer_start", _is_answers
-    return "string", _is_string
-
-
 def _file_problems(path: Path, columns: tuple[str, ...]) -> list[str]:
     """What is wrong with a file that exists, from its footer."""
     try:
@@ -199,10 +189,10 @@ def _file_problems(path: Path, columns: tuple[str, ...]) -> list[str]:
             f"{', '.join(columns)}. Rename the columns to the hub's names."
         )
     for column in columns:
-        expected, holds = _expected_type(column)
-        if column in schema.names and not holds(schema.field(column).type):
+        form = _form_of(column)
+        if column in schema.names and not form.has_type(schema.field(column).type):
             problems.append(
-                f"{path}: column {column} is {schema.field(column).type}; expected {expected}. Convert it and "
+                f"{path}: column {column} is {schema.field(column).type}; expected {form.expected}. Convert it and "
                 "write the file again."
             )
     if metadata.num_rows == 0:
@@ -234,7 +224,8 @@ def _first(condition: Any) -> int:
     return pc.index(condition, True).as_py()
 
 
-def _check_labels(labels: pa.ChunkedArray, task: Task, path: Path) -> None:
+def _check_labels(table: pa.Table, task: Task, path: Path) -> None:
+    labels = table["label"]
     bad = pc.or_(pc.less(labels, 0), pc.greater_equal(labels, task.num_labels))
     if pc.any(bad).as_py():
         row = _first(bad)
@@ -246,7 +237,7 @@ def _check_labels(labels: pa.ChunkedArray, task: Task, path: Path) -> None:
         )
 
 
-def _check_answers(table: pa.Table, path: Path) -> None:
+def _check_answers(table: pa.Table, task: Task, path: Path) -> None:
     texts = pc.struct_field(table["answers"], "text")
     unanswered = pc.fill_null(pc.equal(pc.list_value_length(texts), 0), True)
     if pc.any(unanswered).as_py():
@@ -254,7 +245,10 @@ def _check_answers(table: pa.Table, path: Path) -> None:
             f"{path}: the question in row {_first(unanswered)} (rows count from 0) has no answer; expected SQuAD v1.1, "
             "where every question has at least one. Version 2 is not supported: drop its unanswerable questions."
         )
-    _check_places(table, path)
+    _check_answer_starts(table, path)
+
+
+def _check_ids(table: pa.Table, task: Task, path: Path) -> None:
     counts = pc.value_counts(table["id"])
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(repeated):
@@ -262,8 +256,8 @@ def _check_answers(table: pa.Table, path: Path) -> None:
         raise ValueError(f"{path}: id {entry['values']!r} stands {entry['counts']} times; expected every id once.")
 
 
-def _check_places(table: pa.Table, path: Path) -> None:
-    """Wrong places would train on wrong spans and say nothing."""
+def _check_answer_starts(table: pa.Table, path: Path) -> None:
+    """A wrong answer_start would train on a wrong span, silently."""
     misplaced = total = 0
     first = ""
     for row, (context, answers) in enumerate(
@@ -290,3 +284,31 @@ def _check_places(table: pa.Table, path: Path) -> None:
             f"{path}: {misplaced} of {total} answers do not stand at their answer_start, the first {first}. Expected "
             "the character at which the answer begins in this very context (not bytes, not of a cleaned text)."
         )
+
+
+def _no_check(table: pa.Table, task: Task, path: Path) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class _ColumnForm:
+    """What a column of the hub's schema must be: its type, in words and as a test, and a check of its rows.
+
+    check_rows raises ValueError naming the file and the row.
+    """
+
+    expected: str
+    has_type: Callable[[pa.DataType], bool]
+    check_rows: Callable[[pa.Table, Task, Path], None] = _no_check
+
+
+_TEXT = _ColumnForm("string", _is_string)
+_FORMS = {
+    "id": _ColumnForm("string", _is_string, _check_ids),
+    "label": _ColumnForm("integer", pa.types.is_integer, _check_labels),
+    "answers": _ColumnForm("struct of the lists text and answer_start", _is_answers, _check_answers),
+}
+
+
+def _form_of(column: str) -> _ColumnForm:
+    return _FORMS.get(column, _TEXT)

@@ -57,10 +57,10 @@ HUB_SHAPES: Mapping[str, Shape] = {
 
 def shape_of(model: BaseModel) -> Shape:
     """A model's shape, from its config.json where it has a folder here. Raises UsageError naming what it cannot be."""
-    if model.embedded is not None:
+    if model.generated is not None:
         from harness.synthetic.encoders import ENCODERS, POSITIONS
 
-        made = ENCODERS[model.embedded]
+        made = ENCODERS[model.generated]
         return Shape(
             layers=made.layers,
             width=made.width,

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.identity import sha256_of
+from harness.identity import is_commit, sha256_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.families import Family, num_layers
 from harness.inputs.hub import HubSource, cached_snapshot
-from harness.inputs.models import BaseModel, content_identity, read_config
+from harness.inputs.models import BaseModel, folder_content_id, read_config
 
 # How far the counted sparsity may be from the claimed one: half a point.
 TOLERANCE = 0.005
@@ -27,7 +27,6 @@ SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
 # In the order of preference. A pickled file is opened by the stage alone, and never as a program.
 CHECKPOINT_FILES = (SAFETENSORS, PICKLED)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +42,8 @@ class ReleasedCheckpoint:
     evidence: str
 
     @property
-    def identity(self) -> str:
-        """A commit of the hub carries the hashes of its files: the identity needs no cache."""
+    def content_id(self) -> str:
+        """Of repository and commit: a commit of the hub fixes its files, so none of them need be here."""
         return sha256_of([self.source.repository, self.source.revision, "sparse checkpoint"])
 
     def __str__(self) -> str:
@@ -59,7 +58,7 @@ class SparseCheckpoint:
     """
 
     source: str
-    identity: str
+    content_id: str
     sparsity: float
     folder: Path | None
 
@@ -106,7 +105,7 @@ def _entry_problems(entry: Mapping[str, Any]) -> list[str]:
         for key in sorted(keys - {"sparsity"})
         if not isinstance(entry[key], str)
     ]
-    if not found and not _COMMIT.fullmatch(entry["revision"]):
+    if not found and not is_commit(entry["revision"]):
         found.append(
             f"{what}: revision {entry['revision']!r} is not pinned. A branch or tag may move: give the commit, "
             "40 hexadecimal digits."
@@ -129,7 +128,7 @@ def locate_released(released: Iterable[ReleasedCheckpoint]) -> tuple[list[Sparse
         located.append(
             SparseCheckpoint(
                 source=str(checkpoint.source),
-                identity=checkpoint.identity,
+                content_id=checkpoint.content_id,
                 sparsity=checkpoint.sparsity,
                 folder=folder,
             )
@@ -197,7 +196,7 @@ def encoder_zeros(path: Path, family: Family, layers: int) -> tuple[int, int]:
     if absent:
         raise UsageError(
             f"{path} lacks {len(absent)} of {len(stored)} encoder matrices ({', '.join(absent[:3])} ..). "
-            "Expected the hub's names; a checkpoint saved during pruning must be baked first."
+            "Expected the hub's names. If it was saved during pruning, its masks were never made permanent."
         )
     content = np.memmap(path, dtype=np.uint8, mode="r")
     unsigned = {"F64": np.uint64, "F32": np.uint32, "F16": np.uint16, "BF16": np.uint16}
@@ -242,7 +241,7 @@ def _read_own(name: str, folder: Path, base: BaseModel | None, hashes: ContentHa
         )
     return SparseCheckpoint(
         source=name,
-        identity=content_identity(config, hashes.folder(folder, [SAFETENSORS])),
+        content_id=folder_content_id(config, hashes.folder(folder, [SAFETENSORS])),
         sparsity=round(zeros / numel, 4),
         folder=folder,
     )

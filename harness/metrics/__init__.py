@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,31 +35,28 @@ def load_metric(name: str) -> evaluate.Metric:
         return getattr(module, _CLASSES[name])(keep_in_memory=True, cache_dir=folder)
 
 
-def compute_metrics(task: Task, predictions: Any, references: Any) -> dict[str, float | int]:
-    """The task's scores with their raw counts, in one dictionary.
+def classification_scores(task: Task, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float | int]:
+    """The task's metrics with their raw counts, in one dictionary.
 
-    Classification: predictions and references are class numbers, one per example, in the same order; accuracy and f1
-    are fractions in [0, 1], with num_correct, num_examples, true_positives, false_positives, false_negatives.
-    Extractive QA: predictions are texts by id, references rows with id and answers; exact_match and f1 are percentages
-    in [0, 100], with num_exact, f1_sum, num_examples.
+    predictions, references: class numbers, one per example, in the same order. Accuracy and f1 are fractions in [0, 1],
+    with num_correct, num_examples, true_positives, false_positives, false_negatives.
     Raises ValueError if nothing was predicted or predictions and references do not match one to one.
     """
-    if len(references) == 0 or len(predictions) != len(references):
-        raise ValueError(
-            f"task {task.name!r}: {len(predictions)} predictions for {len(references)} references; expected one for "
-            "each and at least one."
-        )
-    if task.kind == "extractive-qa":
-        return _question_answering_scores(predictions, references)
+    _check_one_to_one(task, predictions, references)
     scores: dict[str, float | int] = {}
     for name in task.metrics:
         scores.update(load_metric(name).compute(predictions=predictions, references=references))
     return scores
 
 
-def _question_answering_scores(
-    predictions: Mapping[str, str], references: Sequence[Mapping[str, Any]]
+def question_answering_scores(
+    task: Task, predictions: Mapping[str, str], references: Sequence[Mapping[str, Any]]
 ) -> dict[str, float | int]:
+    """SQuAD's metrics: exact_match and f1, percentages in [0, 100], with num_exact, f1_sum, num_examples.
+
+    predictions: answer texts by id. references: rows with id and answers. Raises ValueError as `classification_scores`.
+    """
+    _check_one_to_one(task, predictions, references)
     rows = [{"id": key, "prediction_text": text} for key, text in predictions.items()]
     golds = [
         {
@@ -69,3 +66,11 @@ def _question_answering_scores(
         for reference in references
     ]
     return load_metric("squad").compute(predictions=rows, references=golds)
+
+
+def _check_one_to_one(task: Task, predictions: Sized, references: Sized) -> None:
+    if len(references) == 0 or len(predictions) != len(references):
+        raise ValueError(
+            f"task {task.name!r}: {len(predictions)} predictions for {len(references)} references; expected one for "
+            "each and at least one."
+        )

@@ -138,7 +138,7 @@ class Chain:
         """The cell's sparse pre-trained model: a released checkpoint where the recipe lists such, else pruned here."""
         if not self.recipe.sparse_checkpoints:
             return self.student_pruning()
-        return self._sparse_checkpoint(self.recipe.released(self.cell.model, self.cell.sparsity).identity)
+        return self._sparse_checkpoint(self.recipe.released(self.cell.model, self.cell.sparsity).content_id)
 
     def own_sparse_model(self, name: str) -> StageSpec:
         """The user's own sparse checkpoint NAME."""

@@ -16,8 +16,6 @@ from harness.tasks import TASKS, get_task
 
 EVIDENCE = ("published", "partner", "assumed", "set")
 
-QA_ONLY = ("doc_stride", "max_query_length", "n_best", "max_answer_length")
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -57,7 +55,7 @@ class Recipe:
     def recipe_hash(self) -> str:
         """128 bits over every dotted key and value, and the released checkpoints; evidence and sources do not count."""
         values = {key: setting.value for key, setting in self.settings.items()}
-        released = {f"sparse_checkpoints.{checkpoint}": checkpoint.identity for checkpoint in self.sparse_checkpoints}
+        released = {f"sparse_checkpoints.{checkpoint}": checkpoint.content_id for checkpoint in self.sparse_checkpoints}
         return sha256_of({**values, **released})[:32]
 
     def released(self, model: str, sparsity: float) -> ReleasedCheckpoint:
@@ -112,7 +110,7 @@ class Recipe:
                 found[name] = setting.value
         if task is not None:
             for name in kind.task_data:
-                if name in QA_ONLY and get_task(task).kind != "extractive-qa":
+                if not get_task(task).has_setting(name):
                     continue
                 if f"task.{task}.{name}" in self.settings:
                     found[name] = self.settings[f"task.{task}.{name}"].value

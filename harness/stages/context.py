@@ -1,4 +1,4 @@
-"""What a stage is given and what it hands back: the contract between a kind's function and whoever runs it."""
+"""StageContext in, StageResult out: the contract between a kind's function and whatever runs it."""
 
 from __future__ import annotations
 
@@ -14,39 +14,36 @@ from harness.progress import StageProgress
 from harness.specs import StageSpec
 
 if TYPE_CHECKING:
-    from harness.inputs.data_sources import DataPlace
+    from harness.inputs.data_sources import DataSource
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where this machine keeps what a plan names by identity: base models by alias, and the data.
-
-    checkpoints: sparse checkpoints from outside, by identity.
-    """
+    """Where a plan's inputs are on this machine: base models by alias, the data, sparse checkpoints by content id."""
 
     models: Mapping[str, BaseModel]
-    data: DataPlace
+    data: DataSource
     checkpoints: Mapping[str, SparseCheckpoint] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """For another process on this machine, or on one that sees the same files."""
+        """For another process on this machine, or on one with the same file system."""
         return {
             "models": {alias: _with_path(model) for alias, model in self.models.items()},
             "data": self.data.as_json(),
-            "checkpoints": {identity: _with_path(checkpoint) for identity, checkpoint in self.checkpoints.items()},
+            "checkpoints": {key: _with_path(checkpoint) for key, checkpoint in self.checkpoints.items()},
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], hashes: ContentHashes) -> Sources:
-        from harness.inputs.data_sources import place_from_json
+        from harness.inputs.data_sources import data_source_from_json
 
-        def located(told: Mapping[str, Any]) -> dict[str, Any]:
-            return {**told, "folder": None if told["folder"] is None else Path(told["folder"])}
+        def located(fields: Mapping[str, Any]) -> dict[str, Any]:
+            return {**fields, "folder": None if fields["folder"] is None else Path(fields["folder"])}
 
         return cls(
-            models={alias: BaseModel(**located(told)) for alias, told in value["models"].items()},
-            data=place_from_json(value["data"], hashes),
-            checkpoints={key: SparseCheckpoint(**located(told)) for key, told in value["checkpoints"].items()},
+            models={alias: BaseModel(**located(fields)) for alias, fields in value["models"].items()},
+            data=data_source_from_json(value["data"], hashes),
+            checkpoints={key: SparseCheckpoint(**located(fields)) for key, fields in value["checkpoints"].items()},
         )
 
 
@@ -56,27 +53,27 @@ def _with_path(found: BaseModel | SparseCheckpoint) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Choices that enter no identity.
+    """Choices that enter no stage id.
 
     checkpoint_minutes: time between two checkpoints of a training stage. Changes no number.
-    device_batch: most examples of a training stage's batch on the device at a time; 0 is the whole batch. Either way
-        it is halved when the device runs out of memory. Loss, gradient and data order are those of the whole batch up
-        to rounding; dropout draws anew for every part, so the numbers are another sample of the same run, and the
+    micro_batch_size: most examples of a training batch on the device at a time; 0 means the whole batch. It is halved
+        whenever the device runs out of memory. Loss, gradient and data order equal those of the whole batch up to
+        rounding; dropout draws anew for every micro-batch, so the numbers are another sample of the same run, and the
         record says how the batch was cut.
     """
 
     checkpoint_minutes: float = 3.0
-    device_batch: int = 0
+    micro_batch_size: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageContext:
-    """All a stage function may lean on.
+    """All that a stage function may use.
 
-    artifact: an empty folder; what stands in it at the end becomes the stage's artifact.
-    checkpoints: the stage's own folder, kept across attempts until the record is in.
-    should_stop: polled between steps; a stage that sees True saves a checkpoint and raises Interrupted.
-    report: told after every step how far the stage is.
+    artifact: an empty folder; its content at the end becomes the stage's artifact.
+    checkpoints: the stage's own folder, kept across attempts until the record exists.
+    should_stop: polled between steps; once it is True, a stage saves a checkpoint and raises Interrupted.
+    report: called with the progress after every step.
     """
 
     spec: StageSpec
@@ -96,7 +93,7 @@ class StageContext:
 
 @dataclass(kw_only=True)
 class StageResult:
-    """What a stage function hands back; it becomes the record's `result`.
+    """What a stage function returns; it becomes the record's `result`.
 
     metrics: named values with their raw counts. did: what was done, with counts, for people and for tests.
     """

@@ -16,15 +16,14 @@ from torch.utils.data import DataLoader
 from harness.compression.quantization import load_frozen
 from harness.compression.sparsify import pattern_digest, zero_counts
 from harness.data.collate import PaddingCollator
-from harness.data.question_answering import predictions_from_logits
 from harness.errors import Interrupted
-from harness.metrics import compute_metrics
 from harness.progress import StageProgress
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import INT8_FILE, family_of, load_for_task, load_int8, load_tokenizer, quiet
-from harness.stages.task_data import evaluation_examples, read_split
+from harness.stages.task_data import read_split
+from harness.stages.task_heads import head_of
 from harness.tasks import Task, get_task
-from harness.training.micro_batch import Fitted, fit_to_memory
+from harness.training.micro_batch import OomBackoff, run_with_oom_backoff
 from harness.training.model_inputs import inputs_for
 from harness.training.modifiers import Matrices
 
@@ -44,14 +43,14 @@ def evaluation(context: StageContext) -> StageResult:
     zeros, numel = sum(z for z, _ in counts.values()), sum(n for _, n in counts.values())
     tokenizer = load_tokenizer(folder)
     metrics: dict[str, Any] = {}
-    batch_size, too_large = parameters["batch_size"], list[int]()
+    batch_size, oom_sizes = parameters["batch_size"], list[int]()
     for split, reported_as in task.evaluation_splits:
         if split in context.spec.inputs:
             rows = read_split(context, task, split, split)
             scored = score(model, rows, task, tokenizer, parameters, batch_size, _watch(context))
             metrics[reported_as] = scored.result
-            batch_size = scored.device_batch  # what one split could not hold, the next one need not try
-            too_large += scored.too_large
+            batch_size = scored.micro_batch_size  # what one split could not hold, the next one need not try
+            oom_sizes += scored.oom_sizes
     return StageResult(
         metrics=metrics,
         did=did,
@@ -62,7 +61,7 @@ def evaluation(context: StageContext) -> StageResult:
                 "encoder_numel": numel,
                 "pattern_sha256": pattern_digest(model, matrices.encoder),
             },
-            "batches": {"device": batch_size, "too_large": too_large},
+            "batches": {"device": batch_size, "too_large": oom_sizes},
             # After quantization the sparsity of a cell is that of the locked fp32 pattern; codes may hold more zeros.
             "cell_sparsity": context.parent_records["model"]["result"]["sparsity"]["encoder"],
         },
@@ -103,33 +102,16 @@ def score(
     parameters: Any,
     batch_size: int,
     after_batch: AfterBatch = lambda done, total: None,
-) -> Fitted[dict[str, Any]]:
+) -> OomBackoff[dict[str, Any]]:
     """The metrics of one split, with raw counts; scored in batches of `batch_size`, or of what the device holds."""
-    features = evaluation_examples(rows, task, tokenizer, parameters)
-    collator = PaddingCollator(tokenizer)
+    head, collator = head_of(task), PaddingCollator(tokenizer)
+    examples = head.evaluation_examples(rows, task, tokenizer, parameters)
 
     def work(size: int) -> dict[str, list[np.ndarray]]:
-        return predict(model, features, collator, size, after_batch)
+        return predict(model, examples, collator, size, after_batch)
 
-    fitted = fit_to_memory(work, batch_size, what="evaluation")
-    return replace(fitted, result=_metrics(rows, features, fitted.result, task, parameters))
-
-
-def _metrics(
-    rows: datasets.Dataset, features: datasets.Dataset, outputs: Any, task: Task, parameters: Any
-) -> dict[str, Any]:
-    if task.kind == "extractive-qa":
-        answers = predictions_from_logits(
-            rows,
-            features,
-            outputs["start_logits"],
-            outputs["end_logits"],
-            n_best=parameters["n_best"],
-            max_answer_length=parameters["max_answer_length"],
-        )
-        return dict(compute_metrics(task, answers, rows))
-    predicted = np.array([int(np.argmax(row)) for row in outputs["logits"]])
-    return dict(compute_metrics(task, predicted, rows["label"]))
+    backoff: OomBackoff[Any] = run_with_oom_backoff(work, batch_size, what="evaluation")
+    return replace(backoff, result=head.scores(rows, examples, backoff.result, task, parameters))
 
 
 @torch.no_grad()

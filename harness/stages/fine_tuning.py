@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,18 @@ from harness.inputs.families import Family
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import dense_model_folder, family_of, load_for_task, load_tokenizer, quiet, save_artifact
 from harness.stages.task_data import training_examples
-from harness.stages.training_run import Session
+from harness.stages.task_heads import head_of
+from harness.stages.training_run import TrainingRun
 from harness.tasks import Task, get_task
-from harness.training.modifiers import GradualPruning, LockedQuantization, Matrices, Modifier, PatternLock
-from harness.training.objectives import ClassificationObjective, Distillation, Objective, QuestionAnsweringObjective
+from harness.training.modifiers import (
+    GradualPruning,
+    LockedQuantization,
+    Matrices,
+    Modifier,
+    ModifierFactory,
+    PatternLock,
+)
+from harness.training.objectives import Distillation, Objective
 
 
 def dense(context: StageContext) -> StageResult:
@@ -75,7 +82,7 @@ def quantisable(model: nn.Module, matrices: Matrices, family: Family) -> list[st
 def _fine_tune(
     context: StageContext,
     folder: Path,
-    modifier_of: Callable[[nn.Module, Matrices, int], Modifier],
+    make_modifier: ModifierFactory,
     *,
     new_head: bool = True,
 ) -> StageResult:
@@ -84,18 +91,18 @@ def _fine_tune(
     task = get_task(parameters["task"])
     tokenizer = load_tokenizer(folder)
     options = {"seed": parameters["seed"], "attention": parameters["attention"]}
-    session = Session(
+    run = TrainingRun(
         context=context,
         load_model=lambda: load_for_task(folder, task, new_head=new_head, **options),
         family=family_of(folder),
-        modifier_of=modifier_of,
+        make_modifier=make_modifier,
         objective=_objective(context, task),
         examples=training_examples(context, task, tokenizer),
         collator=PaddingCollator(tokenizer),
     )
-    trained = session.run()
-    save_artifact(context.artifact, trained.model, tokenizer, trained.account.int8)
-    return StageResult(did=trained.account.did, details=trained.details)
+    outcome = run.run()
+    save_artifact(context.artifact, outcome.model, tokenizer, outcome.report.int8)
+    return StageResult(did=outcome.report.summary, details=outcome.details)
 
 
 def _objective(context: StageContext, task: Task) -> Objective:
@@ -111,6 +118,4 @@ def _objective(context: StageContext, task: Task) -> Objective:
             kd_weight=parameters["kd_weight"],
             temperature=parameters["temperature"],
         )
-    if task.kind == "extractive-qa":
-        return QuestionAnsweringObjective(distillation=distillation)
-    return ClassificationObjective(distillation=distillation)
+    return head_of(task).objective(distillation)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from harness.inputs.families import FAMILIES, Family
 from harness.inputs.models import BaseModel
 from harness.stages.context import StageContext
+from harness.stages.task_heads import head_of
 from harness.synthetic.weights import write_encoder
 from harness.tasks import Task
 
@@ -36,16 +37,16 @@ def base_model_folder(context: StageContext) -> Path:
         wanted = context.spec.inputs.get(what, found)
         if found != wanted:
             raise ValueError(
-                f"model {model.alias!r} in {model.folder}: its {what} has identity {found[:12]}.., "
+                f"model {model.alias!r} in {model.folder}: its {what} has content id {found[:12]}.., "
                 f"the plan wants {wanted[:12]}.. Put the files back, or plan again."
             )
     return folder_of(model, context)
 
 
 def folder_of(model: BaseModel, context: StageContext) -> Path:
-    """The model's folder; an embedded one is made in the stage's own. Raises ValueError where there is none."""
-    if model.embedded is not None:
-        return write_encoder(model.embedded, context.checkpoints / f"encoder-{model.embedded}")
+    """The model's folder; a generated one is written into the stage's own. Raises ValueError where there is none."""
+    if model.generated is not None:
+        return write_encoder(model.generated, context.checkpoints / f"encoder-{model.generated}")
     if model.folder is None:
         raise ValueError(f"model {model.alias!r} is not on this machine. Run harness fetch, or name a folder.")
     return model.folder
@@ -88,14 +89,8 @@ def load_for_pretraining(folder: Path, *, seed: int, attention: str, new_head: b
 
 def load_for_task(folder: Path, task: Task, *, seed: int, attention: str, new_head: bool) -> Any:
     """The encoder with the task's head. new_head: a head that the folder lacks is drawn with `seed`."""
-    if task.kind == "extractive-qa":
-        return _load(transformers.AutoModelForQuestionAnswering, folder, seed, attention, new_head, {})
-    options = {
-        "num_labels": task.num_labels,
-        "id2label": dict(enumerate(task.label_names)),
-        "label2id": {name: i for i, name in enumerate(task.label_names)},
-    }
-    return _load(transformers.AutoModelForSequenceClassification, folder, seed, attention, new_head, options)
+    head = head_of(task)
+    return _load(head.model_class(), folder, seed, attention, new_head, head.model_options(task))
 
 
 def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, options: dict[str, Any]) -> Any:
@@ -131,7 +126,7 @@ def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, 
     if lacking:
         raise ValueError(
             f"the weights in {folder} lack {len(lacking)} of the model's parameters ({', '.join(lacking[:3])} ..). "
-            "Expected the hub's names; a checkpoint saved during pruning must be baked first."
+            "Expected the hub's names. If it was saved during pruning, its masks were never made permanent."
         )
     return model
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
@@ -22,9 +20,9 @@ from harness.stages.loading import (
     save_artifact,
 )
 from harness.stages.pretraining_data import load_pairs
-from harness.stages.training_run import Session
-from harness.training.micro_batch import fit_to_memory
-from harness.training.modifiers import GradualPruning, Matrices, Modifier
+from harness.stages.training_run import TrainingRun
+from harness.training.micro_batch import run_with_oom_backoff
+from harness.training.modifiers import GradualPruning, Modifier, ModifierFactory
 from harness.training.objectives import Distillation, PretrainingObjective
 from harness.training.pretraining_heads import heads_of
 
@@ -70,7 +68,7 @@ def _pretrain(
     context: StageContext,
     folder: Path,
     objective: PretrainingObjective,
-    modifier_of: Callable[[nn.Module, Matrices, int], Modifier],
+    make_modifier: ModifierFactory,
     *,
     new_head: bool,
 ) -> StageResult:
@@ -84,25 +82,25 @@ def _pretrain(
         )
 
     options = {"seed": parameters["seed"], "attention": parameters["attention"]}
-    session = Session(
+    run = TrainingRun(
         context=context,
         load_model=lambda: load_for_pretraining(folder, new_head=new_head, **options),
         family=family_of(folder),
-        modifier_of=modifier_of,
+        make_modifier=make_modifier,
         objective=objective,
         examples=load_pairs(pairs, "train", context.checkpoints),
         collator=collator(),
     )
-    trained = session.run()
+    outcome = run.run()
     held_out = load_pairs(pairs, "validation", context.checkpoints)
     held_out = held_out.select(range(min(parameters["evaluation_pairs"], len(held_out))))
-    measured = fit_to_memory(
-        lambda batch_size: pretraining_metrics(trained.model, held_out, collator(fixed_epoch=0), batch_size),
+    measured = run_with_oom_backoff(
+        lambda batch_size: pretraining_metrics(outcome.model, held_out, collator(fixed_epoch=0), batch_size),
         EVALUATION_BATCH,
         what="evaluation on held-out pairs",
     )
-    save_artifact(context.artifact, trained.model, tokenizer)
-    return StageResult(metrics=measured.result, did=trained.account.did, details=trained.details)
+    save_artifact(context.artifact, outcome.model, tokenizer)
+    return StageResult(metrics=measured.result, did=outcome.report.summary, details=outcome.details)
 
 
 @torch.no_grad()

@@ -12,8 +12,7 @@ from harness.data.sentences import NAME as SPLITTER
 from harness.data.sentences import clean_article, split_sentences
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import folder_of, load_tokenizer, quiet
-
-SPLITS = ("train", "validation")
+from harness.tasks import CORPUS_SPLITS
 
 
 def corpus(context: StageContext) -> StageResult:
@@ -23,7 +22,7 @@ def corpus(context: StageContext) -> StageResult:
     if splitter != SPLITTER:
         raise ValueError(f"sentence_splitter={splitter!r} is not known; this version has {SPLITTER!r}.")
     details: dict[str, dict[str, int]] = {}
-    for split in SPLITS:
+    for split in CORPUS_SPLITS:
         articles = context.sources.data.articles(split, context.spec.inputs[split], context.checkpoints)
         order = np.random.default_rng(context.parameters["shuffle_seed"]).permutation(len(articles))
         sentences = [split_sentences(clean_article(text)) for text in articles["text"]]
@@ -43,7 +42,7 @@ def pairs(context: StageContext) -> StageResult:
     tokenizer = load_tokenizer(_tokenizer_folder(context))
     tokenizer.save_pretrained(context.artifact / "tokenizer")
     details: dict[str, dict[str, int]] = {}
-    for split in SPLITS:
+    for split in CORPUS_SPLITS:
         articles = datasets.Dataset.from_parquet(
             str(context.parent_artifacts["corpus"] / f"{split}.parquet"), cache_dir=str(context.checkpoints)
         )
@@ -72,7 +71,7 @@ def _tokenizer_folder(context: StageContext) -> Path:
     """The folder of a base model whose tokenizer is the one the plan was made with; models may share one."""
     wanted = context.spec.inputs["tokenizer"]
     for model in context.sources.models.values():
-        if model.tokenizer == wanted and (model.folder is not None or model.embedded is not None):
+        if model.tokenizer == wanted and (model.folder is not None or model.generated is not None):
             return folder_of(model, context)
     raise ValueError(f"no model here has the tokenizer {wanted[:12]}.. that the plan was made with.")
 

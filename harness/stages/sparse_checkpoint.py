@@ -172,8 +172,8 @@ def _encoder(
     problems = []
     if lacking:
         problems.append(
-            f"it lacks {len(lacking)} of {len(wanted)} tensors ({', '.join(lacking[:3])} ..); a checkpoint saved "
-            "during pruning must be baked first."
+            f"it lacks {len(lacking)} of {len(wanted)} tensors ({', '.join(lacking[:3])} ..). If it was saved "
+            "during pruning, its masks were never made permanent."
         )
     for name in sorted(wanted.keys() & weights.keys()):
         if wanted[name].shape != weights[name].shape:

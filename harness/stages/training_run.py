@@ -1,4 +1,4 @@
-"""A training session: one stage's model, objective and modifier run to the end, and what there is to record of it."""
+"""TrainingRun: trains one stage's model with its objective and modifier to the end; the outcome is what to record."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import nn
 from harness.inputs.families import Family
 from harness.stages.context import StageContext
 from harness.training.checkpoints import Checkpoints
-from harness.training.micro_batch import device_batch_of, fit_to_memory, num_parts
-from harness.training.modifiers import Account, Matrices, Modifier
+from harness.training.micro_batch import first_micro_batch_size, num_micro_batches, run_with_oom_backoff
+from harness.training.modifiers import Matrices, ModifierFactory, TrainingReport
 from harness.training.objectives import Objective
 from harness.training.trainer import CompressionTrainer, Progress, training_arguments
 
@@ -23,47 +23,47 @@ CURVE_POINTS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What a session ends with: the model with plain weights, the modifier's account, details for the record."""
+class TrainingOutcome:
+    """The trained model with plain weights, the modifier's report, and the details for the record."""
 
     model: Any
-    account: Account
+    report: TrainingReport
     details: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Session:
+class TrainingRun:
     """Everything a training stage needs.
 
-    load_model: the model as it is before the first step, the same at every call; called again when a try ran out of
-    device memory. modifier_of: from the model, its matrices and the number of steps to what compresses.
+    load_model: the model before the first step, the same at every call; called again after a try that ran out of device
+    memory. make_modifier: (model, its matrices, number of optimizer steps) -> what compresses it.
     """
 
     context: StageContext
     load_model: Callable[[], nn.Module]
     family: Family
-    modifier_of: Callable[[nn.Module, Matrices, int], Modifier]
+    make_modifier: ModifierFactory
     objective: Objective
     examples: datasets.Dataset
     collator: Any
 
-    def run(self) -> Trained:
-        """Train to the end, with as many examples at a time as the device holds."""
+    def run(self) -> TrainingOutcome:
+        """Train to the end, with as many examples at a time as fit the device."""
         parameters = self.context.parameters
         torch.set_num_threads(parameters["threads"])
-        first = device_batch_of(parameters["batch_size"], self.context.resources.device_batch)
-        fitted = fit_to_memory(self._train, first, what=f"training ({self.context.spec.kind})")
-        fitted.result.details["training"]["batches"]["too_large"] = list(fitted.too_large)
-        return fitted.result
+        first = first_micro_batch_size(parameters["batch_size"], self.context.resources.micro_batch_size)
+        backoff = run_with_oom_backoff(self._train, first, what=f"training ({self.context.spec.kind})")
+        backoff.result.details["training"]["batches"]["too_large"] = list(backoff.oom_sizes)
+        return backoff.result
 
-    def _train(self, device_batch: int) -> Trained:
-        """One try, from the newest checkpoint or from the start; only the teacher outlives it on the device."""
+    def _train(self, micro_batch_size: int) -> TrainingOutcome:
+        """One try, from the newest checkpoint or from the start; of it only the teacher stays on the device."""
         parameters = self.context.parameters
         steps_per_epoch = math.ceil(len(self.examples) / parameters["batch_size"])
         num_steps = parameters["steps"] if "steps" in parameters else math.ceil(parameters["epochs"] * steps_per_epoch)
         warmup_steps = math.ceil(parameters["warmup_fraction"] * num_steps)
         model = self.load_model()
-        modifier = self.modifier_of(model, Matrices.of(model, self.family), num_steps)
+        modifier = self.make_modifier(model, Matrices.of(model, self.family), num_steps)
         modifier.attach(model)
         trainer = CompressionTrainer(
             model=model,
@@ -82,13 +82,13 @@ class Session:
             checkpoint_minutes=self.context.resources.checkpoint_minutes,
             should_stop=self.context.should_stop,
             report=self.context.report,
-            device_batch=device_batch,
+            micro_batch_size=micro_batch_size,
         )
         progress = trainer.fit()
         assert len(progress.losses) == num_steps, "the step counts disagree"
-        account = modifier.detach(model)
+        report = modifier.detach(model)
         training = training_details(progress, num_steps, warmup_steps, len(self.examples), parameters)
-        return Trained(model=model, account=account, details={**account.details, **training})
+        return TrainingOutcome(model=model, report=report, details={**report.details, **training})
 
 
 def training_details(
@@ -96,8 +96,8 @@ def training_details(
 ) -> dict[str, Any]:
     """The `training` part of a record: steps, examples, tokens, seconds, threads, batches, and the loss curve.
 
-    batches: the recipe's batch, how many examples of it were on the device at a time from which step on, in how many
-    parts; `too_large`, what the device could not hold in the attempt that ended, is for the caller to add.
+    batches: the global batch, and from which step on how many of its examples were on the device at a time, in how many
+    micro-batches. The caller adds `too_large`, the sizes that ran out of memory in the attempt that finished.
     """
     return {
         "training": {
@@ -112,7 +112,7 @@ def training_details(
             "batches": {
                 "global": parameters["batch_size"],
                 "device": [
-                    {**span, "accumulation": num_parts(parameters["batch_size"], span["device_batch"])}
+                    {**span, "accumulation": num_micro_batches(parameters["batch_size"], span["device_batch"])}
                     for span in progress.device_batches
                 ],
             },

@@ -42,7 +42,7 @@ class Study:
             "study": self.name,
             "recipe": self.recipe,
             "cells": [{**cell.as_json(), "stages": list(path)} for cell, path in self.plan.paths.items()],
-            "stages": {stage_id: spec.identity() for stage_id, spec in self.plan.stages.items()},
+            "stages": {stage_id: spec.fingerprint_fields() for stage_id, spec in self.plan.stages.items()},
         }
 
 

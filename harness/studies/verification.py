@@ -31,7 +31,7 @@ def verified_records(plan: Plan, store: Store) -> Records:
             problems.append(str(error))
             continue
         records[stage_id] = record
-        if {name: record.get(name) for name in spec.identity()} != spec.identity():
+        if {name: record.get(name) for name in spec.fingerprint_fields()} != spec.fingerprint_fields():
             problems.append(
                 f"record {store.record_path(stage_id)} describes another computation than stage {stage_id}."
             )

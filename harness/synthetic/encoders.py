@@ -1,4 +1,4 @@
-"""Tiny encoders made in place: a configuration, weights drawn from a seed, and the world's vocabulary.
+"""Tiny encoders, generated: a configuration, weights drawn from a seed, and the world's vocabulary.
 
 They know nothing: teacher preparation on the corpus is their pre-training. Weights: `harness.synthetic.weights`.
 """
@@ -60,9 +60,9 @@ ENCODERS: Mapping[str, Encoder] = {
 }
 
 
-def weights_identity(name: str) -> str:
+def weights_content_id(name: str) -> str:
     return sha256_of(["encoder", ENCODER_VERSION, SEED, ENCODERS[name].config(), vocabulary()])
 
 
-def tokenizer_identity() -> str:
+def tokenizer_content_id() -> str:
     return sha256_of(["tokenizer", TOKENIZER_CONFIG, vocabulary()])

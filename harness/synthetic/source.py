@@ -1,7 +1,7 @@
-"""The tables of the synthetic world: made from a seed, told by generator version, seed, name and size.
+"""The tables of the synthetic world, generated from a seed; a content id covers generator version, seed, name and size.
 
-Nothing is read or kept: a table is made when it is asked for, the same every time. GENERATOR_VERSION is raised with
-every change of a text; a test holds each version's digest.
+Nothing is read or kept: a table is generated on every call, the same each time. Raise GENERATOR_VERSION with every
+change of a text; a test holds each version's digest.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def num_rows(split: str) -> int:
     return TRAIN_ROWS if split == "train" else VALIDATION_ROWS
 
 
-def identity(name: str, seed: int) -> str:
-    """Of the table "TASK/SPLIT" or "corpus/SPLIT"."""
+def content_id(name: str, seed: int) -> str:
+    """Content id of the table "TASK/SPLIT" or "corpus/SPLIT"."""
     owner, _, split = name.partition("/")
     size = ARTICLES[split] if owner == "corpus" else num_rows(split)
     return sha256_of(["synthetic", GENERATOR_VERSION, seed, name, size])

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from harness.compression.learning_rate import check_rewinding, linear_factor, rewound_factor
-from harness.compression.quantization import ScaleRule, bake_dequantised, freeze, int8_zero_counts, quantize_linears
+from harness.compression.quantization import ScaleRule, dequantize_linears, freeze, int8_zero_counts, quantize_linears
 from harness.compression.schedule import PruningSchedule
 from harness.compression.sparsify import (
     attach_masks,
-    bake_masks,
     lock_pattern,
     masked_names,
     pattern_digest,
+    remove_masks,
     update_masks,
     zero_counts,
 )
@@ -57,10 +57,13 @@ class Matrices:
 
 
 @dataclass
-class Account:
-    """What a modifier did: sentences with counts, details for the record, tensors to store beside the model."""
+class TrainingReport:
+    """What a modifier did: a summary in sentences with counts, details for the record, tensors to store with the model.
 
-    did: list[str] = field(default_factory=list)
+    summary becomes the record's `did`; int8: codes, scales and ranges by name, as `quantization.freeze` returns them.
+    """
+
+    summary: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     int8: Mapping[str, Tensor] | None = None
 
@@ -80,9 +83,12 @@ class Modifier:
     def callbacks(self, num_steps: int) -> list[TrainerCallback]:
         return []
 
-    def detach(self, model: nn.Module) -> Account:
-        """After the last step: plain weights again, and the account of what was done."""
-        return Account(details=sparsity_details(model, self.matrices))
+    def detach(self, model: nn.Module) -> TrainingReport:
+        """Restore plain weights after the last step, and report what was done."""
+        return TrainingReport(details=sparsity_details(model, self.matrices))
+
+
+ModifierFactory = Callable[[nn.Module, Matrices, int], Modifier]  # (model, its matrices, number of optimizer steps)
 
 
 @dataclass(kw_only=True)
@@ -93,7 +99,7 @@ class GradualPruning(Modifier):
     ranking: str
     rewind: bool
     with_pooler: bool
-    events: int = 0
+    num_mask_updates: int = 0
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any], matrices: Matrices, num_steps: int) -> GradualPruning:
@@ -130,23 +136,23 @@ class GradualPruning(Modifier):
 
     def callbacks(self, num_steps: int) -> list[TrainerCallback]:
         self.schedule.check_reaches_final(num_steps)
-        self.events = len(self.schedule.event_clocks(num_steps))
-        return [_PruningClock(self.schedule, self.ranking)]
+        self.num_mask_updates = len(self.schedule.mask_update_steps(num_steps))
+        return [_MaskUpdates(self.schedule, self.ranking)]
 
-    def detach(self, model: nn.Module) -> Account:
-        account = _masked_account("masked", model, self.matrices)
-        account.did.append(f"{self.events} mask events to sparsity {self.schedule.final_sparsity:g}")
+    def detach(self, model: nn.Module) -> TrainingReport:
+        report = _masked_report("masked", model, self.matrices)
+        report.summary.append(f"{self.num_mask_updates} mask events to sparsity {self.schedule.final_sparsity:g}")
         s = self.schedule
-        account.details["schedule"] = {
+        report.details["schedule"] = {
             "ramp_begin": s.ramp_begin,
             "ramp_end": s.ramp_end,
             "first_event": s.first_event,
             "last_event": s.last_event,
             "frequency": s.frequency,
         }
-        bake_masks(model)
-        account.details.update(sparsity_details(model, self.matrices))
-        return account
+        remove_masks(model)
+        report.details.update(sparsity_details(model, self.matrices))
+        return report
 
 
 @dataclass(kw_only=True)
@@ -160,12 +166,12 @@ class PatternLock(Modifier):
         self.pattern_before = pattern_digest(model, self.matrices.encoder)
         lock_pattern(model, self.matrices.masked(with_pooler=self.with_pooler))
 
-    def detach(self, model: nn.Module) -> Account:
-        account = _masked_account("locked", model, self.matrices)
-        bake_masks(model)
-        account.details.update(sparsity_details(model, self.matrices))
-        _assert_same_pattern(self.pattern_before, account)
-        return account
+    def detach(self, model: nn.Module) -> TrainingReport:
+        report = _masked_report("locked", model, self.matrices)
+        remove_masks(model)
+        report.details.update(sparsity_details(model, self.matrices))
+        _assert_same_pattern(self.pattern_before, report)
+        return report
 
 
 @dataclass(kw_only=True)
@@ -190,36 +196,36 @@ class LockedQuantization(PatternLock):
         )
         super().attach(model)
 
-    def detach(self, model: nn.Module) -> Account:
-        account = super().detach(model)
+    def detach(self, model: nn.Module) -> TrainingReport:
+        report = super().detach(model)
         tensors = freeze(model)
         zeros = int8_zero_counts(tensors)
         encoder = [zeros[name] for name in self.matrices.encoder]
         int8_zeros, numel = sum(z for z, _ in encoder), sum(n for _, n in encoder)
-        fp32_zeros = account.details["sparsity"]["encoder_zeros"]
-        account.did.append(f"quantised {len(zeros)} of {len(self.linears)} Linear modules to 8 bits")
-        account.details["int8"] = {
+        fp32_zeros = report.details["sparsity"]["encoder_zeros"]
+        report.summary.append(f"quantised {len(zeros)} of {len(self.linears)} Linear modules to 8 bits")
+        report.details["int8"] = {
             "encoder_zeros": int8_zeros,
             "extra_zeros": int8_zeros - fp32_zeros,
             "encoder_numel": numel,
             "zeros_by_matrix": {name: zeros[name][0] for name in self.matrices.encoder},
         }
-        bake_dequantised(model, tensors)
-        account.int8 = tensors
-        return account
+        dequantize_linears(model, tensors)
+        report.int8 = tensors
+        return report
 
 
-class _PruningClock(TrainerCallback):
-    """Fires mask events after optimizer steps: clock = step - 1."""
+class _MaskUpdates(TrainerCallback):
+    """Updates the masks after the optimizer steps that the schedule names: pruning step = optimizer step - 1."""
 
     def __init__(self, schedule: PruningSchedule, ranking: str) -> None:
         self.schedule = schedule
         self.ranking = ranking
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        clock = state.global_step - 1
-        if self.schedule.is_event(clock):
-            update_masks(kwargs["model"], self.schedule.sparsity_at(clock), scope=self.ranking)  # type: ignore[arg-type]
+        step = state.global_step - 1
+        if self.schedule.updates_masks_at(step):
+            update_masks(kwargs["model"], self.schedule.sparsity_at(step), scope=self.ranking)  # type: ignore[arg-type]
 
 
 def sparsity_details(model: nn.Module, matrices: Matrices) -> dict[str, Any]:
@@ -239,15 +245,15 @@ def sparsity_details(model: nn.Module, matrices: Matrices) -> dict[str, Any]:
     }
 
 
-def _masked_account(verb: str, model: nn.Module, matrices: Matrices) -> Account:
+def _masked_report(verb: str, model: nn.Module, matrices: Matrices) -> TrainingReport:
     names = set(masked_names(model))
-    account = Account()
+    report = TrainingReport()
     for what, wanted in (("encoder matrices", matrices.encoder), ("pooler matrices", matrices.pooler)):
         if wanted:
-            account.did.append(f"{verb} {len(names & set(wanted))} of {len(wanted)} {what}")
-    return account
+            report.summary.append(f"{verb} {len(names & set(wanted))} of {len(wanted)} {what}")
+    return report
 
 
-def _assert_same_pattern(before: str, account: Account) -> None:
-    after = account.details["sparsity"]["pattern_sha256"]
+def _assert_same_pattern(before: str, report: TrainingReport) -> None:
+    after = report.details["sparsity"]["pattern_sha256"]
     assert after == before, "the locked zero pattern changed during training"

@@ -1,18 +1,18 @@
 """Objectives: the loss of a batch, with or without a teacher.
 
-An objective is called as objective(model, inputs) and returns a scalar, the mean over the batch. With `whole` it
-returns what `inputs`, a part of that batch, adds to the mean: sums over the part, divided by the counts of the whole
-(examples, live tokens, masked positions), so that the losses of the parts add up to the loss of the batch. A mean of
-the parts' means would be another number: parts differ in size, in length and in masked positions.
+objective(model, inputs) returns a scalar, the mean over the batch. With `full_batch` it returns what `inputs`, a
+micro-batch of it, adds to that mean: sums over the micro-batch divided by the counts of the full batch (examples, live
+tokens, masked positions), so that the losses of the micro-batches add up to the loss of the batch. A mean of their
+means would be another number: micro-batches differ in size, in length and in masked positions.
 
-The teacher is held by the objective, outside the student: it is never trained, never saved and never broadcast with it.
+The objective holds the teacher, outside the student: the teacher is never trained, saved or broadcast with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +25,18 @@ from harness.training.model_inputs import inputs_for
 from harness.training.pretraining_heads import heads_of
 
 Inputs = Mapping[str, Tensor]
+T = TypeVar("T")
 
 
 class Objective(Protocol):
-    """The loss of a batch, or a part's share of it; `inputs` are the collator's tensors on the model's device."""
+    """The loss of a batch, or a micro-batch's share of it; `inputs`: the collator's tensors, on the model's device."""
 
-    def __call__(self, model: nn.Module, inputs: Inputs, whole: Inputs | None = None) -> Tensor: ...
+    def __call__(self, model: nn.Module, inputs: Inputs, full_batch: Inputs | None = None) -> Tensor: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
-    """A frozen teacher and how much it counts (Prune OFA: 0.5 cross-entropy + 0.5 soft targets, T = 2)."""
+    """A frozen teacher and the weight of its soft targets (Prune OFA: 0.5 cross-entropy + 0.5 soft targets, T = 2)."""
 
     teacher: nn.Module
     ce_weight: float
@@ -45,14 +46,14 @@ class Distillation:
     def __post_init__(self) -> None:
         self.teacher.requires_grad_(False)
 
-    def ask(self, question: Callable[[nn.Module], Any], device: torch.device) -> Any:
-        """What the teacher says: on the batch's device, in evaluation mode (no dropout), without gradient."""
+    def run_teacher(self, forward: Callable[[nn.Module], T], device: torch.device) -> T:
+        """forward(teacher), on the batch's device, in evaluation mode (no dropout), without gradient."""
         if next(self.teacher.parameters()).device != device:
             self.teacher.to(device)
         if self.teacher.training:
             self.teacher.eval()
         with torch.no_grad():
-            return question(self.teacher)
+            return forward(self.teacher)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +62,16 @@ class ClassificationObjective:
 
     distillation: Distillation | None = None
 
-    def __call__(self, model: nn.Module, inputs: Inputs, whole: Inputs | None = None) -> Tensor:
+    def __call__(self, model: nn.Module, inputs: Inputs, full_batch: Inputs | None = None) -> Tensor:
         logits = model(**inputs_for(model, inputs)).logits
         hard = functional.cross_entropy(logits, inputs["labels"])
         kd = self.distillation
         if kd is None:
-            return _share(hard, inputs, whole)
-        teacher_logits = kd.ask(lambda teacher: teacher(**inputs_for(teacher, inputs)).logits, logits.device)
+            return as_share_of_batch(hard, inputs, full_batch)
+        teacher_logits = kd.run_teacher(lambda teacher: teacher(**inputs_for(teacher, inputs)).logits, logits.device)
         soft = soft_target_loss(logits, teacher_logits, temperature=kd.temperature)
         mixed = combine_losses(hard, soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
-        return _share(mixed, inputs, whole)
+        return as_share_of_batch(mixed, inputs, full_batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class QuestionAnsweringObjective:
 
     distillation: Distillation | None = None
 
-    def __call__(self, model: nn.Module, inputs: Inputs, whole: Inputs | None = None) -> Tensor:
+    def __call__(self, model: nn.Module, inputs: Inputs, full_batch: Inputs | None = None) -> Tensor:
         output = model(**inputs_for(model, inputs))
         padding = inputs["attention_mask"] != 1
         hard = (
@@ -88,18 +89,18 @@ class QuestionAnsweringObjective:
         ) / 2
         kd = self.distillation
         if kd is None:
-            return _share(hard, inputs, whole)
-        taught = kd.ask(lambda teacher: teacher(**inputs_for(teacher, inputs)), padding.device)
+            return as_share_of_batch(hard, inputs, full_batch)
+        teacher = kd.run_teacher(lambda teacher: teacher(**inputs_for(teacher, inputs)), padding.device)
         soft = span_soft_target_loss(
             output.start_logits,
             output.end_logits,
-            taught.start_logits,
-            taught.end_logits,
+            teacher.start_logits,
+            teacher.end_logits,
             inputs["attention_mask"],
             temperature=kd.temperature,
         )
         mixed = combine_losses(hard, soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
-        return _share(mixed, inputs, whole)
+        return as_share_of_batch(mixed, inputs, full_batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,34 +115,34 @@ class PretrainingObjective:
 
     distillation: Distillation | None = None
 
-    def __call__(self, model: nn.Module, inputs: Inputs, whole: Inputs | None = None) -> Tensor:
+    def __call__(self, model: nn.Module, inputs: Inputs, full_batch: Inputs | None = None) -> Tensor:
         heads = heads_of(model)
         encoded = heads.encode(model, inputs)
-        counts = _TokenCounts.of(inputs if whole is None else whole)
+        counts = _TokenCounts.of(inputs if full_batch is None else full_batch)
         kd = self.distillation
         if kd is None:
             tokens = _masked_language_model_loss(model, encoded.hidden, inputs["labels"], counts)
-            taught_pairs = None
+            teacher_pairs = None
         else:
             live = inputs["attention_mask"] == 1
-            taught = kd.ask(lambda teacher: _teach(teacher, inputs, live), live.device)
+            teacher = kd.run_teacher(lambda teacher: _teacher_outputs(teacher, inputs, live), live.device)
             student = heads.before_decoder(model, encoded.hidden[live]), heads.decoder(model)
-            tokens = _distilled_tokens(kd, student, taught, inputs["labels"][live], counts)
-            taught_pairs = taught.pairs
+            tokens = _distilled_tokens(kd, student, teacher, inputs["labels"][live], counts)
+            teacher_pairs = teacher.pairs
         if encoded.pairs is None:
             return tokens
         pairs = functional.cross_entropy(encoded.pairs, inputs["next_sentence_label"])
-        if kd is not None and taught_pairs is not None:
-            soft_pairs = soft_target_loss(encoded.pairs, taught_pairs, temperature=kd.temperature)
+        if kd is not None and teacher_pairs is not None:
+            soft_pairs = soft_target_loss(encoded.pairs, teacher_pairs, temperature=kd.temperature)
             pairs = combine_losses(pairs, soft_pairs, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
-        return tokens + _share(pairs, inputs, whole)
+        return tokens + as_share_of_batch(pairs, inputs, full_batch)
 
 
-def _share(mean: Tensor, inputs: Inputs, whole: Inputs | None) -> Tensor:
-    """A mean over the examples of `inputs` as their share of the mean over the examples of `whole`."""
-    if whole is None:
+def as_share_of_batch(mean: Tensor, inputs: Inputs, full_batch: Inputs | None) -> Tensor:
+    """A mean over the examples of `inputs`, as their share of the mean over the examples of `full_batch`."""
+    if full_batch is None:
         return mean
-    return mean * (len(inputs["attention_mask"]) / len(whole["attention_mask"]))
+    return mean * (len(inputs["attention_mask"]) / len(full_batch["attention_mask"]))
 
 
 class _TokenCounts(NamedTuple):
@@ -157,18 +158,18 @@ class _TokenCounts(NamedTuple):
         )
 
 
-class _Taught(NamedTuple):
-    """What a teacher says of a batch: next-sentence logits, hidden rows before its decoder, and the decoder."""
+class _TeacherOutputs(NamedTuple):
+    """Next-sentence logits [batch, 2], hidden rows before the decoder [live tokens, width], and the decoder."""
 
     pairs: Tensor | None
     hidden: Tensor
     decoder: nn.Linear
 
 
-def _teach(teacher: nn.Module, inputs: Inputs, live: Tensor) -> _Taught:
+def _teacher_outputs(teacher: nn.Module, inputs: Inputs, live: Tensor) -> _TeacherOutputs:
     heads = heads_of(teacher)
     encoded = heads.encode(teacher, inputs)
-    return _Taught(encoded.pairs, heads.before_decoder(teacher, encoded.hidden[live]), heads.decoder(teacher))
+    return _TeacherOutputs(encoded.pairs, heads.before_decoder(teacher, encoded.hidden[live]), heads.decoder(teacher))
 
 
 def _masked_language_model_loss(model: nn.Module, hidden: Tensor, labels: Tensor, counts: _TokenCounts) -> Tensor:
@@ -180,13 +181,13 @@ def _masked_language_model_loss(model: nn.Module, hidden: Tensor, labels: Tensor
 
 
 def _distilled_tokens(
-    kd: Distillation, student: tuple[Tensor, nn.Linear], taught: _Taught, labels: Tensor, counts: _TokenCounts
+    kd: Distillation, student: tuple[Tensor, nn.Linear], teacher: _TeacherOutputs, labels: Tensor, counts: _TokenCounts
 ) -> Tensor:
     """Cross-entropy of the masked positions mixed with the soft targets of all live ones, [rows], in chunks."""
 
     def chunk_loss(logits: Tensor, rows: slice) -> Tensor:
-        teacher = functional.linear(taught.hidden[rows], taught.decoder.weight, taught.decoder.bias)
-        soft = soft_target_loss(logits, teacher, temperature=kd.temperature) * (len(logits) / counts.live)
+        teacher_logits = functional.linear(teacher.hidden[rows], teacher.decoder.weight, teacher.decoder.bias)
+        soft = soft_target_loss(logits, teacher_logits, temperature=kd.temperature) * (len(logits) / counts.live)
         hard = functional.cross_entropy(logits, labels[rows], ignore_index=IGNORED_LABEL, reduction="sum")
         return combine_losses(hard / max(1, counts.masked), soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
 

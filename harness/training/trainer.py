@@ -1,7 +1,7 @@
-"""The one Trainer: the library's loop, with our objective, learning-rate clock, data order and checkpoints.
+"""The one Trainer: the library's loop, with our objective, learning-rate schedule, data order and checkpoints.
 
-Steps are optimizer steps throughout. The step counter of the Trainer's state is the only clock: the learning rate of
-step n is peak * factor(n - 1), and modifiers see clock n - 1 after step n.
+Steps are optimizer steps throughout, and the step counter of the Trainer's state is the only one: the learning rate of
+step n is peak * factor(n - 1), and modifiers see pruning step n - 1 after step n.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness.compression.quantization import observed_as_one_batch
 from harness.errors import Interrupted
 from harness.progress import StageProgress
 from harness.training.checkpoints import Checkpoints
-from harness.training.micro_batch import parts_of
+from harness.training.micro_batch import micro_batches
 from harness.training.objectives import Objective
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,8 @@ LOG_EVERY_SECONDS = 15
 class Progress:
     """What a run has seen so far; saved with every checkpoint. losses: one per step. tokens_seen: not padding.
 
-    device_batches: from which step on, counted from 1, how many examples were on the device at a time.
+    device_batches: the micro-batch size in examples, and the step, counted from 1, from which it was used. Named as in
+        checkpoints and records that exist.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -45,10 +46,10 @@ class Progress:
     seconds: float = 0.0
     device_batches: list[dict[str, int]] = field(default_factory=list)
 
-    def note_device_batch(self, next_step: int, device_batch: int) -> None:
-        """From `next_step` on, steps are made with this device batch."""
-        if not self.device_batches or self.device_batches[-1]["device_batch"] != device_batch:
-            self.device_batches.append({"from_step": next_step, "device_batch": device_batch})
+    def note_micro_batch_size(self, next_step: int, micro_batch_size: int) -> None:
+        """From `next_step` on, steps are made with micro-batches of this size."""
+        if not self.device_batches or self.device_batches[-1]["device_batch"] != micro_batch_size:
+            self.device_batches.append({"from_step": next_step, "device_batch": micro_batch_size})
 
 
 class SeededLengthGroupedSampler(LengthGroupedSampler):
@@ -72,9 +73,9 @@ class CompressionTrainer(Trainer):
 
     factor: step -> multiple of the peak learning rate. lengths: tokens of each training example.
     checkpoint_minutes: time between two checkpoints. should_stop: polled after every step. report: told after each.
-    device_batch: most examples on the device at a time; None is the whole batch. It moves no step, no epoch and no
-    example to another batch, and changes numbers by rounding only, but for dropout, which draws anew for every part,
-    and for activation ranges (`observed_as_one_batch`).
+    micro_batch_size: most examples on the device at a time; None is the whole batch. It moves no step, no epoch and no
+    example to another batch, and changes numbers by rounding only, but for dropout, which draws anew for every
+    micro-batch, and for activation ranges (`observed_as_one_batch`).
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class CompressionTrainer(Trainer):
         checkpoint_minutes: float,
         should_stop: Callable[[], bool],
         report: Callable[[StageProgress], None],
-        device_batch: int | None = None,
+        micro_batch_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -100,14 +101,14 @@ class CompressionTrainer(Trainer):
         self.factor = factor
         self.lengths = lengths
         self.checkpoints = checkpoints
-        self.device_batch = device_batch or self.args.train_batch_size
+        self.micro_batch_size = micro_batch_size or self.args.train_batch_size
         self.progress = Progress()
         # The objective is a mean over its batch: the Trainer must divide by the accumulation steps, and must not ask
         # the model to scale by the number of labels of the whole accumulated batch.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
         self._staging: Path | None = None
-        self._whole: dict[str, Tensor] | None = None
+        self._full_batch: dict[str, Tensor] | None = None
         self._step_loss = 0.0
         self.remove_callback(PrinterCallback)
         self.add_callback(_EpochCallback(self.data_collator))
@@ -126,19 +127,19 @@ class CompressionTrainer(Trainer):
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """Forward and backward of a loader batch, in parts where it is larger than the device batch; its loss.
+        """Forward and backward of a loader batch, in micro-batches where it is larger than their size; its loss.
 
-        The parts' gradients add up; clipping, the optimizer and every callback see the sum once.
+        Their gradients add up; clipping, the optimizer and every callback see the sum once.
         """
-        if len(inputs["attention_mask"]) <= self.device_batch:
+        if len(inputs["attention_mask"]) <= self.micro_batch_size:
             loss = super().training_step(model, inputs, num_items_in_batch)
         else:
             loss = torch.zeros((), device=self.args.device)
-            self._whole = inputs
+            self._full_batch = inputs
             with observed_as_one_batch(model):
-                for part in parts_of(inputs, self.device_batch):
+                for part in micro_batches(inputs, self.micro_batch_size):
                     loss = loss + super().training_step(model, part, num_items_in_batch)
-            self._whole = None
+            self._full_batch = None
         self._step_loss += float(loss)
         return loss
 
@@ -149,9 +150,9 @@ class CompressionTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """The objective's mean over this batch, or this part's share of it. `num_items_in_batch` stays unused."""
+        """The objective's mean over this batch, or this micro-batch's share of it. `num_items_in_batch` is not used."""
         self.progress.tokens_seen += int(inputs["attention_mask"].sum())
-        return self.objective(model, inputs, self._whole)
+        return self.objective(model, inputs, self._full_batch)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: the library walks through all parameters at every step for a number that no record holds."""
@@ -182,8 +183,7 @@ class CompressionTrainer(Trainer):
             )
         return norm
 
-    # -- checkpoints: written aside and renamed whole; the training state (shadow weights, masks, observers), not the
-    # -- baked model, is what they hold.
+    # -- checkpoints: written aside and renamed whole. They hold the training state (shadow weights, masks, observers).
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         with self.checkpoints.writing() as staging:
@@ -243,7 +243,7 @@ class _ProgressCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.saved = self.logged = self.stepped = time.monotonic()
-        self.trainer.progress.note_device_batch(state.global_step + 1, self.trainer.device_batch)
+        self.trainer.progress.note_micro_batch_size(state.global_step + 1, self.trainer.micro_batch_size)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         now = time.monotonic()

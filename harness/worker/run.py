@@ -217,7 +217,7 @@ def _run_to_record(
     store.publish_record(
         {
             "stage_id": spec.stage_id,
-            **spec.identity(),
+            **spec.fingerprint_fields(),
             "parent_digests": {role: record["digest"] for role, record in records.items()},
             "result": {"metrics": result.metrics, "did": result.did, **result.details},
             "artifact": described,

@@ -122,7 +122,7 @@ def test_stage_ids_do_not_depend_on_place_store_order_or_process(
     there = [
         "grid", "--preset", str(SLICE), "--models", "tiny=model", "--data", "data", "--store", "other",
         "--tasks", "squad,sst2", "--seeds", "1,0", "--study", "other", "--resource", "checkpoint_minutes=9",
-        "--resource", "device_batch=3",
+        "--resource", "micro_batch_size=3",
         "--dry-run", "--json",
     ]  # fmt: skip
     done = python("-m", "harness", *there, cwd=elsewhere.folder)
@@ -208,15 +208,15 @@ def test_missing_settings_of_several_tasks_are_all_listed(run_harness: Run, worl
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("device_batch=-1", "a whole number of examples, 1 or more"),
-        ("device_batch=2.5", "a whole number of examples, 1 or more"),
-        ("device_batch=half", "a whole number of examples, 1 or more"),
-        ("device_batch=", "a whole number of examples, 1 or more"),
-        ("device_batch", "a whole number of examples, 1 or more"),
+        ("micro_batch_size=-1", "a whole number of examples, 1 or more"),
+        ("micro_batch_size=2.5", "a whole number of examples, 1 or more"),
+        ("micro_batch_size=half", "a whole number of examples, 1 or more"),
+        ("micro_batch_size=", "a whole number of examples, 1 or more"),
+        ("micro_batch_size", "a whole number of examples, 1 or more"),
         ("checkpoint_minutes=-1", "a number of minutes, 0 or more"),
         ("checkpoint_minutes=soon", "a number of minutes, 0 or more"),
         ("checkpoint_minutes=inf", "a number of minutes, 0 or more"),
-        ("device_bach=4", "Did you mean 'device_batch'"),
+        ("micro_batch_sise=4", "Did you mean 'micro_batch_size'"),
     ],
 )
 def test_a_bad_resource_is_named_with_what_it_may_be(run_harness: Run, world: World, value: str, expected: str) -> None:

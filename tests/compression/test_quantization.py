@@ -16,8 +16,8 @@ from harness.compression.quantization import (
     QuantizedLinear,
     RangeObserver,
     affine_parameters,
-    bake_dequantised,
     dequantize,
+    dequantize_linears,
     dyadic_multiplier,
     fake_quantize,
     freeze,
@@ -28,7 +28,7 @@ from harness.compression.quantization import (
     quantize_weight,
     weight_scale,
 )
-from harness.compression.sparsify import attach_masks, bake_masks, lock_pattern, update_masks, zero_counts
+from harness.compression.sparsify import attach_masks, lock_pattern, remove_masks, update_masks, zero_counts
 
 BERT_LAYER = (
     "attention.self.query",
@@ -267,7 +267,7 @@ def test_every_fp32_zero_is_an_int8_zero_and_right_after_pruning_there_are_no_ot
     attach_masks(model, ["0"])
     update_masks(model, 0.9)
     model(torch.randn(4, 256))
-    bake_masks(model)
+    remove_masks(model)
     tensors = freeze(model)
     zero = model[0].weight == 0
     assert (tensors["0.codes"][zero] == 0).all()
@@ -278,7 +278,7 @@ def test_every_fp32_zero_is_an_int8_zero_and_right_after_pruning_there_are_no_ot
 def test_locked_and_quantised_training_learns_and_keeps_its_zeros() -> None:
     model, accuracy = _locked_quantised_classifier(seed=13)
     pattern = model[0].weight == 0
-    bake_masks(model)
+    remove_masks(model)
     assert torch.equal(model[0].weight == 0, pattern)
     tensors = freeze(model)
     assert (tensors["0.codes"][pattern] == 0).all()
@@ -381,7 +381,7 @@ def test_a_lock_on_a_quantised_linear_holds_through_training() -> None:
     assert type(model[0]).__name__ == "ParametrizedQuantizedLinear"
     original = model[0].parametrizations.weight.original
     assert torch.equal(original == 0, ~model[0].parametrizations.weight[0].mask)
-    with pytest.raises(ValueError, match="0: still masked; call bake_masks before freeze"):
+    with pytest.raises(ValueError, match="0: still masked; call remove_masks before freeze"):
         freeze(model)
 
 
@@ -429,7 +429,7 @@ def test_a_baked_model_is_plain_again_and_saves_without_extra_keys(tmp_path: Pat
     assert set(model.state_dict()) > plain_keys
     biases = {key: tensor.clone() for key, tensor in model.state_dict().items() if key.endswith(".bias")}
     tensors = freeze(model)
-    bake_dequantised(model, tensors)
+    dequantize_linears(model, tensors)
     assert set(model.state_dict()) == plain_keys
     model.save_pretrained(tmp_path)
     loaded = BertForSequenceClassification.from_pretrained(tmp_path).state_dict()
@@ -473,7 +473,7 @@ def test_frozen_tensors_that_do_not_fit_the_model_are_refused() -> None:
     with pytest.raises(ValueError, match=words):
         load_frozen(small, tensors)
     with pytest.raises(ValueError, match="4: no such module"):
-        bake_dequantised(small, tensors)
+        dequantize_linears(small, tensors)
     assert type(small[0]) is nn.Linear
     with pytest.raises(ValueError, match="0: without weight_scale, input_scale, input_zero_point"):
         load_frozen(small, {"0.codes": tensors["0.codes"]})
@@ -489,7 +489,7 @@ def test_baking_only_part_of_a_quantised_model_is_refused() -> None:
     model = _trained_stack(seed=37)
     part = {key: tensor for key, tensor in freeze(model).items() if not key.startswith("2.")}
     with pytest.raises(ValueError, match="2: a QuantizedLinear without frozen tensors"):
-        bake_dequantised(model, part)
+        dequantize_linears(model, part)
 
 
 def test_a_plain_or_diverged_model_cannot_be_frozen() -> None:

@@ -1,4 +1,4 @@
-"""Masks in a model: shadow weights, events, the lock; hand traces and an independent hand-masked training loop."""
+"""Masks in a model: shadow weights, updates, the lock; hand traces and an independent hand-masked training loop."""
 
 import copy
 from pathlib import Path
@@ -13,10 +13,10 @@ from harness.compression.mask import magnitude_mask
 from harness.compression.sparsify import (
     Mask,
     attach_masks,
-    bake_masks,
     lock_pattern,
     masked_names,
     pattern_digest,
+    remove_masks,
     update_masks,
     zero_counts,
 )
@@ -154,11 +154,11 @@ def test_lock_save_load_lock_keeps_the_pattern_and_no_negative_zero(tmp_path: Pa
     model = _dense_mlp(seed=2)
     attach_masks(model, ["0", "2"])
     update_masks(model, 0.9)
-    bake_masks(model)
+    remove_masks(model)
     lock_pattern(model, ["0", "2"])
     first = [model.get_submodule(name).parametrizations.weight[0].mask.clone() for name in ("0", "2")]
     _train_step(model, _optimizer("adamw", model, 0.1), 0, 1.0, False, dead={})
-    bake_masks(model)
+    remove_masks(model)
     save_file(model.state_dict(), tmp_path / "model.safetensors")
     saved = load_file(tmp_path / "model.safetensors")
     assert not any(((tensor == 0) & tensor.signbit()).any() for tensor in saved.values())
@@ -177,14 +177,14 @@ def test_masked_negatives_are_baked_as_positive_zero_into_the_same_parameter() -
     attach_masks(model, ["0"])
     update_masks(model, 0.25)
     assert model[0].weight[0, 0].signbit()  # -0.1 * 0
-    bake_masks(model)
+    remove_masks(model)
     assert model[0].weight is parameter
     assert not parameter.requires_grad
     assert type(model[0]) is nn.Linear
     assert list(model.state_dict()) == ["0.weight"]
     assert torch.equal(parameter, torch.tensor([[0.0, -3.0, 2.0, 4.0]]))
     assert not parameter[0, 0].signbit()
-    bake_masks(model)
+    remove_masks(model)
     assert torch.equal(model[0].weight, parameter)
 
 
@@ -262,9 +262,9 @@ def test_a_dense_layer_is_locked_with_a_mask_of_ones() -> None:
 def test_a_frozen_event_clock_leaves_locked_masks_alone() -> None:
     model = _sparse_mlp(seed=10)
     lock_pattern(model, ["0", "2"])
-    with pytest.raises(ValueError, match=r"locked, so fixed until baked: \['0', '2'\]"):
+    with pytest.raises(ValueError, match=r"locked, so fixed until remove_masks: \['0', '2'\]"):
         update_masks(model, 0.5)
-    bake_masks(model)
+    remove_masks(model)
     attach_masks(model, ["0"])
     assert update_masks(model, 0.5) == {"0": model[0].weight.numel() // 2}
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from harness.metrics import compute_metrics, load_metric, metric_path
+from harness.metrics import classification_scores, load_metric, metric_path, question_answering_scores
 from harness.metrics.squad.squad import exact_match, normalize_answer, token_f1
 from harness.tasks import get_task
 
@@ -30,7 +30,7 @@ def test_a_partial_last_batch_counts_its_own_examples(num_wrong: int, accuracy: 
 
 def test_accuracy_and_f1_of_qqp_with_their_counts():
     # TP 2, FP 1, FN 1, TN 1: accuracy 3/5, F1 = 4 / (4 + 1 + 1) = 2/3.
-    scores = compute_metrics(get_task("qqp"), [1, 1, 1, 0, 0], [1, 1, 0, 1, 0])
+    scores = classification_scores(get_task("qqp"), [1, 1, 1, 0, 0], [1, 1, 0, 1, 0])
     assert scores == {
         "accuracy": 3 / 5,
         "num_correct": 3,
@@ -51,14 +51,14 @@ def test_f1_without_a_positive_is_zero_and_knows_two_classes():
 def test_every_task_gets_the_metrics_it_names():
     for name in ("sst2", "qnli", "qqp", "mnli"):
         task = get_task(name)
-        assert set(task.metrics) <= set(compute_metrics(task, [0, 1], [0, 0]))
+        assert set(task.metrics) <= set(classification_scores(task, [0, 1], [0, 0]))
 
 
 def test_predictions_must_match_references_one_to_one():
     with pytest.raises(ValueError, match="129 predictions for 130 references"):
-        compute_metrics(get_task("sst2"), [0] * 129, [0] * 130)
+        classification_scores(get_task("sst2"), [0] * 129, [0] * 130)
     with pytest.raises(ValueError, match="at least one"):
-        compute_metrics(get_task("sst2"), [], [])
+        classification_scores(get_task("sst2"), [], [])
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_squad_takes_the_best_gold_answer_and_counts():
         {"id": "b", "answers": {"text": ["seven dogs"], "answer_start": [3]}},
         {"id": "c", "answers": {"text": ["x"], "answer_start": [3]}},
     ]
-    scores = compute_metrics(get_task("squad"), {"c": "", "b": "dogs", "a": "City of Paris."}, references)
+    scores = question_answering_scores(get_task("squad"), {"c": "", "b": "dogs", "a": "City of Paris."}, references)
     # a: exact by its second answer; b: F1 = 2 * 1 * .5 / 1.5 = 2/3; c: nothing.
     assert scores == {
         "exact_match": pytest.approx(100 / 3),
@@ -101,7 +101,7 @@ def test_squad_takes_the_best_gold_answer_and_counts():
         "num_examples": 3,
     }
     with pytest.raises(ValueError, match="exactly one prediction per question"):
-        compute_metrics(get_task("squad"), {"a": "", "b": "", "d": ""}, references)
+        question_answering_scores(get_task("squad"), {"a": "", "b": "", "d": ""}, references)
 
 
 def test_metrics_load_by_path_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from harness.data.question_answering import encode_evaluation, encode_training, predictions_from_logits
 from harness.inputs.parquet import load_split
-from harness.metrics import compute_metrics
+from harness.metrics import question_answering_scores
 from harness.tasks import get_task
 
 SQUAD = get_task("squad")
@@ -72,7 +72,7 @@ def test_gold_logits_score_100(tokenizer: PreTrainedTokenizerBase, window: dict[
         del expected["q4"]
     assert {key: predictions[key] for key in expected} == expected
     rows = EXAMPLES.filter(lambda row: row["id"] in expected)
-    scores = compute_metrics(SQUAD, {key: predictions[key] for key in expected}, rows)
+    scores = question_answering_scores(SQUAD, {key: predictions[key] for key in expected}, rows)
     assert (scores["exact_match"], scores["f1"], scores["num_examples"]) == (100.0, 100.0, len(expected))
 
 
@@ -91,7 +91,7 @@ def test_gold_logits_score_100_on_real_questions(make_tokenizer: Callable[[Itera
 
     assert list(predictions) == examples["id"][:]
     assert len(features) > len(examples)
-    scores = compute_metrics(SQUAD, predictions, examples)
+    scores = question_answering_scores(SQUAD, predictions, examples)
     assert (scores["exact_match"], scores["f1"], scores["num_examples"]) == (100.0, 100.0, 400)
 
 

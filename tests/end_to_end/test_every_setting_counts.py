@@ -14,7 +14,7 @@ import tiny_world
 
 from harness.cli import main as cli
 from harness.inputs.content_hashes import ContentHashes
-from harness.inputs.data_sources import FolderPlace
+from harness.inputs.data_sources import FolderData
 from harness.inputs.models import find_models
 from harness.planning.kinds import KINDS
 from harness.specs import StageSpec
@@ -100,7 +100,7 @@ def ready(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Ready:
     plan = read_study(store, tiny_world.STUDY).plan
     models = find_models([f"tiny={tiny.model}"], ContentHashes()).models
     specs = {spec.kind: spec for spec in plan.stages.values()}
-    return Ready(store, specs, Sources(models=models, data=FolderPlace(tiny.data)))
+    return Ready(store, specs, Sources(models=models, data=FolderData(tiny.data)))
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from transformers import AutoModel, AutoModelForQuestionAnswering, AutoModelForS
 from harness.cli import main as cli
 from harness.compression.quantization import FrozenQuantizedLinear
 from harness.inputs.content_hashes import ContentHashes
-from harness.inputs.data_sources import FolderPlace
+from harness.inputs.data_sources import FolderData
 from harness.inputs.families import BERT
 from harness.inputs.models import find_models
 from harness.stages.context import Resources, Sources
@@ -289,7 +289,7 @@ def test_the_same_stage_again_makes_the_same_artifact(finished: Finished, tiny: 
         again.artifact_path(parent).parent.mkdir(parents=True, exist_ok=True)
         again.artifact_path(parent).symlink_to(finished.artifact(parent))
     models = find_models([f"tiny={tiny.model}"], ContentHashes()).models
-    run_stage(spec, again, Sources(models=models, data=FolderPlace(tiny.data)), Resources(), lambda: False)
+    run_stage(spec, again, Sources(models=models, data=FolderData(tiny.data)), Resources(), lambda: False)
     assert again.read_record(spec.stage_id)["artifact"] == finished.record(spec.stage_id)["artifact"]
 
 

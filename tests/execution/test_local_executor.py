@@ -26,7 +26,7 @@ from harness.execution.executors import stop_on_signals
 from harness.execution.local import LocalScheduler
 from harness.execution.outcome import Outcome
 from harness.execution.scheduler import JobStatus, Limits
-from harness.inputs.data_sources import FolderPlace
+from harness.inputs.data_sources import FolderData
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
 from harness.store.cancellation import cancel_stage
@@ -55,7 +55,7 @@ def make(store: Store, tmp_path: Path, fakes: ModuleType, monkeypatch: pytest.Mo
     made: list[LocalScheduler] = []
 
     def build(*told: str, workers: int = 2, devices: tuple[str, ...] = ()) -> LocalScheduler:
-        sources = Sources(models={}, data=FolderPlace(tmp_path))
+        sources = Sources(models={}, data=FolderData(tmp_path))
         made.append(LocalScheduler(store, sources, Resources(), workers, devices, fakes.worker_command(*told)))
         return made[-1]
 
@@ -306,7 +306,7 @@ def drive_beside(
     planned: Plan, store: Store, tmp_path: Path, kind: str, act: Callable[[Bundle, Sources, str], None]
 ) -> tuple[Outcome, list[str]]:
     """A driver's run in which `act` is in the place of the first job whose bundle begins with `kind`."""
-    sources = Sources(models={}, data=FolderPlace(tmp_path))
+    sources = Sources(models={}, data=FolderData(tmp_path))
     acted: list[Bundle] = []
 
     def another(bundle: Bundle, job: str) -> bool:
@@ -460,7 +460,7 @@ def test_a_finished_result_taken_back_at_the_end_is_noticed(planned: Plan, store
 def test_a_missing_parent_is_named_and_costs_no_attempt(
     planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType
 ) -> None:
-    sources = Sources(models={}, data=FolderPlace(tmp_path))
+    sources = Sources(models={}, data=FolderData(tmp_path))
     stages = [planned.stages[i] for kind in ("corpus", "pairs") for i in of_kind(planned, kind)]
     corpus, pairs = (spec.stage_id for spec in stages)
     with pytest.raises(ParentGone, match=rf"its \w+ \({corpus}\) has no record in .* harness invalidate"):

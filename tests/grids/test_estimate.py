@@ -17,7 +17,7 @@ from harness.execution.hardware import Machine, _gpus
 from harness.grids.estimate import Estimate, KindEstimate, check_limit, estimate
 from harness.grids.workload import Timing, World, group_of, read_timings, timing_of, work_of
 from harness.inputs.content_hashes import ContentHashes
-from harness.inputs.data_sources import FolderPlace, HubPlace, Sizes
+from harness.inputs.data_sources import FolderData, HubData, Sizes
 from harness.inputs.models import BaseModel, find_models
 from harness.inputs.shapes import HUB_SHAPES, Shape, shape_of
 from harness.planning.graph import Inputs, ModelIdentity, Plan
@@ -112,11 +112,11 @@ def test_teacher_preparation_of_bert_base_is_7e18_flops_and_138_gpu_hours() -> N
     recipe = load_preset("paper")
     inputs = Inputs(
         models={"bert-base": ModelIdentity(weights="w", tokenizer="t")},
-        data=HubPlace().identities(TASKS.values(), corpus=True),
+        data=HubData().content_ids(TASKS.values(), corpus=True),
     )
     cells = expand(Axes(models=["bert-base"], tasks=["sst2"]), recipe).cells
     planned = plan_cells(cells, recipe, inputs)
-    world = World(shapes=HUB_SHAPES, sizes=HubPlace().sizes(TASKS.values(), corpus=True))
+    world = World(shapes=HUB_SHAPES, sizes=HubData().sizes(TASKS.values(), corpus=True))
     (stage_id,) = of_kind(planned, "teacher_preparation")
     assert work_of(planned.stages[stage_id], planned, world) == pytest.approx(6.963e18, rel=1e-3)
     (kind,) = estimate(planned, [stage_id], world, [], GPU).kinds
@@ -131,9 +131,9 @@ def test_the_costs_of_the_readme_are_the_estimates() -> None:
     models = ["bert-base", "bert-large", "distilbert"]
     inputs = Inputs(
         models={model: ModelIdentity(weights=model, tokenizer=model) for model in models},
-        data=HubPlace().identities(TASKS.values(), corpus=True),
+        data=HubData().content_ids(TASKS.values(), corpus=True),
     )
-    world = World(shapes=HUB_SHAPES, sizes=HubPlace().sizes(TASKS.values(), corpus=True))
+    world = World(shapes=HUB_SHAPES, sizes=HubData().sizes(TASKS.values(), corpus=True))
     for name, numbers in rows:
         told = [float(number.replace(",", "")) for number in numbers.split(" |")[:-1]]
         recipe = load_preset(name)
@@ -149,7 +149,7 @@ def test_the_costs_of_the_readme_are_the_estimates() -> None:
 
 def test_the_sizes_of_a_folder_are_those_of_its_files(world: grid_world.World) -> None:
     """Two rows in every split; the corpus holds "One. Two." and "Three. Four." (and what parquet puts around them)."""
-    sizes = FolderPlace(world.folder / "data").sizes([get_task("sst2")], corpus=True)
+    sizes = FolderData(world.folder / "data").sizes([get_task("sst2")], corpus=True)
     assert sizes.rows == {"sst2/train": 2, "sst2/validation": 2}
     assert all(21 <= count <= 150 for count in sizes.text_bytes.values())
 
@@ -167,7 +167,13 @@ def test_without_records_the_speed_is_assumed_and_said(planned: Plan) -> None:
 
 def record(spec: StageSpec, **result: Any) -> dict[str, Any]:
     times = {"attempt": 1, "started": 1000.0, "ended": 1020.0}
-    return {"stage_id": spec.stage_id, **spec.identity(), "result": result, "times": times, "artifact": {"bytes": 100}}
+    return {
+        "stage_id": spec.stage_id,
+        **spec.fingerprint_fields(),
+        "result": result,
+        "times": times,
+        "artifact": {"bytes": 100},
+    }
 
 
 def training(seconds: float, tokens: int, device: str = "cpu") -> dict[str, Any]:

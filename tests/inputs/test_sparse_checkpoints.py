@@ -16,7 +16,7 @@ from sparse_files import WEIGHTS, matrices, save, write_sparse
 
 from harness.errors import UsageError
 from harness.inputs.content_hashes import ContentHashes
-from harness.inputs.data_sources import HubPlace
+from harness.inputs.data_sources import HubData
 from harness.inputs.families import BERT, DISTILBERT
 from harness.inputs.sparse_checkpoints import encoder_zeros
 from harness.planning.graph import Inputs, ModelIdentity, Plan
@@ -250,7 +250,7 @@ def planned(**axes: Any) -> Plan:
     identities = {alias: ModelIdentity(weights=f"{alias} weights", tokenizer=alias) for alias in PAPER_MODELS}
     cells = expand(Axes(**{"models": PAPER_MODELS, **axes}), recipe).cells
     return plan_cells(
-        cells, recipe, Inputs(models=identities, data=HubPlace().identities(TASKS.values(), corpus=False))
+        cells, recipe, Inputs(models=identities, data=HubData().content_ids(TASKS.values(), corpus=False))
     )
 
 
@@ -280,7 +280,7 @@ def test_the_released_models_are_the_authors_at_commits() -> None:
         for percent in percents
     }
     assert all(len(c.source.revision) == 40 and int(c.source.revision, 16) >= 0 for c in released)
-    assert len({c.identity for c in released}) == 5
+    assert len({c.content_id for c in released}) == 5
 
 
 def test_with_and_without_kd_share_the_released_model() -> None:

@@ -1,4 +1,4 @@
-"""The synthetic world as a data place and in a plan: what is named, what is refused, what rests on what."""
+"""The synthetic world as a data source and in a plan: what is named, what is refused, what rests on what."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from made_tables import table
 
 from harness.cli.main import main
 from harness.inputs.content_hashes import ContentHashes
-from harness.inputs.data_sources import SyntheticPlace, place_from_json
+from harness.inputs.data_sources import SyntheticData, data_source_from_json
 from harness.synthetic import source
 from harness.tasks import TASKS, get_task
 
 
 def test_it_has_all_five_tasks_and_the_corpus() -> None:
-    place = SyntheticPlace()
-    assert place.problems(TASKS.values(), corpus=True) == place.missing(TASKS.values(), corpus=True) == []
-    identities, sizes = place.identities(TASKS.values(), corpus=True), place.sizes(TASKS.values(), corpus=True)
-    assert identities.keys() == sizes.rows.keys() | sizes.text_bytes.keys()
+    data = SyntheticData()
+    assert data.problems(TASKS.values(), corpus=True) == data.missing(TASKS.values(), corpus=True) == []
+    content_ids, sizes = data.content_ids(TASKS.values(), corpus=True), data.sizes(TASKS.values(), corpus=True)
+    assert content_ids.keys() == sizes.rows.keys() | sizes.text_bytes.keys()
     for task in TASKS.values():
         assert {
             f"{task.name}/{split}" for split in task.splits if split not in task.optional_splits
         } <= sizes.rows.keys()
-    assert not place.identities([get_task("sst2")], corpus=False).keys() - {"sst2/train", "sst2/validation"}
+    assert not data.content_ids([get_task("sst2")], corpus=False).keys() - {"sst2/train", "sst2/validation"}
 
 
 @pytest.mark.parametrize("task", ["sst2", "squad"])
 def test_it_hands_out_the_rows_that_it_names(task: str) -> None:
-    place = SyntheticPlace()
+    data = SyntheticData()
     name = f"{task}/validation"
-    rows = place.rows(get_task(task), "validation", place.identities([get_task(task)], corpus=False)[name])
+    rows = data.rows(get_task(task), "validation", data.content_ids([get_task(task)], corpus=False)[name])
     assert rows.column_names == list(get_task(task).columns)
     columns = table(task, "validation")
     assert all(rows[column][:] == columns[column] for column in rows.column_names)
@@ -43,21 +43,21 @@ def test_it_hands_out_the_rows_that_it_names(task: str) -> None:
 def test_it_refuses_to_hand_out_another_version_than_was_planned(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    place = SyntheticPlace(3)
-    identity = place.identities([], corpus=True)["corpus/validation"]
-    assert len(place.articles("validation", identity, tmp_path)) == source.ARTICLES["validation"]
+    data = SyntheticData(3)
+    content_id = data.content_ids([], corpus=True)["corpus/validation"]
+    assert len(data.articles("validation", content_id, tmp_path)) == source.ARTICLES["validation"]
     monkeypatch.setattr(source, "GENERATOR_VERSION", source.GENERATOR_VERSION + 1)
     with pytest.raises(ValueError, match=r"another corpus/validation of the synthetic world .* seed 3. Plan again"):
-        place.articles("validation", identity, tmp_path)
+        data.articles("validation", content_id, tmp_path)
     with pytest.raises(ValueError, match=r"another sst2/train of the synthetic world"):
-        SyntheticPlace(1).rows(
-            get_task("sst2"), "train", SyntheticPlace(0).identities([get_task("sst2")], corpus=False)["sst2/train"]
+        SyntheticData(1).rows(
+            get_task("sst2"), "train", SyntheticData(0).content_ids([get_task("sst2")], corpus=False)["sst2/train"]
         )
 
 
-def test_another_process_finds_the_same_place() -> None:
-    told = json.loads(json.dumps(SyntheticPlace(7).as_json()))
-    assert place_from_json(told, ContentHashes()) == SyntheticPlace(7)
+def test_another_process_opens_the_same_source() -> None:
+    stored = json.loads(json.dumps(SyntheticData(7).as_json()))
+    assert data_source_from_json(stored, ContentHashes()) == SyntheticData(7)
 
 
 def dry(capsys: pytest.CaptureFixture[str], store: Path, *words: str) -> dict[str, Any]:
@@ -138,16 +138,16 @@ def test_a_seed_that_is_none_is_refused(data: str, capsys: pytest.CaptureFixture
         "--dry-run",
     ]
     assert main(words) == 2
-    told = capsys.readouterr().err
-    assert f"--data {data}: expected synthetic or synthetic:SEED" in told
+    stored = capsys.readouterr().err
+    assert f"--data {data}: expected synthetic or synthetic:SEED" in stored
 
 
 def test_encoders_made_for_it_are_refused_on_other_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ["grid", "--preset", "quick", "--tasks", "sst2", "--store", str(tmp_path), "--dry-run"]
     assert main([*words, "--data", "hub"]) == 2
-    told = capsys.readouterr().err.splitlines()
+    stored = capsys.readouterr().err.splitlines()
     for name in ("tiny-narrow", "tiny-wide"):
-        (line,) = (line for line in told if f"model {name!r} knows the words of the synthetic world alone" in line)
+        (line,) = (line for line in stored if f"model {name!r} knows the words of the synthetic world alone" in line)
         assert "Expected --data synthetic, or another model" in line
     assert main([*words, "--data", "synthetic:5"]) == 0
 

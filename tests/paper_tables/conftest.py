@@ -51,6 +51,8 @@ def publish(store: Store) -> Callable[..., None]:
         for found in chosen:
             result = {"metrics": metrics, "cell_sparsity": zeros}
             stage_id = study.plan.endpoint(found)
-            store.publish_record({"stage_id": stage_id, **study.plan.stages[stage_id].identity(), "result": result})
+            store.publish_record(
+                {"stage_id": stage_id, **study.plan.stages[stage_id].fingerprint_fields(), "result": result}
+            )
 
     return write

@@ -28,7 +28,7 @@ def pretrained(store: Store, study: Study, kind: str, tokens: int, correct: int,
             store.publish_record(
                 {
                     "stage_id": stage_id,
-                    **spec.identity(),
+                    **spec.fingerprint_fields(),
                     "parent_digests": {role: store.read_record(parent)["digest"] for role, parent in parents.items()},
                     "result": {"metrics": metrics, "training": {"tokens_seen": tokens}},
                 }

@@ -13,7 +13,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.identity import sha256_of
-from harness.inputs.data_sources import HubPlace
+from harness.inputs.data_sources import HubData
 from harness.inputs.hub import HubSource
 from harness.inputs.models import MODELS
 from harness.planning.graph import Inputs, ModelIdentity, Plan
@@ -29,7 +29,7 @@ def planned(**axes: object) -> Plan:
     recipe = load_preset("paper")
     cells = expand(Axes(**{"models": PAPER_MODELS, **axes}), recipe).cells  # type: ignore[arg-type]
     identities = {alias: ModelIdentity(weights=f"{alias} weights", tokenizer=alias) for alias in PAPER_MODELS}
-    return plan_cells(cells, recipe, Inputs(models=identities, data=HubPlace().identities(TASKS.values(), corpus=True)))
+    return plan_cells(cells, recipe, Inputs(models=identities, data=HubData().content_ids(TASKS.values(), corpus=True)))
 
 
 def test_the_papers_rows_are_160_cells_that_share_their_stages() -> None:
@@ -109,7 +109,7 @@ def test_hub_sources_are_pinned_to_a_commit() -> None:
 TEN_THOUSAND = r"""
 import re, time
 from pathlib import Path
-from harness.inputs.data_sources import HubPlace
+from harness.inputs.data_sources import HubData
 from harness.planning.grid import Axes, expand
 from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.planner import plan_cells
@@ -122,7 +122,7 @@ recipe = load_preset("paper")
 axes = Axes(models=models, methods=["prune-ofa", "finetune-pruning"], sparsities=[.5, .6, .7, .8, .9],
             quantization=["none", "int8"], seeds=list(range(34)))
 identities = {alias: ModelIdentity(weights=alias, tokenizer=alias) for alias in models}
-inputs = Inputs(models=identities, data=HubPlace().identities(TASKS.values(), corpus=True))
+inputs = Inputs(models=identities, data=HubData().content_ids(TASKS.values(), corpus=True))
 plan = plan_cells(expand(axes, recipe).cells, recipe, inputs)
 peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())  # ru_maxrss counts the parent too
 print(len(plan.paths), time.process_time() - begin, int(peak[1]) / 1024)
@@ -163,7 +163,8 @@ if not store.root.exists() and os.fork() == 0:  # another process makes the stor
     plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
     write_study(store, merged(store, "paper", request.recipe, plan))
     for stage_id, spec in list(plan.stages.items())[:20_000]:
-        record = {"schema": 1, "stage_id": stage_id, **spec.identity(), "result": {"metrics": {}}, "parent_digests": {}}
+        fields = spec.fingerprint_fields()
+        record = {"schema": 1, "stage_id": stage_id, **fields, "result": {"metrics": {}}, "parent_digests": {}}
         path = store.record_path(stage_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({**record, "digest": sha256_of(record)}))
@@ -209,6 +210,6 @@ def test_ids_and_paths_are_those_of_the_slow_way() -> None:
 
     plan = planned()
     for stage_id, spec in plan.stages.items():
-        assert sha256_of(json.loads(json.dumps(spec.identity())))[:32] == stage_id
+        assert sha256_of(json.loads(json.dumps(spec.fingerprint_fields())))[:32] == stage_id
     for cell, path in plan.paths.items():
         assert path == tuple(walk(plan.endpoint(cell), [])), cell

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from harness.errors import Interrupted
-from harness.metrics import compute_metrics
+from harness.metrics import classification_scores
 from harness.progress import StageProgress
 from harness.stages import evaluation
 from harness.stages.evaluation import predict
+from harness.stages.task_heads import ClassificationHead
 from harness.tasks import get_task
 
 ROWS = 130
@@ -59,26 +60,26 @@ def test_130_of_130_right_at_batch_128_is_1(features: datasets.Dataset) -> None:
     logits = predict(model, features, collate, batch_size=128)["logits"]
     assert model.batches == [128, 2]  # the last batch is partial, and counts
     predicted = [int(row.argmax()) for row in logits]
-    scores = compute_metrics(get_task("sst2"), predicted, list(labels()))
+    scores = classification_scores(get_task("sst2"), predicted, list(labels()))
     assert (scores["accuracy"], scores["num_correct"], scores["num_examples"]) == (1.0, 130, 130)
 
 
 def test_one_wrong_of_130_is_129_130ths(features: datasets.Dataset) -> None:
     predicted = [int(row.argmax()) for row in predict(Echo(), features, collate, batch_size=128)["logits"]]
     predicted[-1] = 1 - predicted[-1]
-    assert compute_metrics(get_task("sst2"), predicted, list(labels()))["accuracy"] == 129 / 130
+    assert classification_scores(get_task("sst2"), predicted, list(labels()))["accuracy"] == 129 / 130
 
 
 def test_a_batch_the_device_cannot_hold_is_halved_and_every_row_is_still_scored_once(
     features: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "evaluation_examples", lambda rows, *others: rows)
+    monkeypatch.setattr(ClassificationHead, "evaluation_examples", lambda self, rows, *others: rows)
     monkeypatch.setattr(evaluation, "PaddingCollator", lambda tokenizer: collate)
     rows = features.add_column("label", list(labels()))
     model = Echo(holds=40)
     scored = evaluation.score(model, rows, get_task("sst2"), None, {}, 128)
     assert model.batches == [128, 64, 32, 32, 32, 32, 2]
-    assert (scored.device_batch, scored.too_large) == (32, (128, 64))
+    assert (scored.micro_batch_size, scored.oom_sizes) == (32, (128, 64))
     assert (scored.result["num_correct"], scored.result["num_examples"]) == (130, 130)
 
 

@@ -45,7 +45,7 @@ def take(tiny: Any, tmp_path: Path) -> Take:
     """take(folder, claimed=.., base=..) runs the stage on a folder (None: it is not cached)."""
 
     def run(folder: Path | None, claimed: float = 0.85, base: Path = tiny.model) -> Taken:
-        checkpoint = SparseCheckpoint(source="mine", identity="c", sparsity=claimed, folder=folder)
+        checkpoint = SparseCheckpoint(source="mine", content_id="c", sparsity=claimed, folder=folder)
         model = BaseModel(alias="tiny", folder=base, weights="w", tokenizer="t")
         artifact = tmp_path / "artifact"
         artifact.mkdir()
@@ -236,7 +236,7 @@ def test_every_tensor_that_does_not_fit_is_named_at_once(sparse: Path, take: Tak
         take(sparse)
     for words in (
         "lacks 1 of",
-        "attention.self.query.weight ..); a checkpoint saved during pruning must be baked first",
+        "attention.self.query.weight ..). If it was saved during pruning, its masks were never made permanent",
         "key.weight is [31, 32], expected [32, 32]",
         "value.weight has entries that are not finite",
         "output.dense.weight is torch.int8, expected floats",

@@ -33,7 +33,12 @@ def publish(store: Store, planned: Plan, stage_id: str, **result: object) -> Non
     spec = planned.stages[stage_id]
     digests = {role: store.read_record(parent)["digest"] for role, parent in spec.parents.items()}
     store.publish_record(
-        {"stage_id": stage_id, **spec.identity(), "parent_digests": digests, "result": {"accuracy": 0.5, **result}}
+        {
+            "stage_id": stage_id,
+            **spec.fingerprint_fields(),
+            "parent_digests": digests,
+            "result": {"accuracy": 0.5, **result},
+        }
     )
 
 

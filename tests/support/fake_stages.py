@@ -42,7 +42,7 @@ def run(context: StageContext) -> StageResult:
     (context.artifact / "weights" / "model.txt").write_text(f"{spec.kind} {spec.stage_id}")
     if spec.kind == "evaluation":
         task = get_task(context.parameters["task"])
-        value = PERCENT if task.kind == "extractive-qa" else SHARE
+        value = PERCENT if task.head.metrics_in_percent else SHARE
         metrics = {reported: dict.fromkeys(task.metrics, value) for _, reported in task.evaluation_splits}
         return StageResult(metrics=metrics, did=["scored"], details={"cell_sparsity": 0.85})
     if spec.kind == "sparse_checkpoint":

@@ -16,7 +16,7 @@ from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.families import BERT
 from harness.inputs.models import find_models
 from harness.inputs.shapes import shape_of
-from harness.synthetic.encoders import ENCODER_VERSION, ENCODERS, weights_identity
+from harness.synthetic.encoders import ENCODER_VERSION, ENCODERS, weights_content_id
 from harness.synthetic.weights import rotation, sinusoids, weights, write_encoder
 
 # SHA-256 of the weights by version; rounded, since the last bit of a sine may differ between machines.
@@ -120,7 +120,7 @@ def test_the_stated_shape_is_that_of_the_weights(name: str) -> None:
 
 
 def test_identity_tells_encoders_and_versions_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {weights_identity(name) for name in ENCODERS}
+    before = {weights_content_id(name) for name in ENCODERS}
     assert len(before) == len(ENCODERS)
     monkeypatch.setattr("harness.synthetic.encoders.ENCODER_VERSION", ENCODER_VERSION + 1)
-    assert not before & {weights_identity(name) for name in ENCODERS}
+    assert not before & {weights_content_id(name) for name in ENCODERS}

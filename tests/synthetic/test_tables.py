@@ -71,14 +71,14 @@ def test_another_seed_is_another_world_and_identity_tells_them_apart() -> None:
     assert source.corpus("validation", 1) != source.corpus("validation", 0)
     names = [f"{task}/{split}" for task, splits in source.SPLITS.items() for split in splits]
     names += ["corpus/train", "corpus/validation"]
-    assert len({source.identity(name, seed) for name in names for seed in (0, 1)}) == 2 * len(names)
+    assert len({source.content_id(name, seed) for name in names for seed in (0, 1)}) == 2 * len(names)
 
 
 @pytest.mark.parametrize("name", ["GENERATOR_VERSION", "TRAIN_ROWS"])
 def test_identity_covers_generator_and_size(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = source.identity("sst2/train", 0)
+    before = source.content_id("sst2/train", 0)
     monkeypatch.setattr(source, name, getattr(source, name) + 1)
-    assert source.identity("sst2/train", 0) != before
+    assert source.content_id("sst2/train", 0) != before
 
 
 @pytest.mark.parametrize("task", [*MAKERS])

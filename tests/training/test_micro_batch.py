@@ -1,4 +1,4 @@
-"""A batch in parts is the batch: weights, losses, masks, clocks and data order; and a device that runs out of memory.
+"""A batch in parts is the batch: weights, losses, masks and data order; and a device that runs out of memory.
 
 Without dropout and in double precision a split may differ by rounding only, so the tolerance can be tight. The GPU is
 played by an objective that raises torch's own error when it is handed more examples than it "holds".
@@ -34,9 +34,9 @@ from harness.compression.schedule import PruningSchedule
 from harness.errors import Interrupted
 from harness.inputs.families import BERT
 from harness.stages.context import Resources
-from harness.stages.training_run import Session, Trained
+from harness.stages.training_run import TrainingOutcome, TrainingRun
 from harness.training.checkpoints import Checkpoints
-from harness.training.micro_batch import device_batch_of, fit_to_memory, parts_of
+from harness.training.micro_batch import first_micro_batch_size, micro_batches, run_with_oom_backoff
 from harness.training.modifiers import GradualPruning, LockedQuantization, Matrices, Modifier
 from harness.training.objectives import (
     ClassificationObjective,
@@ -145,11 +145,11 @@ class Watched:
     from_call: int = 0
     sizes: list[int] = field(default_factory=list)
 
-    def __call__(self, model: nn.Module, inputs: Mapping[str, Tensor], whole: Any = None) -> Tensor:
+    def __call__(self, model: nn.Module, inputs: Mapping[str, Tensor], full_batch: Any = None) -> Tensor:
         self.sizes.append(len(inputs["input_ids"]))
         if self.sizes[-1] > self.holds and len(self.sizes) > self.from_call:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nand much more")
-        return self.inner(model, inputs, whole)
+        return self.inner(model, inputs, full_batch)
 
 
 @dataclass
@@ -166,7 +166,7 @@ def fit(
     what: str,
     folder: Path,
     *,
-    device_batch: int | None = None,
+    micro_batch_size: int | None = None,
     distilled: bool = True,
     callbacks: tuple[TrainerCallback, ...] = (),
     attach: Callable[[nn.Module], None] = lambda model: None,
@@ -190,7 +190,7 @@ def fit(
         checkpoint_minutes=60.0,
         should_stop=should_stop,
         report=lambda progress: None,
-        device_batch=device_batch,
+        micro_batch_size=micro_batch_size,
     )
     return Run(model, trainer.fit(), objective.sizes, collator.batches)
 
@@ -220,37 +220,37 @@ def assert_same_weights(first: nn.Module, second: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device_batch", "of_8", "of_5"),
+    ("micro_batch_size", "of_8", "of_5"),
     [(8, [8], [5]), (4, [4, 4], [4, 1]), (3, [3, 3, 2], [3, 2]), (2, [2] * 4, [2, 2, 1]), (1, [1] * 8, [1] * 5)],
 )
-def test_a_batch_is_cut_into_parts_of_the_device_batch(
-    tmp_path: Path, device_batch: int, of_8: list[int], of_5: list[int]
+def test_a_batch_is_cut_into_micro_batches_of_the_given_size(
+    tmp_path: Path, micro_batch_size: int, of_8: list[int], of_5: list[int]
 ) -> None:
-    run = fit("classification", tmp_path, device_batch=device_batch, steps=4)
+    run = fit("classification", tmp_path, micro_batch_size=micro_batch_size, steps=4)
     assert run.sizes == [*of_8, *of_8, *of_5, *of_8]  # an epoch of 21, and the next one's first batch
-    assert run.progress.device_batches == [{"from_step": 1, "device_batch": device_batch}]
+    assert run.progress.device_batches == [{"from_step": 1, "device_batch": micro_batch_size}]
 
 
-@pytest.mark.parametrize("device_batch", [4, 3, 1])
+@pytest.mark.parametrize("micro_batch_size", [4, 3, 1])
 @pytest.mark.parametrize(
     ("what", "distilled"),
     [("pretraining", False), ("pretraining", True), ("classification", True), ("questions", True)],
 )
 def test_weights_losses_and_data_order_do_not_depend_on_the_split(
-    tmp_path: Path, whole: Whole, what: str, distilled: bool, device_batch: int
+    tmp_path: Path, whole: Whole, what: str, distilled: bool, micro_batch_size: int
 ) -> None:
     unsplit = whole(what, distilled=distilled)
-    split = fit(what, tmp_path, distilled=distilled, device_batch=device_batch)
+    split = fit(what, tmp_path, distilled=distilled, micro_batch_size=micro_batch_size)
     assert max(unsplit.sizes) == BATCH
-    assert max(split.sizes) == device_batch
+    assert max(split.sizes) == micro_batch_size
     assert_same_weights(unsplit.model, split.model)
     assert split.progress.losses == pytest.approx(unsplit.progress.losses, rel=1e-9)
     assert split.progress.tokens_seen == unsplit.progress.tokens_seen
     assert split.batches == unsplit.batches  # the loader makes global batches, however they are cut
 
 
-def test_the_whole_batch_at_once_is_bit_equal_to_no_device_batch(tmp_path: Path, whole: Whole) -> None:
-    unset, asked = whole("pretraining"), fit("pretraining", tmp_path, device_batch=BATCH)
+def test_the_whole_batch_at_once_is_bit_equal_to_no_micro_batch_size(tmp_path: Path, whole: Whole) -> None:
+    unset, asked = whole("pretraining"), fit("pretraining", tmp_path, micro_batch_size=BATCH)
     assert unset.progress.losses == asked.progress.losses
     state = asked.model.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in unset.model.state_dict().items())
@@ -261,15 +261,15 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
-@pytest.mark.parametrize("device_batch", [8, 4, 3, 1])
-def test_the_masked_lm_loss_is_a_mean_over_the_masked_tokens_of_the_whole_batch(device_batch: int) -> None:
+@pytest.mark.parametrize("micro_batch_size", [8, 4, 3, 1])
+def test_the_masked_lm_loss_is_a_mean_over_the_masked_tokens_of_the_whole_batch(micro_batch_size: int) -> None:
     """By numpy, from the library's own logits; a mean of the parts' means is another number."""
     model = network("pretraining").eval()
     batch = Collator("pretraining")([dict(row) for row in examples().select(range(8))])
     with torch.no_grad():
         output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-        parts = [PretrainingObjective()(model, part, batch) for part in parts_of(batch, device_batch)]
-        means = [PretrainingObjective()(model, part).item() for part in parts_of(batch, device_batch)]
+        parts = [PretrainingObjective()(model, part, batch) for part in micro_batches(batch, micro_batch_size)]
+        means = [PretrainingObjective()(model, part).item() for part in micro_batches(batch, micro_batch_size)]
     labels, pairs = batch["labels"].numpy(), batch["next_sentence_label"].numpy()
     tokens = log_softmax(output.prediction_logits.numpy())
     rows, columns = np.nonzero(labels != -100)
@@ -277,7 +277,7 @@ def test_the_masked_lm_loss_is_a_mean_over_the_masked_tokens_of_the_whole_batch(
     next_sentence = -log_softmax(output.seq_relationship_logits.numpy())[np.arange(8), pairs]
     by_hand = sum(masked) / len(masked) + sum(next_sentence) / 8
     assert torch.stack(parts).sum().item() == pytest.approx(by_hand, rel=1e-12)
-    if device_batch < 8:
+    if micro_batch_size < 8:
         assert abs(sum(means) / len(means) - by_hand) > 0.01
 
 
@@ -287,7 +287,9 @@ def test_the_parts_of_a_distilled_batch_add_up_to_the_divergence_over_all_live_t
     kd = Distillation(teacher=teacher, ce_weight=0.0, kd_weight=1.0, temperature=1.0)
     batch = Collator("pretraining")([dict(row) for row in examples().select(range(8))])
     with torch.no_grad():
-        loss = sum(PretrainingObjective(distillation=kd)(student, part, batch).item() for part in parts_of(batch, 3))
+        loss = sum(
+            PretrainingObjective(distillation=kd)(student, part, batch).item() for part in micro_batches(batch, 3)
+        )
         said = [
             [log_softmax(logits.numpy()) for logits in (out.prediction_logits, out.seq_relationship_logits)]
             for out in (m(batch["input_ids"], attention_mask=batch["attention_mask"]) for m in (student, teacher))
@@ -310,7 +312,7 @@ class MaskPatterns(TrainerCallback):
 
 
 def test_pruning_makes_the_same_masks_at_the_same_steps(tmp_path: Path) -> None:
-    def run(folder: Path, device_batch: int) -> list[list[Tensor]]:
+    def run(folder: Path, micro_batch_size: int) -> list[list[Tensor]]:
         matrices = Matrices.of(network("classification"), BERT)
         pruning = GradualPruning(
             matrices=matrices,
@@ -321,12 +323,12 @@ def test_pruning_makes_the_same_masks_at_the_same_steps(tmp_path: Path) -> None:
         )
         seen = MaskPatterns(matrices)
         callbacks = (*pruning.callbacks(6), seen)
-        fit("classification", folder, device_batch=device_batch, callbacks=callbacks, attach=pruning.attach)
+        fit("classification", folder, micro_batch_size=micro_batch_size, callbacks=callbacks, attach=pruning.attach)
         return seen.patterns
 
     uncut, split = run(tmp_path / "whole", 8), run(tmp_path / "split", 3)
     counts = [sum(int(mask.sum()) for mask in masks) for masks in uncut]
-    assert len(set(counts)) == 5, "a mask event after each of the first five steps, and none after"
+    assert len(set(counts)) == 5, "a mask update after each of the first five steps, and none after"
     for masks, others in zip(uncut, split, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(masks, others, strict=True))
 
@@ -334,7 +336,7 @@ def test_pruning_makes_the_same_masks_at_the_same_steps(tmp_path: Path) -> None:
 def test_an_activation_range_moves_once_a_step_however_the_batch_is_cut(tmp_path: Path) -> None:
     """The first layer's input ranges are exact; deeper ones see activations that were rounded a little differently."""
 
-    def run(folder: Path, device_batch: int) -> dict[str, RangeObserver]:
+    def run(folder: Path, micro_batch_size: int) -> dict[str, RangeObserver]:
         def attach(model: nn.Module) -> None:
             names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
             matrices = Matrices.of(model, BERT)
@@ -347,7 +349,9 @@ def test_an_activation_range_moves_once_a_step_however_the_batch_is_cut(tmp_path
                 activation_momentum=0.3,
             ).attach(model)
 
-        ran = fit("classification", folder, device_batch=device_batch, attach=attach, steps=3, learning_rate=1e-9)
+        ran = fit(
+            "classification", folder, micro_batch_size=micro_batch_size, attach=attach, steps=3, learning_rate=1e-9
+        )
         return {name: module for name, module in ran.model.named_modules() if isinstance(module, RangeObserver)}
 
     uncut, split = run(tmp_path / "whole", 8), run(tmp_path / "split", 3)
@@ -379,11 +383,11 @@ def test_a_checkpoint_goes_on_at_the_same_example_with_another_split(
         fit(
             "classification",
             tmp_path,
-            device_batch=before,
+            micro_batch_size=before,
             callbacks=(Count(),),
             should_stop=lambda: steps["made"] >= stop_after,
         )
-    resumed = fit("classification", tmp_path, device_batch=after)
+    resumed = fit("classification", tmp_path, micro_batch_size=after)
     assert sum(resumed.sizes) == sum(len(batch) for batch in unsplit.batches[stop_after : PARAMETERS["steps"]])
     assert resumed.progress.losses == pytest.approx(unsplit.progress.losses, rel=1e-9)
     assert resumed.progress.tokens_seen == unsplit.progress.tokens_seen
@@ -399,18 +403,18 @@ def test_a_checkpoint_goes_on_at_the_same_example_with_another_split(
 
 @dataclass
 class Try:
-    """A session on a device that holds so much; `models` are those that were loaded, weakly."""
+    """A training run on a device that holds so much; `models` are those that were loaded, weakly."""
 
-    session: Session
+    training_run: TrainingRun
     objective: Watched
     models: list[Any]
     alive_at_load: list[int]
 
-    def run(self) -> Trained:
-        return self.session.run()
+    def run(self) -> TrainingOutcome:
+        return self.training_run.run()
 
 
-def attempt(folder: Path, *, holds: int, from_call: int = 0, minutes: float = 60.0, device_batch: int = 0) -> Try:
+def attempt(folder: Path, *, holds: int, from_call: int = 0, minutes: float = 60.0, micro_batch_size: int = 0) -> Try:
     objective = Watched(objective_of("classification", distilled=True), holds=holds, from_call=from_call)
     models: list[Any] = []
     alive: list[int] = []
@@ -425,36 +429,36 @@ def attempt(folder: Path, *, holds: int, from_call: int = 0, minutes: float = 60
         parameters=PARAMETERS,
         spec=SimpleNamespace(kind="transfer"),
         checkpoints=folder,
-        resources=Resources(checkpoint_minutes=minutes, device_batch=device_batch),
+        resources=Resources(checkpoint_minutes=minutes, micro_batch_size=micro_batch_size),
         should_stop=lambda: False,
         report=lambda progress: None,
     )
-    session = Session(
+    training_run = TrainingRun(
         context=context,
         load_model=load,
         family=BERT,
-        modifier_of=lambda model, matrices, num_steps: Modifier(matrices=matrices),
+        make_modifier=lambda model, matrices, num_steps: Modifier(matrices=matrices),
         objective=objective,
         examples=examples(),
         collator=Collator("classification"),
     )
-    return Try(session, objective, models, alive)
+    return Try(training_run, objective, models, alive)
 
 
-def batches_of(trained: Trained) -> dict[str, Any]:
+def batches_of(trained: TrainingOutcome) -> dict[str, Any]:
     found: dict[str, Any] = trained.details["training"]["batches"]
     return found
 
 
 @pytest.fixture(scope="module")
-def whole_session(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return attempt(tmp_path_factory.mktemp("session"), holds=8).run()
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> TrainingOutcome:
+    return attempt(tmp_path_factory.mktemp("run"), holds=8).run()
 
 
 def test_out_of_memory_at_the_start_goes_on_with_half_and_ends_with_the_same_weights(
-    tmp_path: Path, whole_session: Trained, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, whole_run: TrainingOutcome, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert batches_of(whole_session) == {
+    assert batches_of(whole_run) == {
         "global": 8,
         "device": [{"from_step": 1, "device_batch": 8, "accumulation": 1}],
         "too_large": [],
@@ -468,18 +472,18 @@ def test_out_of_memory_at_the_start_goes_on_with_half_and_ends_with_the_same_wei
         "too_large": [8, 4],
     }
     assert small.objective.sizes[:3] == [8, 4, 2]
-    assert_same_weights(whole_session.model, trained.model)
+    assert_same_weights(whole_run.model, trained.model)
     said = [record.getMessage() for record in caplog.records if record.name.endswith("micro_batch")]
     found = "CUDA out of memory. Tried to allocate 2.00 GiB."
     assert said == [
         f"training (transfer) ran out of memory with 8 examples at a time: {found}",
-        "training (transfer) goes on with 4 examples at a time",
+        "training (transfer) continues with 4 examples at a time",
         f"training (transfer) ran out of memory with 4 examples at a time: {found}",
-        "training (transfer) goes on with 2 examples at a time",
+        "training (transfer) continues with 2 examples at a time",
     ]
 
 
-def test_out_of_memory_later_on_goes_on_from_the_newest_checkpoint(tmp_path: Path, whole_session: Trained) -> None:
+def test_out_of_memory_later_on_goes_on_from_the_newest_checkpoint(tmp_path: Path, whole_run: TrainingOutcome) -> None:
     """The 5th step's batch does not fit: steps 1 to 4 are kept, the step itself is made again in parts of 4."""
     late = attempt(tmp_path / "late", holds=7, from_call=4, minutes=0.0)
     trained = late.run()
@@ -493,17 +497,17 @@ def test_out_of_memory_later_on_goes_on_from_the_newest_checkpoint(tmp_path: Pat
         ],
         "too_large": [8],
     }
-    assert_same_weights(whole_session.model, trained.model)
-    curves = [found.details["training"]["loss_curve"] for found in (whole_session, trained)]
+    assert_same_weights(whole_run.model, trained.model)
+    curves = [found.details["training"]["loss_curve"] for found in (whole_run, trained)]
     assert [point["loss"] for point in curves[1]] == pytest.approx([point["loss"] for point in curves[0]], rel=1e-9)
 
 
-def test_out_of_memory_later_on_without_a_checkpoint_starts_again(tmp_path: Path, whole_session: Trained) -> None:
+def test_out_of_memory_later_on_without_a_checkpoint_starts_again(tmp_path: Path, whole_run: TrainingOutcome) -> None:
     late = attempt(tmp_path / "late", holds=7, from_call=4)
     trained = late.run()
     assert late.objective.sizes[:9] == [8, 8, 5, 8, 8, 4, 4, 4, 4]
     assert batches_of(trained)["device"] == [{"from_step": 1, "device_batch": 4, "accumulation": 2}]
-    assert_same_weights(whole_session.model, trained.model)
+    assert_same_weights(whole_run.model, trained.model)
 
 
 def test_one_example_too_many_fails_and_says_what_was_tried(tmp_path: Path) -> None:
@@ -529,8 +533,8 @@ def test_a_failed_try_is_let_go_of_before_the_next_one_loads(tmp_path: Path) -> 
     assert small.alive_at_load == [0, 0, 0]
 
 
-def test_the_requested_device_batch_is_where_it_starts(tmp_path: Path) -> None:
-    trained = attempt(tmp_path, holds=8, device_batch=3).run()
+def test_the_requested_micro_batch_size_is_where_it_starts(tmp_path: Path) -> None:
+    trained = attempt(tmp_path, holds=8, micro_batch_size=3).run()
     assert batches_of(trained) == {
         "global": 8,
         "device": [{"from_step": 1, "device_batch": 3, "accumulation": 3}],
@@ -538,8 +542,8 @@ def test_the_requested_device_batch_is_where_it_starts(tmp_path: Path) -> None:
     }
 
 
-def test_a_device_batch_above_the_batch_is_the_batch_and_zero_is_the_whole() -> None:
-    assert [device_batch_of(12, requested) for requested in (0, 1, 5, 12, 32)] == [12, 1, 5, 12, 12]
+def test_a_micro_batch_size_above_the_batch_is_the_batch_and_zero_is_the_whole() -> None:
+    assert [first_micro_batch_size(12, requested) for requested in (0, 1, 5, 12, 32)] == [12, 1, 5, 12, 12]
 
 
 def test_halving_rounds_down_and_ends_at_one() -> None:
@@ -551,9 +555,9 @@ def test_halving_rounds_down_and_ends_at_one() -> None:
             raise torch.cuda.OutOfMemoryError("full")
         return "done"
 
-    fitted = fit_to_memory(work, 13, what="work")
+    backoff = run_with_oom_backoff(work, 13, what="work")
     assert tried == [13, 6, 3, 1]
-    assert (fitted.result, fitted.device_batch, fitted.too_large) == ("done", 1, (13, 6, 3))
+    assert (backoff.result, backoff.micro_batch_size, backoff.oom_sizes) == ("done", 1, (13, 6, 3))
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error"), Interrupted("stop")])
@@ -565,5 +569,5 @@ def test_other_errors_are_not_tried_again(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error)):
-        fit_to_memory(work, 8, what="work")
+        run_with_oom_backoff(work, 8, what="work")
     assert calls == [8]

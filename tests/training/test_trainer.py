@@ -1,4 +1,4 @@
-"""The Trainer subclass: clocks, gradient accumulation, data order, the lock through real training, checkpoints."""
+"""The Trainer subclass: steps, gradient accumulation, data order, the lock through real training, checkpoints."""
 
 from __future__ import annotations
 
@@ -125,8 +125,8 @@ def test_step_n_uses_the_factor_of_n_minus_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.oracle("O2")
-def test_mask_events_fire_after_the_step_of_their_clock(tmp_path: Path) -> None:
-    """t0=0, t1=5, events every 2 clocks up to 8: zeros after steps 1, 3, 5, 7, 9 and not in between."""
+def test_masks_are_updated_after_the_scheduled_steps(tmp_path: Path) -> None:
+    """t0=0, t1=5, mask updates every 2 steps up to 8: zeros after steps 1, 3, 5, 7, 9 and not in between."""
     network = model()
     matrices = Matrices.of(network, BERT)
     schedule = PruningSchedule(final_sparsity=0.5, ramp_begin=0, ramp_end=4, first_event=0, last_event=8, frequency=2)
@@ -141,13 +141,13 @@ def test_mask_events_fire_after_the_step_of_their_clock(tmp_path: Path) -> None:
     trainer(network, tmp_path, callbacks=(*pruning.callbacks(STEPS), Count())).fit()
     # 256 weights; s(0)=0, s(2)=.5*(1-1/8)=.4375 -> 112, s(4)=.5 -> 128.
     assert zeros == [0, 0, 112, 112, 128, 128, 128, 128, 128, 128, 128, 128]
-    account = pruning.detach(network)
-    assert account.did == [
+    report = pruning.detach(network)
+    assert report.summary == [
         "masked 12 of 12 encoder matrices",
         "masked 0 of 1 pooler matrices",
         "5 mask events to sparsity 0.5",
     ]
-    assert account.details["sparsity"]["encoder"] == 0.5
+    assert report.details["sparsity"]["encoder"] == 0.5
 
 
 @pytest.mark.oracle("O25")
@@ -170,8 +170,8 @@ def test_the_lock_holds_through_the_trainers_own_optimizer(tmp_path: Path, decay
     dead = before[matrices.encoder[0]] == 0
     assert bool((moments["exp_avg"][dead] == 0).all())
     assert bool((moments["exp_avg_sq"][dead] == 0).all())
-    account = lock.detach(network)
-    assert account.did == ["locked 12 of 12 encoder matrices", "locked 1 of 1 pooler matrices"]
+    report = lock.detach(network)
+    assert report.summary == ["locked 12 of 12 encoder matrices", "locked 1 of 1 pooler matrices"]
     for name, weight in before.items():
         after = network.get_submodule(name).weight
         assert torch.equal(weight == 0, after == 0), name

@@ -185,5 +185,5 @@ def test_nothing_but_python_stands_where_computing_is_done() -> None:
 def test_pretraining_is_no_part_of_an_evaluation() -> None:
     found = {module_of(definition) for definition in project().closure(KINDS["evaluation"].run)}
     assert "harness.metrics.squad.squad" in found  # imported by a name made while running
-    assert "harness.inputs.parquet" in found  # reached through the context's data place
+    assert "harness.inputs.parquet" in found  # reached through the context's data source
     assert not found & {"harness.stages.pretraining", "harness.data.pairs", "harness.training.trainer"}

@@ -20,7 +20,7 @@ from harness.execution.driver import Driver
 from harness.execution.local import LocalScheduler
 from harness.files import folder_digest
 from harness.inputs.content_hashes import ContentHashes
-from harness.inputs.data_sources import FolderPlace
+from harness.inputs.data_sources import FolderData
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
 from harness.store.leases import current_holder
@@ -173,7 +173,7 @@ def scheduler(
     made: list[LocalScheduler] = []
 
     def build(*told: str) -> LocalScheduler:
-        sources = Sources(models={}, data=FolderPlace(tmp_path))
+        sources = Sources(models={}, data=FolderData(tmp_path))
         made.append(LocalScheduler(store, sources, Resources(), 1, (), fakes.worker_command(*told)))
         return made[-1]
 

@@ -82,7 +82,7 @@ def test_a_record_names_its_stage_its_parents_its_result_and_its_artifact(
     transfer = distilled_transfer(planned)
     spec, record = planned.stages[transfer], store.read_record(transfer)
     assert (record["stage_id"], record["kind"]) == (transfer, "transfer")
-    assert {key: record[key] for key in spec.identity()} == spec.identity()
+    assert {key: record[key] for key in spec.fingerprint_fields()} == spec.fingerprint_fields()
     assert record["parent_digests"] == {
         "model": store.read_record(one(planned, "student_pruning"))["digest"],
         "teacher": store.read_record(one(planned, "dense"))["digest"],

@@ -1,0 +1,156 @@
+"""What each task head computes: its model, its examples, its loss and its scores. Declared in `harness.tasks`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import datasets
+import numpy as np
+import transformers
+
+from harness.data.classification import encode_classification
+from harness.data.question_answering import encode_evaluation, encode_training, predictions_from_logits
+from harness.metrics import classification_scores, question_answering_scores
+from harness.tasks import CLASSIFICATION, EXTRACTIVE_QA, Task
+from harness.training.objectives import (
+    ClassificationObjective,
+    Distillation,
+    Objective,
+    QuestionAnsweringObjective,
+)
+
+Parameters = Mapping[str, Any]
+
+
+class HeadFunctions(Protocol):
+    """All that differs between task heads.
+
+    rows: a split as it is read. parameters: of the stage, with the task's data settings.
+    """
+
+    def model_class(self) -> Any:
+        """The library's Auto class that puts the head on an encoder."""
+
+    def model_options(self, task: Task) -> dict[str, Any]:
+        """Options of its `from_pretrained`."""
+
+    def training_examples(
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters
+    ) -> datasets.Dataset:
+        """Token ids and targets to train on, with a column `length` (tokens)."""
+
+    def evaluation_examples(
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters
+    ) -> datasets.Dataset:
+        """Token ids to score, with a column `length` (tokens)."""
+
+    def objective(self, distillation: Distillation | None) -> Objective:
+        """The loss, mixed with a teacher's soft targets where there is one."""
+
+    def scores(
+        self,
+        rows: datasets.Dataset,
+        examples: datasets.Dataset,
+        outputs: Mapping[str, list[np.ndarray]],
+        task: Task,
+        parameters: Parameters,
+    ) -> dict[str, float | int]:
+        """The metrics of a split with their raw counts. outputs: the model's logits by name, a row per example."""
+
+
+class ClassificationHead:
+    """One label a text or a pair of texts."""
+
+    def model_class(self) -> Any:
+        return transformers.AutoModelForSequenceClassification
+
+    def model_options(self, task: Task) -> dict[str, Any]:
+        return {
+            "num_labels": task.num_labels,
+            "id2label": dict(enumerate(task.label_names)),
+            "label2id": {name: i for i, name in enumerate(task.label_names)},
+        }
+
+    def training_examples(
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters
+    ) -> datasets.Dataset:
+        return encode_classification(rows, task, tokenizer, max_length=parameters["max_length"])
+
+    def evaluation_examples(
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters
+    ) -> datasets.Dataset:
+        return encode_classification(rows, task, tokenizer, max_length=parameters["max_length"])
+
+    def objective(self, distillation: Distillation | None) -> Objective:
+        return ClassificationObjective(distillation=distillation)
+
+    def scores(
+        self,
+        rows: datasets.Dataset,
+        examples: datasets.Dataset,
+        outputs: Mapping[str, list[np.ndarray]],
+        task: Task,
+        parameters: Parameters,
+    ) -> dict[str, float | int]:
+        predicted = [int(np.argmax(row)) for row in outputs["logits"]]
+        return classification_scores(task, predicted, rows["label"])
+
+
+class QuestionAnsweringHead:
+    """The start and the end of an answer in a window of the context."""
+
+    def model_class(self) -> Any:
+        return transformers.AutoModelForQuestionAnswering
+
+    def model_options(self, task: Task) -> dict[str, Any]:
+        return {}
+
+    def training_examples(
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters
+    ) -> datasets.Dataset:
+        return encode_training(rows, tokenizer, **_window_options(parameters))
+
+    def evaluation_examples(
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters
+    ) -> datasets.Dataset:
+        return encode_evaluation(rows, tokenizer, **_window_options(parameters))
+
+    def objective(self, distillation: Distillation | None) -> Objective:
+        return QuestionAnsweringObjective(distillation=distillation)
+
+    def scores(
+        self,
+        rows: datasets.Dataset,
+        examples: datasets.Dataset,
+        outputs: Mapping[str, list[np.ndarray]],
+        task: Task,
+        parameters: Parameters,
+    ) -> dict[str, float | int]:
+        answers = predictions_from_logits(
+            rows,
+            examples,
+            outputs["start_logits"],
+            outputs["end_logits"],
+            n_best=parameters["n_best"],
+            max_answer_length=parameters["max_answer_length"],
+        )
+        return question_answering_scores(task, answers, rows)
+
+
+def _window_options(parameters: Parameters) -> dict[str, int]:
+    return {
+        "max_length": parameters["max_length"],
+        "stride": parameters["doc_stride"],
+        "max_query_length": parameters["max_query_length"],
+    }
+
+
+HEAD_FUNCTIONS: Mapping[str, HeadFunctions] = {
+    CLASSIFICATION.name: ClassificationHead(),
+    EXTRACTIVE_QA.name: QuestionAnsweringHead(),
+}
+
+
+def head_of(task: Task) -> HeadFunctions:
+    return HEAD_FUNCTIONS[task.head.name]
