@@ -27,7 +27,7 @@ from harness.grids.request import Asked
 from harness.planning.graph import Plan
 from harness.specs import Cell
 from harness.store.store import Store
-from harness.studies.state import local_snapshot, read_states
+from harness.studies.state import read_states
 from harness.studies.study import only_study, read_study
 from harness.studies.verification import verified_records
 from paper_tables.study_tables import read_tables
@@ -174,7 +174,7 @@ def records(store: str | Path = "runs", study: str | None = None) -> pd.DataFram
         place = Store(Path(store))
         found = read_study(place, study or only_study(place))
     verified = verified_records(found.plan, place)
-    states = read_states(found.plan, place, local_snapshot(found.plan, place))
+    states = read_states(found.plan, place)
     rows = [
         {**vars(score), "quantization": cell.quantization, "state": states[found.plan.endpoint(cell)]}
         for cell in found.plan.paths

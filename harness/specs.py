@@ -93,24 +93,18 @@ class StageSpec:
     def from_json(cls, value: Mapping[str, Any]) -> StageSpec:
         return cls(**{name: value[name] for name in ("kind", "parameters", "parents", "inputs", "versions")})
 
-    def label(self) -> str:
-        """A short name for people: the kind and what tells this stage from its neighbours."""
-        told = [self.parameters[key] for key in ("model", "task", "sparsity", "max_length") if key in self.parameters]
-        seed = [f"seed {self.parameters['seed']}"] if "seed" in self.parameters else []
-        return " ".join(str(word) for word in [self.kind, *told, *seed])
-
 
 def stage_label(spec: StageSpec, specs: Mapping[str, StageSpec]) -> str:
-    """A name for people that tells a stage from its neighbours by what it rests on.
+    """A short name for people, different from those of the other stages of a plan.
 
-    specs: the stages it was planned with, by id; one whose parents are not among them is named by itself.
+    specs: the stages of the plan, by id; the name of a stage whose parents are not among them may be less specific.
     """
     model = specs.get(spec.parents.get("model", ""))
     if model is not None and spec.kind in ("evaluation", "quantization"):
         return f"{spec.kind} of {stage_label(model, specs)}"
-    told = [spec.kind, *(spec.parameters[key] for key in ("model", "task") if key in spec.parameters)]
+    words = [spec.kind, *(spec.parameters[key] for key in ("model", "task") if key in spec.parameters)]
     sparsity = spec.parameters.get("sparsity", model.parameters.get("sparsity") if model is not None else None)
-    told += [f"{sparsity:g}"] if sparsity is not None else []
-    told += ["without KD"] if spec.kind == "transfer" and "teacher" not in spec.parents else []
-    told += [f"seed {spec.parameters['seed']}"] if "seed" in spec.parameters else []
-    return " ".join(str(word) for word in told)
+    words += [f"{sparsity:g}"] if sparsity is not None else []
+    words += ["without KD"] if spec.kind == "transfer" and "teacher" not in spec.parents else []
+    words += [f"seed {spec.parameters['seed']}"] if "seed" in spec.parameters else []
+    return " ".join(str(word) for word in words)

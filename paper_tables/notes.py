@@ -40,8 +40,8 @@ def _budget(study: Study, records: Records) -> list[str]:
         metrics = result["metrics"]
         share = tokens / PAPER_TOKENS_PER_STAGE
         found.append(
-            f"{spec.label()}: {tokens:,} tokens, {share:.1e} of the paper's {PAPER_TOKENS_PER_STAGE:,}; held-out "
-            f"masked-LM accuracy {100 * metrics['mlm_accuracy']:.1f} % "
+            f"{study.plan.label(stage_id)}: {tokens:,} tokens, {share:.1e} of the paper's {PAPER_TOKENS_PER_STAGE:,}; "
+            f"held-out masked-LM accuracy {100 * metrics['mlm_accuracy']:.1f} % "
             f"({metrics['mlm_correct']} of {metrics['mlm_positions']})."
         )
     return found
@@ -55,8 +55,8 @@ def _taken_in(study: Study, records: Records) -> list[str]:
             result = records[stage_id]["result"]
             source, counted = result["checkpoint"]["source"], result["sparsity"]
             found.append(
-                f"{spec.label()}: not pruned here but taken from {source}; {counted['encoder_zeros']:,} of "
-                f"{counted['encoder_numel']:,} encoder weights are zero."
+                f"{study.plan.label(stage_id)}: not pruned here but taken from {source}; "
+                f"{counted['encoder_zeros']:,} of {counted['encoder_numel']:,} encoder weights are zero."
             )
     return found
 

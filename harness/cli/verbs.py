@@ -183,7 +183,7 @@ VERBS = (
         "fetch", "fill the hub's cache with what a grid needs (needs internet)", _axes, "harness.cli.commands.fetch:run"
     ),
     Verb("ls", "list what a grid can name", _ls, "harness.cli.commands.ls:run"),
-    Verb("status", "what is done, running, failed or missing", _status, "harness.cli.commands.status:run"),
+    Verb("status", "what is done, running, failed or pending", _status, "harness.cli.commands.status:run"),
     Verb("tables", "tables from the records of a study", _tables, "harness.cli.commands.tables:run"),
     Verb(
         "plots",
@@ -201,7 +201,7 @@ VERBS = (
     ),
     Verb(
         "invalidate",
-        "take back finished stages and all that rests on them",
+        "invalidate finished stages and all that depends on them",
         _invalidate,
         "harness.cli.commands.invalidate:run",
     ),

@@ -27,7 +27,6 @@ from harness.execution.hardware import this_machine
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.hub import HubSource
 from harness.inputs.models import MODELS, PackageSource, find_models
-from harness.store.leases import current_holder
 from harness.store.processes import is_gone
 from harness.store.store import Store
 from harness.tasks import TASKS
@@ -275,9 +274,9 @@ def read_disk(root: Path) -> Disk:
     place = _nearest(root.absolute())
     problems, skew = try_disk(place)
     store = Store(root)
-    holders = {stage: current_holder(store.lease_path(stage)) for stage in sorted(store.leased())}
+    holders = {stage: store.stage(stage).holder() for stage in sorted(store.leased())}
     held = {stage: holder for stage, holder in holders.items() if holder and not holder.released}
-    under_way = [stage for stage in held if not store.has_record(stage)]
+    under_way = [stage for stage in held if not store.stage(stage).has_record()]
     stale = tuple(stage for stage in under_way if is_gone(held[stage]))
     return Disk(
         store=root,

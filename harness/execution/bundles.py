@@ -1,8 +1,8 @@
-"""Bundles: which stages one worker runs in one go, without handing back in between.
+"""Bundles: which stages one worker runs one after another.
 
 A bundle is a chain such as transfer, evaluation, quantization, evaluation. It starts with a stage all of whose parents
-are done; later stages rest on nothing else that is unfinished. What many cells wait for (a task teacher, a sparse
-pre-trained model) ends its bundle, so that those cells go side by side.
+are done; later stages depend on nothing else that is unfinished. What many cells wait for (a task teacher, a sparse
+pre-trained model) ends its bundle, so that those cells run in parallel.
 """
 
 from __future__ import annotations
@@ -25,16 +25,12 @@ class Bundle:
     def ids(self) -> tuple[str, ...]:
         return tuple(spec.stage_id for spec in self.stages)
 
-    def __str__(self) -> str:
-        more = f" and {len(self.stages) - 1} more" if len(self.stages) > 1 else ""
-        return self.stages[0].label() + more
-
 
 def next_bundles(plan: Plan, waiting: Collection[str], finished: Collection[str]) -> list[Bundle]:
     """The bundles that can start now, in the plan's order; no stage is in two.
 
-    waiting: stages to run that are in no bundle yet. finished: stages whose record is in. A waiting stage that rests on
-    anything else (a stage under way, a failed one) starts none.
+    waiting: stages to run that are in no bundle yet. finished: stages that have a record. A waiting stage that depends
+    on any other (one that runs, a failed one) starts none.
     """
     order = [stage_id for stage_id in plan.stages if stage_id in waiting]
     children = Counter(parent for stage_id in order for parent in set(plan.stages[stage_id].parents.values()))

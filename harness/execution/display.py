@@ -1,4 +1,4 @@
-"""What a person sees while a grid runs: a live view on a terminal, plain lines anywhere else."""
+"""What a person sees while a grid runs: a live view on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ LINE_EVERY_SECONDS = 60.0
 
 
 class Display(Protocol):
-    """tell: a line, once. show: the state of things, often."""
+    """report: prints a line. show: displays the state of the run, called often."""
 
-    def tell(self, line: str) -> None: ...
+    def report(self, line: str) -> None: ...
 
     def show(self, view: View) -> None: ...
 
 
 @dataclass
 class Lines:
-    """For logs and pipes: every event is a line, and every running stage says once a minute how far it is."""
+    """For logs and pipes: a line for every event, and one a minute for the progress of every running stage."""
 
     stream: TextIO
     _last: dict[str, float] = field(default_factory=dict)
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         with contextlib.suppress(OSError):  # the reader went away, or the disk is full: the run goes on
             print(line, file=self.stream, flush=True)
 
@@ -38,7 +38,7 @@ class Lines:
         for stage in view.running:
             if now - self._last.setdefault(stage.spec.stage_id, now) >= LINE_EVERY_SECONDS and stage.progress:
                 self._last[stage.spec.stage_id] = now
-                self.tell(f"    {stage.label}: {stage.progress}")
+                self.report(f"    {stage.label}: {stage.progress}")
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def display_on(stream: TextIO) -> Iterator[Display]:
     with Live(console=console, refresh_per_second=4, transient=True) as live:
 
         class Terminal:
-            def tell(self, line: str) -> None:
+            def report(self, line: str) -> None:
                 live.console.print(line, markup=False, highlight=False)
 
             def show(self, view: View) -> None:
@@ -65,7 +65,7 @@ def display_on(stream: TextIO) -> Iterator[Display]:
 
 
 def summary(view: View) -> str:
-    """The view in a few lines of plain text: counts, then a line for each stage under way."""
+    """The view in a few lines of plain text: counts, then a line for each running stage."""
     counts = [f"{view.done} of {view.total} done", f"{len(view.running)} running", f"{view.waiting} waiting"]
     counts += [f"{view.failed} failed"] if view.failed else []
     counts += [f"{view.elsewhere} in other processes"] if view.elsewhere else []
@@ -74,4 +74,4 @@ def summary(view: View) -> str:
 
 def _line(stage: Running) -> str:
     minutes = (time.time() - stage.since) / 60
-    return f"  {stage.label}: {stage.progress or 'under way'} ({minutes:.1f} min so far)"
+    return f"  {stage.label}: {stage.progress or 'running'} ({minutes:.1f} min so far)"

@@ -1,8 +1,8 @@
 """The driver: hands bundles to a scheduler until every stage of a plan is done, failed or blocked.
 
 What came of a stage is read from the store alone (record, lease, attempts), so it does not matter which scheduler ran
-it, or which driver. A stage that another driver is at is waited for; when its holder dies or goes silent, it is run
-here.
+it, or which driver. The driver waits for a stage that another one runs; when that one dies or its lease expires, the
+stage runs here.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ from dataclasses import dataclass, field
 
 from harness.errors import Interrupted
 from harness.execution.bundles import Bundle, next_bundles
+from harness.execution.decisions import EndedStage, NextStep, after_job, begin_run
 from harness.execution.outcome import Outcome
 from harness.execution.scheduler import JobStatus, Scheduler
 from harness.planning.graph import Plan
 from harness.progress import StageProgress, read_progress
 from harness.specs import StageSpec
-from harness.store.attempts import Attempt, end_of
-from harness.store.leases import Holder, SilenceWatch, current_holder, is_of
-from harness.store.leftovers import close_finished
-from harness.store.processes import is_gone
+from harness.store.attempts import Attempt, outcome_named
+from harness.store.leases import HeartbeatMonitor, Holder, belongs_to
+from harness.store.leftovers import finalize_after_kill
+from harness.store.processes import is_live
 from harness.store.store import Store
-from harness.studies.state import local_snapshot, read_cancelled, read_states, to_run, work
+from harness.studies.state import to_run
 
 TRIES = 3  # of a stage whose worker died under it
 POLL_SECONDS = 0.1
-LOOK_SECONDS = 1.0  # between two looks at what other drivers are at
+ELSEWHERE_SECONDS = 1.0  # between two looks at what other drivers do
 
 
 @dataclass(frozen=True)
 class Running:
-    """A stage under way here: since when (seconds since the epoch), and how far it is where it says so."""
+    """A stage that runs here. since: seconds since the epoch. progress: None before its first report."""
 
     spec: StageSpec
     label: str
@@ -43,7 +44,7 @@ class Running:
 
 @dataclass(frozen=True)
 class View:
-    """The run at one moment, for whoever watches. elsewhere: stages that other drivers are at."""
+    """The run at one moment, for a display; numbers of stages. elsewhere: those that other drivers run."""
 
     done: int
     total: int
@@ -55,46 +56,43 @@ class View:
 
 @dataclass
 class Driver:
-    """tell: a line for people, said once. show: the view, called often."""
+    """Runs one plan. report: prints a line for people. show: displays the view, called often."""
 
     plan: Plan
     store: Store
     scheduler: Scheduler
     pause: Callable[[float], None] = time.sleep
-    tell: Callable[[str], None] = print
+    report: Callable[[str], None] = print
     show: Callable[[View], None] = lambda view: None
     outcome: Outcome = field(default_factory=Outcome)
-    silence: SilenceWatch = field(default_factory=SilenceWatch)
+    monitor: HeartbeatMonitor = field(default_factory=HeartbeatMonitor)
     _finished: set[str] = field(default_factory=set)
     _waiting: dict[str, None] = field(default_factory=dict)
     _elsewhere: dict[str, None] = field(default_factory=dict)
     _jobs: dict[str, Bundle] = field(default_factory=dict)
-    _handed: dict[str, tuple[str, int]] = field(default_factory=dict)  # the job, and the last attempt before it
+    _submitted: dict[str, tuple[str, int]] = field(default_factory=dict)  # the job, and the last attempt before it
     _deaths: Counter[str] = field(default_factory=Counter)
-    _silent: dict[str, int] = field(default_factory=dict)
-    _lifted: set[tuple[str, int]] = field(default_factory=set)  # attempts whose end `harness retry` lifted
+    _expired_leases: dict[str, int] = field(default_factory=dict)  # stage id -> generation
+    _cleared: set[tuple[str, int]] = field(default_factory=set)  # attempts whose outcome `harness retry` cleared
     _announced: set[tuple[str, int]] = field(default_factory=set)
     _looked: float = float("-inf")
     _total: int = 0
     _stopping: bool = False
 
     def run(self, should_stop: Callable[[], bool], stop: Callable[[], None]) -> Outcome:
-        """Returns when nothing is left that could be run. stop: asks what is under way to leave a checkpoint and end.
+        """Returns when nothing is left that could be run. stop: makes running stages save a checkpoint and end.
 
-        Raises Interrupted once all has ended that was under way when `should_stop` became true.
+        Raises Interrupted once all stages have ended that ran when `should_stop` became true.
         """
-        states = read_states(self.plan, self.store, local_snapshot(self.plan, self.store))
-        found = work(self.plan, states, read_cancelled(states, self.store))
-        self._finished = {stage_id for stage_id, state in states.items() if state == "done"}
-        close_finished(self.store, self._finished)
-        self._waiting = dict.fromkeys((*found.waiting, *found.resting))
-        self.outcome.cancelled = [*found.cancelled]
+        self._finished, remaining = begin_run(self.plan, self.store)
+        self._waiting = dict.fromkeys((*remaining.waiting, *remaining.downstream))
+        self.outcome.cancelled = [*remaining.cancelled]
         self._total = len(self._waiting)
         while True:
-            self._take_in()
+            self._collect()
             if should_stop() and not self._stopping:
                 self._stopping = True
-                self.tell("stopping: what is under way leaves a checkpoint (Ctrl-C again ends it at once)")
+                self.report("stopping: running stages save a checkpoint (Ctrl-C again ends them at once)")
                 stop()
             if not self._stopping:
                 self._look_elsewhere()
@@ -102,16 +100,16 @@ class Driver:
             if self._is_over():
                 break
             self._announce()
-            self.pause(POLL_SECONDS if self._jobs else LOOK_SECONDS)
+            self.pause(POLL_SECONDS if self._jobs else ELSEWHERE_SECONDS)
         if self._stopping and self._waiting:
             raise Interrupted("stopped by a signal; the same command goes on.")
         self.outcome.blocked = list(self._waiting)
         return self.outcome
 
     def _is_over(self) -> bool:
-        return not self._jobs and (self._stopping or not (self._elsewhere or self._notice_taken_back()))
+        return not self._jobs and (self._stopping or not (self._elsewhere or self._notice_invalidated()))
 
-    # -- handing out
+    # -- submitting
 
     def _submit(self) -> None:
         """Fill the scheduler with bundles that can start, in the plan's order."""
@@ -120,40 +118,40 @@ class Driver:
             startable = self._waiting.keys() - self._elsewhere.keys()
             bundles = next_bundles(self.plan, startable, self._finished) if startable else []
             taken = [bundle for bundle in bundles if self._is_taken(bundle.stages[0])]
-            if taken or (self._miss_a_parent(bundles[:free]) and self._notice_taken_back()):
+            if taken or (self._lacks_a_parent(bundles[:free]) and self._notice_invalidated()):
                 continue
             for bundle in bundles[:free]:
                 self._start(bundle)
             return
 
-    def _miss_a_parent(self, bundles: Collection[Bundle]) -> bool:
+    def _lacks_a_parent(self, bundles: Collection[Bundle]) -> bool:
         needed = {parent for bundle in bundles for stage_id in bundle.ids for parent in self._parents(stage_id)}
-        return not all(self.store.has_record(parent) for parent in needed & self._finished)
+        return not all(self.store.stage(parent).has_record() for parent in needed & self._finished)
 
-    def _notice_taken_back(self) -> bool:
-        """Whether finished stages have no record any more; what the plan needs of them waits to be made again."""
+    def _notice_invalidated(self) -> bool:
+        """Whether finished stages have no record any more; those that the plan needs wait to run again."""
         gone = self._finished - self.store.finished(self._finished)
         if not gone:
             return False
         self._finished -= gone
-        under_way = {stage_id for bundle in self._jobs.values() for stage_id in bundle.ids}
-        known = {*self._waiting, *under_way, *self.outcome.failed, *self.outcome.cancelled}
-        states = {stage_id: "done" if stage_id in self._finished else "missing" for stage_id in self.plan.stages}
+        submitted = {stage_id for bundle in self._jobs.values() for stage_id in bundle.ids}
+        known = {*self._waiting, *submitted, *self.outcome.failed, *self.outcome.cancelled}
+        states = {stage_id: "done" if stage_id in self._finished else "pending" for stage_id in self.plan.stages}
         again = [stage_id for stage_id in to_run(self.plan, states) if stage_id not in known]
         self._waiting.update(dict.fromkeys(again))
         self._total += len(set(again) - set(self.outcome.done))
         self.outcome.done = [stage_id for stage_id in self.outcome.done if stage_id not in gone]
-        self.tell(f"{len(gone)} finished stages were taken back meanwhile; {len(again)} are made again")
+        self.report(f"{len(gone)} finished stages were invalidated meanwhile; {len(again)} run again")
         return True
 
     def _is_taken(self, spec: StageSpec) -> bool:
-        """Whether another driver has finished a stage meanwhile or is at it, or somebody cancelled it; it is noted."""
-        if self.store.has_record(spec.stage_id):
+        """Whether another driver has finished a stage or runs it, or somebody cancelled it; it is noted."""
+        if self.store.stage(spec.stage_id).has_record():
             self._done(spec.stage_id)
         elif self._holder(spec.stage_id) is not None:
             self._elsewhere[spec.stage_id] = None
-            self.tell(f"waiting for another process: {self.plan.label(spec.stage_id)} ({spec.stage_id})")
-        elif self._is_cancelled(spec.stage_id):
+            self.report(f"waiting for another process: {self.plan.label(spec.stage_id)} ({spec.stage_id})")
+        elif self.store.stage(spec.stage_id).is_cancelled():
             self._cancel(spec.stage_id)
         else:
             return False
@@ -163,67 +161,72 @@ class Driver:
         for stage_id in bundle.ids:
             del self._waiting[stage_id]
         before = {stage_id: self._last_number(stage_id) for stage_id in bundle.ids}
-        silent = {stage_id: self._silent[stage_id] for stage_id in bundle.ids if stage_id in self._silent}
-        job = self.scheduler.submit(bundle, silent)
+        expired = {i: self._expired_leases[i] for i in bundle.ids if i in self._expired_leases}
+        job = self.scheduler.submit(bundle, expired)
         self._jobs[job] = bundle
-        self._handed.update({stage_id: (job, number) for stage_id, number in before.items()})
+        self._submitted.update({stage_id: (job, number) for stage_id, number in before.items()})
 
-    # -- taking in
+    # -- collecting
 
-    def _take_in(self) -> None:
-        """Note stages whose record is in, and what came of the others of a bundle whose job has ended."""
+    def _collect(self) -> None:
+        """Note the stages that finished, and how the others of a bundle whose job has ended fared."""
         snapshot = self.scheduler.snapshot() if self._jobs else {}
         for job, bundle in list(self._jobs.items()):
             for stage_id in bundle.ids:
-                if stage_id not in self._finished and self.store.has_record(stage_id):
+                if stage_id not in self._finished and self.store.stage(stage_id).has_record():
                     self._done(stage_id, self._own_attempt(stage_id))
             if snapshot[job].state == "ended":
                 del self._jobs[job]
                 for stage_id in bundle.ids:
                     self._settle(stage_id, snapshot[job])
-                close_finished(self.store, self._finished.intersection(bundle.ids))
+                finalize_after_kill(self.store, self._finished.intersection(bundle.ids))
 
     def _settle(self, stage_id: str, status: JobStatus) -> None:
-        """What came of a stage whose job has ended."""
+        """Decide what follows for a stage whose job has ended."""
         if stage_id in self._finished:
             return
-        last = self._own_attempt(stage_id)
-        if self.store.has_record(stage_id):
-            self._done(stage_id, last)
-        elif (holder := self._holder(stage_id)) is not None and not _told_its_end(holder, last):
-            self._waiting[stage_id] = self._elsewhere[stage_id] = None
-        elif self._is_cancelled(stage_id):
-            self._cancel(stage_id)
-        elif last is None and self._last_number(stage_id) > self._handed[stage_id][1]:
-            self._waiting[stage_id] = self._elsewhere[stage_id] = None  # another driver was quicker, and has ended too
-        elif last is not None and (last.outcome is not None or last.retried):
-            self._ended_otherwise(stage_id, last)
-        elif last is None and (self._stopping or not all(map(self.store.has_record, self._parents(stage_id)))):
-            self._waiting[stage_id] = None  # the bundle did not come to it, or a parent was taken back under it
-        else:
-            self._died(stage_id, last, status.problems.get(stage_id) or status.message or "its worker said nothing")
+        ended = self._ended(stage_id)
+        match after_job(ended, stopping=self._stopping):
+            case NextStep.DONE:
+                self._done(stage_id, ended.own)
+            case NextStep.ELSEWHERE:
+                self._waiting[stage_id] = self._elsewhere[stage_id] = None
+            case NextStep.CANCELLED:
+                self._cancel(stage_id)
+            case NextStep.RETRY:
+                self._waiting[stage_id] = None
+            case NextStep.USE_A_TRY if ended.own is not None and ended.own.outcome is not None:
+                self._try_again(stage_id, f"{outcome_named(ended.own.outcome).label}: {ended.own.message}")
+            case NextStep.USE_A_TRY:
+                message = status.problems.get(stage_id) or status.message or "its worker gave no reason"
+                self._note_death(stage_id, ended.own, message)
+                self._try_again(stage_id, message)
+            case NextStep.FAILED:
+                self._fail(stage_id, ended.own.message if ended.own is not None else "")
 
-    def _ended_otherwise(self, stage_id: str, last: Attempt) -> None:
-        end = None if last.retried or last.outcome is None or self._stopping else end_of(last.outcome)
-        if end is None or (end.again and not end.counts):
-            self._waiting[stage_id] = None
-        elif end.again:  # interrupted by nobody here
-            self._try_again(stage_id, f"{end.label}: {last.message}")
-        else:
-            self._fail(stage_id, last.message)
+    def _ended(self, stage_id: str) -> EndedStage:
+        stage, own = self.store.stage(stage_id), self._own_attempt(stage_id)
+        holder = self._holder(stage_id)
+        ended = holder is not None and own is not None and own.outcome is not None and belongs_to(own, holder)
+        return EndedStage(
+            has_record=stage.has_record(),
+            is_held=holder is not None and not ended,  # ended: a full disk kept its worker from releasing the lease
+            is_cancelled=stage.is_cancelled(),
+            own=own,
+            last_is_foreign=self._last_number(stage_id) > self._submitted[stage_id][1],
+            can_begin=all(self.store.stage(parent).has_record() for parent in self._parents(stage_id)),
+        )
 
-    def _died(self, stage_id: str, last: Attempt | None, message: str) -> None:
-        """Its worker ended under it, or could not begin it: it is tried again, from its checkpoint, a few times."""
-        if last is not None:
-            ended = {"outcome": "infrastructure", "message": message}
-            self.store.note_end(stage_id, last.number, {"time": time.time(), **ended})
-        self._try_again(stage_id, message)
+    def _note_death(self, stage_id: str, own: Attempt | None, message: str) -> None:
+        """Its worker died during the attempt, or could not begin one."""
+        if own is not None:
+            self.store.stage(stage_id).try_to_end_attempt(own.number, {"outcome": "infrastructure", "message": message})
 
     def _try_again(self, stage_id: str, message: str) -> None:
         self._deaths[stage_id] += 1
         if self._deaths[stage_id] < TRIES:
             self._waiting[stage_id] = None
-            self.tell(f"again: {self.plan.label(stage_id)}: {message} ({stage_id})")
+            self.report(f"retrying: {self.plan.label(stage_id)}: {message} ({stage_id})")
         else:
             self._fail(stage_id, f"{message}; tried {TRIES} times")
 
@@ -233,79 +236,76 @@ class Driver:
         self._elsewhere.pop(stage_id, None)
         label = self.plan.label(stage_id)
         if attempt is None:
-            self.tell(f"done by another process: {label} ({stage_id})")
+            self.report(f"done by another process: {label} ({stage_id})")
             return
         self.outcome.done.append(stage_id)
         minutes = ((attempt.ended or time.time()) - (attempt.started or time.time())) / 60
-        self.tell(f"[{len(self.outcome.done)}/{self._total}] done: {label} in {minutes:.1f} min ({stage_id})")
-
-    def _is_cancelled(self, stage_id: str) -> bool:
-        return any(attempt.outcome == "cancelled" for attempt in self.store.attempts(stage_id)[-1:])
+        self.report(f"[{len(self.outcome.done)}/{self._total}] done: {label} in {minutes:.1f} min ({stage_id})")
 
     def _cancel(self, stage_id: str) -> None:
         self._waiting.pop(stage_id, None)
         self._elsewhere.pop(stage_id, None)
         self.outcome.cancelled.append(stage_id)
-        self.tell(f"cancelled: {self.plan.label(stage_id)} ({stage_id}); harness retry lifts it")
+        self.report(f"cancelled: {self.plan.label(stage_id)} ({stage_id}); harness retry clears it")
 
     def _fail(self, stage_id: str, message: str) -> None:
         self._waiting.pop(stage_id, None)
         self._elsewhere.pop(stage_id, None)
         self.outcome.failed[stage_id] = message
-        log = self.store.attempt_log(stage_id, self._last_number(stage_id))
-        where = f" (log: {log})" if log.is_file() else ""
-        self.tell(f"failed: {self.plan.label(stage_id)} ({stage_id}): {message}{where}")
+        log = self.store.stage(stage_id).last_log()
+        where = f" (log: {log})" if log is not None else ""
+        self.report(f"failed: {self.plan.label(stage_id)} ({stage_id}): {message}{where}")
 
     # -- other drivers
 
     def _look_elsewhere(self) -> None:
         now = time.monotonic()
-        if now - self._looked < LOOK_SECONDS:
+        if now - self._looked < ELSEWHERE_SECONDS:
             return
         self._looked = now
         self._look_for_retries()
         for stage_id in list(self._elsewhere):
-            if self.store.has_record(stage_id):
+            if self.store.stage(stage_id).has_record():
                 self._done(stage_id)
             elif self._holder(stage_id) is None:
                 del self._elsewhere[stage_id]
-                for last in self.store.attempts(stage_id)[-1:]:
-                    if last.outcome is not None and not end_of(last.outcome).others_go_on:
-                        self._fail(stage_id, f"in another process: {last.message}")
+                last = self.store.stage(stage_id).last_attempt()
+                if last is not None and last.outcome and not outcome_named(last.outcome).others_may_retry:
+                    self._fail(stage_id, f"in another process: {last.message}")
 
     def _look_for_retries(self) -> None:
-        """Stages that failed or were cancelled, and whose end was lifted by `harness retry`, wait again."""
+        """Stages that failed or were cancelled, and that `harness retry` has cleared since, wait again."""
         for stage_id in [*self.outcome.failed, *self.outcome.cancelled]:
-            last = self.store.attempts(stage_id)[-1:]
-            if last and last[0].retried and (stage_id, last[0].number) not in self._lifted:
-                self._lifted.add((stage_id, last[0].number))
+            last = self.store.stage(stage_id).last_attempt()
+            if last is not None and last.retried and (stage_id, last.number) not in self._cleared:
+                self._cleared.add((stage_id, last.number))
                 self._deaths.pop(stage_id, None)
                 self.outcome.failed.pop(stage_id, None)
                 if stage_id in self.outcome.cancelled:
                     self.outcome.cancelled.remove(stage_id)
                 self._waiting[stage_id] = None
-                self.tell(f"again, as asked: {self.plan.label(stage_id)} ({stage_id})")
+                self.report(f"retried: {self.plan.label(stage_id)} ({stage_id})")
 
     def _holder(self, stage_id: str) -> Holder | None:
-        """Who is at a stage: a live process of this machine, or one elsewhere that has not gone silent."""
-        folder = self.store.lease_path(stage_id)
-        holder = current_holder(folder)
-        if holder is None or holder.released or is_gone(holder):
+        """Who runs a stage: a live process of this machine, or one elsewhere whose lease has not expired."""
+        stage = self.store.stage(stage_id)
+        holder = stage.holder()
+        if holder is None or not is_live(holder):
             return None
-        if self.silence.is_silent(folder, holder):
-            self._silent[stage_id] = holder.generation
+        if self.monitor.is_expired(stage.lease_path, holder):
+            self._expired_leases[stage_id] = holder.generation
             return None
         return holder
 
-    # -- telling
+    # -- display
 
     def _announce(self) -> None:
-        running = tuple(found for bundle in self._jobs.values() if (found := self._under_way(bundle)) is not None)
+        running = tuple(found for bundle in self._jobs.values() if (found := self._running(bundle)) is not None)
         for stage in running:
             key = (stage.spec.stage_id, self._last_number(stage.spec.stage_id))
             if key not in self._announced:
                 self._announced.add(key)
-                self.tell(f"started: {stage.label} ({stage.spec.stage_id})")
+                self.report(f"started: {stage.label} ({stage.spec.stage_id})")
         self.show(
             View(
                 done=len(self.outcome.done),
@@ -317,27 +317,23 @@ class Driver:
             )
         )
 
-    def _under_way(self, bundle: Bundle) -> Running | None:
+    def _running(self, bundle: Bundle) -> Running | None:
         """The stage of a bundle that has begun and not ended."""
         for spec in bundle.stages:
             last = self._own_attempt(spec.stage_id)
             if last is not None and last.outcome is None and spec.stage_id not in self._finished:
-                progress = read_progress(self.store.attempt_progress(spec.stage_id, last.number))
+                progress = read_progress(self.store.stage(spec.stage_id).progress_path(last.number))
                 return Running(spec, self.plan.label(spec.stage_id), last.started or time.time(), progress)
         return None
 
     def _last_number(self, stage_id: str) -> int:
-        return max((attempt.number for attempt in self.store.attempts(stage_id)), default=0)
+        last = self.store.stage(stage_id).last_attempt()
+        return 0 if last is None else last.number
 
     def _own_attempt(self, stage_id: str) -> Attempt | None:
-        """The last attempt, where it is of the job to which this driver gave the stage."""
-        last = self.store.attempts(stage_id)[-1:]
-        return last[0] if last and last[0].job == self._handed[stage_id][0] else None
+        """The last attempt, where the job to which this driver submitted the stage made it."""
+        last = self.store.stage(stage_id).last_attempt()
+        return last if last is not None and last.job == self._submitted[stage_id][0] else None
 
     def _parents(self, stage_id: str) -> Collection[str]:
         return self.plan.stages[stage_id].parents.values()
-
-
-def _told_its_end(holder: Holder, last: Attempt | None) -> bool:
-    """Whether a lease's holder has said how its attempt ended, and could only not release the lease: a full disk."""
-    return last is not None and last.outcome is not None and is_of(last, holder)

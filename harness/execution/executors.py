@@ -1,4 +1,4 @@
-"""Executors: how the stages of a plan that are not done get done.
+"""Executors: ways to run the stages of a plan that are not done.
 
 `debug` runs them in this process, in order; `local` in worker processes of this machine, side by side.
 """
@@ -10,24 +10,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
 
-from harness.errors import Cancelled, Interrupted, unknown_name
+from harness.errors import Interrupted, unknown_name
+from harness.execution.decisions import NextStep, after_outcome, begin_run
 from harness.execution.display import Display
 from harness.execution.driver import Driver
 from harness.execution.hardware import this_machine
 from harness.execution.local import LocalScheduler
 from harness.execution.outcome import Outcome
 from harness.planning.graph import Plan
-from harness.specs import StageSpec
 from harness.stages.context import Resources, Sources
-from harness.store.leftovers import close_finished
 from harness.store.store import Store
-from harness.studies.state import local_snapshot, read_cancelled, read_states, work
-from harness.worker.run import StageBusy, first_line, run_stage
-
-if TYPE_CHECKING:
-    pass
+from harness.worker.run import StageBusy, first_line, outcome_of, run_stage
 
 
 @contextmanager
@@ -54,21 +48,18 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
 def run_in_process(
     plan: Plan, store: Store, sources: Sources, resources: Resources, report: Callable[[str], None]
 ) -> Outcome:
-    """Run every stage that must run and is not cancelled, parents first. A failure blocks only what rests on it.
+    """Run every stage that must run and is not cancelled, parents first. A failure blocks only stages downstream.
 
-    Raises Interrupted when a signal asked to stop; what was under way has left a checkpoint.
+    Raises Interrupted when a signal stops it; the running stage has saved a checkpoint.
     """
-    states = read_states(plan, store, local_snapshot(plan, store))
-    found = work(plan, states, read_cancelled(states, store))
-    close_finished(store, [stage_id for stage_id, state in states.items() if state == "done"])
-    outcome, waiting = Outcome(cancelled=[*found.cancelled], blocked=[*found.resting]), found.waiting
+    _, remaining = begin_run(plan, store)
+    outcome = Outcome(cancelled=[*remaining.cancelled], blocked=[*remaining.downstream])
+    waiting = remaining.waiting
     with stop_on_signals() as should_stop:
         for position, stage_id in enumerate(waiting, start=1):
-            spec = plan.stages[stage_id]
-            stopped = {*outcome.failed, *outcome.elsewhere, *outcome.cancelled, *outcome.blocked}
-            if stopped & set(spec.parents.values()):
+            if outcome.not_done() & set(plan.stages[stage_id].parents.values()):
                 outcome.blocked.append(stage_id)
-            elif store.has_record(stage_id):
+            elif store.stage(stage_id).has_record():
                 report(
                     f"[{position}/{len(waiting)}] {plan.label(stage_id)} was finished by another process ({stage_id})"
                 )
@@ -76,12 +67,13 @@ def run_in_process(
                 raise Interrupted("stopped by a signal; the same command goes on.")
             else:
                 report(f"[{position}/{len(waiting)}] {plan.label(stage_id)} ({stage_id})")
-                _run_one(spec, store, sources, resources, should_stop, outcome, report)
+                _run_one(plan, stage_id, store, sources, resources, should_stop, outcome, report)
     return outcome
 
 
 def _run_one(
-    spec: StageSpec,
+    plan: Plan,
+    stage_id: str,
     store: Store,
     sources: Sources,
     resources: Resources,
@@ -89,30 +81,25 @@ def _run_one(
     outcome: Outcome,
     report: Callable[[str], None],
 ) -> None:
-    stage_id = spec.stage_id
     try:
-        ran = run_stage(spec, store, sources, resources, should_stop)
+        ran = run_stage(plan.stages[stage_id], store, sources, resources, should_stop)
     except StageBusy:
         report("    runs in another process; passed over")
         outcome.elsewhere.append(stage_id)
-    except Cancelled as error:
-        report(f"    {first_line(error)}")
-        outcome.cancelled.append(stage_id)
-    except (Interrupted, KeyboardInterrupt):
-        raise Interrupted(f"stopped in {spec.label()}; the same command goes on.") from None
-    except Exception as error:
-        outcome.failed[stage_id] = first_line(error)
-        report(f"    failed: {outcome.failed[stage_id]}{_last_log(store, stage_id)}")
+    except (Exception, KeyboardInterrupt) as error:
+        match after_outcome(outcome_of(error)):
+            case NextStep.USE_A_TRY:  # interrupted, by a signal to this process
+                raise Interrupted(f"stopped in {plan.label(stage_id)}; the same command goes on.") from None
+            case NextStep.CANCELLED:
+                report(f"    {first_line(error)}")
+                outcome.cancelled.append(stage_id)
+            case _:  # nothing is retried here
+                log = store.stage(stage_id).last_log()
+                outcome.failed[stage_id] = first_line(error)
+                report(f"    failed: {first_line(error)}" + (f" (log: {log})" if log is not None else ""))
     else:
         if ran:
             outcome.done.append(stage_id)
-
-
-def _last_log(store: Store, stage_id: str) -> str:
-    """Where to read more; nothing where not even an attempt could be begun, as on a full disk."""
-    attempts = store.attempts(stage_id)
-    log = store.attempt_log(stage_id, attempts[-1].number) if attempts else None
-    return f" (log: {log})" if log is not None and log.is_file() else ""
 
 
 def run_locally(
@@ -120,12 +107,12 @@ def run_locally(
 ) -> Outcome:
     """Run every stage that must run in `workers` processes (None: as many as GPUs or cores allow).
 
-    Raises Interrupted when a signal asked to stop; what was under way has left a checkpoint. A second Ctrl-C kills.
+    Raises Interrupted when a signal stops it; running stages have saved a checkpoint. A second Ctrl-C kills.
     """
     machine = this_machine()
     threads = max((spec.parameters.get("threads", 1) for spec in plan.stages.values()), default=1)
     scheduler = LocalScheduler(store, sources, resources, workers or machine.workers(threads), machine.gpus)
-    driver = Driver(plan, store, scheduler, scheduler.wait, display.tell, display.show)
+    driver = Driver(plan, store, scheduler, scheduler.wait, display.report, display.show)
     with stop_on_signals() as should_stop:
         try:
             outcome = driver.run(should_stop, scheduler.stop)
@@ -145,7 +132,7 @@ AVAILABLE_EXECUTORS = ("local", "debug")
 
 
 def execution_problems(executor: str, workers: int | None) -> list[str]:
-    """What is wrong with how a grid is to be run."""
+    """What is wrong with an executor's name and number of workers, in sentences."""
     found = _executor_problems(executor)
     if workers is not None and workers < 1:
         found.append(f"--workers {workers}: expected 1 or more.")

@@ -28,70 +28,70 @@ from harness.worker.source_state import source_digest
 
 # -P: a folder named methods/ in the user's directory must not shadow ours.
 WORKER_COMMAND = (sys.executable, "-P", "-m", "harness.worker.main")
-LAST_WORDS_BYTES = 2000
-UNREAD_SECONDS = 2.0  # how long closing waits for a worker to read what it was told
+LAST_LINE_BYTES = 2000
+UNREAD_SECONDS = 2.0  # how long closing waits for a worker to read what was sent
 NOT_STARTED = "cancelled before it started"
 
 
 @dataclass
 class _Worker:
-    """One process. job: what it is at, None while it waits for work. leaving: it was asked to end.
+    """One process. job: what it runs, None while it is idle. leaving: it was told to end.
 
-    What it is told is written by a thread of its own: a worker that does not read yet, with an order larger than the
-    pipe, keeps nobody else waiting.
+    A thread of its own writes its orders: a worker that does not read yet, with an order larger than the pipe, keeps
+    nobody else waiting.
     """
 
     process: subprocess.Popen[str]
     log: Path
     job: str | None = None
     leaving: bool = False
-    _told: queue.SimpleQueue[str | None] = field(default_factory=queue.SimpleQueue)
+    _orders: queue.SimpleQueue[str | None] = field(default_factory=queue.SimpleQueue)
     _writer: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
         self._writer = threading.Thread(target=self._write, name=f"orders-{self.process.pid}", daemon=True)
         self._writer.start()
 
-    def tell(self, message: Mapping[str, Any]) -> None:
-        self._told.put(json.dumps(message) + "\n")
+    def send(self, message: Mapping[str, Any]) -> None:
+        self._orders.put(json.dumps(message) + "\n")
 
-    def tell_no_more(self) -> None:
-        """Its input ends after what it was told so far."""
-        self._told.put(None)
+    def close_input(self) -> None:
+        """Its input ends after what was sent so far."""
+        self._orders.put(None)
 
     def has_read(self, seconds: float) -> bool:
-        """Whether within `seconds` it has taken all it was told, to the end."""
+        """Whether it has read all that was sent, to the end, within `seconds`."""
         self._writer.join(seconds)
         return not self._writer.is_alive()
 
     def tidy(self) -> None:
-        """Remove its log, unless it ended unasked and said something; attempts have logs of their own."""
+        """Remove its log, unless it died and printed something; attempts have logs of their own."""
         code = self.process.wait()
-        as_asked = code == 0 or (self.leaving and code == -signal.SIGTERM)
+        in_order = code == 0 or (self.leaving and code == -signal.SIGTERM)
         with suppress(OSError):
-            if as_asked or not self.log.stat().st_size:
+            if in_order or not self.log.stat().st_size:
                 self.log.unlink()
 
     def _write(self) -> None:
         assert self.process.stdin is not None
-        with suppress(OSError, ValueError):  # one that died is no error here: its listener says so
-            while (line := self._told.get()) is not None:
+        with suppress(OSError, ValueError):  # that of a dead worker; its listener reports it
+            while (line := self._orders.get()) is not None:
                 self.process.stdin.write(line)
                 self.process.stdin.flush()
         with suppress(OSError):
             self.process.stdin.close()
 
-    def ask_to_leave(self) -> None:
+    def terminate(self) -> None:
         self.leaving = True
         self.process.terminate()
 
     def is_free(self) -> bool:
         return self.job is None and not self.leaving
 
-    def last_words(self) -> str:
-        """The last line of its log, for the reason of its death."""
+    def last_line(self) -> str:
+        """The last line of its log, as the reason of its death."""
         try:
-            lines = self.log.read_bytes()[-LAST_WORDS_BYTES:].decode(errors="replace").strip().splitlines()
+            lines = self.log.read_bytes()[-LAST_LINE_BYTES:].decode(errors="replace").strip().splitlines()
         except OSError:
             return ""
         return lines[-1] if lines else ""
@@ -101,7 +101,7 @@ class _Worker:
 class LocalScheduler:
     """Implements `Scheduler` with `workers` processes on this machine.
 
-    devices: CUDA devices, dealt out to the workers in turn; empty: none is hidden or chosen.
+    devices: CUDA devices, given to the workers in turn; empty: none is hidden or chosen.
     """
 
     store: Store
@@ -119,10 +119,10 @@ class LocalScheduler:
 
     # -- the port
 
-    def submit(self, bundle: Bundle, silent: Mapping[str, int]) -> str:
+    def submit(self, bundle: Bundle, expired_leases: Mapping[str, int]) -> str:
         job = uuid.uuid4().hex
         with self._changed:
-            self._bundles[job] = (bundle, dict(silent))
+            self._bundles[job] = (bundle, dict(expired_leases))
             self._status[job] = JobStatus("queued")
             self._start_queued()
         return job
@@ -137,7 +137,7 @@ class LocalScheduler:
                 self._status[job] = JobStatus("ended", NOT_STARTED)
             for worker in self._pool.values():
                 if worker.job == job:
-                    worker.ask_to_leave()
+                    worker.terminate()
 
     def requeue(self, job: str) -> None:
         with self._changed:
@@ -157,12 +157,12 @@ class LocalScheduler:
             self._changed.wait(seconds)
 
     def stop(self) -> None:
-        """Ask every worker to stop at its next checkpoint; nothing is started any more."""
+        """Make every worker stop at its next checkpoint; starts nothing any more."""
         with self._changed:
             self._stopping = True
             self._start_queued()
             for worker in self._pool.values():
-                worker.ask_to_leave()
+                worker.terminate()
 
     def close(self, *, kill: bool = False) -> None:
         """End the workers: the idle at once, the busy at their next checkpoint, or all of them hard with `kill`."""
@@ -174,16 +174,16 @@ class LocalScheduler:
             if kill:
                 worker.process.kill()
             else:
-                worker.tell_no_more()
+                worker.close_input()
         for worker in workers:
-            if not kill and not worker.has_read(UNREAD_SECONDS):  # so it is at nothing of it yet
-                worker.ask_to_leave()
+            if not kill and not worker.has_read(UNREAD_SECONDS):  # so it runs none of it yet
+                worker.terminate()
             worker.tidy()
 
     def _start_queued(self) -> None:
         """Give queued jobs to idle workers, starting workers up to their number. The caller holds the lock.
 
-        When stopping they end instead: nobody would start them.
+        When stopping, ends them instead: nobody would start them.
         """
         for job, status in self._status.items():
             if status.state != "queued":
@@ -201,10 +201,11 @@ class LocalScheduler:
         if slot not in self._pool:
             self._pool[slot] = self._start_worker(slot)
         worker = self._pool[slot]
-        bundle, silent = self._bundles[job]
+        bundle, expired_leases = self._bundles[job]
         worker.job = job
         self._status[job] = JobStatus("running")
-        worker.tell({"job": job, "stages": [spec.fingerprint_fields() for spec in bundle.stages], "silent": silent})
+        stages = [spec.fingerprint_fields() for spec in bundle.stages]
+        worker.send({"job": job, "stages": stages, "expired_leases": expired_leases})
 
     def _start_worker(self, slot: int) -> _Worker:
         environment = dict(os.environ)
@@ -224,26 +225,32 @@ class LocalScheduler:
                 start_new_session=True,
             )
         worker = _Worker(process, log)
-        told = {"store": str(self.store.root.absolute()), "sources": self.sources.as_json()}
-        worker.tell({**told, "resources": asdict(self.resources), "source": self._source})
+        worker.send(
+            {
+                "store": str(self.store.root.absolute()),
+                "sources": self.sources.as_json(),
+                "resources": asdict(self.resources),
+                "source": self._source,
+            }
+        )
         threading.Thread(target=self._listen, args=(slot, worker), name=f"worker-{slot}", daemon=True).start()
         return worker
 
     def _listen(self, slot: int, worker: _Worker) -> None:
-        """Hears when a worker's job has ended, and when the worker has."""
+        """Notes when a worker's job has ended, and when the worker has."""
         assert worker.process.stdout is not None
         for line in worker.process.stdout:
-            told = _reply(line)
-            if told is None:
+            reply = _reply(line)
+            if reply is None:
                 continue
             with self._changed:
-                worker.leaving |= told["leaving"]
-                self._end(worker, told["job"], JobStatus("ended", problems=told["problems"]))
-                if told["problems"]:  # whatever a failed stage left in the process must not reach the next one
-                    worker.ask_to_leave()
+                worker.leaving |= reply["leaving"]
+                self._end(worker, reply["job"], JobStatus("ended", problems=reply["problems"]))
+                if reply["problems"]:  # whatever a failed stage left in the process must not reach the next one
+                    worker.terminate()
                 self._start_queued()
         code = worker.process.wait()
-        worker.tell_no_more()
+        worker.close_input()
         with self._changed:
             if self._pool.get(slot) is worker:
                 del self._pool[slot]
@@ -259,12 +266,12 @@ class LocalScheduler:
 
 
 def _reply(line: str) -> dict[str, Any] | None:
-    """A worker's word that a job has ended; None for anything else that a library or the site printed there."""
+    """A worker's message that a job has ended; None for anything else that a library or the site printed there."""
     try:
-        told = json.loads(line)
+        reply = json.loads(line)
     except ValueError:
         return None
-    return told if isinstance(told, dict) and {"job", "problems", "leaving"} <= told.keys() else None
+    return reply if isinstance(reply, dict) and {"job", "problems", "leaving"} <= reply.keys() else None
 
 
 def _reason(code: int, worker: _Worker) -> str:
@@ -273,5 +280,5 @@ def _reason(code: int, worker: _Worker) -> str:
         name = known.get(-code, f"signal {-code}")
         memory = " (is the machine out of memory?)" if code == -signal.SIGKILL else ""
         return f"its worker process was ended by {name}{memory}"
-    words = worker.last_words()
-    return f"its worker process ended with code {code}" + (f": {words} (log: {worker.log})" if words else "")
+    reason = worker.last_line()
+    return f"its worker process ended with code {code}" + (f": {reason} (log: {worker.log})" if reason else "")

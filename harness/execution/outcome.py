@@ -1,4 +1,4 @@
-"""What a run of an executor came to."""
+"""The outcome of a run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 class Outcome:
     """Stage ids by how they ended.
 
-    failed: with the reason. elsewhere: another process is at them. cancelled: before or while they ran; `harness retry`
-    lifts it. blocked: they rest on a stage of these three.
+    failed: with the reason. elsewhere: another process runs them. cancelled: before or while they ran; `harness retry`
+    clears it. blocked: they depend on a stage of these three.
     """
 
     done: list[str] = field(default_factory=list)
@@ -18,3 +18,7 @@ class Outcome:
     elsewhere: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
+
+    def not_done(self) -> set[str]:
+        """The stages whose children cannot run."""
+        return {*self.failed, *self.elsewhere, *self.cancelled, *self.blocked}

@@ -1,4 +1,4 @@
-"""The scheduler: a port of five calls between the driver and whatever runs bundles."""
+"""The scheduler: a port of five calls between the driver and what runs bundles."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """Where a job stands.
+    """The state of a job.
 
-    message: why it ended, where that was not in order (a signal, the last words of its log). problems: stage id -> the
-    error that ended the stage, where the job could tell.
+    message: why it ended, where it did not end normally (a signal, the last line of its log). problems: stage id -> the
+    error that ended the stage, where the job reported it.
     """
 
     state: Literal["queued", "running", "ended"]
@@ -30,23 +30,23 @@ class JobStatus:
 
 
 class Scheduler(Protocol):
-    """Runs bundles. What came of a bundle's stages stands in the store, not here."""
+    """Runs bundles. How a bundle's stages ended is in the store, not here."""
 
-    def submit(self, bundle: Bundle, silent: Mapping[str, int]) -> str:
-        """Hand a bundle over; returns the job's name, which no other job has, of this scheduler or of another.
+    def submit(self, bundle: Bundle, expired_leases: Mapping[str, int]) -> str:
+        """Submit a bundle; returns the job's name, which no other job has, of this scheduler or of another.
 
-        The attempts at the bundle's stages bear it.
-        silent: stage id -> generation of a lease whose holder has gone silent and may be taken over.
+        The attempts at the bundle's stages carry it.
+        expired_leases: stage id -> generation of a lease that has expired and may be taken over.
         """
 
     def snapshot(self) -> Mapping[str, JobStatus]:
         """The status of every job that was submitted."""
 
     def cancel(self, job: str) -> None:
-        """Take a queued job back, or ask a running one to stop at its next checkpoint. An ended one stays so."""
+        """Withdraw a queued job, or make a running one stop at its next checkpoint. An ended one stays so."""
 
     def requeue(self, job: str) -> None:
-        """Hand a job that ended over once more, under its own name. Raises ValueError for one that has not."""
+        """Submit a job that ended once more, under its own name. Raises ValueError for one that has not."""
 
     def limits(self) -> Limits:
-        """What the driver may ask for."""
+        """How much the driver may submit."""

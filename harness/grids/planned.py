@@ -22,7 +22,7 @@ from harness.planning.graph import Plan
 from harness.planning.planner import plan_cells
 from harness.planning.presets import load_preset
 from harness.store.store import Store
-from harness.studies.state import Work, local_snapshot, read_cancelled, read_states, work
+from harness.studies.state import Remaining, read_remaining, read_states
 from harness.studies.state_table import state_table
 from harness.studies.study import add_to_study, check_recipe
 from harness.studies.verification import gone_artifacts, verified_records
@@ -41,8 +41,8 @@ class Planned:
 
     def outlook(self) -> Outlook:
         """What there is to do in the store as it is now."""
-        states = read_states(self.plan, self.store, local_snapshot(self.plan, self.store))
-        found = work(self.plan, states, read_cancelled(states, self.store))
+        states = read_states(self.plan, self.store)
+        found = read_remaining(self.plan, self.store, states)
         missing = [*self.request.missing, *gone_artifacts(self.plan, found.waiting, self.store)]
         return Outlook(states, found, tuple(missing), estimated(self.plan, found.waiting, self.store, self.request))
 
@@ -52,7 +52,7 @@ class Outlook:
     """The states of a plan's stages at one moment. missing: a sentence for each thing that keeps it from running."""
 
     states: Mapping[str, str]
-    found: Work
+    found: Remaining
     missing: tuple[str, ...]
     cost: Estimate
 
@@ -121,7 +121,7 @@ def estimated(plan: Plan, waiting: Sequence[str], store: Store, request: Request
 
 def cancelled_note(count: int) -> str:
     stages = "stage is" if count == 1 else "stages are"
-    return f"{count} {stages} cancelled and not started (harness retry WHAT lifts it)."
+    return f"{count} {stages} cancelled and not started (harness retry WHAT clears it)."
 
 
 @contextmanager

@@ -169,7 +169,7 @@ def read_timings(plan: Plan, store: Store, waiting: Iterable[str], shapes: Mappi
     timings = []
     for stage_id in chosen:
         try:
-            timings.append(timing_of(store.read_record(stage_id), plan, shapes))
+            timings.append(timing_of(store.stage(stage_id).read_record(), plan, shapes))
         except (StoreError, OSError):  # what cannot be trusted is no basis; the run itself says so
             continue
     return [timing for timing in timings if timing is not None]

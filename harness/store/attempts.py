@@ -1,7 +1,7 @@
-"""How an attempt can end, and what follows from it: the one table that the state of a stage, drivers and verbs read.
+"""How an attempt can end, and what follows from it: the one table that states, drivers and verbs read.
 
-An attempt that never said its end (its worker was killed) has no class: its stage waits, and a driver under which the
-worker died says "infrastructure" of it and starts the stage again, up to its number of tries.
+An attempt whose worker was killed has no outcome: its stage is pending. A driver under which the worker died gives the
+attempt the outcome "infrastructure" and starts the stage again, up to its number of tries.
 """
 
 from __future__ import annotations
@@ -13,46 +13,49 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class End:
-    """One class of end.
+class AttemptOutcome:
+    """One way to end, and what drivers do about it.
 
     label: before the attempt's message, for people.
-    is_failure: the stage counts as failed until somebody starts it again; otherwise it waits, or is done.
-    again: the driver whose attempt it was starts the stage again by itself. counts: as one of its tries.
-    others_go_on: a driver that waited for another one's attempt may start the stage; otherwise it has failed there too.
+    is_failure: the stage counts as failed until somebody starts it again; otherwise it is pending, or done.
+    retry: the driver whose attempt it was starts the stage again by itself. uses_a_try: that is one of its tries.
+    others_may_retry: a driver that waited for another one's attempt may start the stage; otherwise it has failed there
+    too.
     """
 
     label: str
     is_failure: bool = True
-    again: bool = False
-    counts: bool = False
-    others_go_on: bool = False
+    retry: bool = False
+    uses_a_try: bool = False
+    others_may_retry: bool = False
 
 
-ENDS = {
-    "done": End("done", is_failure=False, again=True, others_go_on=True),  # again: only where the record is gone
-    "interrupted": End("interrupted", is_failure=False, again=True, counts=True, others_go_on=True),
-    "lease-lost": End("lease-lost", again=True, others_go_on=True),
-    "cancelled": End("cancelled", others_go_on=True),  # others: they find it cancelled before they start it
-    "infrastructure": End("infrastructure", others_go_on=True),  # a disk or a file: of this machine perhaps
-    "out-of-memory": End("out-of-memory"),
-    "code": End("failed"),
+OUTCOMES = {
+    "done": AttemptOutcome("done", is_failure=False, retry=True, others_may_retry=True),  # where the record was removed
+    "interrupted": AttemptOutcome("interrupted", is_failure=False, retry=True, uses_a_try=True, others_may_retry=True),
+    "lease-lost": AttemptOutcome("lease-lost", retry=True, others_may_retry=True),
+    "cancelled": AttemptOutcome("cancelled", others_may_retry=True),  # others: they check for it before they start
+    "infrastructure": AttemptOutcome(
+        "infrastructure", others_may_retry=True
+    ),  # a disk or file, of this machine perhaps
+    "out-of-memory": AttemptOutcome("out-of-memory"),
+    "code": AttemptOutcome("failed"),
 }
 
 
-def end_of(outcome: str) -> End:
-    """The class of that name; one that a later version wrote is a failure that goes by its own name."""
-    return ENDS.get(outcome) or End(outcome)
+def outcome_named(name: str) -> AttemptOutcome:
+    """The outcome of that name; one that a later version wrote is a failure that goes by its own name."""
+    return OUTCOMES.get(name) or AttemptOutcome(name)
 
 
 @dataclass(frozen=True)
 class Attempt:
     """One try at a stage, folded from its event lines.
 
-    outcome None: it never said how it ended, or `harness retry` lifted how it did. "cancelled": it was asked to stop,
-    whatever became of it then, unless it was done before it noticed. retried: `harness retry` lifted its end.
-    generation: of the lease it was begun under. job: of the driver that handed it out, a name no other driver gives.
-    0 and "": not told, as by earlier versions.
+    outcome: a key of `OUTCOMES`; "cancelled" where a stop was requested and it did not finish before it noticed. None
+    while it runs, after a kill, and once `harness retry` has cleared it; retried: that it has.
+    generation: of the lease under which it began. job: of the driver that submitted it, a name no other driver gives.
+    0 and "": unknown, as earlier versions wrote neither.
     """
 
     number: int
@@ -68,7 +71,8 @@ class Attempt:
     job: str = ""
 
 
-def fold_events(number: int, text: str, asked_to_stop: bool) -> Attempt:
+def fold_events(number: int, text: str, cancel_requested: bool) -> Attempt:
+    """text: the attempt's lines, one JSON object an event; a torn line is ignored. number: of the attempt."""
     merged: dict[str, Any] = {}
     for line in text.split("\n"):  # not splitlines: messages may hold other line separators
         with contextlib.suppress(ValueError):
@@ -77,7 +81,7 @@ def fold_events(number: int, text: str, asked_to_stop: bool) -> Attempt:
             merged[event["event"]] = event.get("time")
             if event["event"] == "retried":
                 merged.update(outcome=None, message="")
-    if asked_to_stop and merged.get("outcome") != "done" and "retried" not in merged:
+    if cancel_requested and merged.get("outcome") != "done" and "retried" not in merged:
         merged.update(outcome="cancelled", message=merged.get("message") or "asked to stop")
     return Attempt(
         number=number,

@@ -1,11 +1,12 @@
 """The right to run a stage, with a generation number; safe on a shared file system.
 
     leases/STAGE/N            generation N: who holds it; created once, never removed
-    leases/STAGE/N.beat       a counter that the holder raises while it lives
-    leases/STAGE/N.released   the holder is done with it
+    leases/STAGE/N.beat       its heartbeat: a counter that the holder raises while it lives
+    leases/STAGE/N.released   the holder has released it
 
-The highest generation counts. Taking over a dead holder creates generation N + 1; who finds a higher generation than
-its own has lost the lease and must not publish. Nothing is ever unlinked, so no contender can remove another's claim.
+The highest generation counts. Taking over from a dead holder creates generation N + 1; a worker that finds a higher
+generation than its own has lost the lease and must not publish. Nothing is ever unlinked, so no contender can remove
+another's claim.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from harness.errors import HarnessError
 from harness.files import replace_file, write_new
 from harness.store.attempts import Attempt
 
-BEAT_SECONDS = 10.0
-SILENT_SECONDS = 120.0
+HEARTBEAT_SECONDS = 10.0
+EXPIRY_SECONDS = 120.0  # without a heartbeat
 
 
 class LeaseLost(HarnessError):
-    """Another worker took the stage over; what this one made must not be published."""
+    """Another worker took the stage over; this one must not publish its result."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The highest generation of a stage's lease: who, how often it has beaten, whether it is done."""
+    """The highest generation of a lease. owner: process, host and more; beats: its heartbeat counter."""
 
     generation: int
     owner: Mapping[str, Any]
@@ -63,23 +64,23 @@ class Lease:
         replace_file(self.folder / f"{self.generation}.beat", str(count))
 
     def release(self) -> None:
-        """Say that the holder is done; the next contender need not wait for silence.
+        """Let the next contender have the lease at once.
 
-        A full disk must not hide how the stage ended: where this cannot be said, the silence says it.
+        A full disk must not hide how the stage ended: where nothing can be written, the lease expires.
         """
         with contextlib.suppress(OSError):
             write_new(self.folder / f"{self.generation}.released", "")
 
     @contextlib.contextmanager
-    def held(self, seconds: float = BEAT_SECONDS) -> Iterator[Lease]:
-        """Beats in a thread of its own while the block runs, and releases the lease at the end, however it comes."""
+    def held(self, seconds: float = HEARTBEAT_SECONDS) -> Iterator[Lease]:
+        """Sends heartbeats from a thread while the block runs, and releases the lease however the block ends."""
         with held_together([self], seconds):
             yield self
 
 
 @contextlib.contextmanager
-def held_together(leases: Sequence[Lease], seconds: float = BEAT_SECONDS) -> Iterator[None]:
-    """Several leases held by one beating thread while the block runs; all are released at its end."""
+def held_together(leases: Sequence[Lease], seconds: float = HEARTBEAT_SECONDS) -> Iterator[None]:
+    """Holds several leases with one heartbeat thread while the block runs, and releases all of them at its end."""
     over = threading.Event()
 
     def beat() -> None:
@@ -87,7 +88,7 @@ def held_together(leases: Sequence[Lease], seconds: float = BEAT_SECONDS) -> Ite
         while not over.wait(seconds):
             count += 1
             for lease in leases:
-                with contextlib.suppress(OSError):  # a full disk must not end the work; silence is told to others
+                with contextlib.suppress(OSError):  # a full disk must not end the work; the leases expire
                     lease.beat(count)
 
     thread = threading.Thread(target=beat, name="leases", daemon=True)
@@ -102,7 +103,7 @@ def held_together(leases: Sequence[Lease], seconds: float = BEAT_SECONDS) -> Ite
 
 
 def current_holder(folder: Path) -> Holder | None:
-    """The highest generation of a stage's lease; None where nobody ever took it."""
+    """The highest generation of the lease in `folder`; None where nobody ever took it."""
     generation = _highest(folder)
     if generation == 0:
         return None
@@ -117,8 +118,8 @@ def current_holder(folder: Path) -> Holder | None:
     return Holder(generation, owner, beats, (folder / f"{generation}.released").exists())
 
 
-def is_of(attempt: Attempt, holder: Holder) -> bool:
-    """Whether an attempt is a lease's holder's own: not one that a predecessor left, nor that of another driver."""
+def belongs_to(attempt: Attempt, holder: Holder) -> bool:
+    """Whether the lease's holder made the attempt, rather than a predecessor or another driver."""
     if attempt.generation:
         return attempt.generation == holder.generation
     made = (attempt.host, attempt.process, attempt.process_started)
@@ -126,9 +127,9 @@ def is_of(attempt: Attempt, holder: Holder) -> bool:
 
 
 def acquire(folder: Path, owner: Mapping[str, Any], is_dead: Callable[[Holder], bool]) -> Lease | None:
-    """Take a stage's lease: a new one, one that was released, or that of a holder that `is_dead` says is gone.
+    """Take the lease in `folder` for `owner`: a new one, one that was released, or that of a holder that `is_dead`.
 
-    None when somebody holds it, or took it at the same moment: of any number of contenders one gets it.
+    None while somebody holds it, or took it at the same moment: of any number of contenders one gets it.
     """
     holder = current_holder(folder)
     if holder is not None and not holder.released and not is_dead(holder):
@@ -142,17 +143,17 @@ def acquire(folder: Path, owner: Mapping[str, Any], is_dead: Callable[[Holder], 
 
 
 @dataclass
-class SilenceWatch:
-    """Tells holders that have gone silent: the counter unchanged for `seconds` on this observer's own clock.
+class HeartbeatMonitor:
+    """Finds expired leases: those whose heartbeat counter has not changed for `seconds` on this observer's own clock.
 
-    Clocks of different machines are never compared. A holder seen for the first time is not silent yet.
+    Clocks of different machines are never compared. A lease seen for the first time has not expired.
     """
 
-    seconds: float = SILENT_SECONDS
+    seconds: float = EXPIRY_SECONDS
     clock: Callable[[], float] = time.monotonic
     _seen: dict[Path, tuple[int, int, float]] = field(default_factory=dict)
 
-    def is_silent(self, folder: Path, holder: Holder) -> bool:
+    def is_expired(self, folder: Path, holder: Holder) -> bool:
         now = self.clock()
         generation, beats, since = self._seen.get(folder, (0, -1, now))
         if (generation, beats) != (holder.generation, holder.beats):

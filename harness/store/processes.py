@@ -1,4 +1,4 @@
-"""Whether the process that holds a lease is still alive, told by machine, boot, namespace, process id and start time.
+"""Whether the process that holds a lease is still alive: by machine, boot, namespace, process id and start time.
 
 From Linux' /proc.
 """
@@ -19,7 +19,7 @@ FIRST_PID_NAMESPACE = 0xEFFFFFFC  # of the machine itself: PROC_PID_INIT_INO in 
 
 
 def process_start(process: int) -> str:
-    """Boot id and start tick of a process, so that a reused id is told apart; "" when there is no such process."""
+    """Boot id and start tick of a process, so that a reused id differs; "" when there is no such process."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -30,7 +30,7 @@ def process_start(process: int) -> str:
 
 @cache
 def _here() -> dict[str, str | int]:
-    """What tells this machine and this container from others that may share a host name; "" or 0: not known.
+    """What distinguishes this machine and container from others with the same host name; "" or 0: unknown.
 
     machine: a digest, since the id itself is not for publication (machine-id(5)).
     """
@@ -53,12 +53,12 @@ def this_process() -> dict[str, str | int]:
 def is_gone(holder: Holder) -> bool:
     """True for a lease's holder whose process ran on this machine and runs no more.
 
-    Of a holder on another machine, or in another container of this one, nothing is known here but its heartbeat (see
-    `SilenceWatch`): its process has no entry in our /proc. Host names tell neither apart for certain, so the boot and
-    the namespace of process ids must be ours; or else it ran outside of any container before this machine was booted.
+    Of a holder on another machine, or in another container of this one, only its heartbeat is known here (see
+    `HeartbeatMonitor`): its process has no entry in our /proc. Host names are not unique, so the boot and the namespace
+    of process ids must be ours; or else it ran outside of any container before this machine was booted.
 
-    An owner without a namespace was written by an earlier version, which knew host and process alone; it is judged as
-    then. It is the leftover of a kill: a run of another version cannot go on beside one of this version.
+    An owner without a namespace was written by an earlier version, which knew host and process alone, and is judged by
+    those. It is the leftover of a kill: versions do not run side by side.
     """
     owner, here = holder.owner, this_process()
     started = str(owner.get("process_started", ""))
@@ -83,5 +83,5 @@ def _outside_of_containers(owner: Mapping[str, Any]) -> bool:
 
 
 def is_live(holder: Holder | None) -> bool:
-    """Whether somebody is at the stage: its lease is neither released nor held by a process that is gone."""
+    """Whether the lease is held: neither released nor left by a process that is known to be gone."""
     return holder is not None and not holder.released and not is_gone(holder)

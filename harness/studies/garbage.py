@@ -1,11 +1,11 @@
 """Garbage: which folders of a store nobody needs, and removing them. Records, attempts and logs are never garbage.
 
-    all        goes: artifacts that no study names, checkpoints of stages that are finished or in no study, and what a
-               kill left half-written more than an hour ago
-    final      goes too: artifacts of intermediate stages. The models that a cell's evaluation scores stay
-    records    goes too: every other artifact
+    --keep all        removes artifacts that no study names, checkpoints of stages that are finished or in no study, and
+                      what a kill left half-written more than an hour ago
+    --keep final      also artifacts of intermediate stages, but not the models that a cell's evaluation scores
+    --keep records    also every other artifact
 
-Whatever is kept, the artifacts that unfinished stages of any study start from stay.
+The artifacts that unfinished stages of any study start from always stay.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from pathlib import Path
 from harness.files import discard_folder
 from harness.identity import STAGE_ID_HEX_DIGITS
 from harness.planning.graph import Plan
-from harness.store.leases import acquire, current_holder
-from harness.store.processes import is_gone, is_live, this_process
 from harness.store.store import Store
 from harness.studies.lineage import read_studies
 
@@ -36,7 +34,7 @@ _TEMPORARY = re.compile(rf"\.({_STAGE.pattern})\.[0-9a-f]{{32}}")
 
 @dataclass(frozen=True, order=True)
 class Garbage:
-    """One folder that may go."""
+    """One folder that may be removed. category: one of CATEGORIES."""
 
     stage_id: str
     path: Path
@@ -44,7 +42,7 @@ class Garbage:
 
 
 def kept_artifacts(plans: Sequence[Plan], finished: Collection[str], keep: str) -> set[str]:
-    """The stages whose artifacts stay. Pure.
+    """The stages whose artifacts are kept. Pure.
 
     plans: of all studies of the store. finished: stages with a record. keep: one of KEEPS.
     """
@@ -59,13 +57,13 @@ def kept_artifacts(plans: Sequence[Plan], finished: Collection[str], keep: str) 
 
 
 def find_garbage(store: Store, keep: str, clock: float | None = None) -> list[Garbage]:
-    """What may go now, by stage. A stage with a live lease has none. Raises StoreError for a study that is damaged.
+    """What may be removed now, by stage; nothing of a stage whose lease is held.
 
-    clock: seconds since the epoch; default now.
+    clock: seconds since the epoch; default now. Raises StoreError for a study that is damaged.
     """
     plans = [study.plan for study in read_studies(store)]
     named = {stage_id for plan in plans for stage_id in plan.stages}
-    finished = {stage_id for stage_id in named if store.has_record(stage_id)}
+    finished = store.finished(named)
     kept = kept_artifacts(plans, finished, keep)
     abandoned = (time.time() if clock is None else clock) - ABANDONED_SECONDS
     found = []
@@ -81,15 +79,15 @@ def find_garbage(store: Store, keep: str, clock: float | None = None) -> list[Ga
             match = _TEMPORARY.fullmatch(path.name)
             if match and _last_change(path) < abandoned:
                 found.append(Garbage(match[1], path, "temporaries"))
-    return sorted(item for item in found if not is_live(current_holder(store.lease_path(item.stage_id))))
+    return sorted(item for item in found if not store.stage(item.stage_id).is_held())
 
 
 def remove_garbage(store: Store, keep: str, items: Collection[Garbage]) -> list[Garbage]:
-    """Remove what of `items` is garbage still; returns what went. Each stage's lease is taken while its folders go."""
-    gone: list[Garbage] = []
+    """Remove those of `items` that are still garbage; returns them. Holds each stage's lease meanwhile."""
+    removed: list[Garbage] = []
     still = [item for item in find_garbage(store, keep) if item in set(items)]
     for stage_id, group in groupby(still, key=lambda item: item.stage_id):
-        lease = acquire(store.lease_path(stage_id), this_process(), is_gone)
+        lease = store.stage(stage_id).acquire_lease()
         if lease is None:
             continue
         with lease.held():
@@ -98,8 +96,8 @@ def remove_garbage(store: Store, keep: str, items: Collection[Garbage]) -> list[
                     shutil.rmtree(item.path)
                 else:
                     discard_folder(item.path)
-                gone.append(item)
-    return gone
+                removed.append(item)
+    return removed
 
 
 def folder_bytes(folder: Path) -> int:
@@ -121,7 +119,7 @@ def _files(folder: Path) -> Iterator[os.stat_result]:
 
 
 def _folders(parent: Path) -> list[Path]:
-    """The folders in a folder, without links: what those point to is not the store's."""
+    """The folders in a folder, without links: those point outside the store."""
     if not parent.is_dir():
         return []
     return sorted(path for path in parent.iterdir() if path.is_dir() and not path.is_symlink())

@@ -1,8 +1,8 @@
-"""Taking finished stages back: their records are set aside, and all that rests on them goes with them.
+"""Invalidating finished stages: archives their records, with those of all stages that depend on them.
 
-The order makes a kill harmless at any step. Children come before parents, so that no record ever rests on one that is
+The order makes a kill harmless at any step. Children come before parents, so that no record ever depends on one that is
 gone; within a stage the checkpoints go first (a later attempt must not resume from them), then the record, then the
-artifact (one without a record is nobody's, and the next attempt replaces it).
+artifact (without a record nothing refers to it, and the next attempt replaces it).
 """
 
 from __future__ import annotations
@@ -12,40 +12,39 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.files import discard_folder
 from harness.specs import stage_label
 from harness.store.cancellation import described
-from harness.store.leases import Lease, acquire, current_holder, held_together
-from harness.store.processes import is_gone, this_process
+from harness.store.leases import Lease, held_together
+from harness.store.stage import StoredStage
 from harness.store.store import Store
 from harness.studies.lineage import Lineage, read_lineage
 
 
 def invalidate(store: Store, roots: Collection[str]) -> dict[str, Path]:
-    """Take back `roots` and all that rests on them in any study; returns the new places of the records.
+    """Invalidate `roots` and all that depends on them in any study; returns stage id -> path of the archived record.
 
     Holds the lease of every stage involved from before the first step to after the last: no worker starts one of them
-    meanwhile. Raises UsageError, with nothing done, when one is running or the store changes under our hands.
+    meanwhile. Raises UsageError, with nothing done, when one is running or a grid is added to the store meanwhile.
     """
     lineage = read_lineage(store)
     involved = lineage.with_descendants(roots)
     with _all_leases(store, lineage, involved) as leases:
         if read_lineage(store).with_descendants(roots) != involved:
             raise UsageError("a grid was added to the store meanwhile; the same command again shows what it changed.")
-        aside = {}
+        archived = {}
         for stage_id in reversed(involved):
             leases[stage_id].check()
-            path = _take_back(store, stage_id)
+            path = _invalidate_one(store.stage(stage_id))
             if path is not None:
-                aside[stage_id] = path
-    return aside
+                archived[stage_id] = path
+    return archived
 
 
-def _take_back(store: Store, stage_id: str) -> Path | None:
-    discard_folder(store.checkpoints_path(stage_id))
-    aside = store.set_record_aside(stage_id)
-    discard_folder(store.artifact_path(stage_id))
-    return aside
+def _invalidate_one(stage: StoredStage) -> Path | None:
+    stage.discard_checkpoints()
+    archived = stage.archive_record()
+    stage.discard_artifact()
+    return archived
 
 
 @contextmanager
@@ -54,12 +53,11 @@ def _all_leases(store: Store, lineage: Lineage, stage_ids: Collection[str]) -> I
     busy: list[str] = []
     try:
         for stage_id in stage_ids:
-            lease = acquire(store.lease_path(stage_id), this_process(), is_gone)
+            lease = store.stage(stage_id).acquire_lease()
             if lease is None:
-                holder = current_holder(store.lease_path(stage_id))
                 label = stage_label(lineage.specs[stage_id], lineage.specs)
                 busy.append(
-                    f"{label} ({stage_id}) is running: {described(holder)}. "
+                    f"{label} ({stage_id}) is running: {described(store.stage(stage_id).holder())}. "
                     f"Wait for its end, or stop it with harness cancel {stage_id}."
                 )
             else:

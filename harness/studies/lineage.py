@@ -1,4 +1,4 @@
-"""Lineage: what rests on what in a whole store, over all its studies and the records that no study names any more."""
+"""Lineage: which stages of a store depend on which, over all studies and the records that no study names any more."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 from harness.specs import StageSpec
 from harness.store.store import Store
-from harness.studies.study import Study, read_study, study_names
+from harness.studies.study import Study, parents_first, read_study, study_names
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """specs: every stage that is known, parents first. studies: stage id -> names of the studies that have it."""
+    """specs: every known stage, parents first. studies: stage id -> names of the studies that have it."""
 
     specs: Mapping[str, StageSpec]
     studies: Mapping[str, tuple[str, ...]]
 
     def with_descendants(self, roots: Collection[str]) -> list[str]:
-        """The stages and all that rests on them, parents first."""
+        """The stages and all that depend on them, parents first."""
         reached = set(roots)
         for stage_id, spec in self.specs.items():
             if reached & set(spec.parents.values()):
@@ -34,36 +34,23 @@ def read_studies(store: Store) -> list[Study]:
 
 
 def read_lineage(store: Store) -> Lineage:
-    """Raises StoreError when a study cannot be read: nobody could say then what rests on what."""
+    """Raises StoreError when a study cannot be read: its dependencies would be unknown."""
     specs: dict[str, StageSpec] = {}
     studies: dict[str, list[str]] = {}
     for study in read_studies(store):
         specs.update(study.plan.stages)
         for stage_id in study.plan.stages:
             studies.setdefault(stage_id, []).append(study.name)
-    specs.update(_forgotten(store, specs))
-    return Lineage(_parents_first(specs), {stage_id: tuple(names) for stage_id, names in studies.items()})
+    specs.update(_orphans(store, specs))
+    ordered = {stage_id: specs[stage_id] for stage_id in parents_first(specs)}
+    return Lineage(ordered, {stage_id: tuple(names) for stage_id, names in studies.items()})
 
 
-def _forgotten(store: Store, named: Collection[str]) -> dict[str, StageSpec]:
-    """Stages of records that no study names; damaged ones say nothing of parents and are passed over."""
+def _orphans(store: Store, named: Collection[str]) -> dict[str, StageSpec]:
+    """Stages of records that no study names, without damaged ones: their parents are unknown."""
     found: dict[str, StageSpec] = {}
-    for path in (store.root / "records").glob("*/*.json"):
-        if path.stem not in named:
+    for stage_id in store.recorded():
+        if stage_id not in named:
             with suppress(ValueError, KeyError, TypeError):
-                found[path.stem] = StageSpec.from_json(json.loads(path.read_bytes()))
+                found[stage_id] = StageSpec.from_json(json.loads(store.stage(stage_id).record_path.read_bytes()))
     return found
-
-
-def _parents_first(specs: Mapping[str, StageSpec]) -> dict[str, StageSpec]:
-    ordered: dict[str, StageSpec] = {}
-
-    def visit(stage_id: str) -> None:
-        if stage_id in specs and stage_id not in ordered:
-            for parent in specs[stage_id].parents.values():
-                visit(parent)
-            ordered[stage_id] = specs[stage_id]
-
-    for stage_id in specs:
-        visit(stage_id)
-    return ordered

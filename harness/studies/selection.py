@@ -5,9 +5,9 @@ a kind, a state, or KEY=VALUE:
 
     kind, state    of the stage; a cancelled stage is a failed one too
     model, task, sparsity, seed
-                   of the stage itself; what has none takes it from the model that it starts from, so that an evaluation
-                   has the seed and the sparsity of what it scores. Corpus and pairs are no model's
-    method         that all cells which need the stage have in common: what methods share belongs to none of them
+                   of the stage itself, or else of the model that it starts from: an evaluation has the seed and the
+                   sparsity of what it scores. Corpus and pairs belong to no model
+    method         the one method of all cells that need the stage; a stage that methods share belongs to none
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness.studies.state import STATES
 
 LEAST_DIGITS = 6
 MOST_IDS_LISTED = 5
-CANCELLED = "cancelled"  # what callers call the state of a stage that failed because it was cancelled
+CANCELLED = "cancelled"  # the state that callers give a stage that failed because it was cancelled
 KEYS = ("kind", "method", "model", "seed", "sparsity", "state", "task")
 
 Traits = Mapping[str, tuple[str, ...]]  # key -> the values a stage answers to
@@ -33,7 +33,7 @@ Traits = Mapping[str, tuple[str, ...]]  # key -> the values a stage answers to
 def select(plan: Plan, states: Mapping[str, str], text: str) -> list[str]:
     """The stages that match every word of `text`, parents first.
 
-    states: of every stage of the plan; "cancelled" where a caller tells that from other failures.
+    states: of every stage of the plan; "cancelled" where a caller distinguishes that from other failures.
     Raises UsageError with every word that names nothing, or when no stage matches them all.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
@@ -57,7 +57,7 @@ def select(plan: Plan, states: Mapping[str, str], text: str) -> list[str]:
 
 
 def stage_traits(plan: Plan, states: Mapping[str, str]) -> dict[str, Traits]:
-    """What each stage answers to, by key; values as a user would write them."""
+    """The values by which each stage can be named, by key; written as a user would."""
     methods: dict[str, set[str]] = defaultdict(set)
     for cell, path in plan.paths.items():
         for stage_id in path:
@@ -75,7 +75,7 @@ def stage_traits(plan: Plan, states: Mapping[str, str]) -> dict[str, Traits]:
             own = spec.parameters.get(key)
             found[key] = origin.get(key, ()) if own is None else (_written(own),)
         if found["model"] and not found["sparsity"]:
-            found["sparsity"] = (_written(0.0),)  # a model that nothing has pruned
+            found["sparsity"] = (_written(0.0),)  # an unpruned model
         traits[stage_id] = found
     return traits
 
@@ -146,4 +146,4 @@ def _what_there_is(plan: Plan, states: Mapping[str, str]) -> str:
     by_kind: dict[str, list[str]] = defaultdict(list)
     for (kind, state), count in counts.items():
         by_kind[kind].append(f"{count} {state}")
-    return "There is: " + "; ".join(f"{kind} {', '.join(told)}" for kind, told in by_kind.items()) + "."
+    return "There is: " + "; ".join(f"{kind} {', '.join(found)}" for kind, found in by_kind.items()) + "."

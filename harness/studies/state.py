@@ -6,17 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.planning.graph import Plan
-from harness.store.attempts import Attempt, end_of
-from harness.store.leases import current_holder
-from harness.store.processes import is_live
+from harness.store.attempts import Attempt, outcome_named
 from harness.store.store import Store
 
-STATES = ("done", "running", "queued", "failed", "blocked", "missing")
+STATES = ("done", "running", "queued", "failed", "blocked", "pending")
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """What the scheduler says at one moment: stages with a live attempt, and stages it holds but has not started."""
+class Activity:
+    """Stages that run, and stages that a scheduler has queued, at one moment."""
 
     running: Collection[str] = ()
     queued: Collection[str] = ()
@@ -27,36 +25,35 @@ def state(
     parent_states: Sequence[str],
     finished: Collection[str],
     attempts: Sequence[Attempt],
-    snapshot: Snapshot,
+    activity: Activity,
 ) -> str:
     """The state of one stage.
 
-    done: its record is in. running, queued: the scheduler says so. failed: its last attempt ended in an error, or was
-    cancelled.
-    blocked: it cannot start because something it rests on failed. missing: it waits to be started (never tried, or
-    cut off).
+    done: it has a record. running, queued: as `activity` says. failed: its last attempt ended in an error, or was
+    cancelled. blocked: it cannot start because a stage that it depends on failed. pending: it can start, or will once
+    its parents are done.
     """
     if stage_id in finished:
         return "done"
-    if stage_id in snapshot.running:
+    if stage_id in activity.running:
         return "running"
-    if stage_id in snapshot.queued:
+    if stage_id in activity.queued:
         return "queued"
-    if attempts and (outcome := attempts[-1].outcome) is not None and end_of(outcome).is_failure:
+    if attempts and (outcome := attempts[-1].outcome) is not None and outcome_named(outcome).is_failure:
         return "failed"
     if any(parent in ("failed", "blocked") for parent in parent_states):
         return "blocked"
-    return "missing"
+    return "pending"
 
 
 def plan_states(
-    plan: Plan, finished: Collection[str], attempts: Mapping[str, Sequence[Attempt]], snapshot: Snapshot
+    plan: Plan, finished: Collection[str], attempts: Mapping[str, Sequence[Attempt]], activity: Activity
 ) -> dict[str, str]:
     """The state of every stage of a plan, parents first."""
     states: dict[str, str] = {}
     for stage_id, spec in plan.stages.items():
         parents = [states[parent] for parent in spec.parents.values()]
-        states[stage_id] = state(stage_id, parents, finished, attempts.get(stage_id, ()), snapshot)
+        states[stage_id] = state(stage_id, parents, finished, attempts.get(stage_id, ()), activity)
     return states
 
 
@@ -70,52 +67,58 @@ def to_run(plan: Plan, states: Mapping[str, str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a driver has before it. Stage ids, parents first.
+class Remaining:
+    """What is left to do of a plan. Stage ids, parents first.
 
-    waiting: to be run. cancelled: would have to run, and are not until `harness retry` lifts it. resting: cannot run
-    because they rest on those.
+    waiting: to be run. cancelled: not run until `harness retry` clears it. downstream: cannot run because they depend
+    on those.
     """
 
     waiting: tuple[str, ...] = ()
     cancelled: tuple[str, ...] = ()
-    resting: tuple[str, ...] = ()
+    downstream: tuple[str, ...] = ()
 
 
-def work(plan: Plan, states: Mapping[str, str], cancelled: Collection[str]) -> Work:
-    """`to_run`, told apart by what was cancelled."""
+def remaining(plan: Plan, states: Mapping[str, str], cancelled: Collection[str]) -> Remaining:
+    """`to_run`, split by what was cancelled."""
     needed = to_run(plan, states)
     out = {stage_id for stage_id in needed if stage_id in cancelled}
-    resting = []
+    downstream = []
     for stage_id in needed:
         if stage_id not in out and out & set(plan.stages[stage_id].parents.values()):
             out.add(stage_id)
-            resting.append(stage_id)
-    return Work(
+            downstream.append(stage_id)
+    return Remaining(
         waiting=tuple(stage_id for stage_id in needed if stage_id not in out),
         cancelled=tuple(stage_id for stage_id in needed if stage_id in cancelled),
-        resting=tuple(resting),
+        downstream=tuple(downstream),
     )
 
 
-def read_cancelled(states: Mapping[str, str], store: Store) -> set[str]:
+def read_remaining(plan: Plan, store: Store, states: Mapping[str, str]) -> Remaining:
+    """What is left to do of a plan whose stages have these states."""
+    return remaining(plan, states, read_cancelled(store, states))
+
+
+def read_cancelled(store: Store, states: Mapping[str, str]) -> set[str]:
     """Those of the failed stages whose last attempt was cancelled."""
-    failed = [stage_id for stage_id, state in states.items() if state == "failed"]
-    return {stage_id for stage_id in failed if store.attempts(stage_id)[-1].outcome == "cancelled"}
+    return {
+        stage_id for stage_id, state in states.items() if state == "failed" and store.stage(stage_id).is_cancelled()
+    }
 
 
-def read_states(plan: Plan, store: Store, snapshot: Snapshot) -> dict[str, str]:
-    """The states of a plan's stages, from the files of a store."""
+def read_states(plan: Plan, store: Store, activity: Activity | None = None) -> dict[str, str]:
+    """The states of a plan's stages, from the files of a store. activity: None for `leased_stages`."""
+    activity = leased_stages(plan, store) if activity is None else activity  # before the records: what ends now is done
     finished = store.finished(plan.stages)
     tried = store.attempted()
     unfinished = (stage_id for stage_id in plan.stages if stage_id in tried and stage_id not in finished)
-    attempts = {stage_id: store.attempts(stage_id) for stage_id in unfinished}
-    return plan_states(plan, finished, attempts, snapshot)
+    attempts = {stage_id: store.stage(stage_id).attempts() for stage_id in unfinished}
+    return plan_states(plan, finished, attempts, activity)
 
 
-def local_snapshot(plan: Plan, store: Store) -> Snapshot:
-    """Stages under way: their lease is neither released nor held by a process that is gone."""
+def leased_stages(plan: Plan, store: Store) -> Activity:
+    """The unfinished stages whose lease is held, as running ones."""
     leased, finished = store.leased(), store.finished(plan.stages)
-    unfinished = (stage for stage in plan.stages if stage in leased and stage not in finished)
-    holders = {stage: current_holder(store.lease_path(stage)) for stage in unfinished}
-    return Snapshot(running=frozenset(stage for stage, holder in holders.items() if is_live(holder)))
+    unfinished = (stage_id for stage_id in plan.stages if stage_id in leased and stage_id not in finished)
+    return Activity(running=frozenset(stage_id for stage_id in unfinished if store.stage(stage_id).is_held()))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,18 @@ from harness.planning.graph import Plan
 from harness.planning.method_summary import MethodFacts
 from harness.planning.recipe import Recipe
 from harness.specs import Cell, StageSpec
-from harness.store.leases import Lease, SilenceWatch, acquire
+from harness.store.leases import HeartbeatMonitor, Lease, acquire
 from harness.store.processes import is_gone, this_process
 from harness.store.store import Store
 
 STUDY_SCHEMA = 1
-LOOK_SECONDS = 0.1  # between two tries to get hold of a study that another grid is being added to
+_SPACE = re.compile(r"[ \t\n\r]*")  # of JSON
+POLL_SECONDS = 0.1  # between two tries to take the lease of a study that another grid is being added to
 
 
 @dataclass(frozen=True)
 class Study:
-    """recipe: preset, notes, hash and settings as `Recipe.as_json` gives them."""
+    """recipe: preset, notes, hash and settings in the form of `Recipe.as_json`."""
 
     name: str
     recipe: dict[str, Any]
@@ -71,8 +74,11 @@ def _parse(tree: dict[str, Any], path: Path) -> Study:
     if tree.get("schema") != STUDY_SCHEMA:
         raise StoreError(f"study {path}: schema {tree.get('schema')}, expected {STUDY_SCHEMA}.")
     plan = Plan(methods={name: MethodFacts(**facts) for name, facts in tree.get("methods", {}).items()})
-    for stage_id, identity in _parents_first(tree["stages"]):
-        spec = StageSpec.from_json(identity)
+    specs = {stage_id: StageSpec.from_json(identity) for stage_id, identity in tree["stages"].items()}
+    if unknown := {parent for spec in specs.values() for parent in spec.parents.values()} - specs.keys():
+        raise ValueError(f"it has no stage {', '.join(sorted(unknown))}, which others depend on")
+    for stage_id in parents_first(specs):
+        spec = specs[stage_id]
         if spec.stage_id != stage_id:
             raise StoreError(
                 f"study {path}: the parameters of stage {stage_id} were changed (they give {spec.stage_id})."
@@ -104,25 +110,47 @@ def only_study(store: Store) -> str:
 
 
 def check_recipe(store: Store, name: str, recipe: Recipe) -> None:
-    """Raises UsageError when a study of that name rests on another recipe. Its stages are not read: see `merged`."""
+    """Raises UsageError when a study of that name has another recipe. Its stages are not read: see `merged`."""
     check_name(name)
     path = store.study_path(name)
     if path.is_file():
         try:
-            _check_same(name, _recipe_alone(path.read_text(encoding="utf-8")), recipe)
+            _check_same(name, _member(path.read_text(encoding="utf-8"), "recipe"), recipe)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(path, error) from None
 
 
-def _recipe_alone(text: str) -> dict[str, Any]:
-    """The recipe of a study as `write_study` lays it out, without parsing its (perhaps 20,000) stages."""
-    mark = '\n "recipe": '
-    start = text.find(mark)
-    if start < 0:
-        recipe: dict[str, Any] = json.loads(text)["recipe"]
-        return recipe
-    recipe, _ = json.JSONDecoder().raw_decode(text, start + len(mark))
-    return recipe
+def _member(text: str, name: str) -> Any:
+    """The value of one member of a JSON object, without parsing the members after it.
+
+    The recipe of a study comes before its stages, which are most of the file: `write_study` sorts the keys.
+    Raises KeyError when the object has no such member, ValueError when the text before it is no JSON object.
+    """
+    decode = json.JSONDecoder().raw_decode
+    position = _expect("{", text, 0)
+    while not text.startswith("}", position):
+        key, position = decode(text, position)
+        value, position = decode(text, _expect(":", text, position))
+        if key == name:
+            return value
+        position = _skip_space(text, position)
+        if not text.startswith("}", position):
+            position = _expect(",", text, position)
+    raise KeyError(name)
+
+
+def _expect(token: str, text: str, position: int) -> int:
+    """The position after a token and the white space around it."""
+    position = _skip_space(text, position)
+    if not text.startswith(token, position):
+        raise json.JSONDecodeError(f"expected {token!r}", text, position)
+    return _skip_space(text, position + 1)
+
+
+def _skip_space(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    assert match is not None
+    return match.end()
 
 
 def _check_same(name: str, old: dict[str, Any], recipe: Recipe) -> None:
@@ -147,7 +175,7 @@ def _damaged(path: Path, error: Exception) -> StoreError:
 def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
     """The study with the cells of `plan` added to those it already has.
 
-    Raises UsageError when a study of that name rests on another recipe.
+    Raises UsageError when a study of that name has another recipe.
     """
     check_name(name)
     if not store.study_path(name).is_file():
@@ -156,7 +184,7 @@ def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
     _check_same(name, older.recipe, recipe)
     known, paths = {**older.plan.stages, **plan.stages}, {**older.plan.paths, **plan.paths}
     union = Plan(paths=paths, methods={**older.plan.methods, **plan.methods})
-    for path in paths.values():  # a cell's path lists parents first; stages that no cell needs any more fall away
+    for path in paths.values():  # a cell's path lists parents first; stages that no cell needs any more are dropped
         for stage_id in path:
             union.add(known[stage_id])
     return Study(name, recipe.as_json(), union)
@@ -165,11 +193,11 @@ def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
 def add_to_study(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
     """Write the study with the cells of `plan` added, and return it; cells that others add at the same time stay.
 
-    A lease is held from the reading to the writing. A study that has all the cells is not written, nor any lease: a
+    Holds a lease from the reading to the writing. Writes nothing, no lease either, where the study has all the cells: a
     store that is finished can be read-only. Raises as `merged` does.
     """
     found = merged(store, name, recipe, plan)
-    if not _stands(store, found):
+    if not _is_written(store, found):
         with _lease_of(store, name).held() as lease:
             found = merged(store, name, recipe, plan)
             lease.check()
@@ -178,21 +206,21 @@ def add_to_study(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
 
 
 def _lease_of(store: Store, name: str) -> Lease:
-    """The right to change a study; waited for as long as its holder gives signs of life."""
-    folder, silence = store.study_lease_path(name), SilenceWatch()
+    """The right to change a study; waits until its holder releases it, dies or lets it expire."""
+    folder, monitor = store.study_lease_path(name), HeartbeatMonitor()
     while True:
-        lease = acquire(folder, this_process(), lambda holder: is_gone(holder) or silence.is_silent(folder, holder))
+        lease = acquire(folder, this_process(), lambda holder: is_gone(holder) or monitor.is_expired(folder, holder))
         if lease is not None:
             return lease
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def write_study(store: Store, study: Study) -> None:
-    """Write the study in the place of what stands there; see `add_to_study` for one that others may change too."""
+    """Write the study in place of an older one; `add_to_study` is for one that others may change too."""
     replace_file(store.study_path(study.name), _text(study))
 
 
-def _stands(store: Store, study: Study) -> bool:
+def _is_written(store: Store, study: Study) -> bool:
     path = store.study_path(study.name)
     return path.is_file() and path.read_text(encoding="utf-8") == _text(study)
 
@@ -201,16 +229,21 @@ def _text(study: Study) -> str:
     return json.dumps(study.as_json(), indent=1, sort_keys=True) + "\n"
 
 
-def _parents_first(stages: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    ordered: dict[str, dict[str, Any]] = {}
+def parents_first(specs: Mapping[str, StageSpec]) -> list[str]:
+    """The ids of stages, each after its parents and otherwise in the order of `specs`.
+
+    Parents that are not among `specs` are left out. Raises graphlib.CycleError (a ValueError) where stages depend on
+    themselves. Not the order of `TopologicalSorter`, which goes by depth: pages of results list stages in this one.
+    """
+    TopologicalSorter({stage_id: spec.parents.values() for stage_id, spec in specs.items()}).prepare()
+    ordered: dict[str, None] = {}
 
     def visit(stage_id: str) -> None:
-        if stage_id in ordered:
-            return
-        for parent in stages[stage_id]["parents"].values():
-            visit(parent)
-        ordered[stage_id] = stages[stage_id]
+        if stage_id in specs and stage_id not in ordered:
+            for parent in specs[stage_id].parents.values():
+                visit(parent)
+            ordered[stage_id] = None
 
-    for stage_id in stages:
+    for stage_id in specs:
         visit(stage_id)
-    return list(ordered.items())
+    return list(ordered)

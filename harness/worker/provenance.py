@@ -8,20 +8,17 @@ import subprocess
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import __version__
 from harness.identity import sha256_of
-
-if TYPE_CHECKING:
-    pass
 
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "evaluate", "tokenizers", "numpy", "scikit-learn")
 
 
 @cache
 def provenance() -> dict[str, Any]:
-    """Where and with what a record was made: commit, package versions, hardware. Enters no identity."""
+    """Commit, package versions and hardware; no part of a stage's identity."""
     versions = {}
     for package in PACKAGES:
         try:

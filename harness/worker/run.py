@@ -1,4 +1,4 @@
-"""Running one stage: attempt, parents checked, the kind's function, artifact, record. Knows nothing of grids."""
+"""Runs one stage: verifies its parents, calls the kind's function, writes artifact and record. Knows no grid."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import Cancelled, HarnessError, Interrupted, StoreError, is_disk_full
 from harness.files import folder_digest
 from harness.planning.equivalents import identity_version
 from harness.planning.kinds import get_kind
 from harness.progress import ProgressFile
-from harness.specs import StageSpec
+from harness.specs import StageSpec, stage_label
 from harness.stages.context import Resources, Sources, StageContext, StageResult
 from harness.store.cancellation import cancellable, refuse_cancelled
-from harness.store.leases import Holder, Lease, LeaseLost, acquire
+from harness.store.leases import Holder, Lease, LeaseLost
 from harness.store.processes import is_gone, this_process
+from harness.store.stage import StoredStage
 from harness.store.store import Store
 from harness.worker.provenance import provenance
 from harness.worker.source_state import SourceChanged, check_source
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger("harness")
 
@@ -37,7 +35,7 @@ class StageBusy(HarnessError):
 
 
 class ParentGone(HarnessError):
-    """What a stage rests on has no record: it was never made here, or was taken back."""
+    """A stage's parent has no record: it has not run in this store, or was invalidated."""
 
 
 def run_bundle(
@@ -46,29 +44,31 @@ def run_bundle(
     sources: Sources,
     resources: Resources,
     should_stop: Callable[[], bool],
-    silent: Mapping[str, int],
+    expired_leases: Mapping[str, int],
     job: str = "",
 ) -> dict[str, str]:
-    """Run the stages of a bundle in order; one that fails costs only those that rest on it.
+    """Run the stages of a bundle in order; where one fails, only those that depend on it do not run.
 
-    Returns stage id -> error of those that did not end well; the store says the rest.
-    silent: stage id -> generation of its lease whose holder is known to be dead. job: as in `run_stage`.
+    Returns stage id -> error of those that failed; the rest is in the store.
+    expired_leases: stage id -> generation of its lease, which may be taken over. job: as in `run_stage`.
     """
+    specs = {spec.stage_id: spec for spec in stages}
     problems: dict[str, str] = {}
     unfinished: set[str] = set()
     for spec in stages:
         if should_stop():
             break
-        if store.has_record(spec.stage_id):
+        if store.stage(spec.stage_id).has_record():
             continue
         unfinished.add(spec.stage_id)
-        if unfinished & set(spec.parents.values()):  # what became of that one says it all
+        if unfinished & set(spec.parents.values()):  # the parent's error is the reason
             continue
         try:
-            run_stage(spec, store, sources, resources, should_stop, silent=silent.get(spec.stage_id), job=job)
+            expired = expired_leases.get(spec.stage_id)
+            run_stage(spec, store, sources, resources, should_stop, expired_lease=expired, job=job)
         except Exception as error:
             problems[spec.stage_id] = first_line(error)
-            logger.info("%s: %s", spec.label(), problems[spec.stage_id])
+            logger.info("%s: %s", stage_label(spec, specs), problems[spec.stage_id])
         else:
             unfinished.discard(spec.stage_id)
     return problems
@@ -81,51 +81,49 @@ def run_stage(
     resources: Resources,
     should_stop: Callable[[], bool],
     *,
-    silent: int | None = None,
+    expired_lease: int | None = None,
     job: str = "",
 ) -> bool:
     """Run a stage to its record, or end its attempt with the reason and raise. False: it was finished already.
 
-    silent: the generation of its lease whose holder is known to be dead. job: noted with the attempt, so that the
-    driver that handed the stage out knows it for its own.
+    expired_lease: the generation of its lease that may be taken over. job: stored with the attempt, so that the driver
+    that submitted the stage knows the attempt as its own.
 
     Raises StageBusy when another worker holds its lease, ParentGone when it cannot begin, Cancelled when the stage is
-    cancelled (before it starts or while it runs), Interrupted when asked to stop, LeaseLost when it was taken over
+    cancelled (before it starts or while it runs), Interrupted when `should_stop`, LeaseLost when it was taken over
     meanwhile, and the stage's own exception when it fails.
     """
     provenance()  # read now: the source may change before the stage ends
-    stage_id = spec.stage_id
+    stage = store.stage(spec.stage_id)
 
     def is_dead(holder: Holder) -> bool:
-        return holder.generation == silent or is_gone(holder)
+        return holder.generation == expired_lease or is_gone(holder)
 
-    lease = acquire(store.lease_path(stage_id), this_process(), is_dead)
+    lease = stage.acquire_lease(is_dead)
     if lease is None:
-        raise StageBusy(f"stage {stage_id} is held by another worker.")
+        raise StageBusy(f"stage {spec.stage_id} is held by another worker.")
     with lease.held():
-        if store.has_record(stage_id):  # its last holder published between our looking and our taking the lease
+        if stage.has_record():  # its last holder published after we looked and before we took the lease
             return False
-        refuse_cancelled(store, stage_id)
-        _check_parents(spec, store)  # with the lease in hand: `invalidate` takes nothing from under who holds one
-        who = {**this_process(), "generation": lease.generation, "job": job}
-        number = store.begin_attempt(stage_id, {"time": time.time(), **who})
-        with _logging_to(store.attempt_log(stage_id, number)):
+        refuse_cancelled(stage)
+        _check_parents(spec, store)  # while holding the lease: `invalidate` then leaves the parents alone
+        number = stage.begin_attempt({**this_process(), "generation": lease.generation, "job": job})
+        with _logging_to(stage.log_path(number)):
             try:
-                with cancellable(store.cancel_path(stage_id, number), should_stop) as stops:
+                with cancellable(stage.cancel_path(number), should_stop) as stops:
                     _run_to_record(spec, store, sources, resources, stops, number, lease)
             except BaseException as error:
                 logging.getLogger().error("%s", traceback.format_exc())
-                ended = {"outcome": outcome_of(error), "message": first_line(error)}
-                store.note_end(stage_id, number, {"time": time.time(), **ended})
+                stage.try_to_end_attempt(number, {"outcome": outcome_of(error), "message": first_line(error)})
                 raise
-            store.note_end(stage_id, number, {"time": time.time(), "outcome": "done"})
-            shutil.rmtree(store.checkpoints_path(stage_id), ignore_errors=True)  # last: see `leftovers`
+            stage.try_to_end_attempt(number, {"outcome": "done"})
+            shutil.rmtree(stage.checkpoints_path, ignore_errors=True)  # last: see `leftovers`
     return True
 
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """What is logged while the block runs goes to the attempt's file too."""
+    """Everything logged while the block runs goes to the attempt's file too."""
     logger.setLevel(logging.INFO)
     handler = _AttemptLog(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -134,12 +132,12 @@ def _logging_to(path: Path) -> Iterator[None]:
         yield
     finally:
         logging.getLogger().removeHandler(handler)
-        with suppress(OSError):  # what a full disk did not take is written once more on closing
+        with suppress(OSError):  # closing writes once more what a full disk did not take
             handler.close()
 
 
 class _AttemptLog(logging.FileHandler):
-    """A log that only informs: a disk that is full neither ends the stage nor fills the terminal."""
+    """A log that tolerates a full disk: the error neither ends the stage nor fills the terminal."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not isinstance(sys.exc_info()[1], OSError):
@@ -147,7 +145,7 @@ class _AttemptLog(logging.FileHandler):
 
 
 def outcome_of(error: BaseException) -> str:
-    """The class of an attempt's end, one of `attempt_ends.ENDS`, for what its stage raised."""
+    """The outcome of an attempt, a key of `attempts.OUTCOMES`, whose stage raised `error`."""
     if isinstance(error, Cancelled):
         return "cancelled"
     if isinstance(error, LeaseLost):
@@ -166,11 +164,11 @@ def outcome_of(error: BaseException) -> str:
 def first_line(error: BaseException) -> str:
     """The reason of a failure in one line."""
     if is_disk_full(error):
-        return f"the disk is full ({_told(error)}). Free some space and give the same command again."
-    return _told(error)
+        return f"the disk is full ({_summary(error)}). Free some space and give the same command again."
+    return _summary(error)
 
 
-def _told(error: BaseException) -> str:
+def _summary(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     prefix = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
     return prefix + text.splitlines()[0]
@@ -189,22 +187,22 @@ def _run_to_record(
     _check_version(spec)
     check_source()
     in_memory = set(sys.modules)
-    records = {role: store.read_record(parent) for role, parent in spec.parents.items()}
-    for role, parent in spec.parents.items():
-        _check_artifact(store, role, parent, records[role])
-    checkpoints = store.checkpoints_path(spec.stage_id)
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    with store.new_artifact(spec.stage_id, guard=lease.check) as artifact:
+    stage, parents = store.stage(spec.stage_id), {role: store.stage(parent) for role, parent in spec.parents.items()}
+    records = {role: parent.read_record() for role, parent in parents.items()}
+    for role, parent in parents.items():
+        _check_artifact(role, parent, records[role])
+    stage.checkpoints_path.mkdir(parents=True, exist_ok=True)
+    with stage.new_artifact(guard=lease.check) as artifact:
         context = StageContext(
             spec=spec,
             parent_records=records,
-            parent_artifacts={role: store.artifact_path(parent) for role, parent in spec.parents.items()},
+            parent_artifacts={role: parent.artifact_path for role, parent in parents.items()},
             artifact=artifact,
-            checkpoints=checkpoints,
+            checkpoints=stage.checkpoints_path,
             sources=sources,
             resources=resources,
             should_stop=should_stop,
-            report=ProgressFile(store.attempt_progress(spec.stage_id, attempt)),
+            report=ProgressFile(stage.progress_path(attempt)),
         )
         result: StageResult = get_kind(spec.kind).function()(context)
         check_source(imported_after=in_memory)
@@ -214,9 +212,8 @@ def _run_to_record(
             "bytes": sum(path.stat().st_size for path in files),
             "files": sorted(path.relative_to(artifact).as_posix() for path in files),
         }
-    store.publish_record(
+    stage.publish_record(
         {
-            "stage_id": spec.stage_id,
             **spec.fingerprint_fields(),
             "parent_digests": {role: record["digest"] for role, record in records.items()},
             "result": {"metrics": result.metrics, "did": result.did, **result.details},
@@ -229,11 +226,11 @@ def _run_to_record(
 
 
 def _check_parents(spec: StageSpec, store: Store) -> None:
-    gone = [f"{role} ({parent})" for role, parent in spec.parents.items() if not store.has_record(parent)]
+    gone = [f"{role} ({parent})" for role, parent in spec.parents.items() if not store.stage(parent).has_record()]
     if gone:
         raise ParentGone(
-            f"stage {spec.stage_id} was not begun: its {' and '.join(gone)} has no record in {store.root}, perhaps "
-            "taken back with harness invalidate. The grid's command makes it again."
+            f"stage {spec.stage_id} did not begin: its {' and '.join(gone)} has no record in {store.root}, perhaps "
+            "because of harness invalidate. The grid's command runs it again."
         )
 
 
@@ -247,15 +244,14 @@ def _check_version(spec: StageSpec) -> None:
         )
 
 
-def _check_artifact(store: Store, role: str, parent: str, record: Mapping[str, Any]) -> None:
-    folder = store.artifact_path(parent)
-    if not folder.is_dir():
+def _check_artifact(role: str, parent: StoredStage, record: Mapping[str, Any]) -> None:
+    if not parent.has_artifact():
         raise StoreError(
-            f"the artifact of the {role} stage {parent} is gone ({folder}); its record is still there. "
-            f"Bring the folder back, or make it and what rests on it again: {store.invalidation(parent)}"
+            f"the artifact of the {role} stage {parent.stage_id} is gone ({parent.artifact_path}); its record is still "
+            f"there. Bring the folder back, or redo it and all that depends on it: {parent.invalidate_command}"
         )
-    if folder_digest(folder) != record["artifact"]["digest"]:
+    if folder_digest(parent.artifact_path) != record["artifact"]["digest"]:
         raise StoreError(
-            f"the artifact of the {role} stage {parent} ({folder}) is not the one its record describes. "
-            f"Bring back what was there, or make it and what rests on it again: {store.invalidation(parent)}"
+            f"the artifact of the {role} stage {parent.stage_id} ({parent.artifact_path}) is not the one its record "
+            f"describes. Bring the original back, or redo it and all that depends on it: {parent.invalidate_command}"
         )

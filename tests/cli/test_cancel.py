@@ -18,10 +18,9 @@ from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources, StageContext
 from harness.store import cancellation
 from harness.store.cancellation import CancelWatch, cancel_stage, cancellable
-from harness.store.leases import acquire
-from harness.store.processes import is_gone, this_process
+from harness.store.processes import this_process
 from harness.store.store import Store
-from harness.studies.state import local_snapshot, read_states
+from harness.studies.state import read_states
 from harness.studies.study import read_study
 from harness.worker.run import run_stage
 
@@ -48,7 +47,7 @@ def execute(planned: Plan, store: Store) -> Outcome:
 
 
 def states(planned: Plan, store: Store) -> dict[str, str]:
-    return read_states(planned, store, local_snapshot(planned, store))
+    return read_states(planned, store)
 
 
 # -- a stage that runs in another process
@@ -89,16 +88,16 @@ def test_a_running_stage_is_cancelled_from_another_process_and_the_rest_goes_on(
     assert found["asked_to_stop"] == [begun]
     (other,) = found["cancelled"]
     # Two transfers, the quantization of one of them, and an evaluation of each of the three.
-    assert sorted(stage["kind"] for stage in found["resting"]) == ["evaluation"] * 3 + ["quantization"]
+    assert sorted(stage["kind"] for stage in found["downstream"]) == ["evaluation"] * 3 + ["quantization"]
 
     out, _ = driver.communicate(timeout=30)
     assert driver.returncode == 1
-    # 14 stages less the two transfers and the four that rest on them.
+    # 14 stages less the two transfers and the four that depend on them.
     assert "8 stages done, 0 failed, 4 blocked." in out
-    assert "2 stages are cancelled and not started (harness retry WHAT lifts it)." in out
+    assert "2 stages are cancelled and not started (harness retry WHAT clears it)." in out
     store = Store(world.store)
-    assert (store.checkpoints_path(begun) / "saved").exists()
-    (attempt,) = store.attempts(begun)
+    assert (store.stage(begun).checkpoints_path / "saved").exists()
+    (attempt,) = store.stage(begun).attempts()
     assert (attempt.outcome, attempt.message) == ("cancelled", "cancelled; stopped after step 7.")
     planned = read_study(store, "slice").plan
     assert {i for i, state in states(planned, store).items() if state == "failed"} == {begun, other}
@@ -107,12 +106,12 @@ def test_a_running_stage_is_cancelled_from_another_process_and_the_rest_goes_on(
     assert again.code == 1
     assert "14 stages, 0 to run" in again.out
     assert "2 stages are cancelled" in again.out
-    assert [len(store.attempts(i)) for i in (begun, other)] == [1, 1]
+    assert [len(store.stage(i).attempts()) for i in (begun, other)] == [1, 1]
     assert "0 to run" in run_harness(world.grid("--tasks", "sst2", "--dry-run")).out
 
     assert run_harness(world.reading("retry", "cancelled")).code == 0
     assert run_harness(world.grid("--tasks", "sst2")).code == 0
-    assert [attempt.outcome for attempt in store.attempts(begun)] == [None, "done"]
+    assert [attempt.outcome for attempt in store.stage(begun).attempts()] == [None, "done"]
 
 
 def test_a_worker_that_dies_before_it_notices_leaves_its_stage_cancelled(
@@ -130,7 +129,7 @@ def test_a_worker_that_dies_before_it_notices_leaves_its_stage_cancelled(
     assert states(read_study(store, "slice").plan, store)[begun] == "failed"
     grid = run_harness(world.grid("--tasks", "sst2"))
     assert "1 stage is cancelled" in grid.out
-    assert len(store.attempts(begun)) == 1
+    assert len(store.stage(begun).attempts()) == 1
     assert run_harness(world.reading("retry", begun)).code == 0
     assert run_harness(world.grid("--tasks", "sst2")).code == 0
 
@@ -169,39 +168,39 @@ def test_a_driver_that_planned_a_stage_before_it_was_cancelled_does_not_start_it
     planned: Plan, store: Store, fakes: ModuleType
 ) -> None:
     evaluation = one(planned, "evaluation")
-    fakes.ACTIONS["dense"] = lambda context: cancel_stage(store, evaluation)
+    fakes.ACTIONS["dense"] = lambda context: cancel_stage(store.stage(evaluation))
     assert execute(planned, store) == Outcome(done=[one(planned, "dense")], cancelled=[evaluation])
-    (attempt,) = store.attempts(evaluation)
+    (attempt,) = store.stage(evaluation).attempts()
     assert attempt.outcome == "cancelled"
-    with pytest.raises(Cancelled, match=f"harness retry {evaluation} lifts it"):
+    with pytest.raises(Cancelled, match=f"harness retry {evaluation} clears it"):
         run_stage(planned.stages[evaluation], store, Sources(models={}, data=store.root), Resources(), lambda: False)  # type: ignore[arg-type]
 
 
 def test_a_cancelled_stage_stays_so_whatever_its_attempt_came_to_but_done(planned: Plan, store: Store) -> None:
     dense = one(planned, "dense")
     for outcome, expected in [("code", "cancelled"), ("interrupted", "cancelled"), (None, "cancelled")]:
-        number = store.begin_attempt(dense, {"time": 1.0})
-        store.cancel_path(dense, number).touch()
+        number = store.stage(dense).begin_attempt({"time": 1.0})
+        store.stage(dense).cancel_path(number).touch()
         if outcome:
-            store.end_attempt(dense, number, {"time": 2.0, "outcome": outcome, "message": "m"})
-        assert store.attempts(dense)[-1].outcome == expected
-        store.retry_attempt(dense, number, {"time": 3.0})
-        assert store.attempts(dense)[-1].outcome is None
-    number = store.begin_attempt(dense, {"time": 1.0})
-    store.cancel_path(dense, number).touch()
-    store.end_attempt(dense, number, {"time": 2.0, "outcome": "done"})
-    assert store.attempts(dense)[-1].outcome == "done"
+            store.stage(dense).end_attempt(number, {"time": 2.0, "outcome": outcome, "message": "m"})
+        assert store.stage(dense).last_attempt().outcome == expected
+        store.stage(dense).clear_outcome(number, {"time": 3.0})
+        assert store.stage(dense).last_attempt().outcome is None
+    number = store.stage(dense).begin_attempt({"time": 1.0})
+    store.stage(dense).cancel_path(number).touch()
+    store.stage(dense).end_attempt(number, {"time": 2.0, "outcome": "done"})
+    assert store.stage(dense).last_attempt().outcome == "done"
 
 
 def test_a_line_appended_after_a_torn_one_is_whole(planned: Plan, store: Store) -> None:
     dense = one(planned, "dense")
-    number = store.begin_attempt(dense, {"time": 1.0, "host": "h"})
-    with (store.attempts_path(dense) / f"{number}.jsonl").open("a") as handle:
+    number = store.stage(dense).begin_attempt({"time": 1.0, "host": "h"})
+    with (store.stage(dense).attempts_path / f"{number}.jsonl").open("a") as handle:
         handle.write('{"event":"ended","outco')
-    store.cancel_path(dense, number).touch()
-    assert store.attempts(dense)[-1].outcome == "cancelled"
-    store.retry_attempt(dense, number, {"time": 2.0})
-    assert (store.attempts(dense)[-1].outcome, store.attempts(dense)[-1].host) == (None, "h")
+    store.stage(dense).cancel_path(number).touch()
+    assert store.stage(dense).last_attempt().outcome == "cancelled"
+    store.stage(dense).clear_outcome(number, {"time": 2.0})
+    assert (store.stage(dense).last_attempt().outcome, store.stage(dense).last_attempt().host) == (None, "h")
 
 
 # -- the asker's side
@@ -209,11 +208,11 @@ def test_a_line_appended_after_a_torn_one_is_whole(planned: Plan, store: Store) 
 
 def test_what_is_done_or_cancelled_before_is_left(planned: Plan, store: Store) -> None:
     dense, evaluation = one(planned, "dense"), one(planned, "evaluation")
-    assert cancel_stage(store, evaluation) == "cancelled"
-    assert cancel_stage(store, evaluation) == "already cancelled"
+    assert cancel_stage(store.stage(evaluation)) == "cancelled"
+    assert cancel_stage(store.stage(evaluation)) == "already cancelled"
     execute(planned, store)
     before = files_below(store.root)
-    assert cancel_stage(store, dense) == "done"
+    assert cancel_stage(store.stage(dense)) == "done"
     assert files_below(store.root) == before
 
 
@@ -222,15 +221,15 @@ def test_a_request_reaches_the_holders_own_attempt_and_not_its_dead_predecessors
 ) -> None:
     dense = one(planned, "dense")
     monkeypatch.setattr(cancellation, "PATIENCE_SECONDS", 0.1)
-    store.begin_attempt(dense, {"time": 1.0, "host": "another", "process": 1, "process_started": "x"})  # cut off
-    acquire(store.lease_path(dense), this_process(), is_gone)
+    store.stage(dense).begin_attempt({"time": 1.0, "host": "another", "process": 1, "process_started": "x"})  # cut off
+    store.stage(dense).acquire_lease()
     with pytest.raises(HarnessError, match=f"stage {dense} is held by process .* begun no attempt. Cancel it again"):
-        cancel_stage(store, dense)
-    number = store.begin_attempt(dense, {"time": 2.0, **this_process()})
-    assert cancel_stage(store, dense) == "asked to stop"
-    assert cancel_stage(store, dense) == "asked to stop"
-    assert store.cancel_path(dense, number).exists()
-    assert not store.cancel_path(dense, 1).exists()
+        cancel_stage(store.stage(dense))
+    number = store.stage(dense).begin_attempt({"time": 2.0, **this_process()})
+    assert cancel_stage(store.stage(dense)) == "asked to stop"
+    assert cancel_stage(store.stage(dense)) == "asked to stop"
+    assert store.stage(dense).cancel_path(number).exists()
+    assert not store.stage(dense).cancel_path(1).exists()
 
 
 # -- the command line
@@ -264,15 +263,15 @@ def test_retry_makes_failed_stages_wait_again_and_starts_nothing(
     store = Store(world.store)
     planned = read_study(store, "slice").plan
     pairs = one(planned, "pairs")
-    before = (store.attempts_path(pairs) / "1.jsonl").read_bytes()
+    before = (store.stage(pairs).attempts_path / "1.jsonl").read_bytes()
     fakes.CALLS.clear()
     done = run_harness(world.reading("retry", "failed"))
     assert done.code == 0
     assert fakes.CALLS == []
     assert f"1 stage will run again with the next harness grid:\n    {planned.label(pairs)} ({pairs})" in done.out
-    assert "with what rests on them (8 stages):" in done.out
-    assert (store.attempts_path(pairs) / "1.jsonl").read_bytes().startswith(before)
-    assert set(states(planned, store).values()) == {"done", "missing"}
+    assert "and the stages that depend on them (8 stages):" in done.out
+    assert (store.stage(pairs).attempts_path / "1.jsonl").read_bytes().startswith(before)
+    assert set(states(planned, store).values()) == {"done", "pending"}
     assert run_harness(world.reading("status")).code == 4
 
 
@@ -280,8 +279,8 @@ def test_retry_says_what_it_left_alone_and_why(run_harness: Run, world: World, f
     fakes.ACTIONS["pairs"] = fail
     run_harness(world.grid("--tasks", "sst2"))
     for what, words in [
-        ("dense", "1 done (they are done; harness invalidate takes a result back)"),
-        ("student_pruning", "1 blocked (they rest on a stage that failed; retry that one)"),
+        ("dense", "1 done (they are done; harness invalidate removes a result)"),
+        ("student_pruning", "1 blocked (they depend on a stage that failed; retry that one)"),
     ]:
         refused = run_harness(world.reading("retry", what))
         assert (refused.code, refused.out) == (2, "")

@@ -57,7 +57,7 @@ def test_the_public_form_of_a_plan(run_harness: Run, world: World) -> None:
         }
     for stage in found["stages"]:
         assert set(stage) == {"id", "kind", "parents", "state"}
-        assert stage["state"] == "missing"
+        assert stage["state"] == "pending"
     # Worked by hand in test_plan.
     assert found["counts"] == {
         "cells": 20,
@@ -94,7 +94,7 @@ def test_a_dry_run_in_words_counts_cells_and_stages(run_harness: Run, world: Wor
     head, columns, _, *kinds, dropped = planned.splitlines()
     # prune-ofa at 0.5 on one task, one seed: corpus, pairs, two pre-training stages, teacher, transfer, evaluation.
     assert head == "study slice: 1 cells, 7 stages, 7 to run"
-    assert columns.split() == ["stage", "missing"]
+    assert columns.split() == ["stage", "pending"]
     assert {line.split()[0]: int(line.split()[1]) for line in kinds} == dict.fromkeys(
         ["corpus", "pairs", "teacher_preparation", "student_pruning", "dense", "transfer", "evaluation"], 1
     )
@@ -484,7 +484,7 @@ def test_an_edited_record_ends_the_tables_with_one_clear_line(
     run_harness(world.grid("--methods", "dense", "--tasks", "sst2"))
     store = Store(world.store)
     planned = read_study(store, "slice").plan
-    path = store.record_path(planned.endpoint(next(iter(planned.paths))))
+    path = store.stage(planned.endpoint(next(iter(planned.paths)))).record_path
     path.write_text(path.read_text().replace("0.5", "0.9"))
     done = run_harness(world.reading("tables"))
     assert (done.code, done.out) == (1, "")
@@ -500,22 +500,22 @@ def test_a_record_that_cannot_be_trusted_stops_a_grid_and_invalidate_lets_it_go_
     run_harness(words)
     store = Store(world.store)
     dense, evaluation = read_study(store, "slice").plan.stages
-    path = store.record_path(dense)
+    path = store.stage(dense).record_path
     if harm == "edited":
         path.write_text(path.read_text().replace('"tokens_seen": 1000', '"tokens_seen": 1001'))
     elif harm == "torn":
         path.write_text(path.read_text()[:100])
     else:  # the same stage, run at another time: whole in itself, and not what its evaluation was made from
-        record = {key: value for key, value in store.read_record(dense).items() if key != "digest"}
+        record = {key: value for key, value in store.stage(dense).read_record().items() if key != "digest"}
         path.unlink()
-        store.publish_record({**record, "times": {**record["times"], "started": 1.0}})
+        store.stage(dense).publish_record({**record, "times": {**record["times"], "started": 1.0}})
     fakes.CALLS.clear()
     bad = evaluation if harm == "another store's" else dense
     for command in ([*words, "--seeds", "0,1"], world.reading("status"), world.reading("tables")):
         done = run_harness(command)
         assert done.code == 1
         (line,) = (line for line in done.err.splitlines() if line.startswith("error: "))
-        assert line.startswith(f"error: record {store.record_path(bad)} ")
+        assert line.startswith(f"error: record {store.stage(bad).record_path} ")
         assert line.endswith(f"harness invalidate {bad} --store {world.store}")
     assert fakes.CALLS == []
     assert run_harness(["invalidate", bad, "--yes", "--store", str(world.store)]).code == 0

@@ -53,10 +53,10 @@ def test_planning_and_reading_import_no_heavy_library(world: World, verb: str) -
         write_study(store, merged(store, "mine", recipe(), planned))
         result = {"metrics": {"sst2": {"accuracy": 0.5}}, "cell_sparsity": 0.0}
         end = planned.endpoint(next(iter(planned.paths)))
-        store.publish_record({"stage_id": end, **planned.stages[end].fingerprint_fields(), "result": result})
+        store.stage(end).publish_record({**planned.stages[end].fingerprint_fields(), "result": result})
     if verb in ("logs", "retry"):
         (pairs,) = of_kind(planned, "pairs")
-        store.end_attempt(pairs, store.begin_attempt(pairs, {}), {"outcome": "code"})
+        store.stage(pairs).end_attempt(store.stage(pairs).begin_attempt({}), {"outcome": "code"})
     command, expected = {
         "help": (["--help"], 0),
         "grid help": (["grid", "--help"], 0),

@@ -13,8 +13,7 @@ from grid_world import HERE, Ran, World, environment, of_kind
 
 from harness.cli.commands import logs
 from harness.stages.context import StageContext
-from harness.store.leases import acquire
-from harness.store.processes import is_gone, this_process
+from harness.store.processes import this_process
 from harness.store.store import Store
 from harness.studies.study import read_study
 
@@ -41,10 +40,10 @@ def tried(run_harness: Run, world: World, fakes: ModuleType) -> str:
 def test_the_last_attempt_or_another_as_it_was_written(run_harness: Run, world: World, tried: str) -> None:
     store = Store(world.store)
     last = run_harness(world.reading("logs", tried))
-    assert (last.code, last.out) == (0, store.attempt_log(tried, 2).read_text())
+    assert (last.code, last.out) == (0, store.stage(tried).log_path(2).read_text())
     assert "step 1 of 1" in last.out
     first = run_harness(world.reading("logs", tried[:6], "--attempt", "1"))
-    assert first.out == "failed: RuntimeError: weights exploded\n" + store.attempt_log(tried, 1).read_text()
+    assert first.out == "failed: RuntimeError: weights exploded\n" + store.stage(tried).log_path(1).read_text()
     assert "größer als 1" in first.out
     missing = run_harness(world.reading("logs", tried, "--attempt", "3"))
     assert (missing.code, missing.out) == (2, "")
@@ -69,17 +68,17 @@ def test_following_ends_when_the_attempt_does(
 ) -> None:
     monkeypatch.setattr(logs, "POLL_SECONDS", 0.02)
     store = Store(world.store)
-    lease = acquire(store.lease_path(tried), this_process(), is_gone)
+    lease = store.stage(tried).acquire_lease()
     assert lease is not None
-    number = store.begin_attempt(tried, {"time": 1.0, **this_process()})
-    log = store.attempt_log(tried, number)
+    number = store.stage(tried).begin_attempt({"time": 1.0, **this_process()})
+    log = store.stage(tried).log_path(number)
 
     def write() -> None:
         for line in ("one\n", "zw", "ö", "lf\n"):
             with log.open("a", encoding="utf-8") as handle:
                 handle.write(line)
             time.sleep(0.05)
-        store.end_attempt(tried, number, {"time": 2.0, "outcome": "done"})
+        store.stage(tried).end_attempt(number, {"time": 2.0, "outcome": "done"})
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -90,8 +89,8 @@ def test_following_ends_when_the_attempt_does(
 
 def test_following_ends_when_nobody_is_left_to_end_the_attempt(run_harness: Run, world: World, tried: str) -> None:
     store = Store(world.store)
-    number = store.begin_attempt(tried, {"time": 1.0})
-    store.attempt_log(tried, number).write_text("begun\n")
+    number = store.stage(tried).begin_attempt({"time": 1.0})
+    store.stage(tried).log_path(number).write_text("begun\n")
     assert run_harness(world.reading("logs", tried, "--follow")).out == "begun\n"
 
 

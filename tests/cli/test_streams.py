@@ -35,7 +35,7 @@ def test_a_grid_runs_whichever_stream_is_closed_and_writes_none_of_it_into_the_s
     assert ("stages done" in done.stdout) == (closed == "2>&-")
     store = Store(world.store)
     stages = read_study(store, "slice").plan.stages
-    assert all(store.read_record(stage_id)["stage_id"] == stage_id for stage_id in stages)
+    assert all(store.stage(stage_id).read_record()["stage_id"] == stage_id for stage_id in stages)
     printed = [path for path in world.store.rglob("*") if path.is_file() and b"stages done" in path.read_bytes()]
     assert printed == []
 

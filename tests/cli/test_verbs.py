@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 from importlib import metadata
 
 import pytest
@@ -34,7 +35,7 @@ def test_the_help_lists_the_verbs_in_the_order_of_the_table(capsys: pytest.Captu
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
     assert stop.value.code == 0
-    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("    ")]
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if re.match(r" {4}\S", line)]
     assert [word for word in listed if word in {verb.name for verb in VERBS}] == [verb.name for verb in VERBS]
 
 

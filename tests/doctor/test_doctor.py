@@ -300,11 +300,11 @@ def test_leases_of_dead_processes_are_told_from_live_and_finished_ones(store: St
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     gone = {**gone_process(), "process": int(dead.stdout)}
     for stage, owner in {"aa": gone, "bb": this_process(), "cc": this_process(), "dd": gone}.items():
-        lease = acquire(store.lease_path(stage), owner, lambda holder: False)
+        lease = acquire(store.stage(stage).lease_path, owner, lambda holder: False)
         assert lease is not None
         if stage == "cc":
             lease.release()
-    store.publish_record({"stage_id": "dd"})
+    store.stage("dd").publish_record({})
     found = read_disk(store.root)
     assert (found.stale, found.live) == (("aa",), ("bb",))
 

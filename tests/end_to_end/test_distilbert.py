@@ -28,20 +28,21 @@ def test_a_distilbert_is_pruned_transferred_and_quantized(tiny: Any, tmp_path: P
     assert cli.main([*arguments, "--methods", "prune-ofa", "--quantization", "none,int8"]) == 0
     store = Store(tmp_path / "runs")
     stages = read_study(store, tiny_world.STUDY).plan.stages
-    records = {i: store.read_record(i) for i in stages}
+    records = {i: store.stage(i).read_record() for i in stages}
     (pruned,) = [i for i, s in stages.items() if s.kind == "student_pruning"]
     assert records[pruned]["result"]["did"][0] == "masked 12 of 12 encoder matrices"
     assert "nsp_accuracy" not in records[pruned]["result"]["metrics"]
     zeros = {
-        name: load_file(store.artifact_path(pruned) / "model.safetensors")[f"{name}.weight"] == 0 for name in ENCODER
+        name: load_file(store.stage(pruned).artifact_path / "model.safetensors")[f"{name}.weight"] == 0
+        for name in ENCODER
     }
     assert sorted({int(z.sum()) for z in zeros.values()}) == [870, 1740]  # floor(.85 * 1024), floor(.85 * 2048)
     for stage_id, spec in stages.items():
         if spec.kind == "transfer":
-            weights = load_file(store.artifact_path(stage_id) / "model.safetensors")
+            weights = load_file(store.stage(stage_id).artifact_path / "model.safetensors")
             assert all(torch.equal(weights[f"{name}.weight"] == 0, zeros[name]) for name in ENCODER)
         if spec.kind == "quantization":
-            codes = load_file(store.artifact_path(stage_id) / "int8.safetensors")
+            codes = load_file(store.stage(stage_id).artifact_path / "int8.safetensors")
             assert all(bool((codes[f"{name}.codes"][zeros[name]] == 0).all()) for name in ENCODER)
             # Residual branches and the value stay fp32; query, key and the first feed-forward matrix do not.
             requantised = {key.removesuffix(".output_scale") for key in codes if key.endswith(".output_scale")}

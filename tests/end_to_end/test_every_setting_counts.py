@@ -111,7 +111,7 @@ def test_a_changed_setting_changes_what_the_stage_makes(ready: Ready, kind: str,
     assert spec.parameters[name] != other, "the other value is the value it has"
     changed = replace(spec, parameters={**spec.parameters, name: other})
     run_stage(changed, ready.store, ready.sources, Resources(), lambda: False)
-    before, after = ready.store.read_record(spec.stage_id), ready.store.read_record(changed.stage_id)
+    before, after = ready.store.stage(spec.stage_id).read_record(), ready.store.stage(changed.stage_id).read_record()
     if name == "evaluation_pairs":
         assert before["result"]["metrics"] != after["result"]["metrics"]
     else:
@@ -130,9 +130,12 @@ def test_the_same_stage_again_makes_the_same_artifact(ready: Ready, tmp_path: Pa
     spec = ready.specs["task_pruning"]
     again = Store(tmp_path)
     for parent in spec.parents.values():
-        again.record_path(parent).parent.mkdir(parents=True, exist_ok=True)
-        again.record_path(parent).write_bytes(ready.store.record_path(parent).read_bytes())
-        again.artifact_path(parent).parent.mkdir(parents=True, exist_ok=True)
-        again.artifact_path(parent).symlink_to(ready.store.artifact_path(parent))
+        again.stage(parent).record_path.parent.mkdir(parents=True, exist_ok=True)
+        again.stage(parent).record_path.write_bytes(ready.store.stage(parent).record_path.read_bytes())
+        again.stage(parent).artifact_path.parent.mkdir(parents=True, exist_ok=True)
+        again.stage(parent).artifact_path.symlink_to(ready.store.stage(parent).artifact_path)
     run_stage(spec, again, ready.sources, Resources(), lambda: False)
-    assert again.read_record(spec.stage_id)["artifact"] == ready.store.read_record(spec.stage_id)["artifact"]
+    assert (
+        again.stage(spec.stage_id).read_record()["artifact"]
+        == ready.store.stage(spec.stage_id).read_record()["artifact"]
+    )

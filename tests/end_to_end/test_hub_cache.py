@@ -76,7 +76,7 @@ def test_a_grid_runs_from_the_cache_alone(cache: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     store = Store(tmp_path)
     plan = read_study(store, tiny_world.STUDY).plan
-    records = {spec.kind: store.read_record(stage_id) for stage_id, spec in plan.stages.items()}
+    records = {spec.kind: store.stage(stage_id).read_record() for stage_id, spec in plan.stages.items()}
     assert records["evaluation"]["result"]["metrics"]["sst2"]["num_examples"] == tiny_world.SST2_VALIDATION
     # 40 articles: the first two are held out.
     assert records["corpus"]["result"]["corpus"]["train"]["articles"] == 38
@@ -130,15 +130,15 @@ def test_a_released_model_is_transferred_and_quantized_with_its_zeros_kept(
     assert set(plan.counts()) == {"sparse_checkpoint", "dense", "transfer", "quantization", "evaluation"}
     place = {spec.kind: stage_id for stage_id, spec in plan.stages.items() if spec.kind != "evaluation"}
     given = torch.load(tmp_path / "sparse" / "pytorch_model.bin", weights_only=True)
-    moved = load_file(store.artifact_path(place["transfer"]) / "model.safetensors")
-    codes = load_file(store.artifact_path(place["quantization"]) / "int8.safetensors")
+    moved = load_file(store.stage(place["transfer"]).artifact_path / "model.safetensors")
+    codes = load_file(store.stage(place["quantization"]).artifact_path / "int8.safetensors")
     for name in BERT.encoder_matrices(tiny_world.NUM_LAYERS):
         zeros = given[f"{name}.weight"] == 0
         assert torch.equal(moved[f"{name}.weight"] == 0, zeros), name
         assert not torch.equal(moved[f"{name}.weight"], given[f"{name}.weight"]), name
         assert bool((codes[f"{name}.codes"][zeros] == 0).all()), name
     digests = {
-        store.read_record(place[kind])["result"]["sparsity"]["pattern_sha256"]
+        store.stage(place[kind]).read_record()["result"]["sparsity"]["pattern_sha256"]
         for kind in ("sparse_checkpoint", "transfer", "quantization")
     }
     assert len(digests) == 1
@@ -153,7 +153,9 @@ def test_a_released_model_that_is_no_85_percent_model_fails_its_stage(cache: Pat
     # floor(.9 * 1024) = 921 and floor(.9 * 2048) = 1843 zeros: 14,740 of 16,384.
     assert "a sparsity of 0.8997; claimed is 0.85, and half a point is allowed" in done.stderr
     plan = read_study(Store(tmp_path / "runs"), "paper-released").plan
-    states = {s.kind: Store(tmp_path / "runs").has_record(i) for i, s in plan.stages.items() if s.kind != "evaluation"}
+    states = {
+        s.kind: Store(tmp_path / "runs").stage(i).has_record() for i, s in plan.stages.items() if s.kind != "evaluation"
+    }
     assert states == {"sparse_checkpoint": False, "dense": True, "transfer": False, "quantization": False}
 
 

@@ -31,7 +31,7 @@ def results(store: Path) -> dict[str, Any]:
     found = {}
     opened = Store(store)
     for stage_id in read_study(opened, tiny_world.STUDY).plan.stages:
-        record = opened.read_record(stage_id)
+        record = opened.stage(stage_id).read_record()
         record["result"].get("training", {}).pop("seconds", None)
         found[stage_id] = (record["kind"], record["result"], record["artifact"])
     return found
@@ -58,7 +58,10 @@ def checkpointed(store: Path, kind: str, steps: int) -> Callable[[], bool]:
         opened = Store(store)
         stages = read_study(opened, tiny_world.STUDY).plan.stages
         found = [
-            p for i, s in stages.items() if s.kind == kind for p in opened.checkpoints_path(i).glob("checkpoint-*")
+            p
+            for i, s in stages.items()
+            if s.kind == kind
+            for p in opened.stage(i).checkpoints_path.glob("checkpoint-*")
         ]
         return any(int(path.name.partition("-")[2]) >= steps for path in found)
 
@@ -101,9 +104,9 @@ def test_a_polite_stop_leaves_a_checkpoint_and_exits_with_130(
     store = Store(tmp_path)
     stages = read_study(store, tiny_world.STUDY).plan.stages
     (stopped,) = [i for i, s in stages.items() if s.kind == "student_pruning"]
-    assert [attempt.outcome for attempt in store.attempts(stopped)] == ["interrupted"]
+    assert [attempt.outcome for attempt in store.stage(stopped).attempts()] == ["interrupted"]
     done = subprocess.run(command(tiny, tmp_path), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert [attempt.outcome for attempt in store.attempts(stopped)] == ["interrupted", "done"]
+    assert [attempt.outcome for attempt in store.stage(stopped).attempts()] == ["interrupted", "done"]
     assert results(tmp_path) == undisturbed
     assert not any(os.scandir(tmp_path / "checkpoints")), "checkpoints of finished stages are left behind"

@@ -47,9 +47,9 @@ def test_every_stage_of_a_grid_finishes_on_a_small_device(
     assert cli.main(arguments) == 0
 
     store = Store(tmp_path)
-    records = [store.read_record(stage_id) for stage_id in read_study(store, tiny_world.STUDY).plan.stages]
+    records = [store.stage(stage_id).read_record() for stage_id in read_study(store, tiny_world.STUDY).plan.stages]
     for record in records:
-        assert [attempt.outcome for attempt in store.attempts(record["stage_id"])] == ["done"]
+        assert [attempt.outcome for attempt in store.stage(record["stage_id"]).attempts()] == ["done"]
         if "training" in record["result"]:
             batch_size = record["parameters"]["batch_size"]
             halved = [batch_size >> n for n in range(10) if batch_size >> n > HOLDS]

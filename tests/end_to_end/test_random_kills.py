@@ -40,7 +40,7 @@ def results(store: Path) -> dict[str, Any]:
     opened = Store(store)
     found = {}
     for stage_id in read_study(opened, tiny_world.STUDY).plan.stages:
-        record = opened.read_record(stage_id)
+        record = opened.stage(stage_id).read_record()
         record["result"].get("training", {}).pop("seconds", None)
         found[stage_id] = (record["kind"], record["result"], record["artifact"])
     return found
@@ -53,7 +53,11 @@ def finished(store: Path) -> dict[Path, int]:
 def live_workers(store: Path) -> set[int]:
     """Processes of this machine that hold a stage: those of the last attempts that did not say how they ended."""
     opened = Store(store)
-    last = [opened.attempts(folder.name)[-1] for folder in store.glob("attempts/*") if opened.attempts(folder.name)]
+    last = [
+        opened.stage(folder.name).last_attempt()
+        for folder in store.glob("attempts/*")
+        if opened.stage(folder.name).attempts()
+    ]
     return {a.process for a in last if a.outcome is None and process_start(a.process) == a.process_started}
 
 
@@ -109,7 +113,7 @@ def test_killed_at_random_moments_a_run_ends_as_an_undisturbed_one(
         assert {path: after.get(path) for path in before} == before, "a finished stage was done again"
         assert results(store) == expected
         opened = Store(store)
-        endings = [[attempt.outcome for attempt in opened.attempts(stage_id)] for stage_id in expected]
+        endings = [[attempt.outcome for attempt in opened.stage(stage_id).attempts()] for stage_id in expected]
         # A kill between a record and the last line of its attempt leaves that line out; twice done it is never.
         assert all(outcomes.count("done") <= 1 for outcomes in endings)
         most_tries = max(most_tries, *map(len, endings))

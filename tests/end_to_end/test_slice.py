@@ -46,10 +46,10 @@ class Finished(NamedTuple):
         return found[0]
 
     def record(self, stage_id: str) -> dict[str, Any]:
-        return self.store.read_record(stage_id)
+        return self.store.stage(stage_id).read_record()
 
     def artifact(self, stage_id: str) -> Path:
-        return self.store.artifact_path(stage_id)
+        return self.store.stage(stage_id).artifact_path
 
     def weights(self, stage_id: str) -> dict[str, torch.Tensor]:
         return load_file(self.artifact(stage_id) / "model.safetensors")
@@ -284,13 +284,13 @@ def test_the_same_stage_again_makes_the_same_artifact(finished: Finished, tiny: 
     spec = finished.study.plan.stages[finished.stage("task_pruning", task="sst2")]
     again = Store(tmp_path)
     for parent in spec.parents.values():
-        again.record_path(parent).parent.mkdir(parents=True, exist_ok=True)
-        again.record_path(parent).write_bytes(finished.store.record_path(parent).read_bytes())
-        again.artifact_path(parent).parent.mkdir(parents=True, exist_ok=True)
-        again.artifact_path(parent).symlink_to(finished.artifact(parent))
+        again.stage(parent).record_path.parent.mkdir(parents=True, exist_ok=True)
+        again.stage(parent).record_path.write_bytes(finished.store.stage(parent).record_path.read_bytes())
+        again.stage(parent).artifact_path.parent.mkdir(parents=True, exist_ok=True)
+        again.stage(parent).artifact_path.symlink_to(finished.artifact(parent))
     models = find_models([f"tiny={tiny.model}"], ContentHashes()).models
     run_stage(spec, again, Sources(models=models, data=FolderData(tiny.data)), Resources(), lambda: False)
-    assert again.read_record(spec.stage_id)["artifact"] == finished.record(spec.stage_id)["artifact"]
+    assert again.stage(spec.stage_id).read_record()["artifact"] == finished.record(spec.stage_id)["artifact"]
 
 
 def test_the_same_grid_again_starts_nothing(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:

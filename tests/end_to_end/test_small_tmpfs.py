@@ -34,7 +34,7 @@ def digests(store: Path) -> dict[str, str]:
     records = verified_records(planned, read)
     assert records.keys() == planned.stages.keys()
     for stage_id, record in records.items():
-        assert folder_digest(read.artifact_path(stage_id)) == record["artifact"]["digest"]
+        assert folder_digest(read.stage(stage_id).artifact_path) == record["artifact"]["digest"]
     return {stage_id: record["artifact"]["digest"] for stage_id, record in records.items()}
 
 

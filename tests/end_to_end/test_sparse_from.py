@@ -33,7 +33,7 @@ def test_ones_own_checkpoint_is_locked_transferred_quantized_and_tabulated(
     assert plan.counts() == {"dense": 1, "evaluation": 3, "sparse_checkpoint": 1, "transfer": 1, "quantization": 1}
     given = load_file(folder / "model.safetensors")
     (transfer,) = [i for i, s in plan.stages.items() if s.kind == "transfer"]
-    moved = load_file(store.artifact_path(transfer) / "model.safetensors")
+    moved = load_file(store.stage(transfer).artifact_path / "model.safetensors")
     for name in family.encoder_matrices(tiny_world.NUM_LAYERS):
         assert torch.equal(moved[f"{name}.weight"] == 0, given[f"{name}.weight"] == 0), name
         assert not torch.equal(moved[f"{name}.weight"], given[f"{name}.weight"]), name

@@ -49,18 +49,18 @@ def test_an_encoder_without_pre_training_is_trained_on_the_corpus_first(tmp_path
     (dense,) = (stage_id for stage_id, spec in plan.stages.items() if spec.kind == "dense")
     name = "encoder.layer.0.intermediate.dense.weight"
     tuned, left = (
-        load_file(store.artifact_path(stage) / "model.safetensors")[f"bert.{name}"] for stage in (dense, prepared)
+        load_file(store.stage(stage).artifact_path / "model.safetensors")[f"bert.{name}"] for stage in (dense, prepared)
     )
     drawn = torch.from_numpy(weights(ENCODERS["tiny-wide"])[name])
     assert (tuned - left).abs().max() < 1e-6
     assert (tuned - drawn).abs().max() > 1e-4
-    assert AutoModel.from_pretrained(store.artifact_path(dense)).config.hidden_size == 64
+    assert AutoModel.from_pretrained(store.stage(dense).artifact_path).config.hidden_size == 64
     for spec in plan.stages.values():
         if spec.kind == "evaluation":
-            score = store.read_record(spec.stage_id)["result"]["metrics"]["sst2"]
+            score = store.stage(spec.stage_id).read_record()["result"]["metrics"]["sst2"]
             assert score["num_examples"] == num_rows("validation")
     assert cli.main([*arguments, "--store", str(tmp_path)]) == 0  # and nothing is made again
-    assert all(len(store.attempts(stage_id)) == 1 for stage_id in plan.stages)
+    assert all(len(store.stage(stage_id).attempts()) == 1 for stage_id in plan.stages)
 
 
 @pytest.mark.slow

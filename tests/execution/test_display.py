@@ -27,7 +27,7 @@ def test_the_view_counts_and_says_how_far_each_stage_is() -> None:
     assert summary(view(running(HALF), running(None))).splitlines() == [
         "2 of 7 done, 2 running, 4 waiting",
         "  dense tiny sst2 seed 0: step 50 of 100, loss 0.2500, about 1.5 min left (3.0 min so far)",
-        "  dense tiny sst2 seed 0: under way (3.0 min so far)",
+        "  dense tiny sst2 seed 0: running (3.0 min so far)",
     ]
 
 
@@ -39,7 +39,7 @@ def test_a_pipe_gets_a_line_for_an_event_and_now_and_then_one_for_progress(monke
     stream = io.StringIO()
     with display_on(stream) as display:
         assert isinstance(display, Lines)
-        display.tell("started")
+        display.report("started")
         display.show(view(running(HALF)))  # seen for the first time: the event line has just said so
         display.show(view(running(HALF)))
         monkeypatch.setattr("harness.execution.display.LINE_EVERY_SECONDS", 0.0)
@@ -55,7 +55,7 @@ def test_a_terminal_gets_a_live_view_that_is_gone_at_the_end() -> None:
 
     stream = Terminal()
     with display_on(stream) as display:
-        display.tell("started: [not markup]")
+        display.report("started: [not markup]")
         display.show(view(running(HALF)))
     shown = stream.getvalue()
     assert "started: [not markup]" in shown

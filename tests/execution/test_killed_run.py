@@ -11,7 +11,7 @@ import pytest
 from grid_world import HERE, World, environment
 
 from harness.store.store import Store
-from harness.studies.state import Snapshot, read_states
+from harness.studies.state import Activity, read_states
 from harness.studies.study import read_study
 
 FAKE = [sys.executable, "-P", str(HERE / "fake_stages.py")]
@@ -50,25 +50,29 @@ def test_a_run_killed_at_any_moment_goes_on_with_the_same_command(
     second = finished(world.grid("--tasks", "sst2"))
     assert "runs in another process" in second.stderr
     assert second.returncode != 0
-    assert len(store.attempts(begun)) == 1
+    assert len(store.stage(begun).attempts()) == 1
 
     slow_run.send_signal(signal.SIGKILL)
     assert slow_run.wait(timeout=10) == -signal.SIGKILL
-    done = {stage_id: store.record_path(stage_id) for stage_id in study.plan.stages if store.has_record(stage_id)}
+    done = {
+        stage_id: store.stage(stage_id).record_path
+        for stage_id in study.plan.stages
+        if store.stage(stage_id).has_record()
+    }
     assert done
     assert begun not in done
     before = {stage_id: (path.stat().st_mtime_ns, path.read_bytes()) for stage_id, path in done.items()}
-    (attempt,) = store.attempts(begun)
+    (attempt,) = store.stage(begun).attempts()
     assert attempt.outcome is None
-    assert read_states(study.plan, store, Snapshot())[begun] == "missing"
+    assert read_states(study.plan, store, Activity())[begun] == "pending"
 
     again = finished(world.grid("--tasks", "sst2"))
     assert again.returncode == 0, again.stderr
     assert f"{14 - len(done)} stages done, 0 failed" in again.stdout
     assert {stage_id: (path.stat().st_mtime_ns, path.read_bytes()) for stage_id, path in done.items()} == before
-    assert all(len(store.attempts(stage_id)) == 1 for stage_id in done)
-    assert [attempt.outcome for attempt in store.attempts(begun)] == [None, "done"]
-    assert set(read_states(study.plan, store, Snapshot()).values()) == {"done"}
+    assert all(len(store.stage(stage_id).attempts()) == 1 for stage_id in done)
+    assert [attempt.outcome for attempt in store.stage(begun).attempts()] == [None, "done"]
+    assert set(read_states(study.plan, store, Activity()).values()) == {"done"}
     assert not list((world.store / "checkpoints").iterdir())
 
 
@@ -81,12 +85,12 @@ def test_what_a_kill_just_after_the_record_left_is_closed_by_the_next_start(worl
     assert killed.returncode == -signal.SIGKILL
     store = Store(world.store)
     (end,) = (path.name for path in (world.store / "checkpoints").iterdir())
-    assert store.has_record(end)
-    assert store.attempts(end)[0].outcome is None
+    assert store.stage(end).has_record()
+    assert store.stage(end).attempts()[0].outcome is None
     again = finished([*grid, "--executor", executor])
     assert "0 stages done, 0 failed, 0 blocked" in again.stdout, again.stderr
-    (attempt,) = store.attempts(end)
-    assert (attempt.outcome, attempt.ended) == ("done", store.read_record(end)["times"]["ended"])
+    (attempt,) = store.stage(end).attempts()
+    assert (attempt.outcome, attempt.ended) == ("done", store.stage(end).read_record()["times"]["ended"])
     assert not list((world.store / "checkpoints").iterdir())
 
 
@@ -96,4 +100,4 @@ def test_two_ctrl_c_stop_it_at_once_with_exit_code_130(slow_run: subprocess.Pope
     os.kill(slow_run.pid, signal.SIGINT)
     assert slow_run.wait(timeout=10) == 130
     (begun,) = (path.parent.name for path in world.store.glob("checkpoints/*/begun"))
-    assert Store(world.store).attempts(begun)[-1].outcome == "interrupted"
+    assert Store(world.store).stage(begun).last_attempt().outcome == "interrupted"

@@ -30,7 +30,7 @@ from harness.inputs.data_sources import FolderData
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
 from harness.store.cancellation import cancel_stage
-from harness.store.leases import SilenceWatch, acquire
+from harness.store.leases import HeartbeatMonitor, acquire
 from harness.store.processes import process_start
 from harness.store.store import Store
 from harness.studies.invalidation import invalidate
@@ -79,7 +79,7 @@ def until(happened: Callable[[], Any], seconds: float = 30.0) -> None:
 
 
 def outcomes(store: Store, stage_id: str) -> list[str | None]:
-    return [attempt.outcome for attempt in store.attempts(stage_id)]
+    return [attempt.outcome for attempt in store.stage(stage_id).attempts()]
 
 
 def test_every_stage_runs_once_in_worker_processes(planned: Plan, store: Store, make: Make) -> None:
@@ -88,7 +88,7 @@ def test_every_stage_runs_once_in_worker_processes(planned: Plan, store: Store, 
     assert set(outcome.done) == planned.stages.keys()
     assert (outcome.failed, outcome.blocked, outcome.elsewhere) == ({}, [], [])
     assert all(outcomes(store, stage_id) == ["done"] for stage_id in planned.stages)
-    processes = {store.attempts(stage_id)[0].process for stage_id in planned.stages}
+    processes = {store.stage(stage_id).attempts()[0].process for stage_id in planned.stages}
     assert os.getpid() not in processes
     assert len(processes) <= 2, "a worker process serves many stages"
     assert sum(line.startswith("[") and "done:" in line for line in said) == len(planned.stages)
@@ -121,7 +121,7 @@ def test_a_failure_blocks_what_rests_on_it_and_nothing_else(planned: Plan, store
     assert set(outcome.blocked) == resting
     assert set(outcome.done) == planned.stages.keys() - resting - {pruning}
     (line,) = (line for line in said if line.startswith("failed:"))
-    assert str(store.attempt_log(pruning, 1)) in line
+    assert str(store.stage(pruning).log_path(1)) in line
     assert outcomes(store, pruning) == ["code"]
 
 
@@ -130,7 +130,7 @@ def test_a_stage_whose_worker_is_killed_is_tried_again(planned: Plan, store: Sto
     (dense,) = of_kind(planned, "dense")
     assert set(outcome.done) == planned.stages.keys()
     assert outcomes(store, dense) == ["infrastructure", "done"]
-    assert "ended by SIGKILL" in store.attempts(dense)[0].message
+    assert "ended by SIGKILL" in store.stage(dense).attempts()[0].message
 
 
 def test_a_stage_that_kills_its_worker_every_time_fails_after_three(planned: Plan, store: Store, make: Make) -> None:
@@ -149,8 +149,8 @@ def test_a_worker_killed_just_after_its_record_is_in_leaves_nothing_open(
     (dense,) = of_kind(planned, "dense")
     outcome = drive(planned, store, make("dense=die_recorded"))
     assert set(outcome.done) == planned.stages.keys()
-    (attempt,) = store.attempts(dense)
-    assert (attempt.outcome, attempt.ended) == ("done", store.read_record(dense)["times"]["ended"])
+    (attempt,) = store.stage(dense).attempts()
+    assert (attempt.outcome, attempt.ended) == ("done", store.stage(dense).read_record()["times"]["ended"])
     assert not list((store.root / "checkpoints").iterdir())
 
 
@@ -168,10 +168,10 @@ def test_a_worker_that_cannot_start_says_why(planned: Plan, store: Store, make: 
 def test_a_stage_that_cannot_be_begun_fails_with_the_reason(planned: Plan, store: Store, make: Make) -> None:
     """No lease can be taken where a file stands in the way of its folder."""
     (dense,) = of_kind(planned, "dense")
-    store.lease_path(dense).parent.mkdir(parents=True)
+    store.stage(dense).lease_path.parent.mkdir(parents=True)
     scheduler = make()
-    store.attempts_path(dense).parent.mkdir(parents=True)
-    store.attempts_path(dense).write_text("in the way")
+    store.stage(dense).attempts_path.parent.mkdir(parents=True)
+    store.stage(dense).attempts_path.write_text("in the way")
     outcome = drive(planned, store, scheduler)
     assert "tried 3 times" in outcome.failed[dense]
     assert "NotADirectoryError" in outcome.failed[dense] or "FileExistsError" in outcome.failed[dense]
@@ -206,21 +206,21 @@ def test_progress_of_a_running_stage_is_seen(planned: Plan, store: Store, make: 
     assert steps[-1] == 3
 
 
-def test_a_silent_holder_of_another_machine_is_taken_over(planned: Plan, store: Store, make: Make) -> None:
+def test_an_expired_lease_of_another_machine_is_taken_over(planned: Plan, store: Store, make: Make) -> None:
     (dense,) = of_kind(planned, "dense")
-    assert acquire(store.lease_path(dense), ELSEWHERE, lambda _: True)
+    assert acquire(store.stage(dense).lease_path, ELSEWHERE, lambda _: True)
     scheduler = make()
     said: list[str] = []
-    driver = Driver(planned, store, scheduler, scheduler.wait, said.append, silence=SilenceWatch(seconds=1.5))
+    driver = Driver(planned, store, scheduler, scheduler.wait, said.append, monitor=HeartbeatMonitor(seconds=1.5))
     outcome = driver.run(lambda: False, scheduler.stop)
     assert set(outcome.done) == planned.stages.keys()
     assert any(line.startswith("waiting for another process: dense") for line in said)
-    assert {path.name for path in store.lease_path(dense).iterdir()} >= {"1", "2", "2.released"}
+    assert {path.name for path in store.stage(dense).lease_path.iterdir()} >= {"1", "2", "2.released"}
 
 
 def test_a_holder_of_another_machine_that_beats_is_waited_for(planned: Plan, store: Store, make: Make) -> None:
     (dense,) = of_kind(planned, "dense")
-    lease = acquire(store.lease_path(dense), ELSEWHERE, lambda _: True)
+    lease = acquire(store.stage(dense).lease_path, ELSEWHERE, lambda _: True)
     assert lease is not None
     scheduler = make()
     started = time.monotonic()
@@ -232,20 +232,20 @@ def test_a_holder_of_another_machine_that_beats_is_waited_for(planned: Plan, sto
             lease.release()
         scheduler.wait(min(seconds, 0.2))
 
-    driver = Driver(planned, store, scheduler, pause, lambda line: None, silence=SilenceWatch(seconds=1.0))
+    driver = Driver(planned, store, scheduler, pause, lambda line: None, monitor=HeartbeatMonitor(seconds=1.0))
     assert set(driver.run(lambda: False, scheduler.stop).done) == planned.stages.keys()
-    assert store.attempts(dense)[0].started is not None
+    assert store.stage(dense).attempts()[0].started is not None
     assert time.monotonic() - started > 4
 
 
 def test_a_cancelled_stage_is_left_out_until_it_is_retried(planned: Plan, store: Store, make: Make) -> None:
     (dense,) = of_kind(planned, "dense")
-    assert cancel_stage(store, dense) == "cancelled"
+    assert cancel_stage(store.stage(dense)) == "cancelled"
     outcome = drive(planned, store, make())
     assert outcome.cancelled == [dense]
     assert set(outcome.blocked) == {i for i in planned.stages if dense in planned.ancestors(i)} - {dense}
     assert len(outcome.done) + len(outcome.blocked) + 1 == len(planned.stages)
-    store.retry_attempt(dense, 1, {"time": 0.0})
+    store.stage(dense).clear_outcome(1, {"time": 0.0})
     assert set(drive(planned, store, make()).done) == {dense, *outcome.blocked}
 
 
@@ -256,18 +256,18 @@ def test_a_running_driver_sees_a_cancel_and_then_a_retry(planned: Plan, store: S
     said: list[str] = []
 
     def pause(seconds: float) -> None:
-        if (store.checkpoints_path(dense) / "begun").exists() and not store.attempts(dense)[-1].retried:
-            outcome = store.attempts(dense)[-1].outcome
+        if (store.stage(dense).checkpoints_path / "begun").exists() and not store.stage(dense).last_attempt().retried:
+            outcome = store.stage(dense).last_attempt().outcome
             if outcome is None:
-                cancel_stage(store, dense)
+                cancel_stage(store.stage(dense))
             elif any(line.startswith("cancelled: dense") for line in said):
-                store.retry_attempt(dense, 1, {"time": 0.0})
+                store.stage(dense).clear_outcome(1, {"time": 0.0})
         scheduler.wait(seconds)
 
     outcome = Driver(planned, store, scheduler, pause, said.append).run(lambda: False, scheduler.stop)
     assert set(outcome.done) == planned.stages.keys(), said
     assert outcome.cancelled == []
-    assert any(line.startswith("again, as asked: dense") for line in said)
+    assert any(line.startswith("retried: dense") for line in said)
 
 
 # -- two drivers at one stage
@@ -282,11 +282,13 @@ class InProcess:
     another: Callable[[Bundle, str], bool]
     statuses: dict[str, JobStatus] = field(default_factory=dict)
 
-    def submit(self, bundle: Bundle, silent: Mapping[str, int]) -> str:
+    def submit(self, bundle: Bundle, expired_leases: Mapping[str, int]) -> str:
         job = f"job {len(self.statuses)}"
         problems = {bundle.ids[0]: "held by another worker"}
         if not self.another(bundle, job):
-            problems = run_bundle(bundle.stages, self.store, self.sources, Resources(), lambda: False, silent, job)
+            problems = run_bundle(
+                bundle.stages, self.store, self.sources, Resources(), lambda: False, expired_leases, job
+            )
         self.statuses[job] = JobStatus("ended", problems=problems)
         return job
 
@@ -305,7 +307,7 @@ class InProcess:
 def drive_beside(
     planned: Plan, store: Store, tmp_path: Path, kind: str, act: Callable[[Bundle, Sources, str], None]
 ) -> tuple[Outcome, list[str]]:
-    """A driver's run in which `act` is in the place of the first job whose bundle begins with `kind`."""
+    """A driver's run in which `act` stands in for the first job whose bundle begins with `kind`."""
     sources = Sources(models={}, data=FolderData(tmp_path))
     acted: list[Bundle] = []
 
@@ -329,14 +331,16 @@ def test_an_attempt_that_another_driver_left_open_is_not_ended_by_this_one(
     (dense,) = of_kind(planned, "dense")
 
     def begin(bundle: Bundle, sources: Sources, job: str) -> None:
-        lease = acquire(store.lease_path(dense), gone_process(), lambda _: True)
+        lease = acquire(store.stage(dense).lease_path, gone_process(), lambda _: True)
         assert lease is not None
-        store.begin_attempt(dense, {**gone_process(), "time": 1.0, "generation": lease.generation, "job": "another's"})
+        store.stage(dense).begin_attempt(
+            {**gone_process(), "time": 1.0, "generation": lease.generation, "job": "another's"}
+        )
 
     outcome, said = drive_beside(planned, store, tmp_path, "dense", begin)
     assert set(outcome.done) == planned.stages.keys()
     assert outcomes(store, dense) == [None, "done"]
-    assert not any(line.startswith("again:") for line in said), "no try of ours was lost"
+    assert not any(line.startswith("retrying:") for line in said), "no try of ours was lost"
 
 
 def test_what_another_driver_did_is_not_counted_as_done_here(
@@ -384,11 +388,11 @@ def test_what_follows_from_an_attempts_end(
     (dense,) = of_kind(planned, "dense")
 
     def tried(bundle: Bundle, sources: Sources, job: str) -> None:
-        number = store.begin_attempt(dense, {"time": 1.0, "job": job if whose == "own" else "another's"})
-        store.end_attempt(dense, number, {"time": 2.0, "outcome": end, "message": "the reason"})
+        number = store.stage(dense).begin_attempt({"time": 1.0, "job": job if whose == "own" else "another's"})
+        store.stage(dense).end_attempt(number, {"time": 2.0, "outcome": end, "message": "the reason"})
 
     outcome, said = drive_beside(planned, store, tmp_path, "dense", tried)
-    again = [line for line in said if line.startswith("again:")]
+    again = [line for line in said if line.startswith("retrying:")]
     what = "fails" if outcome.failed else "tries again" if again else "goes on"
     assert what == (own if whose == "own" else beside)
     assert (dense in outcome.done) == (what != "fails")
@@ -396,34 +400,34 @@ def test_what_follows_from_an_attempts_end(
         assert outcome.failed == {dense: "the reason" if whose == "own" else "in another process: the reason"}
 
 
-# -- a result taken back under a driver
+# -- a result invalidated under a driver
 
 
 def invalidating(store: Store, stage_id: str, at: str, said: list[str]) -> Callable[[str], None]:
-    """What a driver tells; at the first line with `at`, a stage is taken back as by `harness invalidate`."""
+    """What a driver reports; at the first line with `at`, a stage is invalidated as by `harness invalidate`."""
 
-    def taken_back() -> bool:
+    def invalidated() -> bool:
         try:
             return bool(invalidate(store, [stage_id]))
         except UsageError:  # the worker has published and not yet released its lease
             return False
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         if at in line and not any(at in before for before in said):
-            until(taken_back)
+            until(invalidated)
         said.append(line)
 
-    return tell
+    return report
 
 
 @pytest.mark.parametrize(
     ("kind", "at"),
     [
-        pytest.param("corpus", "done: pairs", id="what waiting stages rest on"),
+        pytest.param("corpus", "done: pairs", id="what waiting stages depend on"),
         pytest.param("task_pruning", "done: task_pruning", id="the driver's last stage"),
     ],
 )
-def test_what_is_taken_back_under_a_driver_is_made_again_with_what_rests_on_it(
+def test_what_is_invalidated_under_a_driver_runs_again_with_what_depends_on_it(
     planned: Plan, store: Store, make: Make, kind: str, at: str
 ) -> None:
     write_study(store, merged(store, "mine", recipe(), planned))
@@ -436,13 +440,13 @@ def test_what_is_taken_back_under_a_driver_is_made_again_with_what_rests_on_it(
     assert sorted(outcome.done) == sorted(planned.stages)
     assert store.finished(planned.stages) == planned.stages.keys()
     assert outcomes(store, root) == ["done", "done"]
-    assert any("taken back meanwhile" in line for line in said)
+    assert any("invalidated meanwhile" in line for line in said)
     tries = {stage_id: len(outcomes(store, stage_id)) for stage_id in planned.stages}
     assert {stage_id for stage_id, number in tries.items() if number > 1} <= with_descendants(planned, [root])
     assert max(tries.values()) == 2
 
 
-def test_a_finished_result_taken_back_at_the_end_is_noticed(planned: Plan, store: Store, make: Make) -> None:
+def test_a_finished_result_invalidated_at_the_end_is_noticed(planned: Plan, store: Store, make: Make) -> None:
     """Nothing waits for a cell's last stage: it is missed when the driver believes that all is done."""
     write_study(store, merged(store, "mine", recipe(), planned))
     drive(planned, store, make())
@@ -468,7 +472,7 @@ def test_a_missing_parent_is_named_and_costs_no_attempt(
     problems = run_bundle(stages[1:], store, sources, Resources(), lambda: False, {})
     assert list(problems) == [pairs]
     assert corpus in problems[pairs]
-    assert store.attempts(pairs) == []
+    assert store.stage(pairs).attempts() == []
     fakes.ACTIONS["corpus"] = fakes.fail
     assert list(run_bundle(stages, store, sources, Resources(), lambda: False, {})) == [corpus], "one reason, once"
 
@@ -572,7 +576,7 @@ def test_each_worker_gets_its_own_gpu(planned: Plan, store: Store, make: Make) -
     until(lambda: len(list(store.root.glob("checkpoints/*/begun"))) == 2)
     shown = set()
     for stage_id in (path.parent.name for path in store.root.glob("checkpoints/*/begun")):
-        environ = Path(f"/proc/{store.attempts(stage_id)[0].process}/environ").read_bytes().split(b"\0")
+        environ = Path(f"/proc/{store.stage(stage_id).attempts()[0].process}/environ").read_bytes().split(b"\0")
         shown |= {entry for entry in environ if entry.startswith(b"CUDA_VISIBLE_DEVICES=")}
     assert shown == {b"CUDA_VISIBLE_DEVICES=3", b"CUDA_VISIBLE_DEVICES=5"}
 
@@ -599,8 +603,8 @@ def test_a_process_in_which_a_stage_failed_runs_no_other(planned: Plan, store: S
     outcome = drive(planned, store, make("dense=fail", workers=1))
     (dense,) = of_kind(planned, "dense")
     assert list(outcome.failed) == [dense]
-    failed_in = store.attempts(dense)[0].process
-    assert failed_in not in {store.attempts(stage_id)[0].process for stage_id in outcome.done}
+    failed_in = store.stage(dense).attempts()[0].process
+    assert failed_in not in {store.stage(stage_id).attempts()[0].process for stage_id in outcome.done}
 
 
 def test_a_stage_that_ends_its_process_every_time_is_given_up(planned: Plan, store: Store, make: Make) -> None:
@@ -609,7 +613,7 @@ def test_a_stage_that_ends_its_process_every_time_is_given_up(planned: Plan, sto
     (dense,) = of_kind(planned, "dense")
     assert "tried 3 times" in outcome.failed[dense]
     assert outcomes(store, dense) == ["interrupted"] * 3
-    assert sum(line.startswith("again: dense") for line in said) == 2
+    assert sum(line.startswith("retrying: dense") for line in said) == 2
 
 
 def test_a_grid_runs_outside_the_main_thread(planned: Plan, store: Store, make: Make) -> None:
@@ -644,7 +648,7 @@ def begun(world: World) -> list[Path]:
 def workers_of(world: World) -> set[int]:
     store = Store(world.store)
     stages = read_study(store, "slice").plan.stages
-    return {attempt.process for stage_id in stages for attempt in store.attempts(stage_id)}
+    return {attempt.process for stage_id in stages for attempt in store.stage(stage_id).attempts()}
 
 
 def test_ctrl_c_leaves_no_process_no_lease_and_exit_code_130(world: World) -> None:

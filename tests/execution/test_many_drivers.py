@@ -32,5 +32,5 @@ def test_8_drivers_started_at_once_on_20_grids_run_no_stage_twice(world: World, 
             assert last.returncode == 0, last.stderr
     stages = read_study(store, "slice").plan.stages
     assert len(stages) > GRIDS * 8
-    tries = {stage_id: [attempt.outcome for attempt in store.attempts(stage_id)] for stage_id in stages}
+    tries = {stage_id: [attempt.outcome for attempt in store.stage(stage_id).attempts()] for stage_id in stages}
     assert all(outcomes == ["done"] for outcomes in tries.values()), {i: o for i, o in tries.items() if o != ["done"]}

@@ -167,13 +167,7 @@ def test_without_records_the_speed_is_assumed_and_said(planned: Plan) -> None:
 
 def record(spec: StageSpec, **result: Any) -> dict[str, Any]:
     times = {"attempt": 1, "started": 1000.0, "ended": 1020.0}
-    return {
-        "stage_id": spec.stage_id,
-        **spec.fingerprint_fields(),
-        "result": result,
-        "times": times,
-        "artifact": {"bytes": 100},
-    }
+    return {**spec.fingerprint_fields(), "result": result, "times": times, "artifact": {"bytes": 100}}
 
 
 def training(seconds: float, tokens: int, device: str = "cpu") -> dict[str, Any]:
@@ -184,7 +178,7 @@ def test_hours_are_scaled_from_records_of_the_same_kind_and_model(planned: Plan,
     """Another recipe's dense stage saw 78,000 tokens in 10 s; ours sees 39,000: 5 s, on a CPU and not on a GPU."""
     (dense,) = of_kind(planned, "dense")
     for other in of_kind(grid_world.plan("dense.epochs=6", tasks=["sst2"]), "dense").values():
-        store.publish_record(record(other, **training(10.0, 78_000)))
+        store.stage(other.stage_id).publish_record(record(other, **training(10.0, 78_000)))
     timings = read_timings(planned, store, [dense], WORLD.shapes)
     (kind,) = estimate(planned, [dense], WORLD, timings, CPU).kinds
     assert kind.hours == pytest.approx(5 / 3600)
@@ -228,8 +222,8 @@ def test_a_record_that_does_not_say_enough_is_no_basis(planned: Plan, result: di
 
 def test_an_edited_record_is_no_basis(planned: Plan, store: Store) -> None:
     ((stage_id, spec),) = of_kind(planned, "dense").items()
-    store.publish_record(record(spec, **training(10.0, 78_000)))
-    path = store.record_path(stage_id)
+    store.stage(stage_id).publish_record(record(spec, **training(10.0, 78_000)))
+    path = store.stage(stage_id).record_path
     path.write_text(path.read_text().replace("78000", "98000"))
     assert read_timings(planned, store, [stage_id], WORLD.shapes) == []
 
@@ -257,7 +251,7 @@ def test_every_kind_of_the_committed_run_is_a_basis_and_comes_out_near_what_it_t
     assert all(kind.basis.startswith("from ") for kind in found.kinds)
     took = 0.0
     for stage_id in waiting:
-        kept = store.read_record(stage_id)
+        kept = store.stage(stage_id).read_record()
         took += kept["result"].get("training", {}).get("seconds", kept["times"]["ended"] - kept["times"]["started"])
     assert found.hours == pytest.approx(took / 3600, rel=0.25)
 

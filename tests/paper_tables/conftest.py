@@ -51,8 +51,6 @@ def publish(store: Store) -> Callable[..., None]:
         for found in chosen:
             result = {"metrics": metrics, "cell_sparsity": zeros}
             stage_id = study.plan.endpoint(found)
-            store.publish_record(
-                {"stage_id": stage_id, **study.plan.stages[stage_id].fingerprint_fields(), "result": result}
-            )
+            store.stage(stage_id).publish_record({**study.plan.stages[stage_id].fingerprint_fields(), "result": result})
 
     return write

@@ -87,7 +87,7 @@ def test_a_split_that_the_data_lack_is_no_column(
 def test_an_edited_record_does_not_reach_a_table(store: Store, make_study: Make, publish: Publish) -> None:
     study = make_study(methods=["dense"], tasks=["sst2"])
     publish(study, {"sst2": {"accuracy": 0.9}})
-    path = store.record_path(study.plan.endpoint(next(iter(study.plan.paths))))
+    path = store.stage(study.plan.endpoint(next(iter(study.plan.paths)))).record_path
     path.write_text(path.read_text().replace("0.9", "0.95"))
     with pytest.raises(StoreError, match="was changed"):
         collect_scores(study, verified_records(study.plan, store))

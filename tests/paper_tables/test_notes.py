@@ -24,12 +24,13 @@ def pretrained(store: Store, study: Study, kind: str, tokens: int, correct: int,
     metrics = {"mlm_accuracy": correct / positions, "mlm_correct": correct, "mlm_positions": positions}
     for stage_id, spec in study.plan.stages.items():
         if spec.kind == kind:
-            parents = {role: parent for role, parent in spec.parents.items() if store.has_record(parent)}
-            store.publish_record(
+            parents = {role: parent for role, parent in spec.parents.items() if store.stage(parent).has_record()}
+            store.stage(stage_id).publish_record(
                 {
-                    "stage_id": stage_id,
                     **spec.fingerprint_fields(),
-                    "parent_digests": {role: store.read_record(parent)["digest"] for role, parent in parents.items()},
+                    "parent_digests": {
+                        role: store.stage(parent).read_record()["digest"] for role, parent in parents.items()
+                    },
                     "result": {"metrics": metrics, "training": {"tokens_seen": tokens}},
                 }
             )

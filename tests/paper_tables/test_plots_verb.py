@@ -62,7 +62,7 @@ def test_an_edited_record_is_not_drawn(
 ) -> None:
     study = make_study(methods=["dense"], tasks=["sst2"])
     publish(study, {"sst2": {"accuracy": 0.9}}, zeros=0.0)
-    path = store.record_path(study.plan.endpoint(next(iter(study.plan.paths))))
+    path = store.stage(study.plan.endpoint(next(iter(study.plan.paths)))).record_path
     path.write_text(path.read_text().replace("0.9", "0.95"))
     assert plots(store, tmp_path / "figures") == 1
     assert "was changed" in capsys.readouterr().err

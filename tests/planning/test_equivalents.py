@@ -76,7 +76,7 @@ def test_a_record_says_which_version_ran(
     planned, store = plan(tasks=["sst2"], methods=["prune-ofa-no-kd"]), Store(tmp_path)
     run_in_process(planned, store, Sources(models={}, data=tmp_path), Resources(), lambda line: None)  # type: ignore[arg-type]
     for stage_id, spec in planned.stages.items():
-        record = store.read_record(stage_id)
+        record = store.stage(stage_id).read_record()
         assert record["versions"] == {"kind": 1}
         assert record["provenance"]["kind_version"] == (2 if spec.kind == KIND else 1)
 

@@ -165,7 +165,7 @@ if not store.root.exists() and os.fork() == 0:  # another process makes the stor
     for stage_id, spec in list(plan.stages.items())[:20_000]:
         fields = spec.fingerprint_fields()
         record = {"schema": 1, "stage_id": stage_id, **fields, "result": {"metrics": {}}, "parent_digests": {}}
-        path = store.record_path(stage_id)
+        path = store.stage(stage_id).record_path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({**record, "digest": sha256_of(record)}))
     os._exit(0)

@@ -36,12 +36,12 @@ def test_the_tables_come_out_of_the_records_byte_for_byte(folder: Path, name: st
 @pytest.mark.parametrize(("folder", "name"), STUDIES, ids=[name for _, name in STUDIES])
 def test_every_record_is_unedited_and_its_parents_are_the_ones_it_saw(folder: Path, name: str) -> None:
     store = Store(folder)
-    recorded = [stage_id for stage_id in read_study(store, name).plan.stages if store.has_record(stage_id)]
+    recorded = [stage_id for stage_id in read_study(store, name).plan.stages if store.stage(stage_id).has_record()]
     assert recorded
     for stage_id in recorded:
-        record = store.read_record(stage_id)
+        record = store.stage(stage_id).read_record()
         for role, parent in record["parents"].items():
-            assert record["parent_digests"][role] == store.read_record(parent)["digest"]
+            assert record["parent_digests"][role] == store.stage(parent).read_record()["digest"]
 
 
 @pytest.mark.parametrize(("folder", "name"), PICTURED, ids=[name for _, name in PICTURED])
@@ -130,9 +130,9 @@ def test_each_training_record_of_the_reduced_study_shows_its_work() -> None:
     store = Store(RESULTS / "reduced")
     shown = 0
     for stage_id, spec in read_study(store, "reduced").plan.stages.items():
-        if not store.has_record(stage_id) or spec.kind in ("corpus", "pairs", "evaluation"):
+        if not store.stage(stage_id).has_record() or spec.kind in ("corpus", "pairs", "evaluation"):
             continue
-        result = store.read_record(stage_id)["result"]
+        result = store.stage(stage_id).read_record()["result"]
         assert len(result["training"]["loss_curve"]) >= 5
         assert result["training"]["tokens_seen"] > 0
         assert result["training"]["threads"] == 2

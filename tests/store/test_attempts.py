@@ -1,17 +1,17 @@
-"""The classes of an attempt's end; what drivers make of them is in test_local_executor.py."""
+"""The outcomes of an attempt; what drivers do about them is in execution/test_decisions.py."""
 
 import pytest
 
 from harness.errors import Cancelled, Interrupted
-from harness.store.attempts import ENDS, Attempt, End, end_of
+from harness.store.attempts import OUTCOMES, Attempt, AttemptOutcome, outcome_named
 from harness.store.leases import LeaseLost
-from harness.studies.state import Snapshot, state
+from harness.studies.state import Activity, state
 from harness.worker.run import outcome_of
 
-# class, state of its stage, label, started again by its driver, as one of its tries, started by others
+# outcome, state of its stage, label, retried by its driver, as one of its tries, retried by others
 TABLE = [
-    ("done", "missing", "done", True, False, True),
-    ("interrupted", "missing", "interrupted", True, True, True),
+    ("done", "pending", "done", True, False, True),
+    ("interrupted", "pending", "interrupted", True, True, True),
     ("lease-lost", "failed", "lease-lost", True, False, True),
     ("cancelled", "failed", "cancelled", False, False, True),
     ("infrastructure", "failed", "infrastructure", False, False, True),
@@ -21,17 +21,18 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("name", "found", "label", "again", "counts", "others"), TABLE)
-def test_the_table(name: str, found: str, label: str, again: bool, counts: bool, others: bool) -> None:
-    end = end_of(name)
-    assert (end.label, end.again, end.counts, end.others_go_on) == (label, again, counts, others)
+@pytest.mark.parametrize(("name", "found", "label", "retry", "uses_a_try", "others"), TABLE)
+def test_the_table(name: str, found: str, label: str, retry: bool, uses_a_try: bool, others: bool) -> None:
+    outcome = outcome_named(name)
+    assert (outcome.label, outcome.retry, outcome.uses_a_try) == (label, retry, uses_a_try)
+    assert outcome.others_may_retry is others
     attempt = Attempt(1, 1.0, "h", 1, "boot:1", 2.0, name, "")
-    assert state("a", [], (), [attempt], Snapshot()) == found
+    assert state("a", [], (), [attempt], Activity()) == found
 
 
-def test_every_class_is_in_the_table_above() -> None:
-    assert ENDS.keys() == {name for name, *_ in TABLE} - {"of a later version"}
-    assert end_of("of a later version") == End("of a later version")
+def test_every_outcome_is_in_the_table_above() -> None:
+    assert OUTCOMES.keys() == {name for name, *_ in TABLE} - {"of a later version"}
+    assert outcome_named("of a later version") == AttemptOutcome("of a later version")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,6 @@ def test_every_class_is_in_the_table_above() -> None:
         (ValueError("x"), "code"),
     ],
 )
-def test_what_a_stage_raises_has_one_of_these_classes(error: BaseException, name: str) -> None:
+def test_what_a_stage_raises_gives_one_of_these_outcomes(error: BaseException, name: str) -> None:
     assert outcome_of(error) == name
-    assert name in ENDS
+    assert name in OUTCOMES

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.store.leases import Holder, Lease, LeaseLost, SilenceWatch, acquire, current_holder
+from harness.store.leases import HeartbeatMonitor, Holder, Lease, LeaseLost, acquire, current_holder
 
 CONTENDERS, ROUNDS = 8, 150
 
@@ -85,14 +85,14 @@ def test_a_held_lease_beats_and_is_released_at_the_end_of_an_error_too(tmp_path:
 
 def test_silence_is_told_by_an_unchanged_counter_on_the_observers_own_clock(tmp_path: Path) -> None:
     now = [1000.0]
-    watch = SilenceWatch(seconds=60, clock=lambda: now[0])
+    monitor = HeartbeatMonitor(seconds=60, clock=lambda: now[0])
     lease = acquire(tmp_path, {}, alive)
     assert lease is not None
 
     def silent() -> bool:
         holder = current_holder(tmp_path)
         assert holder is not None
-        return watch.is_silent(tmp_path, holder)
+        return monitor.is_expired(tmp_path, holder)
 
     assert not silent()  # seen for the first time
     now[0] += 59

@@ -12,7 +12,7 @@ from harness.store import processes
 from harness.store.leases import Holder, acquire, current_holder
 from harness.store.processes import FIRST_PID_NAMESPACE, is_gone, process_start, this_process
 from harness.store.store import Store
-from harness.studies.state import local_snapshot
+from harness.studies.state import leased_stages
 
 
 @pytest.fixture
@@ -123,18 +123,18 @@ def test_two_processes_tell_apart(sleeper: subprocess.Popen[bytes]) -> None:
 def test_the_snapshot_holds_stages_whose_lease_is_held(store: Store) -> None:
     planned = plan(methods=["dense"], tasks=["sst2"])
     dense, evaluation = planned.stages
-    assert not local_snapshot(planned, store).running
-    lease = acquire(store.lease_path(dense), this_process(), is_gone)
+    assert not leased_stages(planned, store).running
+    lease = store.stage(dense).acquire_lease()
     assert lease is not None
-    acquire(store.lease_path(evaluation), gone_process(), is_gone)
-    assert set(local_snapshot(planned, store).running) == {dense}
+    acquire(store.stage(evaluation).lease_path, gone_process(), is_gone)
+    assert set(leased_stages(planned, store).running) == {dense}
     lease.release()
-    assert not local_snapshot(planned, store).running
+    assert not leased_stages(planned, store).running
 
 
 def test_a_finished_stage_is_not_running_whatever_its_lease_says(store: Store) -> None:
     planned = plan(methods=["dense"], tasks=["sst2"])
     dense = next(iter(planned.stages))
-    acquire(store.lease_path(dense), this_process(), is_gone)
-    store.publish_record({"stage_id": dense})
-    assert not local_snapshot(planned, store).running
+    store.stage(dense).acquire_lease()
+    store.stage(dense).publish_record({})
+    assert not leased_stages(planned, store).running

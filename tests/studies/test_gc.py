@@ -13,8 +13,6 @@ from grid_world import Ran, World, files_below, of_kind, plan
 
 from harness.planning.graph import Plan
 from harness.stages.context import StageContext
-from harness.store.leases import acquire
-from harness.store.processes import is_gone, this_process
 from harness.store.store import Store
 from harness.studies.garbage import KEEPS, find_garbage, kept_artifacts, remove_garbage
 from harness.studies.state import to_run
@@ -58,10 +56,10 @@ def test_a_later_run_finds_every_artifact_it_starts_from_whatever_state_the_stor
         freed += len(finished - kept)
         for planned in plans:
             there = finished & kept
-            states = {i: "done" if i in finished else "missing" for i in planned.stages}
+            states = {i: "done" if i in finished else "pending" for i in planned.stages}
             for stage_id in to_run(planned, states):  # as a driver goes through them
                 lacking = set(planned.stages[stage_id].parents.values()) - there
-                assert not lacking, f"{keep}: {planned.stages[stage_id].label()} lacks {lacking}"
+                assert not lacking, f"{keep}: {planned.label(stage_id)} lacks {lacking}"
                 there.add(stage_id)
     assert freed > 1000  # it was not kept by never letting anything go
 
@@ -89,7 +87,7 @@ def test_it_shows_what_it_would_free_and_removes_it_only_with_yes(run_harness: R
     assert shown.code == 0
     found = json.loads(shown.out)
     going = of_kind(planned, "corpus", "pairs", "teacher_preparation", "student_pruning")
-    size = sum(path.stat().st_size for i in going for path in store.artifact_path(i).rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for i in going for path in store.stage(i).artifact_path.rglob("*") if path.is_file())
     assert found["categories"]["artifacts"] == found["categories"]["all"] == {"count": 4, "bytes": size}
     assert (found["acted"], found["removed"]) == (False, [])
     assert "add --yes" in run_harness(world.reading("gc", "--keep", "final")).out
@@ -114,7 +112,7 @@ def test_the_rest_of_an_unfinished_study_runs_after_gc_kept_records_only(
     (quantization,) = of_kind(planned, "quantization").values()
     assert run_harness(world.reading("gc", "--keep", "records", "--yes")).code == 0
     assert artifacts(store) == set(quantization.parents.values())
-    assert store.checkpoints_path(quantization.stage_id).exists()
+    assert store.stage(quantization.stage_id).checkpoints_path.exists()
     fakes.ACTIONS.clear()
     done = run_harness(world.grid("--tasks", "sst2"))
     assert (done.code, "2 stages done, 0 failed" in done.out) == (0, True)
@@ -136,9 +134,9 @@ def test_orphans_and_leavings_go_and_what_is_in_use_or_not_ours_stays(run_harnes
     planned = read_study(store, "slice").plan
     (dense,) = of_kind(planned, "dense")
     (evaluation,) = of_kind(planned, "evaluation")
-    store.record_path(evaluation).unlink()  # unfinished again
+    store.stage(evaluation).record_path.unlink()  # unfinished again
     held = "1" * 32
-    assert acquire(store.lease_path(held), this_process(), is_gone)
+    assert store.stage(held).acquire_lease()
     going = [
         leave(store, "artifacts", ORPHAN),
         leave(store, "checkpoints", dense),
@@ -175,7 +173,7 @@ def test_what_comes_into_use_after_it_was_found_stays(run_harness: Run, world: W
     orphan = leave(store, "artifacts", ORPHAN)
     found = find_garbage(store, "all")
     assert [item.path for item in found] == [orphan]
-    lease = acquire(store.lease_path(ORPHAN), this_process(), is_gone)
+    lease = store.stage(ORPHAN).acquire_lease()
     assert lease is not None
     assert remove_garbage(store, "all", found) == []
     assert orphan.exists()
@@ -225,7 +223,7 @@ def test_a_grid_that_starts_from_what_is_gone_is_refused_before_anything_starts(
     assert len(lines) == 2
     (sparse,) = [line for line in lines if f"({pruning}) is gone" in line]
     (teacher,) = [line for line in lines if f"({dense}) is gone" in line]
-    assert sparse.endswith(f"or make it and what rests on it again: harness invalidate {corpus} --store {world.store}")
+    assert sparse.endswith(f"or redo it and all that depends on it: harness invalidate {corpus} --store {world.store}")
     assert teacher.endswith(f"harness invalidate {dense} --store {world.store}")
     assert "1 of the stages to run start from it. Bring the folder back" in teacher
     dry = run_harness([*grid, "--dry-run"])

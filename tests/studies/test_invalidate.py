@@ -1,4 +1,4 @@
-"""invalidate: records set aside with all that rests on them, in an order in which a kill harms nothing."""
+"""invalidate: archives records with all that depends on them, in an order in which a kill harms nothing."""
 
 import json
 import os
@@ -16,9 +16,8 @@ from harness.execution.executors import run_in_process
 from harness.files import sync_folder
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources, StageContext
-from harness.store import store as store_module
-from harness.store.leases import acquire, current_holder
-from harness.store.processes import is_gone, this_process
+from harness.store import stage as stage_module
+from harness.store.stage import StoredStage
 from harness.store.store import Store
 from harness.studies.invalidation import invalidate
 from harness.studies.lineage import read_lineage
@@ -45,16 +44,16 @@ def execute(planned: Plan, store: Store) -> list[str]:
 
 def parts_of(store: Store, stage_id: str) -> tuple[bool, bool, bool]:
     return (
-        store.has_record(stage_id),
-        store.artifact_path(stage_id).exists(),
-        store.checkpoints_path(stage_id).exists(),
+        store.stage(stage_id).has_record(),
+        store.stage(stage_id).artifact_path.exists(),
+        store.stage(stage_id).checkpoints_path.exists(),
     )
 
 
 # -- the command
 
 
-def test_without_yes_it_shows_what_rests_on_it_in_every_study_and_changes_nothing(
+def test_without_yes_it_shows_what_depends_on_it_in_every_study_and_changes_nothing(
     run_harness: Run, world: World
 ) -> None:
     run_harness(world.grid("--tasks", "sst2", "--methods", "dense", "--study", "one"))
@@ -63,10 +62,10 @@ def test_without_yes_it_shows_what_rests_on_it_in_every_study_and_changes_nothin
     done = run_harness(world.reading("invalidate", "dense", "--study", "one"))
     assert done.code == 0
     head, root, resting, *lines, last = done.out.splitlines()
-    assert head == "1 stage to take back:"
+    assert head == "1 stage to invalidate:"
     assert root.endswith("in one, two")
     # On the teacher rest: task pruning, the transfer with KD, its quantization; and evaluations of these and of itself.
-    assert resting == "with what rests on them (7 stages, 7 finished):"
+    assert resting == "and the stages that depend on them (7 stages, 7 finished):"
     assert sorted(line.split()[0] for line in lines) == ["evaluation"] * 4 + [
         "quantization",
         "task_pruning",
@@ -77,21 +76,21 @@ def test_without_yes_it_shows_what_rests_on_it_in_every_study_and_changes_nothin
     assert files_below(world.store) == before
 
 
-def test_with_yes_the_records_are_kept_aside_and_the_next_grid_makes_them_again(run_harness: Run, world: World) -> None:
+def test_with_yes_the_records_are_archived_and_the_next_grid_makes_new_ones(run_harness: Run, world: World) -> None:
     grid = world.grid("--tasks", "sst2")
     run_harness(grid)
     store = Store(world.store)
     planned = read_study(store, "slice").plan
     pruning = one(planned, "student_pruning")
     involved = with_descendants(planned, [pruning])
-    records = {stage_id: store.record_path(stage_id).read_bytes() for stage_id in planned.stages}
+    records = {stage_id: store.stage(stage_id).record_path.read_bytes() for stage_id in planned.stages}
     done = run_harness(world.reading("invalidate", pruning, "--yes", "--json"))
     assert done.code == 0
     found = json.loads(done.out)
     assert found["acted"]
-    assert [stage["id"] for stage in found["taken_back"]] == [pruning]
-    assert {stage["id"] for stage in found["resting"]} == involved - {pruning}
-    assert {stage_id: Path(path).read_bytes() for stage_id, path in found["set_aside"].items()} == {
+    assert [stage["id"] for stage in found["invalidated"]] == [pruning]
+    assert {stage["id"] for stage in found["downstream"]} == involved - {pruning}
+    assert {stage_id: Path(path).read_bytes() for stage_id, path in found["archived"].items()} == {
         stage_id: records[stage_id] for stage_id in involved
     }
     for stage_id in planned.stages:
@@ -108,7 +107,7 @@ def test_with_yes_the_records_are_kept_aside_and_the_next_grid_makes_them_again(
     }
 
 
-def test_unfinished_stages_cannot_be_taken_back(run_harness: Run, world: World, fakes: ModuleType) -> None:
+def test_unfinished_stages_cannot_be_invalidated(run_harness: Run, world: World, fakes: ModuleType) -> None:
     def fail(context: StageContext) -> None:
         raise RuntimeError("no")
 
@@ -119,7 +118,7 @@ def test_unfinished_stages_cannot_be_taken_back(run_harness: Run, world: World, 
     assert "of the stages named none is finished (1 failed, 1 blocked)" in done.err
 
 
-# -- what rests on what
+# -- what depends on what
 
 
 def test_a_record_that_no_study_names_counts_as_well(store: Store, fakes: ModuleType) -> None:
@@ -134,7 +133,7 @@ def test_a_record_that_no_study_names_counts_as_well(store: Store, fakes: Module
     lineage = read_lineage(store)
     assert lineage.with_descendants([dense]) == [dense, evaluation]
     assert lineage.studies == {dense: ("small",)}
-    store.record_path(evaluation).write_text("{")
+    store.stage(evaluation).record_path.write_text("{")
     assert read_lineage(store).with_descendants([dense]) == [dense]
 
 
@@ -148,7 +147,7 @@ def test_it_refuses_while_something_that_rests_on_it_runs_and_lets_go_of_the_res
     write_study(store, merged(store, "mine", recipe(), planned))
     execute(planned, store)
     dense, evaluation = one(planned, "dense"), one(planned, "evaluation")
-    running = acquire(store.lease_path(evaluation), this_process(), is_gone)
+    running = store.stage(evaluation).acquire_lease()
     assert running is not None
     before = files_below(store.root / "records")
     with pytest.raises(
@@ -156,7 +155,7 @@ def test_it_refuses_while_something_that_rests_on_it_runs_and_lets_go_of_the_res
     ):
         invalidate(store, [dense])
     assert files_below(store.root / "records") == before
-    held = current_holder(store.lease_path(dense))
+    held = store.stage(dense).holder()
     assert held is not None
     assert held.released
     running.release()
@@ -171,15 +170,16 @@ def test_no_worker_can_start_a_stage_involved_from_the_first_step_to_the_last(
     execute(planned, store)
     tried = []
 
-    def watching(self: Store, stage_id: str, aside: Callable[[Store, str], Path | None]) -> Path | None:
-        tried.extend(acquire(store.lease_path(other), this_process(), is_gone) for other in planned.stages)
-        return aside(self, stage_id)
+    archive = StoredStage.archive_record
 
-    before = Store.set_record_aside
-    monkeypatch.setattr(Store, "set_record_aside", lambda self, stage_id: watching(self, stage_id, before))
+    def watching(stage: StoredStage) -> Path | None:
+        tried.extend(store.stage(other).acquire_lease() for other in planned.stages)
+        return archive(stage)
+
+    monkeypatch.setattr(StoredStage, "archive_record", watching)
     invalidate(store, [one(planned, "dense")])
     assert tried == [None] * 4
-    assert all(acquire(store.lease_path(other), this_process(), is_gone) for other in planned.stages)
+    assert all(store.stage(other).acquire_lease() for other in planned.stages)
 
 
 # -- a kill in the middle
@@ -203,7 +203,7 @@ def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(Path, "rename", patched("rename", Path.rename))
     monkeypatch.setattr(shutil, "rmtree", patched("remove", shutil.rmtree))
-    for module in (files, store_module):
+    for module in (files, stage_module):
         monkeypatch.setattr(module, "sync_folder", patched("sync", sync_folder))
     return taken
 
@@ -218,9 +218,9 @@ def test_a_kill_at_any_step_leaves_a_store_that_the_next_grid_makes_whole(
     write_study(template, merged(template, "mine", recipe(), planned))
     execute(planned, template)
     for stage_id in (dense, evaluation):  # left by a worker that was killed after its record was in
-        template.checkpoints_path(stage_id).mkdir(parents=True)
-        (template.checkpoints_path(stage_id) / "stale").touch()
-    first = {stage_id: template.read_record(stage_id)["digest"] for stage_id in planned.stages}
+        template.stage(stage_id).checkpoints_path.mkdir(parents=True)
+        (template.stage(stage_id).checkpoints_path / "stale").touch()
+    first = {stage_id: template.stage(stage_id).read_record()["digest"] for stage_id in planned.stages}
     resumed: list[list[str]] = []
     for kind in ("dense", "evaluation"):
         fakes.ACTIONS[kind] = lambda context: resumed.append([path.name for path in context.checkpoints.iterdir()])
@@ -232,7 +232,7 @@ def test_a_kill_at_any_step_leaves_a_store_that_the_next_grid_makes_whole(
         shutil.copytree(template.root, store.root)
         with monkeypatch.context() as patches:
             taken = kill_at(step, patches)
-            patches.setattr("harness.studies.invalidation.this_process", lambda: DEAD)
+            patches.setattr("harness.store.stage.this_process", lambda: DEAD)
             try:
                 invalidate(store, [dense])
                 break
@@ -243,16 +243,16 @@ def test_a_kill_at_any_step_leaves_a_store_that_the_next_grid_makes_whole(
         # Whole again: everything is done, every record was made from the parent that is there.
         records = verified_records(planned, store)
         assert set(records) == set(planned.stages)
-        assert all((store.artifact_path(i) / "weights" / "model.txt").is_file() for i in planned.stages)
+        assert all((store.stage(i).artifact_path / "weights" / "model.txt").is_file() for i in planned.stages)
         assert execute(planned, store) == []
-        # What was made again did not resume from what was taken back, and what it rests on was not left behind.
+        # What ran again did not resume from what was invalidated, and its parents ran before it.
         assert resumed == [[]] * len(ran[-1])
         assert dense not in ran[-1] or evaluation in ran[-1]
         changed = {i for i in planned.stages if records[i]["digest"] != first[i]}
         assert changed == ran[-1]
-        # Nothing was lost: what is no longer the record stands aside.
-        aside = {path.name.partition(".")[0] for path in (store.root / "invalidated").glob("*")}
-        assert aside == changed
+        # Nothing was lost: the former records are archived.
+        archived = {path.name.partition(".")[0] for path in (store.root / "invalidated").glob("*")}
+        assert archived == changed
     # Each stage: its lease, checkpoints (rename, sync, remove), record, artifact likewise, and the lease's release.
     stage = ["rename", "sync", "remove", "rename", "sync", "sync", "rename", "sync", "remove"]
     assert taken == ["sync", "sync", *stage, *stage, "sync", "sync"]

@@ -4,7 +4,17 @@ from harness.planning.graph import Plan
 from harness.specs import Cell, StageSpec
 from harness.store.attempts import Attempt
 from harness.store.store import Store
-from harness.studies.state import STATES, Snapshot, Work, plan_states, read_cancelled, read_states, state, to_run, work
+from harness.studies.state import (
+    STATES,
+    Activity,
+    Remaining,
+    plan_states,
+    read_cancelled,
+    read_states,
+    remaining,
+    state,
+    to_run,
+)
 
 
 def attempt(outcome: str | None, number: int = 1) -> Attempt:
@@ -13,20 +23,20 @@ def attempt(outcome: str | None, number: int = 1) -> Attempt:
 
 
 FAILED, CUT_OFF, STOPPED, ENDED = attempt("code"), attempt(None), attempt("interrupted"), attempt("done")
-RUNNING, QUEUED, NOTHING = Snapshot(running={"s"}), Snapshot(queued={"s"}), Snapshot()
+RUNNING, QUEUED, NOTHING = Activity(running={"s"}), Activity(queued={"s"}), Activity()
 
 
 @pytest.mark.parametrize(
-    ("expected", "finished", "snapshot", "attempts", "parents"),
+    ("expected", "finished", "activity", "attempts", "parents"),
     [
-        # A record settles it, whatever else is said.
+        # A record settles it, whatever else holds.
         ("done", True, NOTHING, [], []),
         ("done", True, RUNNING, [FAILED], ["failed"]),
-        ("done", True, QUEUED, [CUT_OFF], ["missing"]),
-        # Then the scheduler.
+        ("done", True, QUEUED, [CUT_OFF], ["pending"]),
+        # Then its activity.
         ("running", False, RUNNING, [CUT_OFF], ["done"]),
         ("running", False, RUNNING, [FAILED, CUT_OFF], ["failed"]),
-        ("running", False, Snapshot(running={"s"}, queued={"s"}), [], []),
+        ("running", False, Activity(running={"s"}, queued={"s"}), [], []),
         ("queued", False, QUEUED, [], ["running"]),
         ("queued", False, QUEUED, [FAILED], ["done"]),
         # Then its own last attempt.
@@ -37,26 +47,26 @@ RUNNING, QUEUED, NOTHING = Snapshot(running={"s"}), Snapshot(queued={"s"}), Snap
         ("failed", False, NOTHING, [attempt("infrastructure")], []),
         ("failed", False, NOTHING, [attempt("timeout")], []),
         ("failed", False, NOTHING, [attempt("cancelled")], ["done"]),
-        # Then what it rests on.
+        # Then its parents.
         ("blocked", False, NOTHING, [], ["failed"]),
         ("blocked", False, NOTHING, [], ["done", "blocked"]),
         ("blocked", False, NOTHING, [STOPPED], ["failed"]),
-        # Else it waits: never tried, or cut off, or asked to stop, or its record was removed.
-        ("missing", False, NOTHING, [], []),
-        ("missing", False, NOTHING, [], ["done", "missing", "running", "queued"]),
-        ("missing", False, NOTHING, [CUT_OFF], ["done"]),
-        ("missing", False, NOTHING, [STOPPED], ["done"]),
-        ("missing", False, NOTHING, [FAILED, STOPPED], ["done"]),
-        ("missing", False, NOTHING, [FAILED, CUT_OFF], ["done"]),
-        ("missing", False, NOTHING, [ENDED], ["done"]),
+        # Else it is pending: never tried, or cut off, or stopped, or its record was removed.
+        ("pending", False, NOTHING, [], []),
+        ("pending", False, NOTHING, [], ["done", "pending", "running", "queued"]),
+        ("pending", False, NOTHING, [CUT_OFF], ["done"]),
+        ("pending", False, NOTHING, [STOPPED], ["done"]),
+        ("pending", False, NOTHING, [FAILED, STOPPED], ["done"]),
+        ("pending", False, NOTHING, [FAILED, CUT_OFF], ["done"]),
+        ("pending", False, NOTHING, [ENDED], ["done"]),
         # Another stage's news is no news.
-        ("missing", False, Snapshot(running={"t"}, queued={"u"}), [], []),
+        ("pending", False, Activity(running={"t"}, queued={"u"}), [], []),
     ],
 )
 def test_the_state_of_a_stage(
-    expected: str, finished: bool, snapshot: Snapshot, attempts: list[Attempt], parents: list[str]
+    expected: str, finished: bool, activity: Activity, attempts: list[Attempt], parents: list[str]
 ) -> None:
-    assert state("s", parents, {"s"} if finished else {"t"}, attempts, snapshot) == expected
+    assert state("s", parents, {"s"} if finished else {"t"}, attempts, activity) == expected
     assert expected in STATES
 
 
@@ -81,7 +91,7 @@ class Diamond:
         self.names = {i: s.kind for i, s in self.plan.stages.items()}
 
     def states(self, *finished: str, attempts: dict[str, list[Attempt]] | None = None) -> dict[str, str]:
-        return plan_states(self.plan, finished, attempts or {}, Snapshot())
+        return plan_states(self.plan, finished, attempts or {}, Activity())
 
     def waiting(self, *finished: str) -> list[str]:
         return [self.names[i] for i in to_run(self.plan, self.states(*finished))]
@@ -92,14 +102,14 @@ def diamond() -> Diamond:
     return Diamond()
 
 
-def test_a_failure_blocks_all_that_rests_on_it_and_nothing_else(diamond: Diamond) -> None:
+def test_a_failure_blocks_all_that_depends_on_it_and_nothing_else(diamond: Diamond) -> None:
     found = diamond.states(diamond.corpus, attempts={diamond.left: [FAILED]})
     assert {diamond.names[i]: s for i, s in found.items()} == {
         "corpus": "done",
         "left": "failed",
-        "right": "missing",
+        "right": "pending",
         "end": "blocked",
-        "other": "missing",
+        "other": "pending",
     }
 
 
@@ -131,40 +141,44 @@ def test_what_failed_runs_again_with_what_it_blocked(diamond: Diamond) -> None:
 
 
 def test_states_read_from_files_are_those_of_the_pure_function(diamond: Diamond, store: Store) -> None:
-    store.publish_record({"stage_id": diamond.corpus})
-    number = store.begin_attempt(diamond.left, {"time": 1.0})
-    store.end_attempt(diamond.left, number, {"time": 2.0, "outcome": "code", "message": "no"})
-    store.begin_attempt(diamond.right, {"time": 1.0})
-    found = read_states(diamond.plan, store, Snapshot(queued={diamond.other}))
+    store.stage(diamond.corpus).publish_record({})
+    number = store.stage(diamond.left).begin_attempt({"time": 1.0})
+    store.stage(diamond.left).end_attempt(number, {"time": 2.0, "outcome": "code", "message": "no"})
+    store.stage(diamond.right).begin_attempt({"time": 1.0})
+    found = read_states(diamond.plan, store, Activity(queued={diamond.other}))
     assert {diamond.names[i]: s for i, s in found.items()} == {
         "corpus": "done",
         "left": "failed",
-        "right": "missing",
+        "right": "pending",
         "end": "blocked",
         "other": "queued",
     }
 
 
 def test_reading_the_states_writes_nothing(diamond: Diamond, store: Store) -> None:
-    read_states(diamond.plan, store, Snapshot())
+    read_states(diamond.plan, store, Activity())
     assert not store.root.exists()
 
 
-def test_what_is_cancelled_and_what_rests_on_it_is_left_out_of_the_work() -> None:
+def test_what_is_cancelled_and_what_depends_on_it_is_left_out() -> None:
     diamond = Diamond()
     found = diamond.states(diamond.corpus)
-    assert work(diamond.plan, found, ()).waiting == tuple(to_run(diamond.plan, found))
-    # The second cell rests on right alone; on left only the end of the first cell.
+    assert remaining(diamond.plan, found, ()).waiting == tuple(to_run(diamond.plan, found))
+    # The second cell depends on right alone; on left only the end of the first cell.
     left, right = {diamond.left}, {diamond.right}
-    assert work(diamond.plan, found, left) == Work((diamond.right, diamond.other), (diamond.left,), (diamond.end,))
-    assert work(diamond.plan, found, right) == Work((diamond.left,), (diamond.right,), (diamond.end, diamond.other))
-    # What no cell needs any more is no work, cancelled or not.
+    assert remaining(diamond.plan, found, left) == Remaining(
+        (diamond.right, diamond.other), (diamond.left,), (diamond.end,)
+    )
+    assert remaining(diamond.plan, found, right) == Remaining(
+        (diamond.left,), (diamond.right,), (diamond.end, diamond.other)
+    )
+    # What no cell needs any more is not left to do, cancelled or not.
     found = diamond.states(diamond.corpus, diamond.end)
-    assert work(diamond.plan, found, left) == Work((diamond.right, diamond.other))
+    assert remaining(diamond.plan, found, left) == Remaining((diamond.right, diamond.other))
 
 
 def test_cancelled_is_read_from_the_last_attempt_of_failed_stages(store: Store) -> None:
     for stage_id, outcomes in {"a": ["code", "cancelled"], "b": ["cancelled", "code"]}.items():
         for outcome in outcomes:
-            store.end_attempt(stage_id, store.begin_attempt(stage_id, {}), {"outcome": outcome})
-    assert read_cancelled({"a": "failed", "b": "failed", "c": "done"}, store) == {"a"}
+            store.stage(stage_id).end_attempt(store.stage(stage_id).begin_attempt({}), {"outcome": outcome})
+    assert read_cancelled(store, {"a": "failed", "b": "failed", "c": "done"}) == {"a"}

@@ -31,20 +31,15 @@ def store(tmp_path: Path, planned: Plan) -> Store:
 
 def publish(store: Store, planned: Plan, stage_id: str, **result: object) -> None:
     spec = planned.stages[stage_id]
-    digests = {role: store.read_record(parent)["digest"] for role, parent in spec.parents.items()}
-    store.publish_record(
-        {
-            "stage_id": stage_id,
-            **spec.fingerprint_fields(),
-            "parent_digests": digests,
-            "result": {"accuracy": 0.5, **result},
-        }
+    digests = {role: store.stage(parent).read_record()["digest"] for role, parent in spec.parents.items()}
+    store.stage(stage_id).publish_record(
+        {**spec.fingerprint_fields(), "parent_digests": digests, "result": {"accuracy": 0.5, **result}}
     )
 
 
 def rewrite(store: Store, stage_id: str, *, redigest: bool, **changed: object) -> None:
     """Edit a record's fields on disk; with `redigest` as a forger would, its own digest made to fit."""
-    path = store.record_path(stage_id)
+    path = store.stage(stage_id).record_path
     record = {**json.loads(path.read_text()), **changed}
     if redigest:
         record.pop("digest")
@@ -91,5 +86,5 @@ def test_every_bad_record_is_listed(store: Store, planned: Plan) -> None:
 
 def test_records_whose_parents_records_are_elsewhere_are_accepted(store: Store, planned: Plan) -> None:
     """A store may hold a part of a study: what is there is checked, what is not is missing."""
-    store.record_path(of_kind(planned, "corpus")).unlink()
+    store.stage(of_kind(planned, "corpus")).record_path.unlink()
     assert set(verified_records(planned, store)) == set(planned.stages) - {of_kind(planned, "corpus")}

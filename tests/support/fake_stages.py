@@ -21,7 +21,7 @@ from harness.progress import EVERY_SECONDS as PROGRESS_EVERY
 from harness.progress import StageProgress
 from harness.stages.context import StageContext, StageResult
 from harness.store import cancellation
-from harness.store.store import Store
+from harness.store.stage import StoredStage
 from harness.tasks import get_task
 from harness.worker import main as worker_main
 
@@ -119,8 +119,8 @@ def die_once(context: StageContext) -> None:
 
 
 def die_recorded(context: StageContext) -> None:
-    """A kill just after the record is in, before the attempt says its end."""
-    Store.note_end = lambda *_: die(context)  # type: ignore[method-assign]
+    """A kill just after the record is written, before the attempt is ended."""
+    StoredStage.try_to_end_attempt = lambda *_: die(context)  # type: ignore[method-assign]
 
 
 def fill(context: StageContext) -> None:
@@ -150,7 +150,7 @@ def main(words: Sequence[str]) -> int:
     sys.modules["fake_stages"] = sys.modules["__main__"]  # the worker imports this module by name
     told = list(words[: words.index("--")]) if "--" in words else list(words)
     KINDS.update(FAKE_KINDS)
-    cancellation.LOOK_SECONDS = 0.05
+    cancellation.CHECK_SECONDS = 0.05
     ACTIONS.update({word.partition("=")[0]: WORDS[word.partition("=")[2]] for word in told})
     if "--" not in words:
         return worker_main.main()

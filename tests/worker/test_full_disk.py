@@ -23,7 +23,8 @@ from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.data_sources import FolderData
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
-from harness.store.leases import current_holder
+from harness.store import stage
+from harness.store.stage import StoredStage
 from harness.store.store import Store
 from harness.studies.study import read_study
 from harness.studies.verification import verified_records
@@ -63,13 +64,13 @@ class Disk:
 
 
 def assert_whole(world: World) -> None:
-    """Every record is in and vouched for, every artifact is the one its record describes, nothing lies half-written."""
+    """Every record exists and is valid, every artifact is the one its record describes, nothing is half-written."""
     store = Store(world.store)
     planned = read_study(store, "slice").plan
     records = verified_records(planned, store)
     assert records.keys() == planned.stages.keys()
     for stage_id, record in records.items():
-        assert folder_digest(store.artifact_path(stage_id)) == record["artifact"]["digest"]
+        assert folder_digest(store.stage(stage_id).artifact_path) == record["artifact"]["digest"]
     assert not [path for path in world.store.rglob(".*") if path.parent.name != "leases"]
 
 
@@ -79,6 +80,7 @@ def test_a_disk_that_fills_at_any_moment_costs_no_result(
 ) -> None:
     # Every run in this process stands for a process of its own: a lease that could not be released is a dead one's.
     monkeypatch.setattr(worker, "this_process", gone_process)
+    monkeypatch.setattr(stage, "this_process", gone_process)
     disk = Disk(monkeypatch)
     disk.fill(None)
     assert run_harness(world.grid(*SMALL)).code == 0
@@ -194,7 +196,7 @@ def test_a_disk_that_fills_under_a_worker_fails_its_stages_with_the_reason(
     outcome = Driver(planned, store, pool, pool.wait, lambda line: None).run(lambda: False, pool.stop)
     pool.close()
     dense, evaluation = planned.stages
-    holder = current_holder(store.lease_path(dense))
+    holder = store.stage(dense).holder()
     assert holder is not None
     assert not holder.released, "the worker could not say that it is done, and the driver did not wait for its silence"
     assert outcome.failed[dense].startswith("the disk is full (")
@@ -211,7 +213,7 @@ def test_a_driver_that_cannot_note_a_death_goes_on(
         raise refusal(errno.ENOSPC)
 
     pool = scheduler("dense=die")
-    monkeypatch.setattr(Store, "end_attempt", refuse)
+    monkeypatch.setattr(StoredStage, "end_attempt", refuse)
     outcome = Driver(planned, store, pool, pool.wait, lambda line: None).run(lambda: False, pool.stop)
     (reason,) = outcome.failed.values()
     assert "SIGKILL" in reason
@@ -243,7 +245,7 @@ def test_on_a_real_small_disk_a_run_goes_on_once_there_is_space(
     read = Store(store)
     planned = read_study(read, "slice").plan
     for stage_id, record in verified_records(planned, read).items():
-        assert folder_digest(read.artifact_path(stage_id)) == record["artifact"]["digest"]
+        assert folder_digest(read.stage(stage_id).artifact_path) == record["artifact"]["digest"]
     mounted("remount,ro")
     for more in (words, [*words, "--dry-run"], ["status", "--store", str(store)], ["tables", "--store", str(store)]):
         done = fake_harness(more)

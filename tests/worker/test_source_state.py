@@ -36,13 +36,13 @@ fake_stages.ACTIONS["{kind}"] = act
 planned = plan(tasks=["sst2"], methods=["prune-ofa-no-kd"])
 outcome = run_in_process(planned, store, Sources(models={{}}, data=None), Resources(), lambda line: None)
 for stage_id, spec in planned.stages.items():
-    for attempt in store.attempts(stage_id):
-        print(spec.kind, store.has_record(stage_id), attempt.outcome, attempt.message, sep="|")
+    for attempt in store.stage(stage_id).attempts():
+        print(spec.kind, store.stage(stage_id).has_record(), attempt.outcome, attempt.message, sep="|")
 """
 
 
 def drive(folder: Path, action: str, kind: str = "corpus") -> list[list[str]]:
-    """kind, whether its record is in, outcome and message of every attempt."""
+    """kind, whether it has a record, outcome and message of every attempt."""
     copy = folder / "copy"
     for package in ("harness", "methods"):
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -15,10 +15,9 @@ from harness.execution.executors import Outcome, run_in_process
 from harness.files import folder_digest
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources, StageContext
-from harness.store.leases import Lease, acquire, current_holder
-from harness.store.processes import is_gone, this_process
+from harness.store.leases import Lease, acquire
 from harness.store.store import Store
-from harness.studies.state import local_snapshot, read_states
+from harness.studies.state import read_states
 from harness.worker.run import first_line, outcome_of
 
 Run = Callable[..., Outcome]
@@ -53,7 +52,7 @@ def distilled_transfer(planned: Plan) -> str:
 
 
 def states(planned: Plan, store: Store) -> dict[str, str]:
-    return read_states(planned, store, local_snapshot(planned, store))
+    return read_states(planned, store)
 
 
 def raising(error: BaseException) -> Callable[[StageContext], None]:
@@ -80,12 +79,12 @@ def test_a_record_names_its_stage_its_parents_its_result_and_its_artifact(
 ) -> None:
     run()
     transfer = distilled_transfer(planned)
-    spec, record = planned.stages[transfer], store.read_record(transfer)
+    spec, record = planned.stages[transfer], store.stage(transfer).read_record()
     assert (record["stage_id"], record["kind"]) == (transfer, "transfer")
     assert {key: record[key] for key in spec.fingerprint_fields()} == spec.fingerprint_fields()
     assert record["parent_digests"] == {
-        "model": store.read_record(one(planned, "student_pruning"))["digest"],
-        "teacher": store.read_record(one(planned, "dense"))["digest"],
+        "model": store.stage(one(planned, "student_pruning")).read_record()["digest"],
+        "teacher": store.stage(one(planned, "dense")).read_record()["digest"],
     }
     assert record["result"]["did"] == ["ran transfer"]
     assert record["result"]["metrics"]["mlm_correct"] == 1
@@ -120,7 +119,7 @@ def test_the_second_run_starts_nothing_and_writes_nothing(run: Run, store: Store
 
 def test_an_attempt_says_who_ran_and_that_it_is_done(run: Run, planned: Plan, store: Store) -> None:
     run()
-    (attempt,) = store.attempts(one(planned, "dense"))
+    (attempt,) = store.stage(one(planned, "dense")).attempts()
     assert (attempt.number, attempt.outcome, attempt.message, attempt.process) == (1, "done", "", os.getpid())
     assert attempt.started is not None
     assert attempt.ended is not None
@@ -147,10 +146,10 @@ def test_a_failure_blocks_what_rests_on_it_and_the_rest_is_done(
     found = states(planned, store)
     assert [i for i, state in found.items() if state == "failed"] == [dense]
     assert {i for i, state in found.items() if state == "blocked"} == set(outcome.blocked)
-    assert not any(store.attempts(i) for i in outcome.blocked)
+    assert not any(store.stage(i).attempts() for i in outcome.blocked)
     (line,) = [line for line in said if "failed" in line]
     assert "weights exploded" in line
-    assert str(store.attempt_log(dense, 1)) in line
+    assert str(store.stage(dense).log_path(1)) in line
 
 
 def test_a_failed_attempt_keeps_its_class_its_message_and_its_trace(
@@ -159,13 +158,13 @@ def test_a_failed_attempt_keeps_its_class_its_message_and_its_trace(
     fakes.ACTIONS["dense"] = raising(RuntimeError("weights exploded\nand more"))
     run()
     dense = one(planned, "dense")
-    (attempt,) = store.attempts(dense)
+    (attempt,) = store.stage(dense).attempts()
     assert (attempt.outcome, attempt.message) == ("code", "RuntimeError: weights exploded")
-    log = store.attempt_log(dense, 1).read_text()
+    log = store.stage(dense).log_path(1).read_text()
     assert "Traceback" in log
     assert "and more" in log
-    assert not store.has_record(dense)
-    assert not store.artifact_path(dense).exists()
+    assert not store.stage(dense).has_record()
+    assert not store.stage(dense).artifact_path.exists()
 
 
 def test_the_next_run_tries_what_failed_again_and_only_what_is_left(
@@ -177,8 +176,8 @@ def test_the_next_run_tries_what_failed_again_and_only_what_is_left(
     fakes.CALLS.clear()
     outcome = run()
     assert set(outcome.done) == set(fakes.CALLS) == set(planned.stages) - set(finished)
-    assert [attempt.outcome for attempt in store.attempts(one(planned, "dense"))] == ["code", "done"]
-    assert store.read_record(one(planned, "dense"))["times"]["attempt"] == 2
+    assert [attempt.outcome for attempt in store.stage(one(planned, "dense")).attempts()] == ["code", "done"]
+    assert store.stage(one(planned, "dense")).read_record()["times"]["attempt"] == 2
 
 
 @pytest.mark.parametrize(
@@ -217,15 +216,15 @@ def test_a_result_that_is_not_a_number_fails_its_stage(
     outcome = run()
     assert set(outcome.failed) == set(of_kind(planned, "evaluation"))
     for stage_id in outcome.failed:
-        assert not store.has_record(stage_id)
-        assert store.attempts(stage_id)[-1].outcome == "code"
+        assert not store.stage(stage_id).has_record()
+        assert store.stage(stage_id).last_attempt().outcome == "code"
 
 
 # -- parents
 
 
 def fail_then_mend(run: Run, fakes: ModuleType) -> None:
-    """Everything is done but what rests on student pruning."""
+    """Everything is done but what depends on student pruning."""
     fakes.ACTIONS["transfer"] = raising(RuntimeError("no"))
     run()
     fakes.ACTIONS.clear()
@@ -238,7 +237,7 @@ def test_a_swapped_parent_artifact_is_refused(
 ) -> None:
     fail_then_mend(run, fakes)
     parent = one(planned, "student_pruning")
-    model = store.artifact_path(parent) / "weights" / "model.txt"
+    model = store.stage(parent).artifact_path / "weights" / "model.txt"
     if swap == "bytes":
         model.write_text(model.read_text().replace("student", "teacher"))
     elif swap == "one more file":
@@ -260,7 +259,7 @@ def test_a_swapped_parent_artifact_is_refused(
 
 def test_an_edited_parent_record_is_refused(run: Run, planned: Plan, store: Store, fakes: ModuleType) -> None:
     fail_then_mend(run, fakes)
-    path = store.record_path(one(planned, "student_pruning"))
+    path = store.stage(one(planned, "student_pruning")).record_path
     path.write_text(path.read_text().replace('"mlm_correct": 1', '"mlm_correct": 3'))
     outcome = run()
     assert set(outcome.failed) == set(of_kind(planned, "transfer"))
@@ -299,9 +298,9 @@ def test_an_interrupted_stage_says_so_and_the_next_run_goes_on(
         run()
     assert signal.getsignal(signal.SIGTERM) is before
     pruning = one(planned, "student_pruning")
-    (attempt,) = store.attempts(pruning)
+    (attempt,) = store.stage(pruning).attempts()
     assert (attempt.outcome, attempt.message) == ("interrupted", "stopped at step 7")
-    assert states(planned, store)[pruning] == "missing"
+    assert states(planned, store)[pruning] == "pending"
     assert "blocked" not in states(planned, store).values()
     finished = list(fakes.CALLS[:-1])
 
@@ -311,7 +310,7 @@ def test_an_interrupted_stage_says_so_and_the_next_run_goes_on(
     outcome = run()
     assert kept == ["step-7"]  # the checkpoint of the attempt before
     assert set(outcome.done) == set(planned.stages) - set(finished)
-    assert [attempt.outcome for attempt in store.attempts(pruning)] == ["interrupted", "done"]
+    assert [attempt.outcome for attempt in store.stage(pruning).attempts()] == ["interrupted", "done"]
 
 
 def test_a_signal_between_stages_stops_before_the_next(
@@ -323,8 +322,8 @@ def test_a_signal_between_stages_stops_before_the_next(
         run()
     # The stage under way took no notice and finished; nothing was begun after it.
     assert list(fakes.CALLS) == [first]
-    assert store.has_record(first)
-    assert sum(bool(store.attempts(stage_id)) for stage_id in planned.stages) == 1
+    assert store.stage(first).has_record()
+    assert sum(bool(store.stage(stage_id).attempts()) for stage_id in planned.stages) == 1
 
 
 def test_a_second_ctrl_c_does_not_wait(run: Run, planned: Plan, store: Store, fakes: ModuleType) -> None:
@@ -335,20 +334,20 @@ def test_a_second_ctrl_c_does_not_wait(run: Run, planned: Plan, store: Store, fa
     fakes.ACTIONS["corpus"] = twice
     with pytest.raises(Interrupted):
         run()
-    assert store.attempts(one(planned, "corpus"))[0].outcome == "interrupted"
-    assert not store.has_record(one(planned, "corpus"))
+    assert store.stage(one(planned, "corpus")).attempts()[0].outcome == "interrupted"
+    assert not store.stage(one(planned, "corpus")).has_record()
 
 
 def test_a_stage_that_runs_elsewhere_is_not_started_twice(
     run: Run, planned: Plan, store: Store, fakes: ModuleType
 ) -> None:
     first = next(iter(planned.stages))
-    acquire(store.lease_path(first), this_process(), is_gone)
+    store.stage(first).acquire_lease()
     assert states(planned, store)[first] == "running"
     outcome = run()
     assert outcome.elsewhere == [first]
-    assert store.attempts(first) == []
-    # Only what rests on it waits; the rest of the grid goes on.
+    assert store.stage(first).attempts() == []
+    # Only what depends on it waits; the rest of the grid goes on.
     resting = {i for i in planned.stages if first in planned.ancestors(i)} - {first}
     assert set(outcome.blocked) == resting
     assert set(outcome.done) == set(planned.stages) - resting - {first}
@@ -360,10 +359,10 @@ def test_a_stage_finished_elsewhere_meanwhile_is_not_run_again(
     pairs = one(planned, "pairs")
 
     def other_process_finishes_the_pairs(context: StageContext) -> None:
-        with store.new_artifact(pairs) as folder:
+        with store.stage(pairs).new_artifact() as folder:
             (folder / "x").touch()
-        digest = folder_digest(store.artifact_path(pairs))
-        store.publish_record({"stage_id": pairs, "artifact": {"digest": digest}, "result": {}})
+        digest = folder_digest(store.stage(pairs).artifact_path)
+        store.stage(pairs).publish_record({"artifact": {"digest": digest}, "result": {}})
 
     fakes.ACTIONS["corpus"] = other_process_finishes_the_pairs
     assert run().failed == {}
@@ -376,21 +375,21 @@ def test_a_worker_that_lost_its_lease_publishes_nothing(
     pairs = one(planned, "pairs")
 
     def taken_over_meanwhile(context: StageContext) -> None:
-        folder = store.lease_path(pairs)
+        folder = store.stage(pairs).lease_path
         assert acquire(folder, {"host": "another-host"}, lambda holder: True) is not None
 
     fakes.ACTIONS["pairs"] = taken_over_meanwhile
     outcome = run()
     assert "was taken over" in outcome.failed[pairs]
-    assert not store.has_record(pairs)
-    assert not store.artifact_path(pairs).exists()
-    assert [attempt.outcome for attempt in store.attempts(pairs)] == ["lease-lost"]
+    assert not store.stage(pairs).has_record()
+    assert not store.stage(pairs).artifact_path.exists()
+    assert [attempt.outcome for attempt in store.stage(pairs).attempts()] == ["lease-lost"]
 
 
 def test_leases_are_released_when_stages_end(run: Run, planned: Plan, store: Store, fakes: ModuleType) -> None:
     run()
     for stage_id in planned.stages:
-        holder = current_holder(store.lease_path(stage_id))
+        holder = store.stage(stage_id).holder()
         assert holder is not None
         assert holder.released
-        assert Lease(store.lease_path(stage_id), 1).is_held()
+        assert Lease(store.stage(stage_id).lease_path, 1).is_held()

@@ -10,7 +10,7 @@ from harness.errors import HarnessError, UsageError
 from harness.store.cancellation import cancel_stage
 from harness.studies.lineage import read_lineage
 
-TOLD = {
+SENTENCES = {
     "cancelled": "cancelled; not started until harness retry",
     "asked to stop": "running and asked to stop; not started again until harness retry",
     "already cancelled": "cancelled before",
@@ -23,30 +23,34 @@ def run(options: argparse.Namespace) -> int:
     chosen = read_chosen(options)
     if len(chosen.in_state("done")) == len(chosen.stage_ids):
         count = len(chosen.stage_ids)
-        raise UsageError(f"nothing to cancel: {count} done. harness invalidate takes a result back.")
-    outcomes: dict[str, list[str]] = {word: [] for word in TOLD}
+        raise UsageError(f"nothing to cancel: {count} done. harness invalidate removes a result.")
+    outcomes: dict[str, list[str]] = {word: [] for word in SENTENCES}
     problems = []
-    # What runs comes last: a driver that leaves it finds whatever it would turn to next cancelled already.
+    # Running stages come last: a driver whose stage stops then finds the next ones cancelled already.
     for stage_id in sorted(chosen.stage_ids, key=lambda stage_id: chosen.states[stage_id] == "running"):
         try:
-            outcomes[cancel_stage(chosen.store, stage_id)].append(stage_id)
+            outcomes[cancel_stage(chosen.store.stage(stage_id))].append(stage_id)
         except HarnessError as error:
             problems.append(str(error))
     lineage = read_lineage(chosen.store)
     stopped = {i for word in ("cancelled", "asked to stop", "already cancelled") for i in outcomes[word]}
-    resting = unfinished_after(chosen.store, lineage, stopped)
+    downstream = unfinished_after(chosen.store, lineage, stopped)
     if options.json:
-        told = {"study": chosen.study.name, "matched": stages_as_json(lineage.specs, chosen.stage_ids)}
-        done = {word.replace(" ", "_"): stage_ids for word, stage_ids in outcomes.items()}
-        print(json.dumps({**told, **done, "resting": stages_as_json(lineage.specs, resting)}, indent=1))
+        fields = {
+            "study": chosen.study.name,
+            "matched": stages_as_json(lineage.specs, chosen.stage_ids),
+            **{word.replace(" ", "_"): stage_ids for word, stage_ids in outcomes.items()},
+            "downstream": stages_as_json(lineage.specs, downstream),
+        }
+        print(json.dumps(fields, indent=1))
     else:
         for word, stage_ids in outcomes.items():
             if stage_ids:
-                print(f"{number_of(len(stage_ids))} {TOLD[word]}:")
+                print(f"{number_of(len(stage_ids))} {SENTENCES[word]}:")
                 print("\n".join(stage_lines(lineage.specs, stage_ids)))
-        if resting:
-            print(f"what cannot run without them ({number_of(len(resting))}):")
-            print("\n".join(stage_lines(lineage.specs, resting)))
+        if downstream:
+            print(f"what cannot run without them ({number_of(len(downstream))}):")
+            print("\n".join(stage_lines(lineage.specs, downstream)))
     if problems:
         raise HarnessError("\n".join(problems))
     return 0

@@ -1,4 +1,4 @@
-"""The stages of a study that a verb's WHAT names, read from the store, and how they are told."""
+"""The stages of a study that a verb's WHAT names, read from the store, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.specs import StageSpec, stage_label
 from harness.store.store import Store
 from harness.studies.lineage import Lineage
 from harness.studies.selection import CANCELLED, select
-from harness.studies.state import local_snapshot, read_cancelled, read_states
+from harness.studies.state import read_cancelled, read_states
 from harness.studies.study import Study, only_study, read_study
 
 MOST_STAGES_LISTED = 20
@@ -21,7 +21,7 @@ MOST_STAGES_LISTED = 20
 
 @dataclass(frozen=True)
 class Chosen:
-    """states: of every stage of the study, "cancelled" told from other failures. stage_ids: parents first."""
+    """states: of every stage of the study, with "cancelled" apart from other failures. stage_ids: parents first."""
 
     store: Store
     study: Study
@@ -39,21 +39,23 @@ class Chosen:
 
 
 def read_chosen(options: argparse.Namespace) -> Chosen:
-    """Raises UsageError for a study that is not there and a WHAT that names nothing."""
+    """Raises UsageError when there is no such study, or WHAT names nothing."""
     store = Store(Path(options.store))
     study = read_study(store, options.study or only_study(store))
-    states = read_states(study.plan, store, local_snapshot(study.plan, store))
-    states |= dict.fromkeys(read_cancelled(states, store), CANCELLED)
+    states = read_states(study.plan, store)
+    states |= dict.fromkeys(read_cancelled(store, states), CANCELLED)
     return Chosen(store, study, states, select(study.plan, states, options.what))
 
 
 def unfinished_after(store: Store, lineage: Lineage, roots: Collection[str]) -> list[str]:
-    """What rests on `roots` in any study and has no record, without them; parents first."""
-    return [i for i in lineage.with_descendants(roots) if i not in roots and not store.has_record(i)]
+    """The unfinished stages that depend on `roots` in any study; parents first."""
+    downstream = [stage_id for stage_id in lineage.with_descendants(roots) if stage_id not in roots]
+    finished = store.finished(downstream)
+    return [stage_id for stage_id in downstream if stage_id not in finished]
 
 
 def stage_lines(specs: Mapping[str, StageSpec], stage_ids: Iterable[str]) -> list[str]:
-    """One indented line a stage; many are cut off with their number."""
+    """One indented line a stage; of a long list the first ones and how many there are more."""
     lines = [f"    {stage_label(specs[stage_id], specs)} ({stage_id})" for stage_id in stage_ids]
     more = len(lines) - MOST_STAGES_LISTED
     return lines if more <= 0 else [*lines[:MOST_STAGES_LISTED], f"    and {more} more (--json lists all)"]

@@ -1,4 +1,4 @@
-"""`harness gc`: frees the space of what nobody needs. Records, attempts and logs are never removed."""
+"""`harness gc`: removes folders that nobody needs. Records, attempts and logs are never removed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def run(options: argparse.Namespace) -> int:
     if not study_names(store):
         raise UsageError(f"no study in {store.root}, so that all of it would be garbage. Name the store with --store.")
     found = [(item, folder_bytes(item.path)) for item in find_garbage(store, options.keep)]
-    gone = set(remove_garbage(store, options.keep, [item for item, _ in found])) if options.yes else set()
-    totals = _totals([(item, size) for item, size in found if item in gone] if options.yes else found)
+    removed = set(remove_garbage(store, options.keep, [item for item, _ in found])) if options.yes else set()
+    totals = _totals([(item, size) for item, size in found if item in removed] if options.yes else found)
     if options.json:
         print(
             json.dumps(
@@ -36,19 +36,19 @@ def run(options: argparse.Namespace) -> int:
                         {"id": item.stage_id, "path": str(item.path), "category": item.category, "bytes": size}
                         for item, size in found
                     ],
-                    "removed": sorted(str(item.path) for item in gone),
+                    "removed": sorted(str(item.path) for item in removed),
                 },
                 indent=1,
             )
         )
         return 0
-    rows = [[category, told["count"], f"{told['bytes']:,}"] for category, told in totals.items()]
+    rows = [[category, total["count"], f"{total['bytes']:,}"] for category, total in totals.items()]
     print(
         tabulate(rows, headers=["what", "folders", "bytes"], disable_numparse=True, colalign=("left", *["right"] * 2))
     )
     if options.yes:
-        in_use = f" {len(found) - len(gone)} came into use meanwhile." if len(found) > len(gone) else ""
-        print(f"removed {len(gone)} folders.{in_use}")
+        in_use = f" {len(found) - len(removed)} came into use meanwhile." if len(found) > len(removed) else ""
+        print(f"removed {len(removed)} folders.{in_use}")
     else:
         print("nothing was removed; add --yes to do it." if found else "nothing to free.")
     return 0

@@ -1,4 +1,4 @@
-"""`harness invalidate`: takes finished stages back, with all that rests on them in every study of the store."""
+"""`harness invalidate`: finished stages, with all that depends on them in every study of the store."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from harness.studies.lineage import Lineage, read_lineage
 def run(options: argparse.Namespace) -> int:
     """Exit code 0; without --yes nothing is changed.
 
-    Raises UsageError when none of the stages named is finished, or when one that rests on them is running.
+    Raises UsageError when none of the stages named is finished, or when one that depends on them is running.
     """
     chosen = read_chosen(options)
     store, roots = chosen.store, chosen.in_state("done")
     if not roots:
         raise UsageError(f"nothing to invalidate: of the stages named none is finished ({chosen.counted()}).")
     lineage = read_lineage(store)
-    resting = [stage_id for stage_id in lineage.with_descendants(roots) if stage_id not in set(roots)]
-    finished = {stage_id for stage_id in resting if store.has_record(stage_id)}
+    downstream = [stage_id for stage_id in lineage.with_descendants(roots) if stage_id not in set(roots)]
+    finished = store.finished(downstream)
     if not options.json:  # shown first, so that it is there to read should the rest take long
-        print(f"{number_of(len(roots))} to take back:")
+        print(f"{number_of(len(roots))} to invalidate:")
         print("\n".join(_lines(lineage, roots)), flush=True)
-        if resting:
-            print(f"with what rests on them ({number_of(len(resting))}, {len(finished)} finished):")
-            print("\n".join(_lines(lineage, resting)), flush=True)
-    aside = invalidate(store, roots) if options.yes else {}
+        if downstream:
+            print(f"and the stages that depend on them ({number_of(len(downstream))}, {len(finished)} finished):")
+            print("\n".join(_lines(lineage, downstream)), flush=True)
+    archived = invalidate(store, roots) if options.yes else {}
     if options.json:
-        told = {
+        fields = {
             "study": chosen.study.name,
             "matched": stages_as_json(lineage.specs, chosen.stage_ids),
-            "taken_back": stages_as_json(lineage.specs, roots),
-            "resting": [
+            "invalidated": stages_as_json(lineage.specs, roots),
+            "downstream": [
                 {**stage, "studies": list(lineage.studies.get(stage["id"], ())), "finished": stage["id"] in finished}
-                for stage in stages_as_json(lineage.specs, resting)
+                for stage in stages_as_json(lineage.specs, downstream)
             ],
             "acted": options.yes,
-            "set_aside": {stage_id: str(path) for stage_id, path in aside.items()},
+            "archived": {stage_id: str(path) for stage_id, path in archived.items()},
         }
-        print(json.dumps(told, indent=1))
+        print(json.dumps(fields, indent=1))
     elif options.yes:
-        print(f"{len(aside)} records set aside in {store.root / 'invalidated'}; harness grid makes them again.")
+        print(f"{len(archived)} records moved to {store.root / 'invalidated'}; harness grid runs their stages again.")
     else:
         print("nothing was changed; add --yes to do it.")
     return 0
 
 
 def _lines(lineage: Lineage, stage_ids: list[str]) -> list[str]:
-    """Every stage with the studies that have it: what is about to go is never cut short."""
+    """Every stage with the studies that have it; a long list is not cut, since all of these results go."""
     return [
         f"    {stage_label(lineage.specs[stage_id], lineage.specs)} ({stage_id}) in "
         + (", ".join(lineage.studies.get(stage_id, ())) or "no study")

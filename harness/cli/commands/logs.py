@@ -1,4 +1,4 @@
-"""`harness logs`: what attempts logged; with -f, as it is written."""
+"""`harness logs`: the logs of attempts; with -f, as they are written."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from pathlib import Path
 
 from harness.cli.commands.chosen import Chosen, number_of, read_chosen
 from harness.errors import UsageError
-from harness.store.attempts import Attempt, end_of
-from harness.store.leases import current_holder
-from harness.store.processes import is_live
-from harness.store.store import Store
+from harness.store.attempts import Attempt, outcome_named
+from harness.store.stage import StoredStage
 
 POLL_SECONDS = 0.5
 BLOCK = 1 << 16
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code 0. Raises UsageError when there is no such attempt, or -f is asked of several stages."""
+    """Exit code 0. Raises UsageError when there is no such attempt, or -f with several stages."""
     chosen = read_chosen(options)
     if options.follow and len(chosen.stage_ids) > 1:
         raise UsageError(f"{options.what!r} matches {number_of(len(chosen.stage_ids))}; -f follows one. Name its id.")
@@ -31,11 +29,11 @@ def run(options: argparse.Namespace) -> int:
         if len(chosen.stage_ids) > 1:
             print(_heading(chosen.study.plan.label(stage_id), stage_id, attempt))
         if attempt.outcome not in (None, "done"):
-            print(f"{end_of(attempt.outcome).label}: {attempt.message}")
-        path = chosen.store.attempt_log(stage_id, attempt.number)
-        position = _print_from(path, 0)
+            print(f"{outcome_named(attempt.outcome).label}: {attempt.message}")
+        stage = chosen.store.stage(stage_id)
+        position = _print_from(stage.log_path(attempt.number), 0)
         if options.follow:
-            _follow(chosen.store, stage_id, attempt.number, path, position)
+            _follow(stage, attempt.number, position)
     untried = len(chosen.stage_ids) - len(found)
     if untried:
         print(f"{number_of(untried)} without such an attempt.", file=sys.stderr)
@@ -43,10 +41,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _attempts(chosen: Chosen, number: int | None) -> dict[str, Attempt]:
-    """The attempt asked for, or the last, of every stage that has it."""
+    """The attempt of that number, or the last, of every stage that has it."""
     found: dict[str, Attempt] = {}
     for stage_id in chosen.stage_ids:
-        attempts = chosen.store.attempts(stage_id)
+        attempts = chosen.store.stage(stage_id).attempts()
         wanted = attempts[-1:] if number is None else [attempt for attempt in attempts if attempt.number == number]
         found.update((stage_id, attempt) for attempt in wanted)
     return found
@@ -70,18 +68,18 @@ def _print_from(path: Path, position: int) -> int:
     return position
 
 
-def _follow(store: Store, stage_id: str, number: int, path: Path, position: int) -> None:
-    """Print what comes until the attempt has ended, or nobody is left to end it."""
+def _follow(stage: StoredStage, number: int, position: int) -> None:
+    """Print what is added until the attempt has ended, or its worker is gone."""
     while True:
-        over = _is_over(store, stage_id, number)  # looked at before the log: what was written before it ended is shown
-        position = _print_from(path, position)
+        over = _is_over(stage, number)  # before the log, so that all that was written before the end is shown
+        position = _print_from(stage.log_path(number), position)
         sys.stdout.flush()
         if over:
             return
         time.sleep(POLL_SECONDS)
 
 
-def _is_over(store: Store, stage_id: str, number: int) -> bool:
-    last = store.attempts(stage_id)[-1]
-    ended = last.number != number or last.ended is not None
-    return ended or not is_live(current_holder(store.lease_path(stage_id)))
+def _is_over(stage: StoredStage, number: int) -> bool:
+    last = stage.last_attempt()
+    ended = last is None or last.number != number or last.ended is not None
+    return ended or not stage.is_held()

@@ -1,10 +1,9 @@
-"""`harness retry`: failed and cancelled stages wait to be started again. Starts nothing itself."""
+"""`harness retry`: makes failed and cancelled stages pending again. Starts nothing itself."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Collection
 
 from harness.cli.commands.chosen import Chosen, number_of, read_chosen, stage_lines, stages_as_json, unfinished_after
@@ -14,11 +13,11 @@ from harness.studies.lineage import read_lineage
 from harness.studies.selection import CANCELLED
 
 WHY_NOT = {
-    "done": "they are done; harness invalidate takes a result back",
+    "done": "they are done; harness invalidate removes a result",
     "running": "they are running; harness cancel stops them, and they can be retried once they have ended",
     "queued": "they are queued already",
-    "blocked": "they rest on a stage that failed; retry that one",
-    "missing": "they wait to be started; harness grid does",
+    "blocked": "they depend on a stage that failed; retry that one",
+    "pending": "harness grid starts them",
 }
 
 
@@ -29,25 +28,29 @@ def run(options: argparse.Namespace) -> int:
     if not again:
         raise UsageError(f"nothing to retry: {_why_not(chosen)}.")
     lineage = read_lineage(chosen.store)
-    resting = unfinished_after(chosen.store, lineage, again)
+    downstream = unfinished_after(chosen.store, lineage, again)
     for stage_id in again:
-        last = chosen.store.attempts(stage_id)[-1]
-        chosen.store.retry_attempt(stage_id, last.number, {"time": time.time(), "by": this_process()})
+        chosen.store.stage(stage_id).retry(by=this_process())
     if options.json:
-        told = {"study": chosen.study.name, "matched": stages_as_json(lineage.specs, chosen.stage_ids)}
-        print(json.dumps({**told, "retried": again, "resting": stages_as_json(lineage.specs, resting)}, indent=1))
+        fields = {
+            "study": chosen.study.name,
+            "matched": stages_as_json(lineage.specs, chosen.stage_ids),
+            "retried": again,
+            "downstream": stages_as_json(lineage.specs, downstream),
+        }
+        print(json.dumps(fields, indent=1))
         return 0
     print(f"{number_of(len(again))} will run again with the next harness grid:")
     print("\n".join(stage_lines(lineage.specs, again)))
-    if resting:
-        print(f"with what rests on them ({number_of(len(resting))}):")
-        print("\n".join(stage_lines(lineage.specs, resting)))
-    if left := _why_not(chosen, told=resting):
+    if downstream:
+        print(f"and the stages that depend on them ({number_of(len(downstream))}):")
+        print("\n".join(stage_lines(lineage.specs, downstream)))
+    if left := _why_not(chosen, except_for=downstream):
         print(f"left alone: {left}.")
     return 0
 
 
-def _why_not(chosen: Chosen, told: Collection[str] = ()) -> str:
-    """Why the stages chosen, less those told of already, are not retried; by state."""
-    found = {state: len(set(chosen.in_state(state)) - set(told)) for state in WHY_NOT}
+def _why_not(chosen: Chosen, except_for: Collection[str] = ()) -> str:
+    """Why the chosen stages, except for some, are not retried; by state."""
+    found = {state: len(set(chosen.in_state(state)) - set(except_for)) for state in WHY_NOT}
     return "; ".join(f"{count} {state} ({WHY_NOT[state]})" for state, count in found.items() if count)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.progress import StageProgress, read_progress
 from harness.store.attempts import Attempt
+from harness.store.stage import StoredStage
 from harness.store.store import Store
-from harness.studies.state import local_snapshot, read_states
+from harness.studies.state import read_states
 from harness.studies.state_table import count_table
 from harness.studies.study import Study, only_study, read_study
 from harness.studies.verification import verified_records
@@ -22,9 +23,9 @@ WATCH_SECONDS = 2.0
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code: 0 every cell is done, 1 a stage failed, 4 cells are missing. Raises StoreError for bad records.
+    """Exit code: 0 every cell is done, 1 a stage failed, 4 some cells are not done. Raises StoreError for bad records.
 
-    --watch repeats it until nothing is running or waiting for a stage that runs.
+    --watch repeats it until no stage is running or queued.
     """
     store = Store(Path(options.store))
     name = options.study or only_study(store)
@@ -47,13 +48,13 @@ def read_status(store: Store, study: Study) -> dict[str, Any]:
     """The public form of a study's state: cells done, every stage's state, how far the running ones are, failures."""
     plan = study.plan
     verified_records(plan, store)
-    states = read_states(plan, store, local_snapshot(plan, store))
-    last = {i: store.attempts(i)[-1:] for i, state in states.items() if state in ("running", "failed")}
+    states = read_states(plan, store)
+    last = {i: store.stage(i).last_attempt() for i, state in states.items() if state in ("running", "failed")}
     running = [
         {"id": i, "progress": asdict(progress) if progress else None}
         for i, state in states.items()
         if state == "running"
-        for progress in [_progress(store, i, last[i])]
+        for progress in [_progress(store.stage(i), last[i])]
     ]
     return {
         "study": study.name,
@@ -68,26 +69,27 @@ def read_status(store: Store, study: Study) -> dict[str, Any]:
         ],
         "running": running,
         "failed": [
-            {"id": i, "message": attempt.message, "log": str(store.attempt_log(i, attempt.number))}
+            {"id": i, "message": attempt.message, "log": str(store.stage(i).log_path(attempt.number))}
             for i, state in states.items()
             if state == "failed"
-            for attempt in last[i]
+            for attempt in [last[i]]
+            if attempt is not None
         ],
     }
 
 
-def _progress(store: Store, stage_id: str, last: Sequence[Attempt]) -> StageProgress | None:
-    return read_progress(store.attempt_progress(stage_id, last[0].number)) if last else None
+def _progress(stage: StoredStage, last: Attempt | None) -> StageProgress | None:
+    return None if last is None else read_progress(stage.progress_path(last.number))
 
 
 def status_text(found: Mapping[str, Any]) -> str:
-    """The same for people."""
+    """`read_status` for people."""
     labels = {stage["id"]: stage["label"] for stage in found["stages"]}
     lines = [f"study {found['study']}: {found['cells']['done']} of {found['cells']['total']} cells done"]
     lines.append(count_table((stage["kind"], stage["state"]) for stage in found["stages"]))
     for stage in found["running"]:
-        told = f": {StageProgress(**stage['progress'])}" if stage["progress"] else ""
-        lines.append(f"running: {labels[stage['id']]} ({stage['id']}){told}")
+        progress = f": {StageProgress(**stage['progress'])}" if stage["progress"] else ""
+        lines.append(f"running: {labels[stage['id']]} ({stage['id']}){progress}")
     for stage in found["failed"]:
         lines.append(f"failed: {labels[stage['id']]} ({stage['id']}): {stage['message']}")
         lines.append(f"        log: {stage['log']}")
