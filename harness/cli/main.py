@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness import __version__
 from harness.cli.streams import open_closed_streams
@@ -29,13 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except UsageError as error:
-        _print_problems(error.problems)
+        _print_problems([problem.on_command_line for problem in error.problems])
+        _print_as_json(options, [problem.as_json() for problem in error.problems])
         return EXIT_USAGE
     except Interrupted as error:
         print(f"interrupted: {error}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
+        _print_as_json(options, [{"option": None, "message": str(error)}])
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_FAILED if options.verb.starts_stages(options) else 0
     except OSError as error:
         print(f"error: {system_problem(error)}", file=sys.stderr)
+        _print_as_json(options, [{"option": None, "message": system_problem(error)}])
         return EXIT_FAILED
 
 
@@ -54,6 +57,14 @@ def _print_problems(problems: Sequence[str]) -> None:
     print(f"{len(problems)} problems; nothing was started:", file=sys.stderr)
     for problem in problems:
         print(f"  - {problem}", file=sys.stderr)
+
+
+def _print_as_json(options: argparse.Namespace, problems: Sequence[Mapping[str, str | None]]) -> None:
+    """With --json the problems as data too: standard output is for programs, standard error for people."""
+    if vars(options).get("json"):
+        import json
+
+        print(json.dumps({"problems": problems}, indent=1))
 
 
 def _parser() -> argparse.ArgumentParser:

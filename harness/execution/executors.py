@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from harness.errors import Cancelled, Interrupted, unknown_name
+from harness.errors import Cancelled, Interrupted, Problem, unknown_name
 from harness.execution.display import Display
 from harness.execution.driver import Driver
 from harness.execution.hardware import this_machine
@@ -24,6 +24,7 @@ from harness.stages.context import Resources, Sources
 from harness.store.leftovers import close_finished
 from harness.store.store import Store
 from harness.studies.state import local_snapshot, read_cancelled, read_states, work
+from harness.wording import option
 from harness.worker.run import StageBusy, first_line, run_stage
 
 if TYPE_CHECKING:
@@ -144,17 +145,18 @@ EXECUTORS = ("debug", "local", "slurm")
 AVAILABLE_EXECUTORS = ("local", "debug")
 
 
-def execution_problems(executor: str, workers: int | None) -> list[str]:
+def execution_problems(executor: str, workers: int | None) -> list[Problem]:
     """What is wrong with how a grid is to be run."""
     found = _executor_problems(executor)
     if workers is not None and workers < 1:
-        found.append(f"--workers {workers}: expected 1 or more.")
+        found.append(Problem(f"{option('workers')} {workers}: expected 1 or more.", "workers"))
     return found
 
 
-def _executor_problems(name: str) -> list[str]:
+def _executor_problems(name: str) -> list[Problem]:
     if name not in EXECUTORS:
-        return [unknown_name("executor", name, AVAILABLE_EXECUTORS)]
+        return [Problem(unknown_name("executor", name, AVAILABLE_EXECUTORS), "executor")]
     if name not in AVAILABLE_EXECUTORS:
-        return [f"executor {name!r} is not in this version; use --executor {AVAILABLE_EXECUTORS[0]}."]
+        instead = f"{option('executor')} {AVAILABLE_EXECUTORS[0]}"
+        return [Problem(f"executor {name!r} is not in this version; use {instead}.", "executor")]
     return []

@@ -32,6 +32,7 @@ from harness.errors import StoreError, UsageError
 from harness.files import no_guard, sync_folder, sync_tree, write_new
 from harness.identity import canonical_json, sha256_of
 from harness.store.attempts import Attempt, fold_events
+from harness.wording import option
 
 RECORD_SCHEMA = 1
 STUDY_LEASE = "study-"  # no stage id begins so
@@ -98,7 +99,7 @@ class Store:
             if path.is_dir():
                 return
             if path.exists():
-                raise UsageError(f"store {self.root}: {path} is a file. Name a folder with --store.")
+                raise UsageError(f"store {self.root}: {path} is a file. Name a folder with {option('store')}.")
 
     def check_writable(self) -> None:
         """Raises OSError where a small file cannot be written below the root: read-only, not ours, a full disk."""

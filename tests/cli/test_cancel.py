@@ -95,7 +95,7 @@ def test_a_running_stage_is_cancelled_from_another_process_and_the_rest_goes_on(
     assert driver.returncode == 1
     # 14 stages less the two transfers and the four that rest on them.
     assert "8 stages done, 0 failed, 4 blocked." in out
-    assert "2 stages are cancelled and not started (harness retry WHAT lifts it)." in out
+    assert "2 stages are cancelled and not started (harness retry WHAT clears it)." in out
     store = Store(world.store)
     assert (store.checkpoints_path(begun) / "saved").exists()
     (attempt,) = store.attempts(begun)

@@ -93,7 +93,7 @@ def test_a_dry_run_in_words_counts_cells_and_stages(run_harness: Run, world: Wor
     planned, _, cost = done.out.partition("\n\n")
     head, columns, _, *kinds, dropped = planned.splitlines()
     # prune-ofa at 0.5 on one task, one seed: corpus, pairs, two pre-training stages, teacher, transfer, evaluation.
-    assert head == "study slice: 1 cells, 7 stages, 7 to run"
+    assert head == "study slice: 1 cell, 7 stages, 7 to run"
     assert columns.split() == ["stage", "missing"]
     assert {line.split()[0]: int(line.split()[1]) for line in kinds} == dict.fromkeys(
         ["corpus", "pairs", "teacher_preparation", "student_pruning", "dense", "transfer", "evaluation"], 1
@@ -212,7 +212,8 @@ def test_missing_settings_of_several_tasks_are_all_listed(run_harness: Run, worl
         ("device_batch=2.5", "a whole number of examples, 1 or more"),
         ("device_batch=half", "a whole number of examples, 1 or more"),
         ("device_batch=", "a whole number of examples, 1 or more"),
-        ("device_batch", "a whole number of examples, 1 or more"),
+        ("device_batch", "expected KEY=VALUE, for example checkpoint_minutes=5."),
+        ("device_batch=true", "a whole number of examples, 1 or more"),
         ("checkpoint_minutes=-1", "a number of minutes, 0 or more"),
         ("checkpoint_minutes=soon", "a number of minutes, 0 or more"),
         ("checkpoint_minutes=inf", "a number of minutes, 0 or more"),

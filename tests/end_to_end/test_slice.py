@@ -288,7 +288,7 @@ def test_the_same_stage_again_makes_the_same_artifact(finished: Finished, tiny: 
         again.record_path(parent).write_bytes(finished.store.record_path(parent).read_bytes())
         again.artifact_path(parent).parent.mkdir(parents=True, exist_ok=True)
         again.artifact_path(parent).symlink_to(finished.artifact(parent))
-    models = find_models([f"tiny={tiny.model}"], ContentHashes()).models
+    models = find_models([("tiny", tiny.model)], ContentHashes()).models
     run_stage(spec, again, Sources(models=models, data=FolderPlace(tiny.data)), Resources(), lambda: False)
     assert again.read_record(spec.stage_id)["artifact"] == finished.record(spec.stage_id)["artifact"]
 
