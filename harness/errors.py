@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
+from harness.wording import for_command_line, for_python
+
+T = TypeVar("T")
 MOST_NAMES_LISTED = 20
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # Some libraries raise classes of their own for what the system told them.
@@ -16,15 +21,72 @@ class HarnessError(Exception):
     """Something the user can mend; printed without a traceback."""
 
 
+@dataclass(frozen=True)
+class Problem:
+    """One thing for the user to mend.
+
+    message: what was found, what was expected and the next move; it names options by `harness.wording.option`.
+    option: the option of the command line that it concerns, as "sparse-from"; None: no single one.
+    """
+
+    message: str
+    option: str | None = None
+
+    def __str__(self) -> str:
+        """As Python shows it; `on_command_line` is the other surface."""
+        return for_python(self.message)
+
+    @property
+    def on_command_line(self) -> str:
+        return for_command_line(self.message)
+
+    def as_json(self) -> dict[str, str | None]:
+        return {"option": self.option, "message": self.on_command_line}
+
+
 class UsageError(HarnessError):
     """An invalid grid, recipe or argument. Carries every problem found, not only the first. Exit code 2.
 
-    problems: one sentence each.
+    A text is a problem that concerns no single option.
     """
 
-    def __init__(self, problems: Sequence[str] | str) -> None:
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
-        super().__init__("\n".join(self.problems))
+    def __init__(self, problems: Iterable[Problem | str] | Problem | str) -> None:
+        found = [problems] if isinstance(problems, Problem | str) else problems
+        self.problems = tuple(each if isinstance(each, Problem) else Problem(each) for each in found)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+@dataclass
+class Problems:
+    """Collects the problems of several checks instead of stopping at the first."""
+
+    found: list[Problem] = field(default_factory=list)
+
+    def add(self, problem: Problem | str, option: str | None = None) -> None:
+        """Note a problem. option: what it concerns, where the problem itself does not say."""
+        message, concerns = (problem.message, problem.option) if isinstance(problem, Problem) else (problem, None)
+        self.found.append(Problem(message, concerns or option))
+
+    def extend(self, problems: Iterable[Problem | str], option: str | None = None) -> None:
+        for problem in problems:
+            self.add(problem, option)
+
+    def attempt(self, action: Callable[[], T], otherwise: T, option: str | None = None) -> T:
+        """The action's value, or `otherwise` with its problems noted."""
+        try:
+            return action()
+        except UsageError as error:
+            self.extend(error.problems, option)
+            return otherwise
+
+    def concern(self, option: str) -> bool:
+        """Whether a problem of this option was noted."""
+        return any(problem.option == option for problem in self.found)
+
+    def check(self) -> None:
+        """Raises UsageError with all that was noted, each problem once."""
+        if self.found:
+            raise UsageError(dict.fromkeys(self.found))
 
 
 class StoreError(HarnessError):

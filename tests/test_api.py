@@ -10,9 +10,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_stages import PERCENT, SHARE, fail, worker_command
-from grid_world import ROOT, SLICE, Ran, World, files_below, python
+from grid_world import ROOT, SLICE, Ran, World, files_below, of_kind, python, write_model
 
 import harness
 from harness.errors import UsageError
@@ -93,7 +94,7 @@ def test_a_folder_that_hides_a_package_of_ours_is_named(tmp_path: Path) -> None:
 def test_settings_in_the_command_lines_form_are_told_the_form_of_here() -> None:
     with pytest.raises(UsageError) as told:
         harness.plan_grid(preset="quick", set="transfer.epochs=2", resource=["micro_batch_size=1"])
-    assert told.value.problems == [
+    assert list(map(str, told.value.problems)) == [
         "set='transfer.epochs=2': expected a mapping of names to values, as {'transfer.epochs': 2}.",
         "resource=['micro_batch_size=1']: expected a mapping of names to values, as {'transfer.epochs': 2}.",
     ]
@@ -111,7 +112,7 @@ def test_every_problem_is_told_at_once_in_the_words_of_the_arguments(world: Worl
             resource={"micro_batch_size": -3},
             max_gpu_hours=0,
         )
-    told = "\n".join(raised.value.problems)
+    told = str(raised.value)
     assert len(raised.value.problems) == 8
     for words in (
         "method 'prun-ofa' is not known. Did you mean 'prune-ofa'",
@@ -127,9 +128,48 @@ def test_every_problem_is_told_at_once_in_the_words_of_the_arguments(world: Worl
     assert "--" not in told
 
 
-def test_a_comma_inside_a_value_is_refused(world: World) -> None:
-    with pytest.raises(UsageError, match="^models 'a=/data/a,b': a value may hold no comma.$"):
-        grid(world, models={"a": "/data/a,b"})
+def test_values_are_taken_as_they_are_and_never_read_as_text(world: World) -> None:
+    """A comma or "=" splits text alone; a number of NumPy's is a number; a text is none where a number is expected."""
+    folder, epochs = write_model(world.folder / "a=b,c"), {"transfer.epochs": np.float32(2)}
+    planned = grid(world, models={"a,b=c": folder}, tasks=["sst2"], set=epochs, seeds=np.arange(2))
+    assert {cell.model for cell in planned.cells} == {"a,b=c"}
+    assert {cell.seed for cell in planned.cells} == {0, 1}
+    assert {spec.parameters["epochs"] for spec in of_kind(planned.plan, "transfer").values()} == {2.0}
+    methods, batch = ["dense,prune-ofa"], {"micro_batch_size": 2.5}
+    with pytest.raises(UsageError) as raised:
+        grid(world, methods=methods, seeds=[0.5, True], set={"transfer.epochs": "2"}, resource=batch)
+    begins = ("seeds 0.5: ", "seeds True: ", "set transfer.epochs=2: '2' is str, expected float.")
+    begins += ("method 'dense,prune-ofa' is not known.", "resource micro_batch_size=2.5: ")
+    for problem, begin in zip(map(str, raised.value.problems), begins, strict=True):
+        assert problem.startswith(begin)
+
+
+def test_text_is_read_as_on_the_command_line(world: World) -> None:
+    text = grid(world, models=f"tiny={world.folder / 'model'}", tasks="sst2, squad", seeds="0,1", sparsities="0.85")
+    values = grid(world, tasks=["sst2", "squad"], seeds=range(2), sparsities=0.85)
+    assert text.plan == values.plan
+    assert text.options == values.options
+
+
+def test_a_problem_names_the_option_it_concerns_and_each_surface_spells_it(world: World) -> None:
+    with pytest.raises(UsageError) as raised:
+        grid(world, sparse_from={"two words": "DIR"}, pruning_seeds="x", data="nowhere", tasks="sst", study="a/b")
+    assert {problem.option for problem in raised.value.problems} == {
+        *("sparse-from", "pruning-seeds", "data", "tasks", "study")
+    }
+    (problem,) = (problem for problem in raised.value.problems if problem.option == "sparse-from")
+    assert str(problem).startswith("sparse_from two words=DIR: 'two words' is no word.")
+    assert problem.on_command_line == str(problem).replace("sparse_from", "--sparse-from")
+
+
+def test_what_is_left_out_names_options_as_the_surface_does(run_harness: Run, world: World) -> None:
+    models = ["bert-base", f"tiny={world.folder / 'model'}"]
+    planned = harness.plan_grid(models=models, data="hub", store=world.store)
+    (reason,) = planned.dropped
+    assert reason == "tiny: preset 'paper' has no rows for it; name methods, or another preset"
+    assert f"dropped: {reason}\n" in str(planned)
+    words = ["--models", models[0], "--models", models[1], "--data", "hub", "--store", str(world.store), "--dry-run"]
+    assert "has no rows for it; name --methods, or another --preset\n" in run_harness(["grid", *words]).out
 
 
 def test_how_it_is_run_is_checked_before_anything_is_written(world: World) -> None:
@@ -137,8 +177,9 @@ def test_how_it_is_run_is_checked_before_anything_is_written(world: World) -> No
     with pytest.raises(UsageError) as raised:
         planned.run(executor="lokal", workers=0)
     assert len(raised.value.problems) == 2
-    assert "Did you mean 'local'" in raised.value.problems[0]
-    assert raised.value.problems[1] == "workers 0: expected 1 or more."
+    executor, workers = map(str, raised.value.problems)
+    assert "Did you mean 'local'" in executor
+    assert workers == "workers 0: expected 1 or more."
     assert not world.store.exists()
 
 

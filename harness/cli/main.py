@@ -9,11 +9,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from harness import __version__
 from harness.cli.streams import open_closed_streams
 from harness.cli.verbs import VERBS
+
+if TYPE_CHECKING:
+    from harness.errors import Problem
 
 EXIT_FAILED, EXIT_USAGE, EXIT_MISSING, EXIT_INTERRUPTED = 1, 2, 4, 130
 
@@ -22,26 +26,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the `harness` command; returns the exit code."""
     open_closed_streams()
     options = _parser().parse_args(arguments)
-    from harness.errors import HarnessError, Interrupted, UsageError, system_problem
-
     try:
-        code: int = options.verb.run(options)
+        code = _run(options)
         sys.stdout.flush()
         return code
+    except BrokenPipeError:  # the reader of a pipe went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED if options.verb.starts_stages(options) else 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    """The verb's exit code, or that of what it raises, which is printed."""
+    from harness.errors import HarnessError, Interrupted, Problem, StoreError, UsageError, system_problem
+
+    try:
+        return int(options.verb.run(options))
     except UsageError as error:
-        _print_problems(error.problems)
+        _print_problems([problem.on_command_line for problem in error.problems])
+        if vars(options).get("json"):
+            _print_as_json(error.problems)
         return EXIT_USAGE
     except Interrupted as error:
         print(f"interrupted: {error}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, StoreError) and vars(options).get("json"):  # raised while reading: nothing is printed yet
+            _print_as_json([Problem(str(error))])
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED if options.verb.starts_stages(options) else 0
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"error: {system_problem(error)}", file=sys.stderr)
         return EXIT_FAILED
@@ -54,6 +70,13 @@ def _print_problems(problems: Sequence[str]) -> None:
     print(f"{len(problems)} problems; nothing was started:", file=sys.stderr)
     for problem in problems:
         print(f"  - {problem}", file=sys.stderr)
+
+
+def _print_as_json(problems: Iterable[Problem]) -> None:
+    """The problems as data: standard output is for programs, standard error for people."""
+    import json
+
+    print(json.dumps({"problems": [problem.as_json() for problem in problems]}, indent=1))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -142,17 +142,21 @@ def _what(parser: argparse.ArgumentParser) -> None:
 
 
 def _axes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    def axis(name: str, metavar: str, text: str) -> None:
+        parser.add_argument(name, action="append", metavar=metavar, help=text)
+
+    axis(
         "--models",
-        metavar="M,..",
-        help="aliases, or NAME=DIR for a folder in the hub's layout (default: the preset's, where it names any)",
+        "M,..",
+        "aliases, or NAME=DIR for a folder in the hub's layout (default: the preset's, where it names any); an axis "
+        "given several times adds up",
     )
-    parser.add_argument("--methods", metavar="M,..", help="default: the preset's rows")
-    parser.add_argument("--sparsities", metavar="S,..", help="fractions in [0, 1)")
-    parser.add_argument("--tasks", metavar="T,..", help="default: the preset's tasks")
-    parser.add_argument("--quantization", metavar="Q,..", help="none, int8")
-    parser.add_argument("--seeds", metavar="N,..", help="of the fine-tuning stages (default: the preset's)")
-    parser.add_argument("--pruning-seeds", default="0", metavar="N,..", help="of the pre-training stages (default 0)")
+    axis("--methods", "M,..", "default: the preset's rows")
+    axis("--sparsities", "S,..", "fractions in [0, 1)")
+    axis("--tasks", "T,..", "default: the preset's tasks")
+    axis("--quantization", "Q,..", "none, int8")
+    axis("--seeds", "N,..", "of the fine-tuning stages (default: the preset's)")
+    axis("--pruning-seeds", "N,..", "of the pre-training stages (default 0)")
     parser.add_argument(
         "--preset",
         default="paper",
@@ -164,7 +168,9 @@ def _axes(parser: argparse.ArgumentParser) -> None:
         metavar="hub|DIR|synthetic",
         help="the hub, a folder with TASK/SPLIT.parquet in its schema, or the synthetic world (or synthetic:SEED)",
     )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a hyperparameter")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a hyperparameter; repeatable"
+    )
 
 
 def _common(parser: argparse.ArgumentParser) -> None:

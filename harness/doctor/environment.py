@@ -393,7 +393,7 @@ def _is_here(model: str) -> bool:
     source = MODELS[model]
     if isinstance(source, PackageSource):
         return util.find_spec(source.package) is not None
-    return not find_models([model], ContentHashes()).missing
+    return not find_models([(model, None)], ContentHashes()).missing
 
 
 def _nearest(path: Path) -> Path:

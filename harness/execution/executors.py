@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from harness.errors import Interrupted, unknown_name
+from harness.errors import Interrupted, Problem, unknown_name
 from harness.execution.decisions import NextStep, after_outcome, begin_run
 from harness.execution.display import Display
 from harness.execution.driver import Driver
@@ -21,6 +21,7 @@ from harness.execution.outcome import Outcome
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
 from harness.store.store import Store
+from harness.wording import option
 from harness.worker.run import StageBusy, first_line, outcome_of, run_stage
 
 
@@ -131,17 +132,18 @@ EXECUTORS = ("debug", "local", "slurm")
 AVAILABLE_EXECUTORS = ("local", "debug")
 
 
-def execution_problems(executor: str, workers: int | None) -> list[str]:
-    """What is wrong with an executor's name and number of workers, in sentences."""
+def execution_problems(executor: str, workers: int | None) -> list[Problem]:
+    """What is wrong with how a grid is to be run."""
     found = _executor_problems(executor)
     if workers is not None and workers < 1:
-        found.append(f"--workers {workers}: expected 1 or more.")
+        found.append(Problem(f"{option('workers')} {workers}: expected 1 or more.", "workers"))
     return found
 
 
-def _executor_problems(name: str) -> list[str]:
+def _executor_problems(name: str) -> list[Problem]:
     if name not in EXECUTORS:
-        return [unknown_name("executor", name, AVAILABLE_EXECUTORS)]
+        return [Problem(unknown_name("executor", name, AVAILABLE_EXECUTORS), "executor")]
     if name not in AVAILABLE_EXECUTORS:
-        return [f"executor {name!r} is not in this version; use --executor {AVAILABLE_EXECUTORS[0]}."]
+        instead = f"{option('executor')} {AVAILABLE_EXECUTORS[0]}"
+        return [Problem(f"executor {name!r} is not in this version; use {instead}.", "executor")]
     return []

@@ -1,4 +1,4 @@
-"""What a run will cost: hours by stage kind and bytes on disk, each with what it rests on.
+"""What a run will cost: hours by stage kind, each with its basis, and bytes on disk.
 
 Pure: a plan, the work of its stages and past timings in, an `Estimate` out. Hours come from finished records of the
 same kind and model where there are any, scaled by work; else from an assumed speed. They are approximate.
@@ -6,28 +6,31 @@ same kind and model where there are any, scaled by work; else from an assumed sp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-from harness.errors import UsageError
+from harness.errors import Problem, UsageError
 from harness.execution.hardware import Machine
 from harness.grids.workload import (
     CORPUS_BYTES_PER_TEXT_BYTE,
     PAIRS_BYTES_PER_TOKEN,
     PRETRAINING,
     Group,
+    InputSizes,
     Timing,
-    World,
+    corpus_bytes,
     group_of,
-    model_of,
+    shape_for,
     work_of,
 )
 from harness.inputs.shapes import FP32_BYTES
 from harness.planning.graph import Plan
 from harness.specs import StageSpec
+from harness.wording import counted, option
 
 # An A100-class card in fp32 without TensorFloat-32 (torch's default): about 70 % of its peak of 19.5 TFLOP/s.
 GPU_FLOPS = 14e12
@@ -43,7 +46,7 @@ ADAM_COPIES = 3  # weights and two moments
 
 @dataclass(frozen=True, kw_only=True)
 class KindEstimate:
-    """All stages of one kind that are to run. hours None: nothing is known of their work."""
+    """All stages of one kind that are to run. hours None: their work is unknown. basis: of the hours, in words."""
 
     kind: str
     stages: int
@@ -55,7 +58,7 @@ class KindEstimate:
 class Estimate:
     """on_gpu: whether hours are of one GPU (data stages: of the CPU beside it).
 
-    checkpoint_bytes: the most that stand at a time, one stage running; the mapped copy of its data is not in it.
+    checkpoint_bytes: the most that one running stage keeps at a time; the mapped copy of its data comes on top.
     """
 
     on_gpu: bool
@@ -94,73 +97,92 @@ class Estimate:
         return f"{table}\n{disk}; all approximate."
 
 
-def estimate(plan: Plan, waiting: Sequence[str], world: World, timings: Iterable[Timing], machine: Machine) -> Estimate:
+def estimate(
+    plan: Plan, waiting: Sequence[str], sizes: InputSizes, timings: Iterable[Timing], machine: Machine
+) -> Estimate:
     """The cost of the stages that wait."""
-    past = _by_group(timing for timing in timings if timing.on_gpu in (None, bool(machine.gpus)))
-    hours: dict[str, float | None] = {}
-    bases: dict[str, dict[str, int]] = {}
-    counts: dict[str, int] = {}
+    speeds = _by_group(timing for timing in timings if timing.on_gpu in (None, bool(machine.gpus)))
+    costs: dict[str, list[_Cost]] = {}
     for stage_id in waiting:
         spec = plan.stages[stage_id]
-        counts[spec.kind] = counts.get(spec.kind, 0) + 1
-        work = work_of(spec, plan, world)
-        if work is None:
-            hours.setdefault(spec.kind, None)
-            basis = "nothing known"
-        else:
-            rate, basis = _rate(spec, plan, past, machine)
-            hours[spec.kind] = (hours.get(spec.kind) or 0.0) + work / rate / 3600
-        found = bases.setdefault(spec.kind, {})
-        found[basis] = found.get(basis, 0) + 1
+        costs.setdefault(spec.kind, []).append(_cost(spec, plan, sizes, speeds, machine))
     return Estimate(
         on_gpu=bool(machine.gpus),
-        kinds=tuple(
-            KindEstimate(kind=kind, stages=counts[kind], hours=hours[kind], basis=_told(bases[kind])) for kind in counts
-        ),
-        artifact_bytes=round(sum(_artifact_bytes(plan.stages[stage_id], plan, world) for stage_id in waiting)),
-        checkpoint_bytes=max((_checkpoint_bytes(plan.stages[i], plan, world) for i in waiting), default=0),
+        kinds=tuple(_kind_estimate(kind, found) for kind, found in costs.items()),
+        artifact_bytes=round(sum(_artifact_bytes(plan.stages[stage_id], plan, sizes) for stage_id in waiting)),
+        checkpoint_bytes=max((_checkpoint_bytes(plan.stages[i], plan, sizes) for i in waiting), default=0),
+    )
+
+
+class _Cost(NamedTuple):
+    """The hours of one stage (None: its work is unknown), and their basis in words."""
+
+    hours: float | None
+    basis: str
+
+
+def _cost(spec: StageSpec, plan: Plan, sizes: InputSizes, speeds: Mapping[Group, _Speed], machine: Machine) -> _Cost:
+    work = work_of(spec, plan, sizes)
+    if work is None:
+        return _Cost(None, "nothing known")
+    rate, basis = _rate(spec, plan, speeds, machine)
+    return _Cost(work / rate / 3600, basis)
+
+
+def _kind_estimate(kind: str, costs: Sequence[_Cost]) -> KindEstimate:
+    """The sum over the stages of a kind; those of unknown work count nothing where others are known."""
+    known = [cost.hours for cost in costs if cost.hours is not None]
+    bases = Counter(cost.basis for cost in costs)
+    one_basis = len(bases) == 1
+    return KindEstimate(
+        kind=kind,
+        stages=len(costs),
+        hours=sum(known) if known else None,
+        basis="; ".join(basis if one_basis else f"{basis} ({stages})" for basis, stages in bases.items()),
     )
 
 
 def check_limit(found: Estimate, max_hours: float | None) -> None:
-    """Raises UsageError for a run that is estimated above what was allowed (24 GPU-hours, or 8 without a GPU)."""
+    """Raises UsageError for a run that is estimated above `max_hours` (None: 24 GPU-hours, or 8 without a GPU)."""
     limit = (GPU_HOURS_LIMIT if found.on_gpu else CPU_HOURS_LIMIT) if max_hours is None else max_hours
     if found.hours <= limit:
         return
     largest = max(found.kinds, key=lambda kind: kind.hours or 0.0)
-    allowed = f"{limit:g} {found.unit}, the limit" if max_hours is None else f"--max-gpu-hours {max_hours:g}"
-    raise UsageError(
+    name = option("max-gpu-hours")
+    allowed = f"{limit:g} {found.unit}, the limit" if max_hours is None else f"{name} {max_hours:g}"
+    message = (
         f"this run is estimated at about {_rounded(found.hours)} {found.unit} (most of it {largest.kind}, "
-        f"{_rounded(largest.hours)}, {largest.basis}), above {allowed}. Start it with --max-gpu-hours "
-        f"{_above(found.hours)}, or name fewer cells; --dry-run shows the whole estimate."
+        f"{_rounded(largest.hours)}, {largest.basis}), above {allowed}. Start it with {name} "
+        f"{_above(found.hours)}, or name fewer cells; harness grid --dry-run shows the whole estimate."
     )
+    raise UsageError(Problem(message, "max-gpu-hours"))
 
 
 @dataclass(frozen=True)
-class _Past:
-    """Speed over finished stages: work a second, and how many records it rests on."""
+class _Speed:
+    """Work a second over finished stages, and the number of their records."""
 
     rate: float
     records: int
 
 
-def _by_group(timings: Iterable[Timing]) -> dict[Group, _Past]:
-    """By group, and for all tasks of a kind and model together (task None)."""
+def _by_group(timings: Iterable[Timing]) -> dict[Group, _Speed]:
+    """Speed by group, and for all tasks of a kind and model together (task None)."""
     sums: dict[Group, tuple[float, float, int]] = {}
     for timing in timings:
         exact = timing.group
         for group in {exact, Group(exact.kind, exact.model, None, exact.threads)}:
             work, seconds, records = sums.get(group, (0.0, 0.0, 0))
             sums[group] = (work + timing.work, seconds + timing.seconds, records + 1)
-    return {group: _Past(work / seconds, records) for group, (work, seconds, records) in sums.items()}
+    return {group: _Speed(work / seconds, records) for group, (work, seconds, records) in sums.items()}
 
 
-def _rate(spec: StageSpec, plan: Plan, past: dict[Group, _Past], machine: Machine) -> tuple[float, str]:
-    """Work a second, and what that rests on."""
+def _rate(spec: StageSpec, plan: Plan, speeds: Mapping[Group, _Speed], machine: Machine) -> tuple[float, str]:
+    """Work a second, and its basis in words: records of the same task, else of the same model, else assumed."""
     group = group_of(spec, plan)
-    found = past.get(group) or past.get(Group(group.kind, group.model, None, group.threads))
+    found = speeds.get(group) or speeds.get(Group(group.kind, group.model, None, group.threads))
     if found:
-        return found.rate, f"from {found.records} record{'s' if found.records > 1 else ''}"
+        return found.rate, f"from {counted(found.records, 'record')}"
     if spec.kind == "corpus":
         return CORPUS_TEXT_BYTES_PER_SECOND, f"assumed {CORPUS_TEXT_BYTES_PER_SECOND / 1e6:g} MB/s"
     if spec.kind == "pairs":
@@ -174,20 +196,13 @@ def _rate(spec: StageSpec, plan: Plan, past: dict[Group, _Past], machine: Machin
     )
 
 
-def _told(bases: dict[str, int]) -> str:
-    if len(bases) == 1:
-        return next(iter(bases))
-    return "; ".join(f"{basis} ({stages})" for basis, stages in bases.items())
-
-
-def _artifact_bytes(spec: StageSpec, plan: Plan, world: World) -> float:
+def _artifact_bytes(spec: StageSpec, plan: Plan, sizes: InputSizes) -> float:
     """fp32 weights; quantization writes the int8 encoder and pooler beside them."""
-    text_bytes = sum(world.sizes.text_bytes.values())
     if spec.kind == "corpus":
-        return text_bytes * CORPUS_BYTES_PER_TEXT_BYTE
+        return corpus_bytes(sizes) * CORPUS_BYTES_PER_TEXT_BYTE
     if spec.kind == "pairs":
-        return (work_of(spec, plan, world) or 0.0) * PAIRS_BYTES_PER_TOKEN
-    shape = world.shapes.get(model_of(spec, plan) or "")
+        return (work_of(spec, plan, sizes) or 0.0) * PAIRS_BYTES_PER_TOKEN
+    shape = shape_for(spec, plan, sizes.shapes)
     if shape is None or spec.kind == "evaluation":
         return 0.0
     int8 = shape.encoder_weights + shape.width**2 if spec.kind == "quantization" else 0
@@ -195,15 +210,15 @@ def _artifact_bytes(spec: StageSpec, plan: Plan, world: World) -> float:
     return FP32_BYTES * (shape.parameters + head) + int8
 
 
-def _checkpoint_bytes(spec: StageSpec, plan: Plan, world: World) -> int:
-    shape = world.shapes.get(model_of(spec, plan) or "")
+def _checkpoint_bytes(spec: StageSpec, plan: Plan, sizes: InputSizes) -> int:
+    shape = shape_for(spec, plan, sizes.shapes)
     if shape is None or spec.kind == "evaluation":
         return 0
     return CHECKPOINTS_AT_ONCE * ADAM_COPIES * FP32_BYTES * shape.parameters
 
 
 def _rounded(hours: float | None) -> str:
-    """Two digits that count: an estimate has no more."""
+    """Two significant digits: an estimate has no more."""
     if hours is None:
         return "?"
     if hours >= 100:

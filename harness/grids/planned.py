@@ -1,89 +1,150 @@
-"""A grid that makes sense, with its plan and what there is to do; and its start."""
+"""PlannedGrid: a valid grid with its plan, what there is to do of it now, its run, its forms as text and JSON."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
-from harness.errors import UsageError, system_problem
+from harness.errors import Problems, UsageError, system_problem
 from harness.execution.display import display_on
-from harness.execution.executors import run_in_process, run_locally
+from harness.execution.executors import execution_problems, run_in_process, run_locally
 from harness.execution.hardware import this_machine
 from harness.execution.outcome import Outcome
 from harness.grids.estimate import Estimate, check_limit, estimate
-from harness.grids.request import Asked, Request, read_request
+from harness.grids.options import GridOptions
+from harness.grids.request import Request, read_request
 from harness.grids.workload import read_timings
 from harness.inputs.content_hashes import ContentHashes
 from harness.planning.graph import Plan
 from harness.planning.planner import plan_cells
 from harness.planning.presets import load_preset
+from harness.specs import Cell
 from harness.store.store import Store
 from harness.studies.state import Remaining, read_remaining, read_states
 from harness.studies.state_table import state_table
 from harness.studies.study import add_to_study, check_recipe
 from harness.studies.verification import gone_artifacts, verified_records
+from harness.wording import assignment, counted, for_command_line, for_python, option
 
 
-@dataclass(frozen=True, kw_only=True)
-class Planned:
-    """A grid that makes sense, with its plan; nothing has run. What the command line and `harness.api` start from."""
+@dataclass(frozen=True)
+class GridStatus:
+    """What there is to do of a grid at one moment.
 
-    asked: Asked
+    states: of every stage of the plan. work: which of them wait, and which cannot. missing: a sentence for each thing
+    that keeps it from running. cost: of the stages that wait.
+    """
+
+    states: Mapping[str, str]
+    work: Remaining
+    missing: tuple[str, ...]
+    cost: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PlannedGrid:
+    """A valid grid with its plan; nothing has run.
+
+    Printing it shows what `harness grid --dry-run` shows, for the store as it is now.
+    """
+
+    options: GridOptions
     store: Store
     study: str
     request: Request
     plan: Plan
     hashes: ContentHashes
 
-    def outlook(self) -> Outlook:
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return self.request.grid.cells
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Combinations that were left out, each with its reason."""
+        return tuple(map(for_python, self.request.grid.dropped))
+
+    def status(self) -> GridStatus:
         """What there is to do in the store as it is now."""
-        states = read_states(self.plan, self.store)
-        found = read_remaining(self.plan, self.store, states)
-        missing = [*self.request.missing, *gone_artifacts(self.plan, found.waiting, self.store)]
-        return Outlook(states, found, tuple(missing), estimated(self.plan, found.waiting, self.store, self.request))
+        plan, store, request = self.plan, self.store, self.request
+        states = read_states(plan, store)
+        found = read_remaining(plan, store, states)
+        missing = (*request.missing, *gone_artifacts(plan, found.waiting, store))
+        timings = read_timings(plan, store, found.waiting, request.sizes.shapes)
+        return GridStatus(states, found, missing, estimate(plan, found.waiting, request.sizes, timings, this_machine()))
+
+    def run(self, *, executor: str = "local", workers: int | None = None) -> Outcome:
+        """Run what is not done; standard error shows how far it is.
+
+        executor: "local" (worker processes) or "debug" (in this process). workers: stages side by side; None: as many
+        as GPUs or cores allow. Returns the stages by how they ended; a stage that fails raises nothing.
+        Raises UsageError when something is missing or the estimate is above `max_gpu_hours`, Interrupted when a signal
+        stopped it: the same call goes on from the last checkpoint.
+        """
+        if problems := execution_problems(executor, workers):
+            raise UsageError(problems)
+        return start(self, self.status(), executor=executor, workers=workers)
+
+    def notes(self) -> list[str]:
+        """A sentence for every setting that changes no stage (or gives a key the value it has).
+
+        No recipe key tells seeds apart, so one cell of those that differ in nothing else stands for all of them.
+        """
+        given, request = self.options.set, self.request
+        if not given:
+            return []
+        cells = {replace(cell, seed=0, pruning_seed=0): None for cell in request.grid.cells}
+        base = load_preset(self.options.preset)
+
+        def stages(settings: Mapping[str, Any]) -> Set[str]:
+            return plan_cells(cells, base.changed(settings), request.inputs).stages.keys()
+
+        with_all = stages(given)
+        idle = [key for key in given if stages({k: v for k, v in given.items() if k != key}) == with_all]
+        return [f"{option('set')} {assignment(key, given[key])} changes nothing in this grid." for key in idle]
+
+    def __str__(self) -> str:
+        status = self.status()
+        lines = [plan_as_text(self, status, for_python)]
+        lines += [f"note: {for_python(sentence)}" for sentence in self.notes()]
+        lines += [f"warning: {for_python(sentence)}" for sentence in status.missing]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<PlannedGrid {self.study}: {_size(self)}>"
 
 
-@dataclass(frozen=True)
-class Outlook:
-    """The states of a plan's stages at one moment. missing: a sentence for each thing that keeps it from running."""
-
-    states: Mapping[str, str]
-    found: Remaining
-    missing: tuple[str, ...]
-    cost: Estimate
-
-
-def planned_grid(asked: Asked, store: Store) -> Planned:
-    """Reads, checks and plans; writes nothing. Raises UsageError with every problem found."""
+def plan_grid(options: GridOptions, store: Store, problems: Problems) -> PlannedGrid:
+    """Checks and plans; writes nothing. Raises UsageError with the problems given and every one found."""
     store.check_is_folder()
     hashes = ContentHashes(store.content_hashes_path)
-    request = read_request(asked, hashes)
-    name = asked.study or request.recipe.preset
+    request = read_request(options, hashes, problems)
+    name = options.study or request.recipe.preset
     check_recipe(store, name, request.recipe)
     plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
-    return Planned(asked=asked, store=store, study=name, request=request, plan=plan, hashes=hashes)
+    return PlannedGrid(options=options, store=store, study=name, request=request, plan=plan, hashes=hashes)
 
 
-def start(planned: Planned, outlook: Outlook, *, executor: str, workers: int | None) -> Outcome:
-    """Write the study and run what is not done, telling on standard error how far it is.
+def start(grid: PlannedGrid, status: GridStatus, *, executor: str, workers: int | None) -> Outcome:
+    """Write the study and run what is not done; standard error shows how far it is.
 
     Raises UsageError when something is missing or it costs more than allowed, Interrupted on a signal.
     """
-    plan, store, request = planned.plan, planned.store, planned.request
-    if outlook.missing:
-        raise UsageError(outlook.missing)
-    check_limit(outlook.cost, request.max_hours)
+    plan, store, request = grid.plan, grid.store, grid.request
+    if status.missing:
+        raise UsageError(status.missing)
+    check_limit(status.cost, grid.options.max_gpu_hours)
     try:
-        if outlook.found.waiting:
+        if status.work.waiting:
             store.check_writable()
-        add_to_study(store, planned.study, request.recipe, plan)
+        add_to_study(store, grid.study, request.recipe, plan)
     except OSError as error:
         raise UsageError(f"nothing was started: {system_problem(error)}") from None
-    planned.hashes.remember()
+    grid.hashes.remember()
     verified_records(plan, store)
     if executor == "debug":
         with _progress_on(sys.stderr):
@@ -92,36 +153,6 @@ def start(planned: Planned, outlook: Outlook, *, executor: str, workers: int | N
             )
     with display_on(sys.stderr) as display:
         return run_locally(plan, store, request.sources, request.resources, workers, display)
-
-
-def without_effect(planned: Planned) -> list[str]:
-    """Assignments that no stage of the grid reads (or that give a key the value it has).
-
-    No recipe key tells seeds apart, so one cell of those that differ in nothing else stands for all of them.
-    """
-    assigned, request = list(planned.asked.set), planned.request
-    if not assigned:
-        return []
-    cells = {replace(cell, seed=0, pruning_seed=0): None for cell in request.grid.cells}
-    base = load_preset(planned.asked.preset)
-
-    def stages(assignments: list[str]) -> Set[str]:
-        return plan_cells(cells, base.changed(assignments), request.inputs).stages.keys()
-
-    as_asked = stages(assigned)
-    others = [[a for i, a in enumerate(assigned) if i != position] for position in range(len(assigned))]
-    return [idle for idle, rest in zip(assigned, others, strict=True) if stages(rest) == as_asked]
-
-
-def estimated(plan: Plan, waiting: Sequence[str], store: Store, request: Request) -> Estimate:
-    """The cost on this machine of the stages that wait."""
-    timings = read_timings(plan, store, waiting, request.world.shapes)
-    return estimate(plan, waiting, request.world, timings, this_machine())
-
-
-def cancelled_note(count: int) -> str:
-    stages = "stage is" if count == 1 else "stages are"
-    return f"{count} {stages} cancelled and not started (harness retry WHAT clears it)."
 
 
 @contextmanager
@@ -137,27 +168,39 @@ def _progress_on(stream: TextIO) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def plan_as_text(planned: Planned, outlook: Outlook) -> str:
-    """The plan for people: counts by kind and state, what is cancelled, what was dropped, and what it costs."""
-    plan, found = planned.plan, outlook.found
-    lines = [f"study {planned.study}: {len(plan.paths)} cells, {len(plan.stages)} stages, {len(found.waiting)} to run"]
-    lines.append(state_table(plan, outlook.states))
-    lines += [cancelled_note(len(found.cancelled))] if found.cancelled else []
-    lines += [f"dropped: {reason}" for reason in planned.request.grid.dropped]
-    lines += ["", outlook.cost.as_text()]
+def plan_as_text(grid: PlannedGrid, status: GridStatus, spell: Callable[[str], str] = for_command_line) -> str:
+    """The plan for people: stages by kind and state, those cancelled, the cells left out, and the cost.
+
+    spell: how the surface that shows it writes the names of options.
+    """
+    cancelled = status.work.cancelled
+    lines = [f"study {grid.study}: {_size(grid)}, {len(status.work.waiting)} to run"]
+    lines.append(state_table(grid.plan, status.states))
+    lines += [cancelled_note(len(cancelled))] if cancelled else []
+    lines += [f"dropped: {spell(reason)}" for reason in grid.request.grid.dropped]
+    lines += ["", status.cost.as_text()]
     return "\n".join(lines)
 
 
-def plan_as_json(planned: Planned, outlook: Outlook) -> dict[str, Any]:
+def plan_as_json(grid: PlannedGrid, status: GridStatus) -> dict[str, Any]:
     """The public form of a plan: cells with their stages, stages with their parents and state, counts, estimate."""
-    plan, states = planned.plan, outlook.states
+    plan, states = grid.plan, status.states
     return {
-        "study": planned.study,
+        "study": grid.study,
         "cells": [{**cell.as_json(), "stages": list(path)} for cell, path in plan.paths.items()],
         "stages": [
             {"id": stage_id, "kind": spec.kind, "parents": list(spec.parents.values()), "state": states[stage_id]}
             for stage_id, spec in plan.stages.items()
         ],
-        "counts": {"cells": len(plan.paths), "stages": plan.counts(), "to_run": len(outlook.found.waiting)},
-        "estimate": outlook.cost.as_json(),
+        "counts": {"cells": len(plan.paths), "stages": plan.counts(), "to_run": len(status.work.waiting)},
+        "estimate": status.cost.as_json(),
     }
+
+
+def cancelled_note(count: int) -> str:
+    verb = "is" if count == 1 else "are"
+    return f"{counted(count, 'stage')} {verb} cancelled and not started (harness retry WHAT clears it)."
+
+
+def _size(grid: PlannedGrid) -> str:
+    return f"{counted(len(grid.plan.paths), 'cell')}, {counted(len(grid.plan.stages), 'stage')}"

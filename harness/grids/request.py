@@ -1,17 +1,16 @@
-"""What a user asked of a grid: the words of the command line (or of `harness.api`), read and checked together."""
+"""A grid's options resolved: all of them checked together, models and data found, the grid expanded to cells."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.errors import UsageError, unknown_name
-from harness.execution.executors import execution_problems
-from harness.grids.workload import World
+from harness.errors import Problem, Problems, UsageError, unknown_name
+from harness.grids.options import GridOptions, ModelChoice, read_models, read_number
+from harness.grids.workload import InputSizes
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.models import BaseModel, FoundModels, find_models
 from harness.inputs.shapes import Shape, shape_of
@@ -24,70 +23,17 @@ from harness.planning.recipe import Recipe
 from harness.stages.context import Resources, Sources
 from harness.studies.study import check_name
 from harness.tasks import TASKS, Task, get_task
+from harness.wording import assignment, option
 
 if TYPE_CHECKING:
     from harness.inputs.data_sources import DataSource
 
 
-T = TypeVar("T")
-
-
-@dataclass
-class Reading:
-    """Collects every problem of a command line instead of stopping at the first."""
-
-    problems: list[str] = field(default_factory=list)
-
-    def attempt(self, action: Callable[[], T], otherwise: T) -> T:
-        """The action's value, or `otherwise` with its problems noted."""
-        try:
-            return action()
-        except UsageError as error:
-            self.problems.extend(error.problems)
-            return otherwise
-
-    def check(self) -> None:
-        """Raises UsageError with all that was noted, each problem once."""
-        if self.problems:
-            raise UsageError([*dict.fromkeys(self.problems)])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A grid in the user's words, nothing checked yet: one field for each option of `harness grid` that shapes it.
-
-    Axes are comma-separated words. None: not said.
-    """
-
-    models: str | None = None
-    methods: str | None = None
-    sparsities: str | None = None
-    tasks: str | None = None
-    quantization: str | None = None
-    seeds: str | None = None
-    pruning_seeds: str = "0"
-    preset: str = "paper"
-    data: str | None = None
-    set: Sequence[str] = ()
-    sparse_from: Sequence[str] = ()
-    study: str | None = None
-    executor: str = "local"
-    workers: int | None = None
-    resource: Sequence[str] = ()
-    max_gpu_hours: str | None = None
-
-
-def asked(options: argparse.Namespace) -> Asked:
-    """What the command line says. A verb that has not all the options leaves the others as they are."""
-    said = vars(options)
-    return Asked(**{each.name: said[each.name] for each in fields(Asked) if each.name in said})
-
-
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A grid that makes sense: its cells, the recipe, where models and data are, and what is not here yet.
+    """Valid options, resolved: the cells, the recipe, and where models and data are.
 
-    world: how large models and data are. max_hours: what --max-gpu-hours allows; None: it was not given.
+    missing: a sentence for each input that is not on this machine. sizes: of models and data, for an estimate.
     """
 
     grid: Grid
@@ -96,32 +42,32 @@ class Request:
     sources: Sources
     resources: Resources
     missing: tuple[str, ...]
-    world: World
-    max_hours: float | None
+    sizes: InputSizes
 
 
-def read_request(options: Asked, hashes: ContentHashes) -> Request:
-    """Everything the user wrote, checked together. Raises UsageError with every problem found."""
-    reading = Reading()
-    recipe = read_recipe(options, reading)
-    found = find_models(read_models(options, recipe), hashes)
-    reading.problems += found.problems
+def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems) -> Request:
+    """The options resolved. problems: those found when they were read. Raises UsageError with these and its own."""
+    recipe = read_recipe(options, problems)
+    found = find_models(chosen_models(options, recipe, problems), hashes)
+    problems.extend(found.problems, "models")
     own = _own_checkpoints(options, found, hashes)
-    reading.problems += own.problems
-    axes = read_axes(options, reading, recipe, own)
+    problems.extend(own.problems, "sparse-from")
+    axes = read_axes(options, problems, recipe, own)
     if options.study:
-        reading.attempt(partial(check_name, options.study), None)
-    resources: dict[str, Any] = reading.attempt(lambda: _resources(options.resource), dict[str, Any]())
-    reading.problems += execution_problems(options.executor, options.workers)
-    place = reading.attempt(lambda: _place(options.data or (recipe.data if recipe else None), hashes), None)
-    tasks, needs_corpus = reads(axes, recipe, reading, found.models.values())
+        problems.attempt(partial(check_name, options.study), None, "study")
+    resources = _resources(options.resource, problems)
+    data = options.data or (recipe.data if recipe else None)
+    place = problems.attempt(lambda: _place(data, hashes), None, "data")
+    tasks, needs_corpus = required_data(axes, recipe, problems, found.models.values())
     if place is not None:
-        reading.problems += place.problems(tasks, corpus=needs_corpus)
-        reading.problems += _foreign_words(found.models.values(), place)
-    read = {alias: reading.attempt(partial(shape_of, model), None) for alias, model in found.models.items()}
-    shapes: dict[str, Shape] = {alias: shape for alias, shape in read.items() if shape is not None}
-    max_hours = reading.attempt(lambda: _max_hours(options.max_gpu_hours), None)
-    reading.check()
+        problems.extend(place.problems(tasks, corpus=needs_corpus), "data")
+        problems.extend(_foreign_vocabularies(found.models.values(), place))
+    shapes: dict[str, Shape] = {}
+    for alias, model in found.models.items():
+        shape: Shape | None = problems.attempt(partial(shape_of, model), None, "models")
+        if shape is not None:
+            shapes[alias] = shape
+    problems.check()
     assert recipe is not None
     assert place is not None
     identities = {
@@ -142,58 +88,63 @@ def read_request(options: Asked, hashes: ContentHashes) -> Request:
         sources=Sources(models=found.models, data=place, checkpoints=checkpoints),
         resources=Resources(**resources),
         missing=(*found.missing, *not_cached, *place.missing(tasks, corpus=needs_corpus)),
-        world=World(shapes=shapes, sizes=place.sizes(tasks, corpus=needs_corpus)),
-        max_hours=max_hours,
+        sizes=InputSizes(shapes=shapes, data=place.sizes(tasks, corpus=needs_corpus)),
     )
 
 
-def _foreign_words(models: Iterable[BaseModel], place: DataSource) -> list[str]:
-    """What is wrong with encoders whose vocabulary is the synthetic world's where the data are others."""
+def _foreign_vocabularies(models: Iterable[BaseModel], place: DataSource) -> list[Problem]:
+    """A problem for every encoder whose vocabulary is the synthetic world's where the data are others."""
     from harness.inputs.data_sources import SyntheticData
 
     return [
-        f"model {model.alias!r} knows the words of the synthetic world alone; of other data nearly every word is "
-        "unknown to it. Expected --data synthetic, or another model (harness ls models, or NAME=DIR)."
+        Problem(
+            f"model {model.alias!r} knows the words of the synthetic world alone; of other data nearly every word is "
+            f"unknown to it. Expected {option('data')} synthetic, or another model (harness ls models, or NAME=DIR).",
+            "models",
+        )
         for model in models
         if model.generated and not isinstance(place, SyntheticData)
     ]
 
 
-def read_recipe(options: Asked, reading: Reading) -> Recipe | None:
-    """The preset with `--set` applied; None when there is no such preset."""
-    base: Recipe | None = reading.attempt(lambda: load_preset(options.preset), None)
+def read_recipe(options: GridOptions, problems: Problems) -> Recipe | None:
+    """The preset with the settings of `set`; None when there is no such preset."""
+    base: Recipe | None = problems.attempt(lambda: load_preset(options.preset), None, "preset")
     if base is None:
         return None
-    return reading.attempt(lambda: base.changed(options.set), base)
+    return problems.attempt(lambda: base.changed(options.set), base, "set")
 
 
-def read_models(options: Asked, recipe: Recipe | None) -> list[str]:
-    """The models as written, ALIAS or NAME=DIR each; where nothing is written the preset's, which may be none."""
-    if options.models is not None:
-        return words(options.models)
-    return list(recipe.models) if recipe is not None else []
+def chosen_models(options: GridOptions, recipe: Recipe | None, problems: Problems) -> tuple[ModelChoice, ...]:
+    """The models of the options, else the preset's, which may be none."""
+    if options.models is not None or recipe is None:
+        return options.models or ()
+    return read_models(recipe.models, problems)
 
 
-def read_axes(options: Asked, reading: Reading, recipe: Recipe | None, own: OwnCheckpoints | None = None) -> Axes:
-    """The axes as written; their problems are noted."""
+def read_axes(
+    options: GridOptions, problems: Problems, recipe: Recipe | None, own: OwnCheckpoints | None = None
+) -> Axes:
+    """The axes of the options; their problems are noted."""
     own = own or OwnCheckpoints()
-    pruning_seeds = _numbers("--pruning-seeds", options.pruning_seeds, int, reading)
     axes = Axes(
-        models=[word.partition("=")[0] for word in read_models(options, recipe)],
-        methods=None if options.methods is None else words(options.methods),
-        sparsities=_numbers("--sparsities", options.sparsities, float, reading),
-        tasks=None if options.tasks is None else words(options.tasks),
-        quantization=None if options.quantization is None else words(options.quantization),
-        seeds=_numbers("--seeds", options.seeds, int, reading),
-        pruning_seeds=(0,) if pruning_seeds is None else pruning_seeds,
+        models=[alias for alias, _ in chosen_models(options, recipe, problems)],
+        methods=options.methods,
+        sparsities=options.sparsities,
+        tasks=options.tasks,
+        quantization=options.quantization,
+        seeds=options.seeds,
+        pruning_seeds=options.pruning_seeds,
         sparse_from={name: own.found[name].sparsity if name in own.found else 0.0 for name in own.names},
     )
-    reading.problems += axes.problems()
+    # A model that could not be read is not missing as well.
+    known_bad = {"models"} if problems.concern("models") else set()
+    problems.extend(problem for problem in axes.problems() if problem.option not in known_bad)
     return axes
 
 
-def reads(
-    axes: Axes, recipe: Recipe | None, reading: Reading, models: Iterable[BaseModel] = ()
+def required_data(
+    axes: Axes, recipe: Recipe | None, problems: Problems, models: Iterable[BaseModel] = ()
 ) -> tuple[list[Task], bool]:
     """The known tasks a grid names, and whether one of its methods or models needs the corpus.
 
@@ -202,8 +153,9 @@ def reads(
     named = axes.tasks or (recipe.tasks if recipe else ())
     in_rows = () if recipe is None or axes.sparse_from else (row.method for row in recipe.rows)
     known = [name for name in dict.fromkeys(axes.methods or in_rows) if is_method(name)]
-    loaded = [method for name in known if (method := reading.attempt(partial(get_method, name), None)) is not None]
-    needs_corpus = any(m.prunes_in_pretraining if recipe is None else prunes_here(m, recipe) for m in loaded)
+    found = [problems.attempt(partial(get_method, name), None, "methods") for name in known]
+    methods = [method for method in found if method is not None]
+    needs_corpus = any(m.prunes_in_pretraining if recipe is None else prunes_here(m, recipe) for m in methods)
     needs_corpus |= any(not model.pretrained for model in models)
     return [get_task(name) for name in dict.fromkeys(named) if name in TASKS], needs_corpus
 
@@ -214,50 +166,31 @@ def released_for(grid: Grid, recipe: Recipe) -> list[ReleasedCheckpoint]:
     return [found for found in recipe.sparse_checkpoints if (found.model, found.sparsity) in pruned]
 
 
-def _own_checkpoints(options: Asked, found: FoundModels, hashes: ContentHashes) -> OwnCheckpoints:
-    """The folders of --sparse-from, compared with the base model where the grid has just one."""
+def _own_checkpoints(options: GridOptions, found: FoundModels, hashes: ContentHashes) -> OwnCheckpoints:
+    """The user's sparse checkpoints, compared with the base model where the grid has just one."""
     base = next(iter(found.models.values())) if len(found.models) == 1 else None
-    return find_own([word for text in options.sparse_from for word in words(text)], base, hashes, is_method)
-
-
-def words(text: str) -> list[str]:
-    """Comma-separated words, stripped, without empty ones."""
-    return [word.strip() for word in text.split(",") if word.strip()]
+    return find_own(options.sparse_from, base, hashes, is_method)
 
 
 def _place(data: str | None, hashes: ContentHashes) -> DataSource:
     from harness.inputs.data_sources import FolderData, HubData, SyntheticData
 
     if data is None:
-        raise UsageError(
-            "--data is missing: give a folder with TASK/SPLIT.parquet in the hub's schema, or hub, or synthetic."
-        )
+        choices = "give a folder with TASK/SPLIT.parquet in the hub's schema, or hub, or synthetic"
+        raise UsageError(f"{option('data')} is missing: {choices}.")
     world, colon, seed = data.partition(":")
     if world == "synthetic":
         if colon and not (seed.isascii() and seed.isdigit()):
-            raise UsageError(f"--data {data}: expected synthetic or synthetic:SEED, SEED a whole number, 0 or more.")
+            expected = "expected synthetic or synthetic:SEED, SEED a whole number, 0 or more"
+            raise UsageError(f"{option('data')} {data}: {expected}.")
         return SyntheticData(int(seed or 0))
     return HubData() if data == "hub" else FolderData(Path(data), hashes)
 
 
-def _numbers(option: str, text: str | None, kind: type, reading: Reading) -> list[Any] | None:
-    """The numbers that can be read; a problem for every word that is none. None where none was given or readable."""
-    if text is None:
-        return None
-    numbers = []
-    for word in words(text):
-        try:
-            numbers.append(kind(word))
-        except ValueError:
-            expected = "a whole number" if kind is int else "a number"
-            reading.problems.append(f"{option} {word}: expected {expected}.")
-    return numbers if numbers or not words(text) else None
-
-
 class _Resource(NamedTuple):
-    """How a value of `--resource` is read, the values it may have, and both in words."""
+    """A resource: the type of its value (int or float), the values it may have, and both in words."""
 
-    read: Callable[[str], Any]
+    kind: type
     allows: Callable[[Any], bool]
     expected: str
 
@@ -270,34 +203,21 @@ RESOURCES = {
 }
 
 
-def _max_hours(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = -1.0
-    if not 0 < hours < float("inf"):
-        raise UsageError(f"--max-gpu-hours {text}: expected a number of hours above 0.")
-    return hours
-
-
-def _resources(assignments: Sequence[str]) -> dict[str, Any]:
+def _resources(given: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
+    """The arguments of `Resources`; what cannot be meant is noted and left out."""
     values: dict[str, Any] = {}
-    problems = []
-    for text in assignments:
-        key, _, raw = text.partition("=")
+    for key, value in given.items():
+        what = f"{option('resource')} {assignment(key, value)}"
         if key not in RESOURCES:
-            problems.append(f"--resource {text}: " + unknown_name("resource", key, RESOURCES))
+            problems.add(f"{what}: " + unknown_name("resource", key, RESOURCES), "resource")
             continue
         resource = RESOURCES[key]
         try:
-            values[key] = resource.read(raw)
+            number = read_number(resource.kind, value)
         except ValueError:
-            problems.append(f"--resource {text}: expected {resource.expected}.")
-            continue
-        if not resource.allows(values[key]):
-            problems.append(f"--resource {text}: expected {resource.expected}.")
-    if problems:
-        raise UsageError(problems)
+            number = None
+        if number is None or not resource.allows(number):
+            problems.add(f"{what}: expected {resource.expected}.", "resource")
+        else:
+            values[key] = number
     return values

@@ -1,4 +1,4 @@
-"""How much there is to compute: the work of a planned stage, and the work that a finished one did in how many seconds.
+"""How much there is to compute: the work of a planned stage, and the work and seconds of a finished one.
 
 Work is counted in FLOPs for stages that run a model (Kaplan et al. 2020: 2 a weight and token forward, 4 backward; a
 teacher's forward pass adds its 2), in bytes of text for the corpus and in tokens for the pairs. Attention scores
@@ -7,8 +7,10 @@ teacher's forward pass adds its 2), in bytes of text for the corpus and in token
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from harness.errors import StoreError
@@ -31,11 +33,11 @@ RECORDS_OF_A_GROUP, RECORDS_OF_OTHER_PLANS = 4, 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
-    """What the work of a plan depends on beside its stages."""
+class InputSizes:
+    """How large the inputs of a plan are: its models, by alias, and its data."""
 
     shapes: Mapping[str, Shape]
-    sizes: Sizes
+    data: Sizes
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Timing:
-    """What one finished stage did in `seconds`. on_gpu None: its record does not say."""
+    """The work of one finished stage, and its seconds. on_gpu None: its record does not say."""
 
     group: Group
     on_gpu: bool | None
@@ -59,8 +61,7 @@ class Timing:
 
 
 def group_of(spec: StageSpec, plan: Plan) -> Group:
-    told = spec.parameters
-    return Group(spec.kind, model_of(spec, plan), told.get("task"), told.get("threads"))
+    return Group(spec.kind, model_of(spec, plan), spec.parameters.get("task"), spec.parameters.get("threads"))
 
 
 def model_of(spec: StageSpec, plan: Plan) -> str | None:
@@ -71,49 +72,63 @@ def model_of(spec: StageSpec, plan: Plan) -> str | None:
     return model
 
 
-def work_of(spec: StageSpec, plan: Plan, world: World) -> float | None:
-    """The work of a stage; None for a kind that this module does not know, or without the sizes it takes."""
+def shape_for(spec: StageSpec, plan: Plan, shapes: Mapping[str, Shape]) -> Shape | None:
+    """The shape of a stage's base model; None for a stage without one, or of a model not in `shapes`."""
+    return shapes.get(model_of(spec, plan) or "")
+
+
+def corpus_bytes(sizes: InputSizes) -> float:
+    """Bytes of text in all splits of the corpus."""
+    return float(sum(sizes.data.text_bytes.values()))
+
+
+def work_of(spec: StageSpec, plan: Plan, sizes: InputSizes) -> float | None:
+    """The work of a planned stage; None for a kind that this module does not know, or without the sizes it takes."""
     if spec.kind == "corpus":
-        return float(sum(world.sizes.text_bytes.values()))
+        return corpus_bytes(sizes)
     if spec.kind == "pairs":
-        return sum(world.sizes.text_bytes.values()) / TEXT_BYTES_PER_PAIR_TOKEN
-    shape = world.shapes.get(model_of(spec, plan) or "")
-    tokens = _tokens(spec, plan, world.sizes)
-    if shape is None or tokens is None:
-        return None
-    return tokens * flops_per_token(spec.kind, shape, spec.parameters, has_teacher="teacher" in spec.parents)
+        return corpus_bytes(sizes) / TEXT_BYTES_PER_PAIR_TOKEN
+    shape = shape_for(spec, plan, sizes.shapes)
+    tokens = _tokens(spec, plan, sizes.data)
+    return None if shape is None or tokens is None else tokens * flops_per_token(spec, shape)
 
 
 def _tokens(spec: StageSpec, plan: Plan, sizes: Sizes) -> float | None:
     """Tokens that a stage runs through its model. Pre-training: full sequences, which is an upper bound."""
-    told = spec.parameters
+    parameters = spec.parameters
     if spec.kind in PRETRAINING:
         length: int = plan.stages[spec.parents["pairs"]].parameters["max_length"]
-        return float(told["steps"] * told["batch_size"] * length)
-    if spec.kind not in (*FINE_TUNING, "evaluation") or told["task"] not in TYPICAL_TOKENS:
+        return float(parameters["steps"] * parameters["batch_size"] * length)
+    if spec.kind not in (*FINE_TUNING, "evaluation") or parameters["task"] not in TYPICAL_TOKENS:
         return None
-    length_of_one = min(TYPICAL_TOKENS[told["task"]], told["max_length"])
+    task = parameters["task"]
     if spec.kind == "evaluation":
-        return sum(sizes.rows[f"{told['task']}/{split}"] for split in spec.inputs) * length_of_one
-    there = sizes.rows[f"{told['task']}/train"]
-    examples = min(told["train_examples"] or there, there)
-    return float(told["epochs"] * examples * length_of_one)
+        return sum(sizes.rows[f"{task}/{split}"] for split in spec.inputs) * _example_tokens(parameters)
+    available = sizes.rows[f"{task}/train"]
+    examples = min(parameters["train_examples"] or available, available)
+    return float(parameters["epochs"] * examples * _example_tokens(parameters))
 
 
-def flops_per_token(kind: str, shape: Shape, parameters: Mapping[str, Any], *, has_teacher: bool) -> float:
-    """Training: 6 a weight, and 2 for a teacher of the same shape; evaluation: 2.
+def _example_tokens(parameters: Mapping[str, Any]) -> float:
+    """Tokens of a typical example of the stage's task, truncated to its `max_length`."""
+    return min(TYPICAL_TOKENS[parameters["task"]], parameters["max_length"])
+
+
+def flops_per_token(spec: StageSpec, shape: Shape) -> float:
+    """Training: 6 FLOPs a weight, and 2 for a teacher of the same shape; evaluation: 2.
 
     The vocabulary head runs on the masked positions, and with a teacher on every token.
     """
-    passes = 2 if kind == "evaluation" else 8 if has_teacher else 6
+    has_teacher = "teacher" in spec.parents
+    passes = 2 if spec.kind == "evaluation" else 8 if has_teacher else 6
     head_share = 0.0
-    if kind in PRETRAINING:
-        head_share = 1.0 if has_teacher else parameters["mlm_probability"]
+    if spec.kind in PRETRAINING:
+        head_share = 1.0 if has_teacher else spec.parameters["mlm_probability"]
     return passes * (shape.encoder_weights + head_share * shape.vocabulary_head_weights)
 
 
 def timing_of(record: Mapping[str, Any], plan: Plan, shapes: Mapping[str, Shape]) -> Timing | None:
-    """What a record says of speed; None where it does not say enough."""
+    """How fast a finished stage was; None where its record does not say enough."""
     try:
         spec = StageSpec.from_json(record)
         result, times = record["result"], record["times"]
@@ -126,50 +141,51 @@ def timing_of(record: Mapping[str, Any], plan: Plan, shapes: Mapping[str, Shape]
             work = sum(split["tokens"] for split in result["pairs"].values())
         else:
             if spec.kind == "evaluation":
-                length = min(TYPICAL_TOKENS[spec.parameters["task"]], spec.parameters["max_length"])
-                tokens = sum(split["num_examples"] for split in result["metrics"].values()) * length
+                examples = sum(split["num_examples"] for split in result["metrics"].values())
+                tokens = examples * _example_tokens(spec.parameters)
             else:
                 training = result["training"]
                 # Its own seconds: `times` covers the last attempt only.
                 tokens, seconds, on_gpu = training["tokens_seen"], training["seconds"], training["device"] != "cpu"
-            has_teacher = "teacher" in spec.parents
-            work = tokens * flops_per_token(
-                spec.kind, shapes[group.model or ""], spec.parameters, has_teacher=has_teacher
-            )
+            work = tokens * flops_per_token(spec, shapes[group.model or ""])
     except (KeyError, TypeError, AttributeError):
         return None
     return Timing(group, on_gpu, float(work), float(seconds)) if work > 0 and seconds > 0 else None
 
 
 def read_timings(plan: Plan, store: Store, waiting: Iterable[str], shapes: Mapping[str, Shape]) -> list[Timing]:
-    """Timings for the stages that wait, from a bounded number of records.
+    """Timings that bear on the stages that wait, from a bounded number of records.
 
-    Of the plan's own finished stages a few of every group; of others in the store the first by id (a hash: any).
+    A few of every group among the plan's finished stages; of other plans' the first by id, which is a hash: any.
     """
     finished = store.recorded()
     if not finished:
         return []
-    wanted = {(group.kind, group.model) for group in {group_of(plan.stages[i], plan) for i in waiting}}
-    kinds = {kind for kind, _ in wanted}
-    chosen: list[str] = []
-    taken: dict[Group, int] = {}
-    others = 0
-    for stage_id in finished:
-        if stage_id not in plan.stages:
-            others += 1
-            if others <= RECORDS_OF_OTHER_PLANS:
-                chosen.append(stage_id)
-            continue
-        if plan.stages[stage_id].kind not in kinds:
-            continue
-        group = group_of(plan.stages[stage_id], plan)
-        taken[group] = taken.get(group, 0) + 1
-        if (group.kind, group.model) in wanted and taken[group] <= RECORDS_OF_A_GROUP:
-            chosen.append(stage_id)
+    waiting_groups = {group_of(plan.stages[i], plan) for i in waiting}
+    chosen = sorted([*_of_plan(plan, finished, waiting_groups), *_of_other_plans(plan, finished)])
     timings = []
     for stage_id in chosen:
         try:
             timings.append(timing_of(store.stage(stage_id).read_record(), plan, shapes))
-        except (StoreError, OSError):  # what cannot be trusted is no basis; the run itself says so
+        except (StoreError, OSError):  # a record that cannot be read is no basis; the run itself reports it
             continue
     return [timing for timing in timings if timing is not None]
+
+
+def _of_plan(plan: Plan, finished: Iterable[str], waiting: Collection[Group]) -> list[str]:
+    """A few finished stages of every group of the plan whose kind and model a waiting stage has."""
+    wanted = {(group.kind, group.model) for group in waiting}
+    kinds = {kind for kind, _ in wanted}
+    chosen: list[str] = []
+    count: Counter[Group] = Counter()
+    for stage_id in finished:
+        if stage_id in plan.stages and plan.stages[stage_id].kind in kinds:
+            group = group_of(plan.stages[stage_id], plan)
+            count[group] += 1
+            if (group.kind, group.model) in wanted and count[group] <= RECORDS_OF_A_GROUP:
+                chosen.append(stage_id)
+    return chosen
+
+
+def _of_other_plans(plan: Plan, finished: Iterable[str]) -> Iterator[str]:
+    return islice((stage_id for stage_id in finished if stage_id not in plan.stages), RECORDS_OF_OTHER_PLANS)

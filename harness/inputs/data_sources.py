@@ -16,6 +16,7 @@ from harness.identity import require_commit, sha256_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.hub import cached_files
 from harness.tasks import CORPUS_SPLITS, Task
+from harness.wording import option
 
 if TYPE_CHECKING:
     import datasets
@@ -144,7 +145,7 @@ class HubData:
     def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
         return [
             f"{what}: {repository} ({configuration}) at {revision[:12]} is not in the hub's cache on this machine. Run "
-            "harness fetch where there is internet, or use a folder: --data DIR."
+            f"harness fetch where there is internet, or use a folder: {option('data')} DIR."
             for (repository, configuration, revision), what in hub_sets(tasks, corpus=corpus).items()
             if not cached_files(repository, configuration, revision)
         ]

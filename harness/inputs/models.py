@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError, unknown_name
+from harness.errors import Problem, UsageError, unknown_name
 from harness.identity import sha256_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.families import FAMILIES, Family, num_layers
 from harness.inputs.hub import HubSource, cached_snapshot
+from harness.wording import option
 
 WEIGHT_FILES = ("model.safetensors",)
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
@@ -84,22 +85,19 @@ class FoundModels:
     """Models by alias, problems that make a run impossible, and what is not on this machine yet."""
 
     models: dict[str, BaseModel] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
 
-def find_models(names: Iterable[str], hashes: ContentHashes) -> FoundModels:
-    """Locate every model of a grid: an alias of the catalogue, or NAME=DIR for a folder in the hub's layout."""
+def find_models(models: Iterable[tuple[str, Path | None]], hashes: ContentHashes) -> FoundModels:
+    """Locate every model of a grid: its alias with a folder in the hub's layout, or with None: of the catalogue."""
     found = FoundModels()
-    for name in dict.fromkeys(names):
-        alias, equals, folder = name.partition("=")
-        if equals and not (alias and folder):
-            found.problems.append(f"model {name!r}: expected NAME=DIR.")
-        elif alias in found.models:
-            found.problems.append(f"model {alias!r} is named for two folders; give each its own NAME=DIR.")
+    for alias, folder in dict.fromkeys(models):
+        if alias in found.models:
+            found.problems.append(Problem(f"model {alias!r} is named for two folders; give each its own NAME=DIR."))
         else:
             try:
-                model = _read_folder(alias, Path(folder), hashes) if equals else _from_catalogue(alias, hashes)
+                model = _read_folder(alias, folder, hashes) if folder else _from_catalogue(alias, hashes)
             except UsageError as error:
                 found.problems.extend(error.problems)
                 continue
@@ -107,7 +105,7 @@ def find_models(names: Iterable[str], hashes: ContentHashes) -> FoundModels:
             if model.folder is None and model.generated is None:
                 found.missing.append(
                     f"model {alias!r}: {MODELS[alias]} is not in the hub's cache on this machine. Run harness fetch "
-                    f"where there is internet, or use a local folder: --models {alias}=DIR."
+                    f"where there is internet, or use a local folder: {option('models')} {alias}=DIR."
                 )
     return found
 

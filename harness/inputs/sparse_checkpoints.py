@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import Problem, UsageError
 from harness.identity import is_commit, sha256_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.families import Family, num_layers
 from harness.inputs.hub import HubSource, cached_snapshot
 from harness.inputs.models import BaseModel, folder_content_id, read_config
+from harness.wording import option
 
 # How far the counted sparsity may be from the claimed one: half a point.
 TOLERANCE = 0.005
@@ -69,7 +70,7 @@ class OwnCheckpoints:
 
     found: dict[str, SparseCheckpoint] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
 
 def parse_released(entries: Iterable[Mapping[str, Any]]) -> tuple[ReleasedCheckpoint, ...]:
@@ -123,7 +124,7 @@ def locate_released(released: Iterable[ReleasedCheckpoint]) -> tuple[list[Sparse
         if folder is None:
             missing.append(
                 f"sparse checkpoint {checkpoint}: {checkpoint.source} is not in the hub's cache on this machine. Run "
-                "harness fetch where there is internet, or bring a local folder: --sparse-from NAME=DIR."
+                f"harness fetch where there is internet, or bring a local folder: {option('sparse-from')} NAME=DIR."
             )
         located.append(
             SparseCheckpoint(
@@ -137,30 +138,27 @@ def locate_released(released: Iterable[ReleasedCheckpoint]) -> tuple[list[Sparse
 
 
 def find_own(
-    assignments: Sequence[str], base: BaseModel | None, hashes: ContentHashes, is_reserved: Callable[[str], bool]
+    folders: Mapping[str, Path], base: BaseModel | None, hashes: ContentHashes, is_reserved: Callable[[str], bool]
 ) -> OwnCheckpoints:
     """The folders of --sparse-from, compared with the base model and their zeros counted.
 
-    assignments: NAME=DIR each. base: the grid's one base model; None: unknown, then no comparison is made.
+    folders: by NAME. base: the grid's one base model; None: unknown, then no comparison is made.
     is_reserved: whether a name belongs to a method.
     """
     own = OwnCheckpoints()
-    for text in assignments:
-        name, equals, folder = text.partition("=")
-        if not (equals and name and folder):
-            own.problems.append(f"--sparse-from {text}: expected NAME=DIR.")
-        elif not _NAME.fullmatch(name) or is_reserved(name):
+    for name, folder in folders.items():
+        if not _NAME.fullmatch(name) or is_reserved(name):
             why = "is the name of a method" if is_reserved(name) else "is no word"
             own.problems.append(
-                f"--sparse-from {text}: {name!r} {why}. Use letters, digits, '.', '_' and '-', starting with a letter "
-                "or digit; it is the title of a row."
+                Problem(
+                    f"{option('sparse-from')} {name}={folder}: {name!r} {why}. Use letters, digits, '.', '_' and '-', "
+                    "starting with a letter or digit; it is the title of a row."
+                )
             )
-        elif name in own.names:
-            own.problems.append(f"--sparse-from: {name!r} is given twice; give each folder its own NAME.")
         else:
             own.names.append(name)
             try:
-                own.found[name] = _read_own(name, Path(folder), base, hashes)
+                own.found[name] = _read_own(name, folder, base, hashes)
             except UsageError as error:
                 own.problems.extend(error.problems)
     return own
@@ -214,7 +212,7 @@ def encoder_zeros(path: Path, family: Family, layers: int) -> tuple[int, int]:
 
 
 def _read_own(name: str, folder: Path, base: BaseModel | None, hashes: ContentHashes) -> SparseCheckpoint:
-    what = f"--sparse-from {name}"
+    what = f"{option('sparse-from')} {name}"
     config, family = read_config(what, folder)
     problems = []
     if base is not None and base.folder is not None:
@@ -233,7 +231,7 @@ def _read_own(name: str, folder: Path, base: BaseModel | None, hashes: ContentHa
             digest, f"zeros of {layers} {family.name} layers", lambda: encoder_zeros(file, family, layers)
         )
     except UsageError as error:
-        raise UsageError([f"{what}: {problem}" for problem in error.problems]) from None
+        raise UsageError([f"{what}: {problem.message}" for problem in error.problems]) from None
     if not TOLERANCE <= zeros / numel < 1:
         raise UsageError(
             f"{what}: {zeros:,} of the {numel:,} weights in its {len(family.encoder_matrices(layers))} encoder "

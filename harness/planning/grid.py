@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
-from harness.errors import UsageError, unknown_name
+from harness.errors import Problem, Problems, UsageError, unknown_name
 from harness.planning.method import Method
 from harness.planning.method_registry import get_method, method_problem
 from harness.planning.method_summary import SPARSE_FROM
 from harness.planning.recipe import Recipe, Rows
 from harness.specs import QUANTIZATIONS, Cell, sparsity_problem
 from harness.tasks import TASKS
+from harness.wording import option
 
 LARGEST_SEED = 2**32 - 1
 
@@ -38,51 +39,62 @@ class Axes:
     pruning_seeds: Sequence[int] = (0,)
     sparse_from: Mapping[str, float] = field(default_factory=dict)
 
-    def problems(self) -> list[str]:
-        """One sentence for every value that cannot be meant."""
-        found = []
+    def problems(self) -> list[Problem]:
+        """One for every value that cannot be meant, with the option that it stands in."""
+        found = Problems()
         if not self.models:
-            found.append("--models is empty, here and in the preset: give aliases (harness ls models) or NAME=DIR.")
+            choices = "give aliases (harness ls models) or NAME=DIR"
+            found.add(f"{option('models')} is empty, here and in the preset: {choices}.", "models")
         for name, values in (
-            ("--methods", self.methods),
-            ("--sparsities", self.sparsities),
-            ("--tasks", self.tasks),
-            ("--quantization", self.quantization),
-            ("--seeds", self.seeds),
-            ("--pruning-seeds", self.pruning_seeds),
+            ("methods", self.methods),
+            ("sparsities", self.sparsities),
+            ("tasks", self.tasks),
+            ("quantization", self.quantization),
+            ("seeds", self.seeds),
+            ("pruning-seeds", self.pruning_seeds),
         ):
             if values is not None and not values:
-                found.append(f"{name} is empty: give at least one.")
+                found.add(f"{option(name)} is empty: give at least one.", name)
         for name in self.methods or ():
             if name.startswith(SPARSE_FROM):
-                found.append(f"method {name!r}: a sparse checkpoint is named by --sparse-from NAME=DIR alone.")
+                alone = f"method {name!r}: a sparse checkpoint is named by {option('sparse-from')} NAME=DIR alone."
+                found.add(alone, "methods")
             elif problem := method_problem(name):
-                found.append(problem)
-        found += [unknown_name("task", name, TASKS) for name in self.tasks or () if name not in TASKS]
+                found.add(problem, "methods")
+        found.extend((unknown_name("task", name, TASKS) for name in self.tasks or () if name not in TASKS), "tasks")
         for name in self.quantization or ():
             if name not in QUANTIZATIONS:
-                found.append(unknown_name("quantization", name, QUANTIZATIONS))
-        found += [problem for value in self.sparsities or () if (problem := sparsity_problem(value))]
-        for seed in [*(self.seeds or ()), *self.pruning_seeds]:
-            if seed < 0:
-                found.append(f"seed {seed}: expected 0 or more.")
-            elif seed > LARGEST_SEED:
-                found.append(f"seed {seed}: expected {LARGEST_SEED} or less (NumPy's generators take 32 bits).")
+                found.add(unknown_name("quantization", name, QUANTIZATIONS), "quantization")
+        out_of_range = (problem for value in self.sparsities or () if (problem := sparsity_problem(value)))
+        found.extend(out_of_range, "sparsities")
+        for name, seeds in (("seeds", self.seeds or ()), ("pruning-seeds", self.pruning_seeds)):
+            found.extend((problem for seed in seeds if (problem := _seed_problem(seed))), name)
         if self.sparse_from and len(set(self.models)) > 1:
-            found.append(
-                f"--sparse-from: a checkpoint belongs to one base model, and --models names {len(set(self.models))}. "
-                "Give each its own grid."
+            found.add(
+                f"{option('sparse-from')}: a checkpoint belongs to one base model, and {option('models')} names "
+                f"{len(set(self.models))}. Give each its own grid.",
+                "sparse-from",
             )
         if self.sparse_from and self.methods is None and self.sparsities is not None:
-            found.append(
-                "--sparsities: the sparsity of a checkpoint is counted, not chosen. Leave it out, or name --methods."
+            found.add(
+                f"{option('sparsities')}: the sparsity of a checkpoint is counted, not chosen. Leave it out, or name "
+                f"{option('methods')}.",
+                "sparsities",
             )
-        return found
+        return found.found
+
+
+def _seed_problem(seed: int) -> str | None:
+    if seed < 0:
+        return f"seed {seed}: expected 0 or more."
+    if seed > LARGEST_SEED:
+        return f"seed {seed}: expected {LARGEST_SEED} or less (NumPy's generators take 32 bits)."
+    return None
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells in a fixed order, and the combinations that were left out, each with its reason."""
+    """Cells in a fixed order, and a sentence for each combination that was left out, with the reason."""
 
     cells: tuple[Cell, ...]
     dropped: tuple[str, ...]
@@ -103,7 +115,8 @@ def expand(axes: Axes, recipe: Recipe) -> Grid:
     rows_in_use = _rows(axes, recipe)
     released = {(checkpoint.model, checkpoint.sparsity) for checkpoint in recipe.sparse_checkpoints}
     for model in sorted({m for m in axes.models if not any(_runs(rows, m) for rows in rows_in_use)}):
-        dropped[f"{model}: preset {recipe.preset!r} has no rows for it; name --methods, or another --preset"] = None
+        methods, preset = option("methods"), option("preset")
+        dropped[f"{model}: preset {recipe.preset!r} has no rows for it; name {methods}, or another {preset}"] = None
     for model, task, rows in product(sorted(set(axes.models)), _tasks(axes, recipe), rows_in_use):
         if not _runs(rows, model):
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.errors import UsageError
+from harness.errors import Problem, UsageError
 from harness.planning.chain import Chain, Known
 from harness.planning.graph import Inputs, Plan
 from harness.planning.method_registry import get_method, method_facts
@@ -19,7 +19,7 @@ from harness.specs import Cell
 def plan_cells(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs) -> Plan:
     """The plan of `cells` in the order given. Raises UsageError with every setting the recipe lacks for them."""
     plan, known = Plan(), Known()
-    problems: dict[str, None] = {}
+    problems: dict[Problem, None] = {}
     for cell in cells:
         chain = Chain(plan=plan, cell=cell, recipe=recipe, inputs=inputs, known=known)
         try:

@@ -89,7 +89,7 @@ def parse_preset(name: str, text: str) -> Recipe:
     try:
         released = None if problems else parse_released(tree.get("sparse_checkpoints", ()))
     except UsageError as error:
-        problems += error.problems
+        problems += [problem.message for problem in error.problems]
     if problems:
         raise UsageError([f"preset {name!r}: {problem}" for problem in problems])
     base = load_preset(extended) if extended else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from harness.identity import sha256_of
 from harness.inputs.sparse_checkpoints import ReleasedCheckpoint
 from harness.planning.kinds import DOMAINS, KINDS, TASK_DATA, StageKind
 from harness.tasks import TASKS, get_task
+from harness.wording import assignment, option
 
 EVIDENCE = ("published", "partner", "assumed", "set")
 
@@ -65,29 +65,24 @@ class Recipe:
                 return checkpoint
         raise UsageError(
             f"preset {self.preset!r} has no sparse checkpoint for {model} at {sparsity:g}. There are: "
-            f"{', '.join(map(str, self.sparse_checkpoints))}. Bring one of your own with --sparse-from NAME=DIR, or "
+            f"{', '.join(map(str, self.sparse_checkpoints))}. Bring one of your own with {option('sparse-from')} "
+            "NAME=DIR, or "
             "prune here under another preset."
         )
 
-    def changed(self, assignments: Sequence[str]) -> Recipe:
-        """A recipe with `KEY=VALUE` assignments applied. Raises UsageError listing every bad one."""
+    def changed(self, values: Mapping[str, Any]) -> Recipe:
+        """A recipe with other values for some of its keys. Raises UsageError listing every bad one."""
         settings, problems = dict(self.settings), []
-        for text in assignments:
-            key, equals, raw = text.partition("=")
-            key = key.strip()
-            if not equals:
-                problems.append(f"--set {text}: expected KEY=VALUE, for example transfer.learning_rate=1e-4.")
-                continue
+        for key, value in values.items():
+            what = f"{option('set')} {assignment(key, value)}"
             expected = type_of_key(key)
             if expected is None:
-                problems.append(f"--set {text}: " + unknown_name("recipe key", key, self.settings))
+                problems.append(f"{what}: " + unknown_name("recipe key", key, self.settings))
                 continue
             try:
-                value = typed_value(key, _parsed(raw.strip()), expected)
+                settings[key] = Setting(typed_value(key, value, expected), "set", "command line")
             except ValueError as error:
-                problems.append(f"--set {text}: {error}")
-                continue
-            settings[key] = Setting(value, "set", "command line")
+                problems.append(f"{what}: {error}")
         if problems:
             raise UsageError(problems)
         return replace(self, settings=settings)
@@ -118,7 +113,10 @@ class Recipe:
                     missing.append(f"task.{task}.{name}")
         if missing:
             raise UsageError(
-                [f"preset {self.preset!r} gives no value for {key}. Give one: --set {key}=.." for key in missing]
+                [
+                    f"preset {self.preset!r} gives no value for {key}. Give one: {option('set')} {key}=.."
+                    for key in missing
+                ]
             )
         return found
 
@@ -191,10 +189,3 @@ def typed_value(key: str, value: Any, expected: type) -> Any:
     if domain is not None and not domain.holds(value):
         raise ValueError(f"{value!r}: expected {domain.words}.")
     return value
-
-
-def _parsed(raw: str) -> Any:
-    try:
-        return json.loads(raw)
-    except ValueError:
-        return raw

@@ -27,6 +27,7 @@ from pathlib import Path
 from harness.errors import UsageError
 from harness.files import write_new
 from harness.store.stage import StoredStage
+from harness.wording import option
 
 STUDY_LEASE = "study-"  # no stage id begins so
 
@@ -61,7 +62,7 @@ class Store:
             if path.is_dir():
                 return
             if path.exists():
-                raise UsageError(f"store {self.root}: {path} is a file. Name a folder with --store.")
+                raise UsageError(f"store {self.root}: {path} is a file. Name a folder with {option('store')}.")
 
     def check_writable(self) -> None:
         """Raises OSError where a small file cannot be written below the root: read-only, not ours, a full disk."""

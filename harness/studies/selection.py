@@ -17,10 +17,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from harness.errors import UsageError, unknown_name
+from harness.errors import Problem, UsageError, unknown_name
 from harness.identity import STAGE_ID_HEX_DIGITS
 from harness.planning.graph import Plan
 from harness.studies.state import STATES
+from harness.wording import option
 
 LEAST_DIGITS = 6
 MOST_IDS_LISTED = 5
@@ -40,7 +41,7 @@ def select(plan: Plan, states: Mapping[str, str], text: str) -> list[str]:
     if not words:
         raise UsageError(f"WHAT is empty: name a stage id, a kind, a state or KEY=VALUE with KEY of {', '.join(KEYS)}.")
     traits = stage_traits(plan, states)
-    problems: list[str] = []
+    problems: list[Problem] = []
     matches: list[set[str]] = []
     for word in words:
         try:
@@ -133,7 +134,7 @@ def _whole_id(plan: Plan, digits: str) -> str:
         )
         raise UsageError(
             f"no stage id of this study begins with {digits!r}.{long} harness status --json lists the ids; "
-            "--study NAME looks in another study."
+            f"{option('study')} NAME looks in another study."
         )
     if len(found) > 1:
         listed = ", ".join(found[:MOST_IDS_LISTED]) + (", .." if len(found) > MOST_IDS_LISTED else "")

@@ -23,6 +23,7 @@ from harness.specs import Cell, StageSpec
 from harness.store.leases import HeartbeatMonitor, Lease, acquire
 from harness.store.processes import is_gone, this_process
 from harness.store.store import Store
+from harness.wording import option
 
 STUDY_SCHEMA = 1
 _SPACE = re.compile(r"[ \t\n\r]*")  # of JSON
@@ -62,7 +63,8 @@ def read_study(store: Store, name: str) -> Study:
         known = study_names(store)
         store.check_is_folder()
         if not known:
-            raise UsageError(f"no study in {store.root}. Start one with harness grid, or name its folder with --store.")
+            where = f"name its folder with {option('store')}"
+            raise UsageError(f"no study in {store.root}. Start one with harness grid, or {where}.")
         raise UsageError(unknown_name("study", name, known))
     try:
         return _parse(json.loads(path.read_bytes()), path)
@@ -101,7 +103,7 @@ def only_study(store: Store) -> str:
     names = study_names(store)
     if len(names) != 1:
         what = (
-            f"several studies: {', '.join(names)}. Name one with --study"
+            f"several studies: {', '.join(names)}. Name one with {option('study')}"
             if names
             else "no study. Start one with harness grid"
         )
@@ -161,7 +163,7 @@ def _check_same(name: str, old: dict[str, Any], recipe: Recipe) -> None:
             differing.insert(0, "sparse_checkpoints")
         raise UsageError(
             f"study {name!r} has another recipe (it differs in {', '.join(differing[:5])}). "
-            "Give this grid its own name: --study NAME."
+            f"Give this grid its own name: {option('study')} NAME."
         )
 
 

@@ -93,7 +93,7 @@ def test_a_dry_run_in_words_counts_cells_and_stages(run_harness: Run, world: Wor
     planned, _, cost = done.out.partition("\n\n")
     head, columns, _, *kinds, dropped = planned.splitlines()
     # prune-ofa at 0.5 on one task, one seed: corpus, pairs, two pre-training stages, teacher, transfer, evaluation.
-    assert head == "study slice: 1 cells, 7 stages, 7 to run"
+    assert head == "study slice: 1 cell, 7 stages, 7 to run"
     assert columns.split() == ["stage", "pending"]
     assert {line.split()[0]: int(line.split()[1]) for line in kinds} == dict.fromkeys(
         ["corpus", "pairs", "teacher_preparation", "student_pruning", "dense", "transfer", "evaluation"], 1
@@ -185,6 +185,43 @@ def test_every_problem_of_a_grid_is_listed_in_one_answer_and_nothing_is_created(
     assert not world.store.exists()
 
 
+def test_with_json_the_problems_are_data_on_standard_output_and_sentences_on_standard_error(
+    run_harness: Run, world: World
+) -> None:
+    words = world.grid("--tasks", "sst", "--sparse-from", "two words=DIR", "--executor", "lokal", "--seeds", "x")
+    plain, done = run_harness(words), run_harness([*words, "--json"])
+    assert (plain.code, plain.out) == (done.code, "") == (2, "")
+    assert done.err == plain.err
+    found = json.loads(done.out)
+    assert list(found) == ["problems"]
+    assert {problem["option"] for problem in found["problems"]} == {"tasks", "sparse-from", "executor", "seeds"}
+    assert [f"  - {problem['message']}" for problem in found["problems"]] == plain.err.splitlines()[1:]
+    missing = run_harness(world.reading("status", "--json"))
+    assert missing.code == 2
+    (problem,) = json.loads(missing.out)["problems"]
+    assert problem["option"] is None
+    assert problem["message"].endswith("Start one with harness grid.")
+
+
+def test_a_record_that_cannot_be_trusted_is_a_problem_in_json(
+    run_harness: Run, world: World, fakes: ModuleType
+) -> None:
+    run_harness(world.grid("--tasks", "sst2", "--methods", "dense"))
+    store = Store(world.store)
+    path = store.record_path(next(iter(read_study(store, "slice").plan.stages)))
+    path.write_text(path.read_text()[:100])
+    done = run_harness(world.reading("status", "--json"))
+    assert done.code == 1
+    (problem,) = json.loads(done.out)["problems"]
+    assert done.err == f"error: {problem['message']}\n"
+
+
+def test_models_named_one_by_one_add_up(run_harness: Run, world: World) -> None:
+    other = write_model(world.folder / "other", weights="other weights")
+    found = dry(run_harness, world.grid("--models", f"other={other}", "--tasks", "sst2", "--methods", "dense"))
+    assert [cell["model"] for cell in found["cells"]] == ["other", "tiny"]
+
+
 def test_an_unknown_preset_stands_beside_the_other_problems(run_harness: Run, world: World) -> None:
     found = problems(run_harness, world.grid("--preset", "reducd", "--tasks", "sst"))
     assert len(found) == 2
@@ -212,7 +249,8 @@ def test_missing_settings_of_several_tasks_are_all_listed(run_harness: Run, worl
         ("micro_batch_size=2.5", "a whole number of examples, 1 or more"),
         ("micro_batch_size=half", "a whole number of examples, 1 or more"),
         ("micro_batch_size=", "a whole number of examples, 1 or more"),
-        ("micro_batch_size", "a whole number of examples, 1 or more"),
+        ("micro_batch_size", "expected KEY=VALUE, for example checkpoint_minutes=5."),
+        ("micro_batch_size=true", "a whole number of examples, 1 or more"),
         ("checkpoint_minutes=-1", "a number of minutes, 0 or more"),
         ("checkpoint_minutes=soon", "a number of minutes, 0 or more"),
         ("checkpoint_minutes=inf", "a number of minutes, 0 or more"),
@@ -381,6 +419,23 @@ def test_a_grid_with_a_failed_stage_ends_with_1_and_says_so_in_json(
     assert list(found["failed"].values()) == ["RuntimeError: weights exploded"]
     assert len(found["blocked"]) == 1
     assert "weights exploded" in done.err
+
+
+def test_a_grid_ends_with_the_next_command(run_harness: Run, world: World, fakes: ModuleType) -> None:
+    def fail(context: object) -> None:
+        raise RuntimeError("weights exploded")
+
+    words = world.grid("--tasks", "sst2", "--methods", "dense")
+    study = f"--store {world.store} --study slice"
+    fakes.ACTIONS["dense"] = fail
+    done = run_harness(words)
+    result, following = done.out.splitlines()[-2:]
+    assert (done.code, result) == (1, "0 stages done, 1 failed, 1 blocked.")
+    assert following == f"next: harness logs failed {study}; the same command tries again."
+    assert "weights exploded" in run_harness(following.partition("harness ")[2].partition(";")[0].split()).out
+    fakes.ACTIONS.clear()
+    done = run_harness(words)
+    assert done.out.splitlines()[-2:] == ["2 stages done, 0 failed, 0 blocked.", f"next: harness tables {study}"]
 
 
 # -- status and tables

@@ -98,7 +98,7 @@ def ready(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Ready:
     assert cli.main(arguments) == 0
     store = Store(root)
     plan = read_study(store, tiny_world.STUDY).plan
-    models = find_models([f"tiny={tiny.model}"], ContentHashes()).models
+    models = find_models([("tiny", tiny.model)], ContentHashes()).models
     specs = {spec.kind: spec for spec in plan.stages.values()}
     return Ready(store, specs, Sources(models=models, data=FolderData(tiny.data)))
 

@@ -288,7 +288,7 @@ def test_the_same_stage_again_makes_the_same_artifact(finished: Finished, tiny: 
         again.stage(parent).record_path.write_bytes(finished.store.stage(parent).record_path.read_bytes())
         again.stage(parent).artifact_path.parent.mkdir(parents=True, exist_ok=True)
         again.stage(parent).artifact_path.symlink_to(finished.artifact(parent))
-    models = find_models([f"tiny={tiny.model}"], ContentHashes()).models
+    models = find_models([("tiny", tiny.model)], ContentHashes()).models
     run_stage(spec, again, Sources(models=models, data=FolderData(tiny.data)), Resources(), lambda: False)
     assert again.stage(spec.stage_id).read_record()["artifact"] == finished.record(spec.stage_id)["artifact"]
 

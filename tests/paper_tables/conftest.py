@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grid_world import settings
 
 from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.grid import Axes, expand
@@ -31,7 +32,7 @@ def make_study(store: Store) -> Callable[..., Study]:
         name: str = "mine",
         **axes: Any,
     ) -> Study:
-        recipe = load_preset(preset).changed(assignments)
+        recipe = load_preset(preset).changed(settings(*assignments))
         identities = {"tiny": ModelIdentity(weights="w", tokenizer="t")}
         found = Inputs(models=identities, data={split: split for split in splits})
         plan = plan_cells(expand(Axes(**{"models": ["tiny"], **axes}), recipe).cells, recipe, found)

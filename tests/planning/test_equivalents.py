@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from grid_world import ROOT, of_kind, plan, with_descendants
+from grid_world import ROOT, of_kind, plan, sentences, with_descendants
 
 import harness.planning.equivalents
 from harness.errors import UsageError
@@ -87,7 +87,7 @@ def test_a_record_says_which_version_ran(
 def test_the_shipped_file_is_read_and_goes_with_the_package() -> None:
     assert all(entry.newer <= KINDS[entry.kind].version for entry in load_equivalents())
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["harness"]
-    assert "equivalents.toml" in data
+    assert "planning/equivalents.toml" in data
 
 
 def test_an_entry_is_read_as_written() -> None:
@@ -118,7 +118,7 @@ def test_an_entry_is_read_as_written() -> None:
 def test_a_bad_entry_is_told(text: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_equivalents(text, {KIND: replace(KINDS[KIND], version=4)})
-    (problem,) = caught.value.problems
+    (problem,) = sentences(caught.value)
     assert words in problem
     assert problem.startswith("equivalents.toml")
 
@@ -127,4 +127,4 @@ def test_every_problem_is_told_at_once() -> None:
     text = entry(1, 2, kind="nothing") + entry(1, 2) + entry(2, 1, reason="") + "more = 1\n" + entry(1, 2)
     with pytest.raises(UsageError) as caught:
         read_equivalents(text, {KIND: replace(KINDS[KIND], version=2)})
-    assert [problem.split(":")[0].split()[-1] for problem in caught.value.problems] == ["1", "3", "4"]
+    assert [problem.split(":")[0].split()[-1] for problem in sentences(caught.value)] == ["1", "3", "4"]

@@ -1,5 +1,5 @@
 import pytest
-from grid_world import recipe
+from grid_world import recipe, sentences
 
 from harness.errors import UsageError
 from harness.planning.grid import Axes, Grid, expand
@@ -87,8 +87,8 @@ def test_dropped_combinations_are_listed_once_each() -> None:
 def test_a_grid_without_a_cell_says_why() -> None:
     with pytest.raises(UsageError) as caught:
         grid(methods=["prune-ofa", "finetune-pruning"], sparsities=[0.0])
-    assert caught.value.problems[0] == "the grid has no cell."
-    assert sorted(reason.split()[0] for reason in caught.value.problems[1:]) == ["finetune-pruning", "prune-ofa"]
+    assert sentences(caught.value)[0] == "the grid has no cell."
+    assert sorted(reason.split()[0] for reason in sentences(caught.value)[1:]) == ["finetune-pruning", "prune-ofa"]
 
 
 def test_pruning_seeds_are_an_axis_of_methods_that_prune_in_pretraining_only() -> None:
@@ -127,7 +127,7 @@ def test_every_problem_of_the_axes_is_listed_at_once() -> None:
     )
     with pytest.raises(UsageError) as caught:
         expand(axes, recipe())
-    problems = caught.value.problems
+    problems = sentences(caught.value)
     expected = [
         ("--models is empty", ""),
         ("method 'prune-off' is not known", "Did you mean 'prune-ofa'"),
@@ -149,7 +149,8 @@ def test_every_problem_of_the_axes_is_listed_at_once() -> None:
 
 
 def test_a_name_like_no_other_is_answered_with_the_names_there_are() -> None:
-    (problem,) = Axes(models=["m"], tasks=["zzz"]).problems()
+    ((problem, concerned),) = ((each.message, each.option) for each in Axes(models=["m"], tasks=["zzz"]).problems())
+    assert concerned == "tasks"
     assert "Did you mean" not in problem
     assert "Known: mnli, qnli, qqp, squad, sst2." in problem
 

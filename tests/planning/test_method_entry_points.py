@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from grid_world import ROOT, Ran, World, inputs, of_kind, plan, python, recipe
+from grid_world import ROOT, Ran, World, inputs, of_kind, plan, python, recipe, sentences
 from sparse_files import write_sparse
 
 from harness.errors import StoreError, UsageError
@@ -200,7 +200,7 @@ def test_a_setting_that_a_stage_cannot_have_is_refused(install: Install, setting
     install("acme-methods", {"short": "acme_short:METHOD"}, {"acme_short": GOOD.replace("epochs=1", settings)})
     with pytest.raises(UsageError) as caught:
         plan(methods=["short"])
-    (problem,) = caught.value.problems
+    (problem,) = sentences(caught.value)
     assert problem.startswith(told)
 
 

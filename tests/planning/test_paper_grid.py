@@ -82,7 +82,7 @@ def test_mnli_from_the_hub_is_scored_on_both_of_its_splits() -> None:
 
 
 def test_a_model_without_rows_in_the_preset_is_told_what_to_do() -> None:
-    with pytest.raises(UsageError, match="minilm-l6: preset 'paper' has no rows for it; name --methods"):
+    with pytest.raises(UsageError, match="minilm-l6: preset 'paper' has no rows for it; name methods"):
         expand(Axes(models=["minilm-l6"]), load_preset("paper"))
 
 
@@ -150,7 +150,9 @@ from pathlib import Path
 import harness.cli.commands.grid, harness.inputs.data_sources, huggingface_hub, pyarrow.parquet
 from harness.cli.main import _parser, main
 from harness.planning.planner import plan_cells
-from harness.grids.request import asked, read_request
+from harness.cli.options import options_from_args
+from harness.errors import Problems
+from harness.grids.request import read_request
 from harness.identity import sha256_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.store.store import Store
@@ -159,7 +161,8 @@ from harness.studies.study import merged, write_study
 store = Store(Path(sys.argv[1]))
 words = sys.argv[2:] + ["--store", sys.argv[1]]
 if not store.root.exists() and os.fork() == 0:  # another process makes the store: its memory does not count
-    request = read_request(asked(_parser().parse_args(words)), ContentHashes())
+    options = options_from_args(_parser().parse_args(words), Problems())
+    request = read_request(options, ContentHashes(), Problems())
     plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
     write_study(store, merged(store, "paper", request.recipe, plan))
     for stage_id, spec in list(plan.stages.items())[:20_000]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from grid_world import ROOT, SLICE, SPLITS, Ran, World, write_data
+from grid_world import ROOT, SLICE, SPLITS, Ran, World, sentences, write_data
 
 from harness.errors import UsageError
 from harness.planning.graph import Inputs, ModelIdentity
@@ -35,7 +35,7 @@ def write(folder: Path, text: str, name: str = "mine.toml") -> str:
 def problems_of(path: str) -> list[str]:
     with pytest.raises(UsageError) as caught:
         load_preset(path)
-    return caught.value.problems
+    return sentences(caught.value)
 
 
 # -- reading

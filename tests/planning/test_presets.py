@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from grid_world import OTHER_TASKS, plan, recipe
+from grid_world import OTHER_TASKS, plan, recipe, sentences
 
 from harness.errors import UsageError
 from harness.planning.kinds import KINDS, get_kind
@@ -32,13 +32,13 @@ def preset(text: str) -> Recipe:
 def problems_of(text: str) -> list[str]:
     with pytest.raises(UsageError) as caught:
         preset(text)
-    return caught.value.problems
+    return sentences(caught.value)
 
 
 def refused(*assignments: str) -> list[str]:
     with pytest.raises(UsageError) as caught:
         recipe(*assignments)
-    return caught.value.problems
+    return sentences(caught.value)
 
 
 def batch_sizes(settings: Recipe) -> dict[tuple[str, str], object]:
@@ -52,18 +52,18 @@ def batch_sizes(settings: Recipe) -> dict[tuple[str, str], object]:
 
 def test_the_more_specific_value_counts() -> None:
     # Four places, least specific first; each step changes only what it speaks of.
-    settings = preset(EVALUATION).changed(["task.qnli.max_length=64", "common.batch_size=1"])
+    settings = preset(EVALUATION).changed({"task.qnli.max_length": 64, "common.batch_size": 1})
     cells = [("small", "sst2"), ("small", "qnli"), ("large", "sst2"), ("large", "qnli")]
     expected: dict[tuple[str, str], object] = dict.fromkeys(cells, 1)
     assert batch_sizes(settings) == expected
 
-    settings = settings.changed(["evaluation.batch_size=2"])
+    settings = settings.changed({"evaluation.batch_size": 2})
     assert batch_sizes(settings) == dict.fromkeys(cells, 2)
 
-    settings = settings.changed(["evaluation.models.large.batch_size=3"])
+    settings = settings.changed({"evaluation.models.large.batch_size": 3})
     assert batch_sizes(settings) == {cell: 3 if cell[0] == "large" else 2 for cell in cells}
 
-    settings = settings.changed(["evaluation.tasks.qnli.batch_size=4"])
+    settings = settings.changed({"evaluation.tasks.qnli.batch_size": 4})
     assert batch_sizes(settings) == {**{cell: 4 for cell in cells if cell[1] == "qnli"}, cells[0]: 2, cells[2]: 3}
 
 
@@ -86,7 +86,7 @@ def test_a_stage_holds_all_its_parameters_and_no_other() -> None:
 def test_every_missing_value_is_named() -> None:
     with pytest.raises(UsageError) as caught:
         preset("").parameters(get_kind("evaluation"), task="sst2")
-    named = [re.search(r"no value for (\S+)\. ", problem) for problem in caught.value.problems]
+    named = [re.search(r"no value for (\S+)\. ", problem) for problem in sentences(caught.value)]
     assert [match and match.group(1) for match in named] == [
         "evaluation.precision",
         "evaluation.attention",
@@ -95,7 +95,7 @@ def test_every_missing_value_is_named() -> None:
         "evaluation.batch_size",
         "task.sst2.max_length",
     ]
-    assert "--set task.sst2.max_length=.." in caught.value.problems[-1]
+    assert "--set task.sst2.max_length=.." in sentences(caught.value)[-1]
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -121,19 +121,17 @@ def test_every_bad_assignment_is_listed_at_once() -> None:
         "transfer.learning_rat=1e-4",
         "transfr.learning_rate=1e-4",
         "transfer.batch_size=32.0",
-        "transfer.learning_rate",
         "common.precision=1",
         "transfer.tasks.sst3.epochs=1",
         "transfer.epochs=9",  # this one is right
     )
-    assert len(problems) == 6
+    assert len(problems) == 5
     assert all(problem.startswith("--set ") for problem in problems)
     assert "'transfer.learning_rat' is not known. Did you mean 'transfer.learning_rate'" in problems[0]
     assert "Did you mean 'transfer.learning_rate'" in problems[1]
     assert "32.0 is float, expected int" in problems[2]
-    assert "expected KEY=VALUE" in problems[3]
-    assert "1 is int, expected str" in problems[4]
-    assert "'transfer.tasks.sst3.epochs' is not known" in problems[5]
+    assert "1 is int, expected str" in problems[3]
+    assert "'transfer.tasks.sst3.epochs' is not known" in problems[4]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +215,7 @@ def test_an_assignment_that_changes_nothing_keeps_the_hash() -> None:
 def test_an_assignment_leaves_the_recipe_it_was_made_from_alone() -> None:
     base = recipe()
     before = base.recipe_hash
-    base.changed(["transfer.epochs=4"])
+    base.changed({"transfer.epochs": 4})
     assert base.recipe_hash == before
 
 
@@ -243,5 +241,5 @@ def test_an_unknown_preset_is_named_with_those_there_are() -> None:
 def test_a_task_outside_the_preset_needs_only_its_data_settings() -> None:
     settings = recipe(*OTHER_TASKS)
     assert settings.parameters(get_kind("dense"), model="any", task="qqp")["max_length"] == 128
-    with pytest.raises(UsageError, match=r"--set task\.qqp\.max_length"):
+    with pytest.raises(UsageError, match=r"set task\.qqp\.max_length"):
         recipe().parameters(get_kind("dense"), model="any", task="qqp")

@@ -1,7 +1,7 @@
 """WHAT: words to stages, on the preset `slice` with two models, two tasks and two seeds."""
 
 import pytest
-from grid_world import of_kind, plan
+from grid_world import of_kind, plan, sentences
 
 from harness.errors import UsageError
 from harness.planning.graph import Plan
@@ -24,7 +24,7 @@ def labels(planned: Plan, text: str, **by_kind: str) -> set[str]:
 def problem(planned: Plan, text: str, **by_kind: str) -> str:
     with pytest.raises(UsageError) as caught:
         select(planned, states(planned, **by_kind), text)
-    (sentence,) = caught.value.problems
+    (sentence,) = sentences(caught.value)
     return sentence
 
 
@@ -110,7 +110,7 @@ def test_a_word_that_names_nothing_is_answered(planned: Plan, text: str, words: 
 def test_every_bad_word_is_told(planned: Plan) -> None:
     with pytest.raises(UsageError) as caught:
         select(planned, states(planned), "transfre,model=tinny,task=sst2")
-    assert len(caught.value.problems) == 2
+    assert len(sentences(caught.value)) == 2
 
 
 def test_words_that_nothing_matches_together_say_what_there_is(planned: Plan) -> None:

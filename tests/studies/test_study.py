@@ -3,7 +3,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from grid_world import files_below, gone_process, inputs, plan, recipe
+from grid_world import files_below, gone_process, inputs, plan, recipe, sentences
 
 from harness.errors import StoreError, UsageError
 from harness.planning.graph import Plan
@@ -107,7 +107,7 @@ def test_one_name_for_two_recipes_is_refused_and_says_where_they_differ(store: S
     other = recipe("transfer.epochs=7", "dense.tasks.squad.epochs=1")
     with pytest.raises(UsageError) as caught:
         merged(store, "mine", other, plan())
-    (problem,) = caught.value.problems
+    (problem,) = sentences(caught.value)
     assert "study 'mine' has another recipe (it differs in dense.tasks.squad.epochs, transfer.epochs)" in problem
     assert "--study NAME" in problem
     assert store.study_path("mine").read_bytes() == before
@@ -151,7 +151,7 @@ def test_the_only_study_needs_no_name(store: Store) -> None:
     write(store, "mine", plan())
     assert only_study(store) == "mine"
     write(store, "other", plan())
-    with pytest.raises(UsageError, match="several studies: mine, other. Name one with --study"):
+    with pytest.raises(UsageError, match="several studies: mine, other. Name one with study"):
         only_study(store)
     assert study_names(store) == ["mine", "other"]
 

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import harness
+from harness.errors import UsageError
+from harness.grids.options import read_value
 from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
 from harness.planning.planner import plan_cells
@@ -50,15 +52,20 @@ def inputs(
     return Inputs(models=models, data={**{name: name for name in names}, **(changed or {})})
 
 
+def settings(*assignments: str) -> dict[str, Any]:
+    """KEY=VALUE each, as after --set."""
+    return {key: read_value(value) for key, _, value in (text.partition("=") for text in assignments)}
+
+
 def recipe(*assignments: str) -> Recipe:
-    return load_preset(str(SLICE)).changed(assignments)
+    return load_preset(str(SLICE)).changed(settings(*assignments))
 
 
 def plan(*assignments: str, found: Inputs | None = None, **axes: Any) -> Plan:
     """The plan of a grid under the preset `slice` with these --set assignments."""
     named = Axes(**{"models": ["tiny"], **axes})
-    settings = recipe(*assignments)
-    return plan_cells(expand(named, settings).cells, settings, found or inputs(named.models))
+    changed = recipe(*assignments)
+    return plan_cells(expand(named, changed).cells, changed, found or inputs(named.models))
 
 
 def of_kind(planned: Plan, *kinds: str) -> dict[str, StageSpec]:
@@ -78,6 +85,11 @@ def gone_process() -> dict[str, str | int]:
     here = this_process()
     boot, _, tick = str(here["process_started"]).partition(":")
     return {**here, "process_started": f"{boot}:{int(tick) - 1}"}
+
+
+def sentences(error: UsageError) -> list[str]:
+    """The problems of an error as the command line shows them."""
+    return [problem.on_command_line for problem in error.problems]
 
 
 class Ran(NamedTuple):

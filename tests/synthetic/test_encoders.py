@@ -107,7 +107,7 @@ def test_positions_begin_as_sinusoids_which_a_step_rotates() -> None:
 
 
 def test_the_stated_shape_is_that_of_the_weights(name: str) -> None:
-    found = find_models([name], ContentHashes())
+    found = find_models([(name, None)], ContentHashes())
     assert (found.problems, found.missing) == ([], [])
     model = found.models[name]
     assert model.folder is None

@@ -7,8 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import HarnessError, unknown_name
-from harness.grids.request import Reading, asked, read_axes, read_recipe, reads
+from harness.cli.options import options_from_args
+from harness.errors import HarnessError, Problems, unknown_name
+from harness.grids.request import read_axes, read_recipe, required_data
 from harness.inputs.hub import HubSource
 from harness.inputs.models import MODELS, TOKENIZER_FILES, WEIGHT_FILES
 from harness.inputs.sparse_checkpoints import CHECKPOINT_FILES, ReleasedCheckpoint
@@ -28,13 +29,13 @@ def run(options: argparse.Namespace) -> int:
     """Exit code: 0 everything is in the cache. Raises UsageError for names, HarnessError for what did not come."""
     from harness.inputs.data_sources import hub_sets
 
-    reading = Reading()
-    words = asked(options)
-    recipe = read_recipe(words, reading)
-    axes = read_axes(words, reading, recipe)
-    reading.problems += [unknown_name("model", name, MODELS) for name in axes.models if name not in MODELS]
-    tasks, needs_corpus = reads(axes, recipe, reading)
-    reading.check()
+    problems = Problems()
+    given = options_from_args(options, problems)
+    recipe = read_recipe(given, problems)
+    axes = read_axes(given, problems, recipe)
+    problems.extend((unknown_name("model", name, MODELS) for name in axes.models if name not in MODELS), "models")
+    tasks, needs_corpus = required_data(axes, recipe, problems)
+    problems.check()
     assert recipe is not None
     wanted = [
         _Snapshot(f"model {alias!r}: {source}", source.repository, source.revision, "model", MODEL_FILES)
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         source = checkpoint.source
         what = f"sparse checkpoint {checkpoint}: {source}"
         wanted.append(_Snapshot(what, source.repository, source.revision, "model", SPARSE_FILES, TOKENIZER_FILES))
-    if (options.data or recipe.data) == "hub":
+    if (given.data or recipe.data) == "hub":
         for (repository, configuration, revision), purpose in hub_sets(tasks, corpus=needs_corpus).items():
             what = f"{purpose}: {repository} ({configuration}) at {revision[:12]}"
             wanted.append(_Snapshot(what, repository, revision, "dataset", ((f"{configuration}/*.parquet",),)))

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from harness.cli.options import options_from_args
+from harness.errors import Problems
+from harness.execution.executors import execution_problems
 from harness.execution.outcome import Outcome
-from harness.grids.planned import (
-    Planned,
-    cancelled_note,
-    plan_as_json,
-    plan_as_text,
-    planned_grid,
-    start,
-    without_effect,
-)
-from harness.grids.request import asked
+from harness.grids.planned import PlannedGrid, cancelled_note, plan_as_json, plan_as_text, plan_grid, start
 from harness.store.store import Store
+from harness.wording import counted, for_command_line
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,34 +23,42 @@ def run(options: argparse.Namespace) -> int:
 
     Raises UsageError, Interrupted.
     """
-    planned = planned_grid(asked(options), Store(Path(options.store)))
-    for assignment in without_effect(planned):
-        print(f"note: --set {assignment} changes nothing in this grid.", file=sys.stderr)
-    outlook = planned.outlook()
+    problems = Problems()
+    problems.extend(execution_problems(options.executor, options.workers))
+    grid = plan_grid(options_from_args(options, problems), Store(Path(options.store)), problems)
+    for sentence in grid.notes():
+        print(f"note: {for_command_line(sentence)}", file=sys.stderr)
+    status = grid.status()
     if options.dry_run and options.json:
-        print(json.dumps(plan_as_json(planned, outlook), indent=1))
+        print(json.dumps(plan_as_json(grid, status), indent=1))
     else:
-        print(plan_as_text(planned, outlook), file=sys.stderr if options.json else sys.stdout)
+        print(plan_as_text(grid, status), file=sys.stderr if options.json else sys.stdout)
     if options.dry_run:
-        for sentence in outlook.missing:
-            print(f"warning: {sentence}", file=sys.stderr)
+        for sentence in status.missing:
+            print(f"warning: {for_command_line(sentence)}", file=sys.stderr)
         return 0
-    outcome = start(planned, outlook, executor=options.executor, workers=options.workers)
-    _tell(planned, outcome, as_json=options.json)
+    outcome = start(grid, status, executor=options.executor, workers=options.workers)
+    if options.json:
+        print(json.dumps({"study": grid.study, **asdict(outcome)}))
+    else:
+        print("\n".join(_outcome_lines(grid, outcome)))
     if outcome.failed or outcome.cancelled:
         return 1
     return 4 if outcome.elsewhere else 0
 
 
-def _tell(planned: Planned, outcome: Outcome, *, as_json: bool) -> None:
+def _outcome_lines(grid: PlannedGrid, outcome: Outcome) -> list[str]:
     """What a run came to, and the next move."""
-    if as_json:
-        print(json.dumps({"study": planned.study, **asdict(outcome)}))
-        return
-    print(f"{len(outcome.done)} stages done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked.")
+    done = counted(len(outcome.done), "stage")
+    lines = [f"{done} done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked."]
+    study = f"--store {shlex.quote(str(grid.store.root))} --study {grid.study}"
     if outcome.elsewhere:
-        print(f"{len(outcome.elsewhere)} run in another process; the same command goes on when they are done.")
-    elif not outcome.failed and not outcome.cancelled:
-        print(f"next: harness tables --store {planned.store.root} --study {planned.study}")
+        verb = "runs" if len(outcome.elsewhere) == 1 else "run"
+        lines.append(f"{len(outcome.elsewhere)} {verb} in another process; the same command goes on after that.")
     if outcome.cancelled:
-        print(cancelled_note(len(outcome.cancelled)))
+        lines.append(cancelled_note(len(outcome.cancelled)))
+    if outcome.failed:
+        lines.append(f"next: harness logs failed {study}; the same command tries again.")
+    elif not outcome.elsewhere and not outcome.cancelled:
+        lines.append(f"next: harness tables {study}")
+    return lines

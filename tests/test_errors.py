@@ -1,0 +1,35 @@
+"""Problems as values: what each carries, and how several are collected."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import Problem, Problems, UsageError
+from harness.wording import option
+
+
+def test_a_text_is_a_problem_of_no_option() -> None:
+    assert UsageError("no cell.").problems == (Problem("no cell."),)
+    assert UsageError(["a.", Problem("b.", "seeds")]).problems == (Problem("a."), Problem("b.", "seeds"))
+
+
+def test_an_error_reads_as_in_python_and_its_data_as_on_the_command_line() -> None:
+    problem = Problem(f"{option('sparse-from')} x: expected NAME=DIR.", "sparse-from")
+    assert str(UsageError([problem, "and more."])) == "sparse_from x: expected NAME=DIR.\nand more."
+    assert problem.as_json() == {"option": "sparse-from", "message": "--sparse-from x: expected NAME=DIR."}
+
+
+def test_problems_are_collected_once_each_and_raised_together() -> None:
+    def refuse() -> int:
+        raise UsageError(["a.", Problem("b.", "seeds")])
+
+    found = Problems()
+    found.check()
+    assert found.attempt(lambda: 3, 0) == 3
+    assert found.attempt(refuse, 0, "tasks") == 0
+    found.extend(["c.", Problem("b.", "seeds")], "seeds")
+    assert (found.concern("tasks"), found.concern("models")) == (True, False)
+    with pytest.raises(UsageError) as raised:
+        found.check()
+    # An option that the problem names itself goes before the one that the collector knows.
+    assert raised.value.problems == (Problem("a.", "tasks"), Problem("b.", "seeds"), Problem("c.", "seeds"))

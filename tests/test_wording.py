@@ -1,0 +1,53 @@
+"""Sentences name options in one way, and each surface spells them in its own."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+
+import pytest
+from grid_world import ROOT
+
+import harness
+from harness.cli.main import _parser
+from harness.wording import assignment, counted, for_command_line, for_python, option
+
+HOW_IT_RUNS = {"executor", "workers", "store"}
+
+
+def test_an_option_reads_as_each_surface_writes_it() -> None:
+    sentence = f"name {option('methods')}, or bring a folder with {option('sparse-from')} NAME=DIR; a--b stays."
+    assert for_command_line(sentence) == "name --methods, or bring a folder with --sparse-from NAME=DIR; a--b stays."
+    assert for_python(sentence) == "name methods, or bring a folder with sparse_from NAME=DIR; a--b stays."
+    assert option("pruning_seeds") == option("pruning-seeds")
+
+
+def named_options() -> set[str]:
+    """The constant names in every call of `option` in the package."""
+    calls = (
+        node
+        for path in (ROOT / "harness").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "option"
+    )
+    return {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+
+
+def test_every_option_that_a_sentence_names_is_one_of_both_surfaces() -> None:
+    accepted = set(vars(_parser().parse_args(["grid"])))
+    arguments = set(inspect.signature(harness.plan_grid).parameters) | HOW_IT_RUNS
+    names = {name.replace("-", "_") for name in named_options()}
+    assert len(names) >= 10
+    assert names <= accepted & arguments
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(True, "k=true"), (None, "k=null"), (2.5, "k=2.5"), ("cosine", "k=cosine"), ("", "k="), ([1, 2], "k=[1, 2]")],
+)
+def test_an_assignment_reads_as_after_set(value: object, text: str) -> None:
+    assert assignment("k", value) == text
+
+
+def test_counts_agree_with_their_nouns() -> None:
+    assert [counted(n, "cell") for n in (0, 1, 2)] == ["0 cells", "1 cell", "2 cells"]
