@@ -66,6 +66,7 @@ class StageSpec:
     inputs: role -> content hash of data or base weights.
     versions: the integer code version of the kind, the oldest of those that give the same numbers. A method has none:
     see `harness.planning.method.Method`.
+    declared_by: of a kind that a method brings, the package.module:METHOD in which a worker finds it; it enters no id.
     """
 
     kind: str
@@ -73,6 +74,7 @@ class StageSpec:
     parents: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
+    declared_by: str | None = field(default=None, compare=False)
 
     def identity(self) -> dict[str, Any]:
         """All that enters the stage id."""
@@ -89,9 +91,14 @@ class StageSpec:
         """First 128 bits (hex) of SHA-256 over the canonical JSON of `identity()`."""
         return sha256_of(self.identity())[:STAGE_ID_HEX_DIGITS]
 
+    def order(self) -> dict[str, Any]:
+        """All that a worker needs to run it; read back by `from_json`."""
+        return self.identity() if self.declared_by is None else {**self.identity(), "declared_by": self.declared_by}
+
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> StageSpec:
-        return cls(**{name: value[name] for name in ("kind", "parameters", "parents", "inputs", "versions")})
+        names = ("kind", "parameters", "parents", "inputs", "versions")
+        return cls(**{name: value[name] for name in names}, declared_by=value.get("declared_by"))
 
     def label(self) -> str:
         """A short name for people: the kind and what tells this stage from its neighbours."""
@@ -101,16 +108,20 @@ class StageSpec:
 
 
 def stage_label(spec: StageSpec, specs: Mapping[str, StageSpec]) -> str:
-    """A name for people that tells a stage from its neighbours by what it rests on.
+    """A name for people that tells a stage from its neighbours by what it depends on.
 
-    specs: the stages it was planned with, by id; one whose parents are not among them is named by itself.
+    specs: the stages it was planned with, by id; one whose parents are not among them is named by itself. A stage that
+    goes on with a model of the same task is named by that model.
     """
     model = specs.get(spec.parents.get("model", ""))
-    if model is not None and spec.kind in ("evaluation", "quantization"):
+    if model is not None and "task" in model.parameters:
         return f"{spec.kind} of {stage_label(model, specs)}"
     told = [spec.kind, *(spec.parameters[key] for key in ("model", "task") if key in spec.parameters)]
     sparsity = spec.parameters.get("sparsity", model.parameters.get("sparsity") if model is not None else None)
     told += [f"{sparsity:g}"] if sparsity is not None else []
-    told += ["without KD"] if spec.kind == "transfer" and "teacher" not in spec.parents else []
+    undistilled = (
+        "train" in spec.inputs and "task" in spec.parameters and "teacher" not in spec.parents and spec.kind != "dense"
+    )
+    told += ["without KD"] if undistilled else []
     told += [f"seed {spec.parameters['seed']}"] if "seed" in spec.parameters else []
     return " ".join(str(word) for word in told)

@@ -23,7 +23,6 @@ METHOD = Method(
     stages=stages,
     sparse=True,
     transfer_kd="yes",
-    prunes_in_pretraining=True,
     note=(
         "Teacher preparation and student pruning are shared by all tasks (a released checkpoint takes their place "
         "under paper-released); transfer keeps the zero pattern and distils from the task teacher."

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from harness.planning.chain import Chain
 from harness.planning.method import Method
 from harness.specs import StageSpec
 
 
+@cache
 def named(name: str) -> Method:
     """The method of the checkpoint called NAME."""
 

@@ -204,7 +204,7 @@ class LocalScheduler:
         bundle, silent = self._bundles[job]
         worker.job = job
         self._status[job] = JobStatus("running")
-        worker.tell({"job": job, "stages": [spec.identity() for spec in bundle.stages], "silent": silent})
+        worker.tell({"job": job, "stages": [spec.order() for spec in bundle.stages], "silent": silent})
 
     def _start_worker(self, slot: int) -> _Worker:
         environment = dict(os.environ)

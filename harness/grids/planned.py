@@ -15,7 +15,7 @@ from harness.execution.executors import run_in_process, run_locally
 from harness.execution.hardware import this_machine
 from harness.execution.outcome import Outcome
 from harness.grids.estimate import Estimate, check_limit, estimate
-from harness.grids.request import Asked, Request, read_request
+from harness.grids.request import Asked, Request, read_request, words
 from harness.grids.workload import read_timings
 from harness.inputs.content_hashes import ContentHashes
 from harness.planning.graph import Plan
@@ -62,9 +62,9 @@ def planned_grid(asked: Asked, store: Store) -> Planned:
     store.check_is_folder()
     hashes = ContentHashes(store.content_hashes_path)
     request = read_request(asked, hashes)
-    name = asked.study or request.recipe.preset
-    check_recipe(store, name, request.recipe)
-    plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
+    name = asked.study or request.preset.name
+    check_recipe(store, name, request.preset)
+    plan = plan_cells(request.grid.cells, request.preset.recipe, request.inputs, request.grid.targets)
     return Planned(asked=asked, store=store, study=name, request=request, plan=plan, hashes=hashes)
 
 
@@ -80,7 +80,7 @@ def start(planned: Planned, outlook: Outlook, *, executor: str, workers: int | N
     try:
         if outlook.found.waiting:
             store.check_writable()
-        add_to_study(store, planned.study, request.recipe, plan)
+        add_to_study(store, planned.study, request.preset, plan)
     except OSError as error:
         raise UsageError(f"nothing was started: {system_problem(error)}") from None
     planned.hashes.remember()
@@ -103,10 +103,10 @@ def without_effect(planned: Planned) -> list[str]:
     if not assigned:
         return []
     cells = {replace(cell, seed=0, pruning_seed=0): None for cell in request.grid.cells}
-    base = load_preset(planned.asked.preset)
+    base = load_preset(planned.asked.preset, words(planned.asked.methods or "")).recipe
 
     def stages(assignments: list[str]) -> Set[str]:
-        return plan_cells(cells, base.changed(assignments), request.inputs).stages.keys()
+        return plan_cells(cells, base.changed(assignments), request.inputs, request.grid.targets).stages.keys()
 
     as_asked = stages(assigned)
     others = [[a for i, a in enumerate(assigned) if i != position] for position in range(len(assigned))]

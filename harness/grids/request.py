@@ -17,10 +17,10 @@ from harness.inputs.models import BaseModel, FoundModels, find_models
 from harness.inputs.shapes import Shape, shape_of
 from harness.inputs.sparse_checkpoints import OwnCheckpoints, ReleasedCheckpoint, find_own, locate_released
 from harness.planning.graph import Inputs, ModelIdentity
-from harness.planning.grid import Axes, Grid, expand, prunes_here
+from harness.planning.grid import Axes, Grid, expand
+from harness.planning.method_needs import needs
 from harness.planning.method_registry import get_method, is_method
-from harness.planning.presets import load_preset
-from harness.planning.recipe import Recipe
+from harness.planning.presets import Preset, load_preset
 from harness.stages.context import Resources, Sources
 from harness.studies.study import check_name
 from harness.tasks import TASKS, Task, get_task
@@ -85,13 +85,13 @@ def asked(options: argparse.Namespace) -> Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A grid that makes sense: its cells, the recipe, where models and data are, and what is not here yet.
+    """A grid that makes sense: its cells, the preset, where models and data are, and what is not here yet.
 
     world: how large models and data are. max_hours: what --max-gpu-hours allows; None: it was not given.
     """
 
     grid: Grid
-    recipe: Recipe
+    preset: Preset
     inputs: Inputs
     sources: Sources
     resources: Resources
@@ -103,18 +103,18 @@ class Request:
 def read_request(options: Asked, hashes: ContentHashes) -> Request:
     """Everything the user wrote, checked together. Raises UsageError with every problem found."""
     reading = Reading()
-    recipe = read_recipe(options, reading)
-    found = find_models(read_models(options, recipe), hashes)
+    preset = read_preset(options, reading)
+    found = find_models(read_models(options, preset), hashes)
     reading.problems += found.problems
     own = _own_checkpoints(options, found, hashes)
     reading.problems += own.problems
-    axes = read_axes(options, reading, recipe, own)
+    axes = read_axes(options, reading, preset, own)
     if options.study:
         reading.attempt(partial(check_name, options.study), None)
     resources: dict[str, Any] = reading.attempt(lambda: _resources(options.resource), dict[str, Any]())
     reading.problems += execution_problems(options.executor, options.workers)
-    place = reading.attempt(lambda: _place(options.data or (recipe.data if recipe else None), hashes), None)
-    tasks, needs_corpus = reads(axes, recipe, reading, found.models.values())
+    place = reading.attempt(lambda: _place(options.data or (preset.data if preset else None), hashes), None)
+    tasks, needs_corpus = reads(axes, preset, reading, found.models.values())
     if place is not None:
         reading.problems += place.problems(tasks, corpus=needs_corpus)
         reading.problems += _foreign_words(found.models.values(), place)
@@ -122,22 +122,23 @@ def read_request(options: Asked, hashes: ContentHashes) -> Request:
     shapes: dict[str, Shape] = {alias: shape for alias, shape in read.items() if shape is not None}
     max_hours = reading.attempt(lambda: _max_hours(options.max_gpu_hours), None)
     reading.check()
-    assert recipe is not None
+    assert preset is not None
     assert place is not None
     identities = {
         alias: ModelIdentity(weights=model.weights, tokenizer=model.tokenizer, pretrained=model.pretrained)
         for alias, model in found.models.items()
     }
-    grid = expand(axes, recipe)
-    released, not_cached = locate_released(released_for(grid, recipe))
+    grid = expand(axes, preset)
+    released, not_cached = locate_released(released_for(grid, preset))
     checkpoints = {checkpoint.identity: checkpoint for checkpoint in (*own.found.values(), *released)}
     return Request(
         grid=grid,
-        recipe=recipe,
+        preset=preset,
         inputs=Inputs(
             models=identities,
             data=place.identities(tasks, corpus=needs_corpus),
             sparse_from={name: checkpoint.identity for name, checkpoint in own.found.items()},
+            released=preset.released,
         ),
         sources=Sources(models=found.models, data=place, checkpoints=checkpoints),
         resources=Resources(**resources),
@@ -159,27 +160,28 @@ def _foreign_words(models: Iterable[BaseModel], place: DataPlace) -> list[str]:
     ]
 
 
-def read_recipe(options: Asked, reading: Reading) -> Recipe | None:
+def read_preset(options: Asked, reading: Reading) -> Preset | None:
     """The preset with `--set` applied; None when there is no such preset."""
-    base: Recipe | None = reading.attempt(lambda: load_preset(options.preset), None)
+    methods = words(options.methods or "")
+    base: Preset | None = reading.attempt(lambda: load_preset(options.preset, methods), None)
     if base is None:
         return None
     return reading.attempt(lambda: base.changed(options.set), base)
 
 
-def read_models(options: Asked, recipe: Recipe | None) -> list[str]:
+def read_models(options: Asked, preset: Preset | None) -> list[str]:
     """The models as written, ALIAS or NAME=DIR each; where nothing is written the preset's, which may be none."""
     if options.models is not None:
         return words(options.models)
-    return list(recipe.models) if recipe is not None else []
+    return list(preset.models) if preset is not None else []
 
 
-def read_axes(options: Asked, reading: Reading, recipe: Recipe | None, own: OwnCheckpoints | None = None) -> Axes:
+def read_axes(options: Asked, reading: Reading, preset: Preset | None, own: OwnCheckpoints | None = None) -> Axes:
     """The axes as written; their problems are noted."""
     own = own or OwnCheckpoints()
     pruning_seeds = _numbers("--pruning-seeds", options.pruning_seeds, int, reading)
     axes = Axes(
-        models=[word.partition("=")[0] for word in read_models(options, recipe)],
+        models=[word.partition("=")[0] for word in read_models(options, preset)],
         methods=None if options.methods is None else words(options.methods),
         sparsities=_numbers("--sparsities", options.sparsities, float, reading),
         tasks=None if options.tasks is None else words(options.tasks),
@@ -193,25 +195,26 @@ def read_axes(options: Asked, reading: Reading, recipe: Recipe | None, own: OwnC
 
 
 def reads(
-    axes: Axes, recipe: Recipe | None, reading: Reading, models: Iterable[BaseModel] = ()
+    axes: Axes, preset: Preset | None, reading: Reading, models: Iterable[BaseModel] = ()
 ) -> tuple[list[Task], bool]:
     """The known tasks a grid names, and whether one of its methods or models needs the corpus.
 
     A method of another package that cannot be loaded is a problem.
     """
-    named = axes.tasks or (recipe.tasks if recipe else ())
-    in_rows = () if recipe is None or axes.sparse_from else (row.method for row in recipe.rows)
+    named = axes.tasks or (preset.tasks if preset else ())
+    in_rows = () if preset is None or axes.sparse_from else (row.method for row in preset.rows)
     known = [name for name in dict.fromkeys(axes.methods or in_rows) if is_method(name)]
     loaded = [method for name in known if (method := reading.attempt(partial(get_method, name), None)) is not None]
-    needs_corpus = any(m.prunes_in_pretraining if recipe is None else prunes_here(m, recipe) for m in loaded)
+    released = preset is not None and bool(preset.sparse_checkpoints)
+    needs_corpus = any(needs(method, released=released).corpus for method in loaded)
     needs_corpus |= any(not model.pretrained for model in models)
     return [get_task(name) for name in dict.fromkeys(named) if name in TASKS], needs_corpus
 
 
-def released_for(grid: Grid, recipe: Recipe) -> list[ReleasedCheckpoint]:
-    """The recipe's released checkpoints that cells of the grid start from."""
-    pruned = {(cell.model, cell.sparsity) for cell in grid.cells if get_method(cell.method).prunes_in_pretraining}
-    return [found for found in recipe.sparse_checkpoints if (found.model, found.sparsity) in pruned]
+def released_for(grid: Grid, preset: Preset) -> list[ReleasedCheckpoint]:
+    """The preset's released checkpoints that cells of the grid start from."""
+    starts = {(cell.model, cell.sparsity) for cell in grid.cells if needs(grid.method(cell), released=True).released}
+    return [found for found in preset.sparse_checkpoints if (found.model, found.sparsity) in starts]
 
 
 def _own_checkpoints(options: Asked, found: FoundModels, hashes: ContentHashes) -> OwnCheckpoints:

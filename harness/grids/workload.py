@@ -18,8 +18,6 @@ from harness.planning.graph import Plan
 from harness.specs import StageSpec
 from harness.store.store import Store
 
-PRETRAINING = ("teacher_preparation", "student_pruning")
-FINE_TUNING = ("dense", "task_pruning", "transfer", "quantization")
 # Word pieces of an example with its special tokens, before truncation: means over 2,500 training examples each.
 TYPICAL_TOKENS: Mapping[str, float] = {"sst2": 13, "qqp": 31, "mnli": 40, "qnli": 50, "squad": 190}
 # Of the corpus stage and the pairs stage on a sample of Wikipedia (results/reduced): bytes of text to a token of the
@@ -81,34 +79,45 @@ def work_of(spec: StageSpec, plan: Plan, world: World) -> float | None:
     tokens = _tokens(spec, plan, world.sizes)
     if shape is None or tokens is None:
         return None
-    return tokens * flops_per_token(spec.kind, shape, spec.parameters, has_teacher="teacher" in spec.parents)
+    work = plan.work_of_kind(spec.kind)
+    return tokens * flops_per_token(work, shape, spec.parameters, has_teacher="teacher" in spec.parents)
 
 
 def _tokens(spec: StageSpec, plan: Plan, sizes: Sizes) -> float | None:
-    """Tokens that a stage runs through its model. Pre-training: full sequences, which is an upper bound."""
-    told = spec.parameters
-    if spec.kind in PRETRAINING:
+    """Tokens that a stage runs through its model. Pre-training: full sequences, which is an upper bound.
+
+    None for work without a model, and for a method's own kind that does not have the parameters of such work.
+    """
+    told, work = spec.parameters, plan.work_of_kind(spec.kind)
+    try:
+        return _tokens_of(work, spec, plan, sizes, told)
+    except KeyError:
+        return None
+
+
+def _tokens_of(work: str | None, spec: StageSpec, plan: Plan, sizes: Sizes, told: Mapping[str, Any]) -> float | None:
+    if work == "pretraining":
         length: int = plan.stages[spec.parents["pairs"]].parameters["max_length"]
         return float(told["steps"] * told["batch_size"] * length)
-    if spec.kind not in (*FINE_TUNING, "evaluation") or told["task"] not in TYPICAL_TOKENS:
+    if work not in ("training", "scoring") or told["task"] not in TYPICAL_TOKENS:
         return None
     length_of_one = min(TYPICAL_TOKENS[told["task"]], told["max_length"])
-    if spec.kind == "evaluation":
+    if work == "scoring":
         return sum(sizes.rows[f"{told['task']}/{split}"] for split in spec.inputs) * length_of_one
     there = sizes.rows[f"{told['task']}/train"]
     examples = min(told["train_examples"] or there, there)
     return float(told["epochs"] * examples * length_of_one)
 
 
-def flops_per_token(kind: str, shape: Shape, parameters: Mapping[str, Any], *, has_teacher: bool) -> float:
+def flops_per_token(work: str | None, shape: Shape, parameters: Mapping[str, Any], *, has_teacher: bool) -> float:
     """Training: 6 a weight, and 2 for a teacher of the same shape; evaluation: 2.
 
     The vocabulary head runs on the masked positions, and with a teacher on every token.
     """
-    passes = 2 if kind == "evaluation" else 8 if has_teacher else 6
+    passes = 2 if work == "scoring" else 8 if has_teacher else 6
     head_share = 0.0
-    if kind in PRETRAINING:
-        head_share = 1.0 if has_teacher else parameters["mlm_probability"]
+    if work == "pretraining":
+        head_share = 1.0 if has_teacher else parameters.get("mlm_probability", 1.0)
     return passes * (shape.encoder_weights + head_share * shape.vocabulary_head_weights)
 
 
@@ -125,7 +134,8 @@ def timing_of(record: Mapping[str, Any], plan: Plan, shapes: Mapping[str, Shape]
         elif spec.kind == "pairs":
             work = sum(split["tokens"] for split in result["pairs"].values())
         else:
-            if spec.kind == "evaluation":
+            purpose = plan.work_of_kind(spec.kind)
+            if purpose == "scoring":
                 length = min(TYPICAL_TOKENS[spec.parameters["task"]], spec.parameters["max_length"])
                 tokens = sum(split["num_examples"] for split in result["metrics"].values()) * length
             else:
@@ -134,7 +144,7 @@ def timing_of(record: Mapping[str, Any], plan: Plan, shapes: Mapping[str, Shape]
                 tokens, seconds, on_gpu = training["tokens_seen"], training["seconds"], training["device"] != "cpu"
             has_teacher = "teacher" in spec.parents
             work = tokens * flops_per_token(
-                spec.kind, shapes[group.model or ""], spec.parameters, has_teacher=has_teacher
+                purpose, shapes[group.model or ""], spec.parameters, has_teacher=has_teacher
             )
     except (KeyError, TypeError, AttributeError):
         return None

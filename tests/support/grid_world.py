@@ -18,8 +18,7 @@ import harness
 from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
 from harness.planning.planner import plan_cells
-from harness.planning.presets import load_preset
-from harness.planning.recipe import Recipe
+from harness.planning.presets import Preset, load_preset
 from harness.specs import StageSpec
 from harness.store.processes import this_process
 
@@ -50,15 +49,16 @@ def inputs(
     return Inputs(models=models, data={**{name: name for name in names}, **(changed or {})})
 
 
-def recipe(*assignments: str) -> Recipe:
+def preset(*assignments: str) -> Preset:
     return load_preset(str(SLICE)).changed(assignments)
 
 
 def plan(*assignments: str, found: Inputs | None = None, **axes: Any) -> Plan:
     """The plan of a grid under the preset `slice` with these --set assignments."""
     named = Axes(**{"models": ["tiny"], **axes})
-    settings = recipe(*assignments)
-    return plan_cells(expand(named, settings).cells, settings, found or inputs(named.models))
+    chosen = preset(*assignments)
+    grid = expand(named, chosen)
+    return plan_cells(grid.cells, chosen.recipe, found or inputs(named.models), grid.targets)
 
 
 def of_kind(planned: Plan, *kinds: str) -> dict[str, StageSpec]:

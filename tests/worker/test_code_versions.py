@@ -12,7 +12,7 @@ from made_up_source import LAB, project, write
 
 from harness.planning.kinds import KINDS, StageKind
 
-KIND = StageKind(name="lab", version=1, run="lab.stage:run", recipe={})
+KIND = StageKind(name="lab", version=1, run="lab.stage:run", recipe={}, work="training")
 
 
 def test_the_source_of_every_kind_is_the_one_recorded_for_its_version() -> None:

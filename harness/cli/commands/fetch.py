@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, unknown_name
-from harness.grids.request import Reading, asked, read_axes, read_recipe, reads
+from harness.grids.request import Reading, asked, read_axes, read_preset, reads
 from harness.inputs.hub import HubSource
 from harness.inputs.models import MODELS, TOKENIZER_FILES, WEIGHT_FILES
 from harness.inputs.sparse_checkpoints import CHECKPOINT_FILES, ReleasedCheckpoint
 from harness.planning.grid import Axes
+from harness.planning.method_needs import needs
 from harness.planning.method_registry import get_method
-from harness.planning.recipe import Recipe
+from harness.planning.presets import Preset
 
 REACH_SECONDS = 10.0
 Groups = tuple[tuple[str, ...], ...]
@@ -30,22 +31,22 @@ def run(options: argparse.Namespace) -> int:
 
     reading = Reading()
     words = asked(options)
-    recipe = read_recipe(words, reading)
-    axes = read_axes(words, reading, recipe)
+    preset = read_preset(words, reading)
+    axes = read_axes(words, reading, preset)
     reading.problems += [unknown_name("model", name, MODELS) for name in axes.models if name not in MODELS]
-    tasks, needs_corpus = reads(axes, recipe, reading)
+    tasks, needs_corpus = reads(axes, preset, reading)
     reading.check()
-    assert recipe is not None
+    assert preset is not None
     wanted = [
         _Snapshot(f"model {alias!r}: {source}", source.repository, source.revision, "model", MODEL_FILES)
         for alias in dict.fromkeys(axes.models)
         if isinstance(source := MODELS[alias], HubSource)
     ]
-    for checkpoint in _released(axes, recipe):
+    for checkpoint in _released(axes, preset):
         source = checkpoint.source
         what = f"sparse checkpoint {checkpoint}: {source}"
         wanted.append(_Snapshot(what, source.repository, source.revision, "model", SPARSE_FILES, TOKENIZER_FILES))
-    if (options.data or recipe.data) == "hub":
+    if (options.data or preset.data) == "hub":
         for (repository, configuration, revision), purpose in hub_sets(tasks, corpus=needs_corpus).items():
             what = f"{purpose}: {repository} ({configuration}) at {revision[:12]}"
             wanted.append(_Snapshot(what, repository, revision, "dataset", ((f"{configuration}/*.parquet",),)))
@@ -74,14 +75,14 @@ class _Snapshot:
     also: tuple[str, ...] = ()
 
 
-def _released(axes: Axes, recipe: Recipe) -> list[ReleasedCheckpoint]:
-    """The recipe's checkpoints of the named models and sparsities, where a method in question starts from them."""
-    methods = axes.methods or [row.method for row in recipe.rows]
-    if not any(get_method(name).prunes_in_pretraining for name in methods):
+def _released(axes: Axes, preset: Preset) -> list[ReleasedCheckpoint]:
+    """The preset's checkpoints of the named models and sparsities, where a method in question starts from them."""
+    methods = axes.methods or [row.method for row in preset.rows]
+    if not any(needs(get_method(name), released=True).released for name in methods):
         return []
     return [
         checkpoint
-        for checkpoint in recipe.sparse_checkpoints
+        for checkpoint in preset.sparse_checkpoints
         if checkpoint.model in axes.models and (axes.sparsities is None or checkpoint.sparsity in axes.sparsities)
     ]
 
