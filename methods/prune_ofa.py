@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.planning.chain import Chain
-from harness.planning.method import Method
-from harness.specs import StageSpec
+from harness.plugin import Chain, Method, StageSpec
 
 
 def stages(chain: Chain) -> StageSpec:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from harness.planning.chain import Chain
-from harness.planning.method import Method
-from harness.specs import StageSpec
+from harness.plugin import Chain, Method, StageSpec
 
 
 @cache

@@ -64,7 +64,7 @@ def planned_grid(asked: Asked, store: Store) -> Planned:
     request = read_request(asked, hashes)
     name = asked.study or request.preset.name
     check_recipe(store, name, request.preset)
-    plan = plan_cells(request.grid.cells, request.preset.recipe, request.inputs, request.grid.targets)
+    plan = plan_cells(request.grid.cells, request.preset.recipe, request.inputs, request.grid.methods)
     return Planned(asked=asked, store=store, study=name, request=request, plan=plan, hashes=hashes)
 
 
@@ -106,7 +106,10 @@ def without_effect(planned: Planned) -> list[str]:
     base = load_preset(planned.asked.preset, words(planned.asked.methods or "")).recipe
 
     def stages(assignments: list[str]) -> Set[str]:
-        return plan_cells(cells, base.changed(assignments), request.inputs, request.grid.targets).stages.keys()
+        try:
+            return plan_cells(cells, base.changed(assignments), request.inputs, request.grid.methods).stages.keys()
+        except UsageError:  # without it the recipe lacks a value: it has an effect
+            return frozenset()
 
     as_asked = stages(assigned)
     others = [[a for i, a in enumerate(assigned) if i != position] for position in range(len(assigned))]

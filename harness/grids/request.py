@@ -213,7 +213,11 @@ def reads(
 
 def released_for(grid: Grid, preset: Preset) -> list[ReleasedCheckpoint]:
     """The preset's released checkpoints that cells of the grid start from."""
-    starts = {(cell.model, cell.sparsity) for cell in grid.cells if needs(grid.method(cell), released=True).released}
+    starts = {
+        (cell.model, cell.sparsity)
+        for cell in grid.cells
+        if needs(grid.methods[cell.method].method, released=True).released
+    }
     return [found for found in preset.sparse_checkpoints if (found.model, found.sparsity) in starts]
 
 

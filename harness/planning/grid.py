@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from harness.errors import UsageError, unknown_name
-from harness.planning.method import Method
 from harness.planning.method_needs import needs, prunes_in_pretraining
-from harness.planning.method_registry import find_method, get_method, method_problem
+from harness.planning.method_registry import FoundMethod, find_method, get_method, method_problem
 from harness.planning.method_summary import SPARSE_FROM
 from harness.planning.presets import Preset, Rows
 from harness.specs import QUANTIZATIONS, Cell, sparsity_problem
@@ -85,15 +84,12 @@ class Axes:
 class Grid:
     """Cells in a fixed order, and the combinations that were left out, each with its reason.
 
-    targets: by the method's name, the package.module:METHOD of those that are named by their place.
+    methods: those of the cells, by name.
     """
 
     cells: tuple[Cell, ...]
     dropped: tuple[str, ...]
-    targets: Mapping[str, str] = field(default_factory=dict)
-
-    def method(self, cell: Cell) -> Method:
-        return get_method(self.targets.get(cell.method, cell.method))
+    methods: Mapping[str, FoundMethod] = field(default_factory=dict)
 
 
 def expand(axes: Axes, preset: Preset) -> Grid:
@@ -106,7 +102,7 @@ def expand(axes: Axes, preset: Preset) -> Grid:
     if problems:
         raise UsageError(problems)
     dropped: dict[str, None] = {}
-    targets: dict[str, str] = {}
+    methods: dict[str, FoundMethod] = {}
     cells: dict[Cell, None] = {}
     seeds = sorted(set(preset.seeds if axes.seeds is None else axes.seeds))
     rows_in_use = _rows(axes, preset)
@@ -118,8 +114,6 @@ def expand(axes: Axes, preset: Preset) -> Grid:
             continue
         found = find_method(rows.method)
         method = found.method
-        if found.target == rows.method:
-            targets[method.name] = rows.method
         needed = needs(method, released=bool(released))
         prunes = needed.pruning_seed
         if prunes_in_pretraining(method) and not prunes and set(axes.pruning_seeds) != {0}:
@@ -148,9 +142,10 @@ def expand(axes: Axes, preset: Preset) -> Grid:
                     pruning_seed=pruning_seed,
                 )
                 cells[cell] = None
+                methods[method.name] = found
     if not cells:
         raise UsageError(["the grid has no cell.", *dropped])
-    return Grid(tuple(cells), tuple(dropped), targets)
+    return Grid(tuple(cells), tuple(dropped), methods)
 
 
 def _runs(rows: Rows, model: str) -> bool:

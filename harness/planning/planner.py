@@ -16,18 +16,21 @@ from harness.planning.recipe import Recipe
 from harness.specs import Cell
 
 
-def plan_cells(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, targets: Mapping[str, str] | None = None) -> Plan:
+def plan_cells(
+    cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, known: Mapping[str, FoundMethod] | None = None
+) -> Plan:
     """The plan of `cells` in the order given. Raises UsageError with every problem that they have.
 
-    targets: by the method's name, the package.module:METHOD of those that are named by their place.
+    known: methods that were found already, by name; others are looked up.
     """
     plan, cache = Plan(), PlanCache()
-    methods: dict[str, FoundMethod] = {}
+    methods = dict(known or {})
+    named: dict[str, None] = {}
     problems: dict[str, None] = {}
     for cell in cells:
         try:
             if cell.method not in methods:
-                methods[cell.method] = find_method((targets or {}).get(cell.method, cell.method))
+                methods[cell.method] = find_method(cell.method)
             found = methods[cell.method]
             chain = Chain(
                 plan=plan,
@@ -42,10 +45,11 @@ def plan_cells(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, targets: M
         except UsageError as error:
             problems.update(dict.fromkeys(error.problems))
             continue
+        named[cell.method] = None
         plan.paths[cell] = plan.ancestors(end)
     if problems:
         raise UsageError(list(problems))
-    plan.methods.update({name: methods[name].facts() for name in sorted(methods)})
+    plan.methods.update({name: methods[name].facts() for name in sorted(named)})
     return plan
 
 

@@ -58,7 +58,7 @@ def plan(*assignments: str, found: Inputs | None = None, **axes: Any) -> Plan:
     named = Axes(**{"models": ["tiny"], **axes})
     chosen = preset(*assignments)
     grid = expand(named, chosen)
-    return plan_cells(grid.cells, chosen.recipe, found or inputs(named.models), grid.targets)
+    return plan_cells(grid.cells, chosen.recipe, found or inputs(named.models), grid.methods)
 
 
 def of_kind(planned: Plan, *kinds: str) -> dict[str, StageSpec]:

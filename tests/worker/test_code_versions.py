@@ -7,10 +7,18 @@ from pathlib import Path
 
 import code_versions
 import pytest
-from code_versions import Current, Record, problems, read_current, read_record, updated, write_record
 from made_up_source import LAB, project, write
 
 from harness.planning.kinds import KINDS, StageKind
+from harness.worker.code_versions import (
+    Current,
+    Record,
+    problems,
+    read_current,
+    read_record,
+    updated,
+    write_record,
+)
 
 KIND = StageKind(name="lab", version=1, run="lab.stage:run", recipe={}, work="training")
 
@@ -47,7 +55,7 @@ def test_a_reworded_source_passes(tmp_path: Path, record: Record) -> None:
 def test_a_constant_two_modules_away_is_named_with_the_three_moves(tmp_path: Path, record: Record) -> None:
     kind, moves = problems(record, lab(tmp_path, deep_leaf=CHANGED))
     assert kind == "kind lab (version 1): changed: lab.deep.leaf:CONSTANT."
-    assert "raise the version of lab in harness/kinds.py" in moves
+    assert "raise the version of lab where it is declared" in moves
     assert 'make code-versions REASON="' in moves
     assert "harness/equivalents.toml" in moves
 
