@@ -18,7 +18,6 @@ from harness.cli.main import main
 from harness.planning.kinds import KINDS
 from harness.store.store import Store
 
-
 collect_ignore = ["support/example_method"]  # a package of its own, tested where it is installed
 
 

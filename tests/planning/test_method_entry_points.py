@@ -24,7 +24,7 @@ from harness.planning.method_summary import MethodFacts
 from harness.planning.planner import plan_cells
 from harness.planning.presets import load_preset
 from harness.store.store import Store
-from harness.studies.study import merged, read_study, write_study
+from harness.studies.study import add_to_study, merged, read_study, write_study
 
 Run = Callable[[Sequence[str]], Ran]
 Install = Callable[..., Path]
@@ -457,17 +457,18 @@ def test_a_study_is_read_without_the_package(short: Path, run_harness: Run, worl
 
 def test_a_study_keeps_who_provided_a_method(short: Path, store: Store) -> None:
     built_in = merged(store, "mine", preset(), plan(methods=["dense"]))
-    assert "methods" not in built_in.as_json()  # a study without such methods stays, byte for byte, what it was
+    assert built_in.as_json()["methods"] == {"dense": {"transfer_kd": "na", "prunes_in_pretraining": False}}
     write_study(store, merged(store, "mine", preset(), plan(methods=["short"])))
     facts = MethodFacts(package="acme-methods", version="2.1", transfer_kd="no", prunes_in_pretraining=True)
     assert read_study(store, "mine").plan.methods == {"short": facts}
+    dense = MethodFacts(transfer_kd="na", prunes_in_pretraining=False)
     # Cells of others that are added take nothing away, and a later version that plans its cells anew is the one named.
     write_study(store, merged(store, "mine", preset(), plan(methods=["dense"])))
-    assert read_study(store, "mine").plan.methods == {"short": facts}
+    assert read_study(store, "mine").plan.methods == {"short": facts, "dense": dense}
     (short / "acme_methods-2.1.dist-info" / "METADATA").write_text("Name: acme-methods\nVersion: 2.2\n")
     forget()
     write_study(store, merged(store, "mine", preset(), plan(methods=["short"])))
-    assert read_study(store, "mine").plan.methods == {"short": replace(facts, version="2.2")}
+    assert read_study(store, "mine").plan.methods == {"short": replace(facts, version="2.2"), "dense": dense}
 
 
 @pytest.mark.usefixtures("short")
@@ -483,9 +484,27 @@ def test_a_study_with_edited_facts_is_damaged(store: Store, change: tuple[str, s
 
 
 @pytest.mark.usefixtures("short")
-def test_only_methods_of_other_packages_are_kept() -> None:
+def test_the_facts_of_every_method_are_kept() -> None:
     axes = Axes(models=["tiny"], methods=["prune-ofa", "short"], sparse_from={"mine": 0.5}, tasks=["sst2"])
     found = replace(inputs(), sparse_from={"mine": "checkpoint"})
     planned = plan_cells(expand(axes, preset()).cells, preset().recipe, found)
     assert {cell.method for cell in planned.paths} == {"prune-ofa", "short", "sparse-from:mine"}
-    assert list(planned.methods) == ["short"]
+    assert list(planned.methods) == ["prune-ofa", "short", "sparse-from:mine"]
+    kept = {name: (facts.transfer_kd, facts.prunes_in_pretraining) for name, facts in planned.methods.items()}
+    assert kept == {"prune-ofa": ("yes", True), "short": ("no", True), "sparse-from:mine": ("yes", False)}
+
+
+def test_a_study_of_an_earlier_version_is_read_and_left_as_it_is(store: Store) -> None:
+    """Without the facts of built-in methods: their declarations give them, and the same grid writes nothing."""
+    whole = merged(store, "mine", preset(), plan())
+    facts = dict(whole.plan.methods)
+    assert {name for name, each in facts.items() if each.prunes_in_pretraining} == {"prune-ofa", "prune-ofa-no-kd"}
+    write_study(store, replace(whole, plan=replace(whole.plan, methods={})))
+    path = store.study_path("mine")
+    before = path.read_bytes()
+    assert b'"methods"' not in before
+    assert read_study(store, "mine").plan.methods == facts
+    add_to_study(store, "mine", preset(), plan())
+    assert path.read_bytes() == before
+    add_to_study(store, "mine", preset(), plan(seeds=(0, 1)))
+    assert b'"methods"' in path.read_bytes()
