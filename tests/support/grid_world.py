@@ -49,14 +49,14 @@ def inputs(
     return Inputs(models=models, data={**{name: name for name in names}, **(changed or {})})
 
 
-def preset(*assignments: str) -> Preset:
-    return load_preset(str(SLICE)).changed(assignments)
+def preset(*assignments: str, methods: Sequence[str] = ()) -> Preset:
+    return load_preset(str(SLICE), methods).changed(assignments)
 
 
 def plan(*assignments: str, found: Inputs | None = None, **axes: Any) -> Plan:
     """The plan of a grid under the preset `slice` with these --set assignments."""
     named = Axes(**{"models": ["tiny"], **axes})
-    chosen = preset(*assignments)
+    chosen = preset(*assignments, methods=named.methods or ())
     grid = expand(named, chosen)
     return plan_cells(grid.cells, chosen.recipe, found or inputs(named.models), grid.methods)
 
