@@ -66,6 +66,7 @@ class StageSpec:
     inputs: role -> content hash of data or base weights.
     versions: the integer code version of the kind, the oldest of those that give the same numbers. A method has none:
     see `harness.planning.method.Method`.
+    declared_by: of a kind that a method brings, the package.module:METHOD in which a worker finds it; it enters no id.
     """
 
     kind: str
@@ -73,6 +74,7 @@ class StageSpec:
     parents: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
+    declared_by: str | None = field(default=None, compare=False)
 
     def fingerprint_fields(self) -> dict[str, Any]:
         """All that enters the stage id."""
@@ -89,22 +91,32 @@ class StageSpec:
         """First 128 bits (hex) of SHA-256 over the canonical JSON of `fingerprint_fields()`."""
         return sha256_of(self.fingerprint_fields())[:STAGE_ID_HEX_DIGITS]
 
+    def order(self) -> dict[str, Any]:
+        """All that a worker needs to run it; read back by `from_json`."""
+        fields = self.fingerprint_fields()
+        return fields if self.declared_by is None else {**fields, "declared_by": self.declared_by}
+
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> StageSpec:
-        return cls(**{name: value[name] for name in ("kind", "parameters", "parents", "inputs", "versions")})
+        names = ("kind", "parameters", "parents", "inputs", "versions")
+        return cls(**{name: value[name] for name in names}, declared_by=value.get("declared_by"))
 
 
 def stage_label(spec: StageSpec, specs: Mapping[str, StageSpec]) -> str:
     """A short name for people, different from those of the other stages of a plan.
 
-    specs: the stages of the plan, by id; the name of a stage whose parents are not among them may be less specific.
+    specs: the stages of the plan, by id; the name of a stage whose parents are not among them may be less specific. A
+    stage that goes on with a model of the same task is named by that model.
     """
     model = specs.get(spec.parents.get("model", ""))
-    if model is not None and spec.kind in ("evaluation", "quantization"):
+    if model is not None and "task" in model.parameters:
         return f"{spec.kind} of {stage_label(model, specs)}"
     words = [spec.kind, *(spec.parameters[key] for key in ("model", "task") if key in spec.parameters)]
     sparsity = spec.parameters.get("sparsity", model.parameters.get("sparsity") if model is not None else None)
     words += [f"{sparsity:g}"] if sparsity is not None else []
-    words += ["without KD"] if spec.kind == "transfer" and "teacher" not in spec.parents else []
+    undistilled = (
+        "train" in spec.inputs and "task" in spec.parameters and "teacher" not in spec.parents and spec.kind != "dense"
+    )
+    words += ["without KD"] if undistilled else []
     words += [f"seed {spec.parameters['seed']}"] if "seed" in spec.parameters else []
     return " ".join(str(word) for word in words)

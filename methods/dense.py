@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from harness.planning.chain import Chain
-from harness.planning.method import Method
-from harness.specs import StageSpec
+from harness.plugin import Chain, Method, StageSpec
 
 
 def stages(chain: Chain) -> StageSpec:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.planning.chain import Chain
-from harness.planning.method import Method
-from harness.specs import StageSpec
+from harness.plugin import Chain, Method, StageSpec
 
 
 def stages(chain: Chain) -> StageSpec:
@@ -23,7 +21,6 @@ METHOD = Method(
     stages=stages,
     sparse=True,
     transfer_kd="yes",
-    prunes_in_pretraining=True,
     note=(
         "Teacher preparation and student pruning are shared by all tasks (a released checkpoint takes their place "
         "under paper-released); transfer keeps the zero pattern and distils from the task teacher."

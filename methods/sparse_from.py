@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from harness.planning.chain import Chain
-from harness.planning.method import Method
-from harness.specs import StageSpec
+from functools import cache
+
+from harness.plugin import Chain, Method, StageSpec
 
 
+@cache
 def named(name: str) -> Method:
     """The method of the checkpoint called NAME."""
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.planning.method_registry import get_method
 from harness.specs import Cell
 from harness.studies.study import Study
 from harness.studies.verification import Records
@@ -28,8 +27,7 @@ def cell_scores(study: Study, records: Records, cell: Cell) -> Iterator[Score]:
     stage_id = study.plan.endpoint(cell)
     record = records.get(stage_id)
     task = get_task(cell.task)
-    # What the study keeps of a method of another package comes first: that package need not be installed here.
-    method = study.plan.methods.get(cell.method) or get_method(cell.method)
+    method = study.plan.methods[cell.method]
     splits = study.plan.stages[stage_id].inputs
     for split, reported_as in task.evaluation_splits:
         if split not in splits:

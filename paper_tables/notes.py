@@ -9,7 +9,6 @@ from harness.studies.verification import Records
 from paper_tables.rows import Row, method_title
 
 PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9
-PRETRAINING = ("teacher_preparation", "student_pruning")
 
 
 def notes(study: Study, records: Records, rows: Sequence[Row]) -> list[str]:
@@ -32,8 +31,8 @@ def notes(study: Study, records: Records, rows: Sequence[Row]) -> list[str]:
 
 def _budget(study: Study, records: Records) -> list[str]:
     found = []
-    for stage_id, spec in study.plan.stages.items():
-        if spec.kind not in PRETRAINING or stage_id not in records:
+    for stage_id in study.plan.stages:
+        if study.plan.work(stage_id) != "pretraining" or stage_id not in records:
             continue
         result = records[stage_id]["result"]
         tokens = result["training"]["tokens_seen"]

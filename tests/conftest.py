@@ -18,6 +18,8 @@ from harness.cli.main import main
 from harness.planning.kinds import KINDS
 from harness.store.store import Store
 
+collect_ignore = ["support/example_method"]  # a package of its own, tested where it is installed
+
 
 class TinySetup(NamedTuple):
     """Folders of a model and of data that real stages run on; see `tiny_world`."""

@@ -204,7 +204,7 @@ class LocalScheduler:
         bundle, expired_leases = self._bundles[job]
         worker.job = job
         self._status[job] = JobStatus("running")
-        stages = [spec.fingerprint_fields() for spec in bundle.stages]
+        stages = [spec.order() for spec in bundle.stages]
         worker.send({"job": job, "stages": stages, "expired_leases": expired_leases})
 
     def _start_worker(self, slot: int) -> _Worker:

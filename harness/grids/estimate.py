@@ -18,7 +18,6 @@ from harness.execution.hardware import Machine
 from harness.grids.workload import (
     CORPUS_BYTES_PER_TEXT_BYTE,
     PAIRS_BYTES_PER_TOKEN,
-    PRETRAINING,
     Group,
     InputSizes,
     Timing,
@@ -203,16 +202,17 @@ def _artifact_bytes(spec: StageSpec, plan: Plan, sizes: InputSizes) -> float:
     if spec.kind == "pairs":
         return (work_of(spec, plan, sizes) or 0.0) * PAIRS_BYTES_PER_TOKEN
     shape = shape_for(spec, plan, sizes.shapes)
-    if shape is None or spec.kind == "evaluation":
+    work = plan.work_of_kind(spec.kind)
+    if shape is None or work == "scoring":
         return 0.0
     int8 = shape.encoder_weights + shape.width**2 if spec.kind == "quantization" else 0
-    head = shape.width**2 if spec.kind in PRETRAINING else 0  # the decoder is tied to the embeddings
+    head = shape.width**2 if work == "pretraining" else 0  # the decoder is tied to the embeddings
     return FP32_BYTES * (shape.parameters + head) + int8
 
 
 def _checkpoint_bytes(spec: StageSpec, plan: Plan, sizes: InputSizes) -> int:
     shape = shape_for(spec, plan, sizes.shapes)
-    if shape is None or spec.kind == "evaluation":
+    if shape is None or plan.work_of_kind(spec.kind) == "scoring":
         return 0
     return CHECKPOINTS_AT_ONCE * ADAM_COPIES * FP32_BYTES * shape.parameters
 

@@ -98,10 +98,13 @@ class PlannedGrid:
         if not given:
             return []
         cells = {replace(cell, seed=0, pruning_seed=0): None for cell in request.grid.cells}
-        base = load_preset(self.options.preset)
+        base = load_preset(self.options.preset, self.options.methods or ()).recipe
 
         def stages(settings: Mapping[str, Any]) -> Set[str]:
-            return plan_cells(cells, base.changed(settings), request.inputs).stages.keys()
+            try:
+                return plan_cells(cells, base.changed(settings), request.inputs, request.grid.methods).stages.keys()
+            except UsageError:  # without it the recipe lacks a value: it has an effect
+                return frozenset()
 
         with_all = stages(given)
         idle = [key for key in given if stages({k: v for k, v in given.items() if k != key}) == with_all]
@@ -123,9 +126,9 @@ def plan_grid(options: GridOptions, store: Store, problems: Problems) -> Planned
     store.check_is_folder()
     hashes = ContentHashes(store.content_hashes_path)
     request = read_request(options, hashes, problems)
-    name = options.study or request.recipe.preset
-    check_recipe(store, name, request.recipe)
-    plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
+    name = options.study or request.preset.name
+    check_recipe(store, name, request.preset)
+    plan = plan_cells(request.grid.cells, request.preset.recipe, request.inputs, request.grid.methods)
     return PlannedGrid(options=options, store=store, study=name, request=request, plan=plan, hashes=hashes)
 
 
@@ -141,7 +144,7 @@ def start(grid: PlannedGrid, status: GridStatus, *, executor: str, workers: int 
     try:
         if status.work.waiting:
             store.check_writable()
-        add_to_study(store, grid.study, request.recipe, plan)
+        add_to_study(store, grid.study, request.preset, plan)
     except OSError as error:
         raise UsageError(f"nothing was started: {system_problem(error)}") from None
     grid.hashes.remember()

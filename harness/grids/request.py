@@ -16,10 +16,10 @@ from harness.inputs.models import BaseModel, FoundModels, find_models
 from harness.inputs.shapes import Shape, shape_of
 from harness.inputs.sparse_checkpoints import OwnCheckpoints, ReleasedCheckpoint, find_own, locate_released
 from harness.planning.graph import Inputs, ModelIdentity
-from harness.planning.grid import Axes, Grid, expand, prunes_here
+from harness.planning.grid import Axes, Grid, expand
+from harness.planning.method_needs import needs
 from harness.planning.method_registry import get_method, is_method
-from harness.planning.presets import load_preset
-from harness.planning.recipe import Recipe
+from harness.planning.presets import Preset, load_preset
 from harness.stages.context import Resources, Sources
 from harness.studies.study import check_name
 from harness.tasks import TASKS, Task, get_task
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Valid options, resolved: the cells, the recipe, and where models and data are.
+    """Valid options, resolved: the cells, the preset, and where models and data are.
 
     missing: a sentence for each input that is not on this machine. sizes: of models and data, for an estimate.
     """
 
     grid: Grid
-    recipe: Recipe
+    preset: Preset
     inputs: Inputs
     sources: Sources
     resources: Resources
@@ -47,18 +47,18 @@ class Request:
 
 def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems) -> Request:
     """The options resolved. problems: those found when they were read. Raises UsageError with these and its own."""
-    recipe = read_recipe(options, problems)
-    found = find_models(chosen_models(options, recipe, problems), hashes)
+    preset = read_preset(options, problems)
+    found = find_models(chosen_models(options, preset, problems), hashes)
     problems.extend(found.problems, "models")
     own = _own_checkpoints(options, found, hashes)
     problems.extend(own.problems, "sparse-from")
-    axes = read_axes(options, problems, recipe, own)
+    axes = read_axes(options, problems, preset, own)
     if options.study:
         problems.attempt(partial(check_name, options.study), None, "study")
     resources = _resources(options.resource, problems)
-    data = options.data or (recipe.data if recipe else None)
+    data = options.data or (preset.data if preset else None)
     place = problems.attempt(lambda: _place(data, hashes), None, "data")
-    tasks, needs_corpus = required_data(axes, recipe, problems, found.models.values())
+    tasks, needs_corpus = required_data(axes, preset, problems, found.models.values())
     if place is not None:
         problems.extend(place.problems(tasks, corpus=needs_corpus), "data")
         problems.extend(_foreign_vocabularies(found.models.values(), place))
@@ -68,22 +68,23 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
         if shape is not None:
             shapes[alias] = shape
     problems.check()
-    assert recipe is not None
+    assert preset is not None
     assert place is not None
     identities = {
         alias: ModelIdentity(weights=model.weights, tokenizer=model.tokenizer, pretrained=model.pretrained)
         for alias, model in found.models.items()
     }
-    grid = expand(axes, recipe)
-    released, not_cached = locate_released(released_for(grid, recipe))
+    grid = expand(axes, preset)
+    released, not_cached = locate_released(released_for(grid, preset))
     checkpoints = {checkpoint.content_id: checkpoint for checkpoint in (*own.found.values(), *released)}
     return Request(
         grid=grid,
-        recipe=recipe,
+        preset=preset,
         inputs=Inputs(
             models=identities,
             data=place.content_ids(tasks, corpus=needs_corpus),
             sparse_from={name: checkpoint.content_id for name, checkpoint in own.found.items()},
+            released=preset.released,
         ),
         sources=Sources(models=found.models, data=place, checkpoints=checkpoints),
         resources=Resources(**resources),
@@ -107,28 +108,28 @@ def _foreign_vocabularies(models: Iterable[BaseModel], place: DataSource) -> lis
     ]
 
 
-def read_recipe(options: GridOptions, problems: Problems) -> Recipe | None:
+def read_preset(options: GridOptions, problems: Problems) -> Preset | None:
     """The preset with the settings of `set`; None when there is no such preset."""
-    base: Recipe | None = problems.attempt(lambda: load_preset(options.preset), None, "preset")
+    base: Preset | None = problems.attempt(lambda: load_preset(options.preset, options.methods or ()), None, "preset")
     if base is None:
         return None
     return problems.attempt(lambda: base.changed(options.set), base, "set")
 
 
-def chosen_models(options: GridOptions, recipe: Recipe | None, problems: Problems) -> tuple[ModelChoice, ...]:
+def chosen_models(options: GridOptions, preset: Preset | None, problems: Problems) -> tuple[ModelChoice, ...]:
     """The models of the options, else the preset's, which may be none."""
-    if options.models is not None or recipe is None:
+    if options.models is not None or preset is None:
         return options.models or ()
-    return read_models(recipe.models, problems)
+    return read_models(preset.models, problems)
 
 
 def read_axes(
-    options: GridOptions, problems: Problems, recipe: Recipe | None, own: OwnCheckpoints | None = None
+    options: GridOptions, problems: Problems, preset: Preset | None, own: OwnCheckpoints | None = None
 ) -> Axes:
     """The axes of the options; their problems are noted."""
     own = own or OwnCheckpoints()
     axes = Axes(
-        models=[alias for alias, _ in chosen_models(options, recipe, problems)],
+        models=[alias for alias, _ in chosen_models(options, preset, problems)],
         methods=options.methods,
         sparsities=options.sparsities,
         tasks=options.tasks,
@@ -144,26 +145,31 @@ def read_axes(
 
 
 def required_data(
-    axes: Axes, recipe: Recipe | None, problems: Problems, models: Iterable[BaseModel] = ()
+    axes: Axes, preset: Preset | None, problems: Problems, models: Iterable[BaseModel] = ()
 ) -> tuple[list[Task], bool]:
     """The known tasks a grid names, and whether one of its methods or models needs the corpus.
 
     A method of another package that cannot be loaded is a problem.
     """
-    named = axes.tasks or (recipe.tasks if recipe else ())
-    in_rows = () if recipe is None or axes.sparse_from else (row.method for row in recipe.rows)
+    named = axes.tasks or (preset.tasks if preset else ())
+    in_rows = () if preset is None or axes.sparse_from else (row.method for row in preset.rows)
     known = [name for name in dict.fromkeys(axes.methods or in_rows) if is_method(name)]
     found = [problems.attempt(partial(get_method, name), None, "methods") for name in known]
     methods = [method for method in found if method is not None]
-    needs_corpus = any(m.prunes_in_pretraining if recipe is None else prunes_here(m, recipe) for m in methods)
+    released = preset is not None and bool(preset.sparse_checkpoints)
+    needs_corpus = any(needs(method, released=released).corpus for method in methods)
     needs_corpus |= any(not model.pretrained for model in models)
     return [get_task(name) for name in dict.fromkeys(named) if name in TASKS], needs_corpus
 
 
-def released_for(grid: Grid, recipe: Recipe) -> list[ReleasedCheckpoint]:
-    """The recipe's released checkpoints that cells of the grid start from."""
-    pruned = {(cell.model, cell.sparsity) for cell in grid.cells if get_method(cell.method).prunes_in_pretraining}
-    return [found for found in recipe.sparse_checkpoints if (found.model, found.sparsity) in pruned]
+def released_for(grid: Grid, preset: Preset) -> list[ReleasedCheckpoint]:
+    """The preset's released checkpoints that cells of the grid start from."""
+    starts = {
+        (cell.model, cell.sparsity)
+        for cell in grid.cells
+        if needs(grid.methods[cell.method].method, released=True).released
+    }
+    return [found for found in preset.sparse_checkpoints if (found.model, found.sparsity) in starts]
 
 
 def _own_checkpoints(options: GridOptions, found: FoundModels, hashes: ContentHashes) -> OwnCheckpoints:

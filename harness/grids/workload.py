@@ -20,8 +20,6 @@ from harness.planning.graph import Plan
 from harness.specs import StageSpec
 from harness.store.store import Store
 
-PRETRAINING = ("teacher_preparation", "student_pruning")
-FINE_TUNING = ("dense", "task_pruning", "transfer", "quantization")
 # Word pieces of an example with its special tokens, before truncation: means over 2,500 training examples each.
 TYPICAL_TOKENS: Mapping[str, float] = {"sst2": 13, "qqp": 31, "mnli": 40, "qnli": 50, "squad": 190}
 # Of the corpus stage and the pairs stage on a sample of Wikipedia (results/reduced): bytes of text to a token of the
@@ -90,19 +88,29 @@ def work_of(spec: StageSpec, plan: Plan, sizes: InputSizes) -> float | None:
         return corpus_bytes(sizes) / TEXT_BYTES_PER_PAIR_TOKEN
     shape = shape_for(spec, plan, sizes.shapes)
     tokens = _tokens(spec, plan, sizes.data)
-    return None if shape is None or tokens is None else tokens * flops_per_token(spec, shape)
+    return None if shape is None or tokens is None else tokens * flops_per_token(spec, plan, shape)
 
 
 def _tokens(spec: StageSpec, plan: Plan, sizes: Sizes) -> float | None:
-    """Tokens that a stage runs through its model. Pre-training: full sequences, which is an upper bound."""
+    """Tokens that a stage runs through its model. Pre-training: full sequences, which is an upper bound.
+
+    None for work without a model, and for a method's own kind that does not have the parameters of such work.
+    """
+    try:
+        return _tokens_of(plan.work_of_kind(spec.kind), spec, plan, sizes)
+    except KeyError:
+        return None
+
+
+def _tokens_of(work: str | None, spec: StageSpec, plan: Plan, sizes: Sizes) -> float | None:
     parameters = spec.parameters
-    if spec.kind in PRETRAINING:
+    if work == "pretraining":
         length: int = plan.stages[spec.parents["pairs"]].parameters["max_length"]
         return float(parameters["steps"] * parameters["batch_size"] * length)
-    if spec.kind not in (*FINE_TUNING, "evaluation") or parameters["task"] not in TYPICAL_TOKENS:
+    if work not in ("training", "scoring") or parameters["task"] not in TYPICAL_TOKENS:
         return None
     task = parameters["task"]
-    if spec.kind == "evaluation":
+    if work == "scoring":
         return sum(sizes.rows[f"{task}/{split}"] for split in spec.inputs) * _example_tokens(parameters)
     available = sizes.rows[f"{task}/train"]
     examples = min(parameters["train_examples"] or available, available)
@@ -114,16 +122,16 @@ def _example_tokens(parameters: Mapping[str, Any]) -> float:
     return min(TYPICAL_TOKENS[parameters["task"]], parameters["max_length"])
 
 
-def flops_per_token(spec: StageSpec, shape: Shape) -> float:
+def flops_per_token(spec: StageSpec, plan: Plan, shape: Shape) -> float:
     """Training: 6 FLOPs a weight, and 2 for a teacher of the same shape; evaluation: 2.
 
     The vocabulary head runs on the masked positions, and with a teacher on every token.
     """
-    has_teacher = "teacher" in spec.parents
-    passes = 2 if spec.kind == "evaluation" else 8 if has_teacher else 6
+    has_teacher, work = "teacher" in spec.parents, plan.work_of_kind(spec.kind)
+    passes = 2 if work == "scoring" else 8 if has_teacher else 6
     head_share = 0.0
-    if spec.kind in PRETRAINING:
-        head_share = 1.0 if has_teacher else spec.parameters["mlm_probability"]
+    if work == "pretraining":
+        head_share = 1.0 if has_teacher else spec.parameters.get("mlm_probability", 1.0)
     return passes * (shape.encoder_weights + head_share * shape.vocabulary_head_weights)
 
 
@@ -140,14 +148,14 @@ def timing_of(record: Mapping[str, Any], plan: Plan, shapes: Mapping[str, Shape]
         elif spec.kind == "pairs":
             work = sum(split["tokens"] for split in result["pairs"].values())
         else:
-            if spec.kind == "evaluation":
+            if plan.work_of_kind(spec.kind) == "scoring":
                 examples = sum(split["num_examples"] for split in result["metrics"].values())
                 tokens = examples * _example_tokens(spec.parameters)
             else:
                 training = result["training"]
                 # Its own seconds: `times` covers the last attempt only.
                 tokens, seconds, on_gpu = training["tokens_seen"], training["seconds"], training["device"] != "cpu"
-            work = tokens * flops_per_token(spec, shapes[group.model or ""])
+            work = tokens * flops_per_token(spec, plan, shapes[group.model or ""])
     except (KeyError, TypeError, AttributeError):
         return None
     return Timing(group, on_gpu, float(work), float(seconds)) if work > 0 and seconds > 0 else None

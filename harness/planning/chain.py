@@ -2,106 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
+from harness.errors import UsageError, unknown_name
 from harness.planning.equivalents import identity_version
 from harness.planning.graph import Inputs, Plan
-from harness.planning.kinds import DISTILLATION, get_kind
+from harness.planning.kinds import DISTILLATION, KINDS, StageKind, get_kind
 from harness.planning.recipe import Recipe, fixed_settings
 from harness.specs import Cell, StageSpec
 from harness.tasks import get_task
+from harness.wording import option
 
 TEACHER_SEED = 0
+WITHOUT_DISTILLATION = tuple(DISTILLATION)
 
 PRETRAINING_SEED = 0  # of a model that has no pre-training of its own
 
-P = ParamSpec("P")
-
 
 @dataclass
-class Known:
-    """What chains of one plan have worked out already; it saves time and nothing else.
+class PlanCache:
+    """What the chains of one plan have computed already; it saves time and nothing else.
 
-    parameters: by kind, model, task and what is left out of the recipe. stages: by the call that made them.
+    parameters: by kind, model, task and what is left out of the recipe.
+    stages: by all that a call assembles: kind, model, task, what is left out, other parameters, parents and inputs.
     """
 
     parameters: dict[tuple[str, str, str | None, tuple[str, ...]], dict[str, Any]] = field(default_factory=dict)
     stages: dict[tuple[Any, ...], StageSpec] = field(default_factory=dict)
 
 
-Call = Callable[Concatenate["Chain", P], StageSpec]
+@dataclass(frozen=True)
+class PretrainedModel:
+    """A pre-trained encoder that no stage makes: the content of its weights and tokenizer."""
 
-
-def told_by(*coordinates: str) -> Callable[[Call[P]], Call[P]]:
-    """For a call whose stage depends on these coordinates of the cell and its arguments alone: made once for each."""
-
-    def decorate(call: Call[P]) -> Call[P]:
-        @wraps(call)
-        def once(chain: Chain, *arguments: P.args, **named: P.kwargs) -> StageSpec:
-            told = [getattr(chain.cell, name) for name in coordinates]
-            given = [value.stage_id if isinstance(value, StageSpec) else value for value in arguments]
-            key = (call.__name__, *told, *given, *named.items())
-            if key not in chain.known.stages:
-                chain.known.stages[key] = call(chain, *arguments, **named)
-            return chain.known.stages[key]
-
-        return once
-
-    return decorate
+    inputs: Mapping[str, str]
 
 
 @dataclass
 class Chain:
-    """What a method may add to the path of one cell. Every call returns the shared StageSpec."""
+    """What a method may add to the path of one cell. Every call returns the shared StageSpec.
+
+    owned: the stage kinds that the cell's method brings. declared_by: where a worker finds their declaration, the
+    method's package.module:METHOD.
+    """
 
     plan: Plan
     cell: Cell
     recipe: Recipe
     inputs: Inputs
-    known: Known = field(default_factory=Known)
+    owned: Mapping[str, StageKind] = field(default_factory=dict)
+    declared_by: str | None = None
+    cache: PlanCache = field(default_factory=PlanCache)
+
+    # -- any stage
 
     def stage(
         self,
-        kind: str,
+        kind: str | StageKind,
         *,
         parents: Mapping[str, StageSpec] | None = None,
         inputs: Mapping[str, str] | None = None,
         task: str | None = None,
         without: tuple[str, ...] = (),
-        **identity: Any,
+        **parameters: Any,
     ) -> StageSpec:
-        """Add a stage of any registered kind: its recipe parameters less `without`, plus `identity`, which wins."""
-        parameters = {**self._recipe(kind, task, without), **identity}
+        """Add a stage: the recipe's parameters of its kind less `without`, and `parameters`, which go before them.
+
+        parents: role -> stage. inputs: role -> content hash. Raises UsageError for a kind that is neither built in nor
+        the method's own, and for every value that the recipe lacks.
+        """
+        declared = self._declared(kind)
+        roles = {role: parent.stage_id for role, parent in parents.items()} if parents else {}
+        given = tuple(inputs.items()) if inputs else ()
+        texts = repr(parameters) if parameters else ""  # 1, 1.0 and True are three values: their text tells them apart
+        key = (declared.name, self.cell.model, task, without, texts, tuple(roles.items()), given)
+        known = self.cache.stages.get(key)
+        if known is not None:
+            return known
+        resolved = {**self._recipe(declared, task, without), **parameters}
         if task is not None:
-            parameters["task"] = task
-        return self.plan.add(
+            resolved["task"] = task
+        self.cache.stages[key] = self.plan.add(
             StageSpec(
-                kind=kind,
-                parameters=parameters,
-                parents={role: parent.stage_id for role, parent in (parents or {}).items()},
-                inputs=dict(inputs or {}),
-                versions={"kind": identity_version(get_kind(kind))},
+                kind=declared.name,
+                parameters=resolved,
+                parents=roles,
+                inputs=dict(given),
+                versions={"kind": identity_version(declared)},
+                declared_by=self.declared_by if declared.owner else None,
             )
         )
+        return self.cache.stages[key]
 
-    def _recipe(self, kind: str, task: str | None, without: tuple[str, ...]) -> dict[str, Any]:
-        key = (kind, self.cell.model, task, without)
-        if key not in self.known.parameters:
-            recipe = self.recipe.parameters(get_kind(kind), model=self.cell.model, task=task)
-            kept = sorted(name for name in recipe if name not in without)  # sorted here, canonical JSON sorts faster
-            self.known.parameters[key] = {name: recipe[name] for name in kept}
-        return self.known.parameters[key]
+    def fine_tuning(
+        self,
+        kind: str | StageKind,
+        *,
+        start: StageSpec | PretrainedModel,
+        teacher: StageSpec | None = None,
+        mask_from: StageSpec | None = None,
+        **parameters: Any,
+    ) -> StageSpec:
+        """Add a training on the cell's task, with the cell's model and seed.
 
-    @told_by()
+        start: whose weights it begins with (parent "model", or the inputs of a pre-trained model).
+        teacher: whom it distils from (parent "teacher"); without one the stage has no distillation parameters.
+        mask_from: a stage whose zero pattern it takes (parent "mask").
+        parameters: those of the kind's identity, such as sparsity; and values that the method fixes, whatever the
+        recipe says. Raises UsageError for a parameter that the stage cannot have, and for one of its identity that is
+        missing.
+        """
+        declared, task = self._declared(kind), get_task(self.cell.task)
+        without = () if teacher else WITHOUT_DISTILLATION
+        identity: dict[str, Any] = {"model": self.cell.model, "seed": self.cell.seed}
+        fixed: dict[str, Any] = {}
+        for name, value in parameters.items():
+            (identity if name in declared.identity else fixed)[name] = value
+        for name in declared.identity:
+            if name not in identity and name != "task":
+                raise UsageError(f"{declared.name}: {name} is missing; give it to fine_tuning.")
+        if fixed:
+            identity |= fixed_settings(declared, fixed, without=without)
+        inputs = {"train": self._data(f"{task.name}/{task.train_split}")}
+        roles: dict[str, StageSpec] = {}
+        if isinstance(start, PretrainedModel):
+            inputs = {**start.inputs, **inputs}
+        else:
+            roles["model"] = start
+        if teacher is not None:
+            roles["teacher"] = teacher
+        if mask_from is not None:
+            roles["mask"] = mask_from
+        return self.stage(declared, parents=roles, inputs=inputs, task=task.name, without=without, **identity)
+
+    # -- pre-training
+
     def corpus(self) -> StageSpec:
-        data = {split: self.inputs.data[f"corpus/{split}"] for split in ("train", "validation")}
+        """The corpus, split into sentences."""
+        data = {split: self._data(f"corpus/{split}") for split in ("train", "validation")}
         return self.stage("corpus", inputs=data)
 
-    @told_by("model")
     def pairs(self) -> StageSpec:
+        """Sentence pairs of the corpus in the model's word pieces."""
         return self.stage(
             "pairs",
             parents={"corpus": self.corpus()},
@@ -110,77 +154,97 @@ class Chain:
 
     def teacher_preparation(self) -> StageSpec:
         """Masked-LM and next-sentence training of the dense model on the corpus (Prune OFA)."""
-        return self._prepared(self.cell.pruning_seed)
+        return self._prepared(self.pairs(), self.cell.pruning_seed)
 
-    @told_by("model")
-    def _prepared(self, seed: int) -> StageSpec:
+    def _prepared(self, pairs: StageSpec, seed: int) -> StageSpec:
         return self.stage(
             "teacher_preparation",
-            parents={"pairs": self.pairs()},
+            parents={"pairs": pairs},
             inputs={"model": self.inputs.models[self.cell.model].weights},
             model=self.cell.model,
             seed=seed,
         )
 
-    @told_by("model", "sparsity", "pruning_seed")
     def student_pruning(self) -> StageSpec:
         """Gradual pruning of that model on the same corpus, distilled from itself (Prune OFA)."""
-        teacher = self.teacher_preparation()
+        pairs = self.pairs()
         return self.stage(
             "student_pruning",
-            parents={"pairs": self.pairs(), "teacher": teacher},
+            parents={"pairs": pairs, "teacher": self._prepared(pairs, self.cell.pruning_seed)},
             model=self.cell.model,
             sparsity=self.cell.sparsity,
             seed=self.cell.pruning_seed,
         )
 
+    # -- where fine-tuning starts
+
+    def pretrained_model(self) -> StageSpec | PretrainedModel:
+        """The dense pre-trained model: the base model itself, or what pre-training here makes of random weights."""
+        found = self.inputs.models[self.cell.model]
+        if not found.pretrained:
+            return self._prepared(self.pairs(), PRETRAINING_SEED)
+        return PretrainedModel({"model": found.weights, "tokenizer": found.tokenizer})
+
     def sparse_model(self) -> StageSpec:
-        """The cell's sparse pre-trained model: a released checkpoint where the recipe lists such, else pruned here."""
-        if not self.recipe.sparse_checkpoints:
+        """The cell's sparse pre-trained model: a released checkpoint where the grid has such, else pruned here."""
+        if not self.inputs.released:
             return self.student_pruning()
-        return self._sparse_checkpoint(self.recipe.released(self.cell.model, self.cell.sparsity).content_id)
+        wanted = self.cell.model, self.cell.sparsity
+        if wanted not in self.inputs.released:
+            released = ", ".join(f"{model} {sparsity:g}" for model, sparsity in self.inputs.released)
+            raise UsageError(
+                f"the preset has no sparse checkpoint for {self.cell.model} at {self.cell.sparsity:g}. There are: "
+                f"{released}. Bring one of your own with {option('sparse-from')} NAME=DIR, or prune here under another "
+                "preset."
+            )
+        return self._sparse_checkpoint(self.inputs.released[wanted])
 
     def own_sparse_model(self, name: str) -> StageSpec:
         """The user's own sparse checkpoint NAME."""
         return self._sparse_checkpoint(self.inputs.sparse_from[name])
 
-    def _sparse_checkpoint(self, identity: str) -> StageSpec:
+    def _sparse_checkpoint(self, content: str) -> StageSpec:
         return self.stage(
             "sparse_checkpoint",
-            inputs={"checkpoint": identity, "tokenizer": self.inputs.models[self.cell.model].tokenizer},
+            inputs={"checkpoint": content, "tokenizer": self.inputs.models[self.cell.model].tokenizer},
             model=self.cell.model,
             sparsity=self.cell.sparsity,
         )
 
-    def dense(self, *, seed: int | None = None) -> StageSpec:
-        return self._from_base_model("dense", seed=self.cell.seed if seed is None else seed)
+    # -- on a task
 
-    @told_by("model", "task")
+    def dense(self, *, seed: int | None = None) -> StageSpec:
+        """Plain fine-tuning of the dense model. seed: default the cell's."""
+        return self.fine_tuning("dense", start=self.pretrained_model(), seed=self.cell.seed if seed is None else seed)
+
     def teacher(self) -> StageSpec:
         """The task teacher: the dense fine-tune of the same base model with seed 0."""
         return self.dense(seed=TEACHER_SEED)
 
-    @told_by("model", "task", "sparsity", "seed")
     def task_pruning(self) -> StageSpec:
-        return self._from_base_model("task_pruning", teacher=self.teacher(), sparsity=self.cell.sparsity)
+        """Gradual magnitude pruning of the dense model while it is fine-tuned, distilled from the task teacher."""
+        return self.fine_tuning(
+            "task_pruning", start=self.pretrained_model(), teacher=self.teacher(), sparsity=self.cell.sparsity
+        )
 
-    @told_by("model", "task", "seed")
     def transfer(self, sparse_model: StageSpec, *, distillation: bool, **settings: Any) -> StageSpec:
         """Fine-tuning with the zero pattern of `sparse_model` locked (Prune OFA, pattern-lock).
 
         settings: what the method fixes, whatever the recipe says. Raises UsageError for one that the stage cannot have.
         """
         teacher = self.teacher() if distillation else None
-        fixed = fixed_settings(get_kind("transfer"), settings, without=() if teacher else tuple(DISTILLATION))
-        return self._fine_tuning("transfer", parents={"model": sparse_model}, teacher=teacher, **fixed)
+        if settings:
+            without = () if teacher else WITHOUT_DISTILLATION
+            settings = fixed_settings(get_kind("transfer"), settings, without=without)
+        return self.fine_tuning("transfer", start=sparse_model, teacher=teacher, **settings)
 
-    @told_by("model", "task", "seed")
     def quantization(self, model: StageSpec) -> StageSpec:
         """Quantization-aware training of a fine-tuned model, its pattern locked; with the teacher of its transfer."""
         teacher = self.plan.stages[model.parents["teacher"]] if "teacher" in model.parents else None
-        return self._fine_tuning("quantization", parents={"model": model}, teacher=teacher)
+        return self.fine_tuning("quantization", start=model, teacher=teacher)
 
-    def evaluation(self, model: StageSpec) -> StageSpec:
+    def evaluation(self, model: StageSpec, *, arithmetic: str = "fp32") -> StageSpec:
+        """The scores of a model on the task's evaluation splits. arithmetic: "fp32" or "int8"."""
         task = get_task(self.cell.task)
         splits = [split for split, _ in task.evaluation_splits if f"{task.name}/{split}" in self.inputs.data]
         return self.stage(
@@ -188,33 +252,32 @@ class Chain:
             parents={"model": model},
             inputs={split: self.inputs.data[f"{task.name}/{split}"] for split in splits},
             task=task.name,
-            arithmetic="int8" if model.kind == "quantization" else "fp32",
+            arithmetic=arithmetic,
         )
 
-    def _from_base_model(self, kind: str, **named: Any) -> StageSpec:
-        """Fine-tuning of the dense pre-trained model: the base model itself, or what pre-training here made of it."""
-        found = self.inputs.models[self.cell.model]
-        if not found.pretrained:
-            return self._fine_tuning(kind, parents={"model": self._prepared(PRETRAINING_SEED)}, **named)
-        return self._fine_tuning(kind, inputs={"model": found.weights, "tokenizer": found.tokenizer}, **named)
+    # -- what calls assemble
 
-    def _fine_tuning(
-        self,
-        kind: str,
-        *,
-        parents: Mapping[str, StageSpec] | None = None,
-        inputs: Mapping[str, str] | None = None,
-        teacher: StageSpec | None = None,
-        **identity: Any,
-    ) -> StageSpec:
-        """A stage on the cell's task. Without a teacher there is no distillation, whatever the recipe says of it."""
-        task = get_task(self.cell.task)
-        roles = {**(parents or {}), **({"teacher": teacher} if teacher else {})}
-        return self.stage(
-            kind,
-            parents=roles,
-            inputs={**(inputs or {}), "train": self.inputs.data[f"{task.name}/{task.train_split}"]},
-            task=task.name,
-            without=() if teacher else tuple(DISTILLATION),
-            **{"model": self.cell.model, "seed": self.cell.seed, **identity},
-        )
+    def _declared(self, kind: str | StageKind) -> StageKind:
+        """The declaration of a kind that this chain may add."""
+        name = kind if isinstance(kind, str) else kind.name
+        found = self.owned.get(name) or KINDS.get(name)
+        if found is None or (found is not kind and isinstance(kind, StageKind) and found != kind):
+            hint = "" if isinstance(kind, str) else f" Name it in the method's declaration: kinds=({name!r}, ..)."
+            raise UsageError(unknown_name("stage kind", name, [*KINDS, *self.owned]) + hint)
+        return found
+
+    def _recipe(self, kind: StageKind, task: str | None, without: tuple[str, ...]) -> dict[str, Any]:
+        key = (kind.name, self.cell.model, task, without)
+        if key not in self.cache.parameters:
+            recipe = self.recipe.parameters(kind, model=self.cell.model, task=task)
+            defaults = self.recipe.defaults(kind, model=self.cell.model, task=task)
+            unread = {f"{kind.name}.{name}" for name in without}
+            self.plan.defaults.update({key: setting for key, setting in defaults.items() if key not in unread})
+            kept = sorted(name for name in recipe if name not in without)  # sorted here, canonical JSON sorts faster
+            self.cache.parameters[key] = {name: recipe[name] for name in kept}
+        return self.cache.parameters[key]
+
+    def _data(self, name: str) -> str:
+        if name not in self.inputs.data:
+            raise UsageError(f"method {self.cell.method!r} reads {name}, which this grid has no data for.")
+        return self.inputs.data[name]

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.planning.kinds import KINDS
 from harness.planning.method_summary import MethodFacts
+from harness.planning.recipe import Setting
 from harness.specs import Cell, StageSpec, stage_label
 
 
@@ -32,23 +34,28 @@ class Inputs:
     """Identity of everything a grid reads. data: "sst2/train" or "corpus/validation" -> content hash.
 
     sparse_from: NAME of a sparse checkpoint of the user's -> content hash.
+    released: (model, sparsity) -> content of a released sparse encoder; where there are any, methods that start from a
+    sparse pre-trained model take it from there and prune none.
     """
 
     models: Mapping[str, ModelIdentity]
     data: Mapping[str, str]
     sparse_from: Mapping[str, str] = field(default_factory=dict)
+    released: Mapping[tuple[str, float], str] = field(default_factory=dict)
 
 
 @dataclass
 class Plan:
     """The stage graph of a set of cells: stages in an order in which parents come first, and each cell's path.
 
-    methods: by name, what to remember of those of the cells' methods that other packages provide.
+    methods: the facts of the cells' methods, by name: all that a reader of the plan needs of them.
+    defaults: the declared defaults that stages use because the recipe gives no value, by dotted key.
     """
 
     stages: dict[str, StageSpec] = field(default_factory=dict)
     paths: dict[Cell, tuple[str, ...]] = field(default_factory=dict)
     methods: dict[str, MethodFacts] = field(default_factory=dict)
+    defaults: dict[str, Setting] = field(default_factory=dict)
     _ancestors: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def add(self, spec: StageSpec) -> StageSpec:
@@ -59,7 +66,7 @@ class Plan:
         return self.stages.setdefault(spec.stage_id, spec)
 
     def ancestors(self, stage_id: str) -> tuple[str, ...]:
-        """The stage and all it rests on, parents first; worked out once for each stage from its parents' ancestors."""
+        """The stage and all it depends on, parents first; computed once for each stage from its parents' ancestors."""
         if stage_id not in self._ancestors:
             ordered: dict[str, None] = {}
             for parent in self.stages[stage_id].parents.values():
@@ -70,6 +77,15 @@ class Plan:
     def label(self, stage_id: str) -> str:
         """The stage's name for people."""
         return stage_label(self.stages[stage_id], self.stages)
+
+    def work(self, stage_id: str) -> str | None:
+        """What the stage does with its time, one of `kinds.WORK`; None where no method of the plan says so."""
+        return self.work_of_kind(self.stages[stage_id].kind)
+
+    def work_of_kind(self, name: str) -> str | None:
+        if name in KINDS:
+            return KINDS[name].work
+        return next((facts.kinds[name] for facts in self.methods.values() if name in facts.kinds), None)
 
     def endpoint(self, cell: Cell) -> str:
         """The stage whose record holds the cell's metrics."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from harness.errors import Problem, Problems, UsageError, unknown_name
-from harness.planning.method import Method
-from harness.planning.method_registry import get_method, method_problem
+from harness.planning.method_needs import needs, prunes_in_pretraining
+from harness.planning.method_registry import FoundMethod, find_method, get_method, method_problem
 from harness.planning.method_summary import SPARSE_FROM
-from harness.planning.recipe import Recipe, Rows
+from harness.planning.presets import Preset, Rows
 from harness.specs import QUANTIZATIONS, Cell, sparsity_problem
 from harness.tasks import TASKS
 from harness.wording import option
@@ -94,13 +94,17 @@ def _seed_problem(seed: int) -> str | None:
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells in a fixed order, and a sentence for each combination that was left out, with the reason."""
+    """Cells in a fixed order, and a sentence for each combination that was left out, with the reason.
+
+    methods: those of the cells, by name.
+    """
 
     cells: tuple[Cell, ...]
     dropped: tuple[str, ...]
+    methods: Mapping[str, FoundMethod] = field(default_factory=dict)
 
 
-def expand(axes: Axes, recipe: Recipe) -> Grid:
+def expand(axes: Axes, preset: Preset) -> Grid:
     """Cells of the grid without repeats, in the order models, tasks, methods, sparsities, quantization, seeds.
 
     The order does not depend on the order in which an axis was written; tasks stand in the preset's order, so that
@@ -110,22 +114,23 @@ def expand(axes: Axes, recipe: Recipe) -> Grid:
     if problems:
         raise UsageError(problems)
     dropped: dict[str, None] = {}
+    methods: dict[str, FoundMethod] = {}
     cells: dict[Cell, None] = {}
-    seeds = sorted(set(recipe.seeds if axes.seeds is None else axes.seeds))
-    rows_in_use = _rows(axes, recipe)
-    released = {(checkpoint.model, checkpoint.sparsity) for checkpoint in recipe.sparse_checkpoints}
+    seeds = sorted(set(preset.seeds if axes.seeds is None else axes.seeds))
+    rows_in_use = _rows(axes, preset)
+    released = {(checkpoint.model, checkpoint.sparsity) for checkpoint in preset.sparse_checkpoints}
     for model in sorted({m for m in axes.models if not any(_runs(rows, m) for rows in rows_in_use)}):
-        methods, preset = option("methods"), option("preset")
-        dropped[f"{model}: preset {recipe.preset!r} has no rows for it; name {methods}, or another {preset}"] = None
-    for model, task, rows in product(sorted(set(axes.models)), _tasks(axes, recipe), rows_in_use):
+        other = f"name {option('methods')}, or another {option('preset')}"
+        dropped[f"{model}: preset {preset.name!r} has no rows for it; {other}"] = None
+    for model, task, rows in product(sorted(set(axes.models)), _tasks(axes, preset), rows_in_use):
         if not _runs(rows, model):
             continue
-        method = get_method(rows.method)
-        prunes = prunes_here(method, recipe)
-        if method.prunes_in_pretraining and not prunes and set(axes.pruning_seeds) != {0}:
-            dropped[f"{method.name} at other pruning seeds: preset {recipe.preset!r} starts from released models"] = (
-                None
-            )
+        found = find_method(rows.method)
+        method = found.method
+        needed = needs(method, released=bool(released))
+        prunes = needed.pruning_seed
+        if prunes_in_pretraining(method) and not prunes and set(axes.pruning_seeds) != {0}:
+            dropped[f"{method.name} at other pruning seeds: preset {preset.name!r} starts from released models"] = None
         for sparsity, quantization in product(
             sorted(set(rows.sparsities)), sorted(set(rows.quantization), reverse=True)
         ):
@@ -135,13 +140,8 @@ def expand(axes: Axes, recipe: Recipe) -> Grid:
             if quantization not in method.quantization:
                 dropped[f"{method.name} with quantization {quantization}: the method does not define it"] = None
                 continue
-            if (
-                method.prunes_in_pretraining
-                and not prunes
-                and axes.sparsities is None
-                and (model, sparsity) not in released
-            ):
-                dropped[f"{method.name} {model} {sparsity:g}: no released model in preset {recipe.preset!r}"] = None
+            if needed.released and axes.sparsities is None and (model, sparsity) not in released:
+                dropped[f"{method.name} {model} {sparsity:g}: no released model in preset {preset.name!r}"] = None
                 continue
             pruning_seeds = sorted(set(axes.pruning_seeds)) if prunes else [0]
             for seed, pruning_seed in product(seeds, pruning_seeds):
@@ -155,26 +155,22 @@ def expand(axes: Axes, recipe: Recipe) -> Grid:
                     pruning_seed=pruning_seed,
                 )
                 cells[cell] = None
+                methods[method.name] = found
     if not cells:
         raise UsageError(["the grid has no cell.", *dropped])
-    return Grid(tuple(cells), tuple(dropped))
-
-
-def prunes_here(method: Method, recipe: Recipe) -> bool:
-    """Whether cells of the method are pruned in pre-training here, and not taken from the recipe's released models."""
-    return method.prunes_in_pretraining and not recipe.sparse_checkpoints
+    return Grid(tuple(cells), tuple(dropped), methods)
 
 
 def _runs(rows: Rows, model: str) -> bool:
     return rows.models is None or model in rows.models
 
 
-def _tasks(axes: Axes, recipe: Recipe) -> list[str]:
-    named = set(axes.tasks or recipe.tasks)
-    return [task for task in dict.fromkeys([*recipe.tasks, *TASKS]) if task in named]
+def _tasks(axes: Axes, preset: Preset) -> list[str]:
+    named = set(axes.tasks or preset.tasks)
+    return [task for task in dict.fromkeys([*preset.tasks, *TASKS]) if task in named]
 
 
-def _rows(axes: Axes, recipe: Recipe) -> list[Rows]:
+def _rows(axes: Axes, preset: Preset) -> list[Rows]:
     """The preset's rows, or the product of the named axes; what is not named keeps the preset's values."""
     quantization = tuple(axes.quantization) if axes.quantization else QUANTIZATIONS[:1]
     own = [
@@ -184,9 +180,9 @@ def _rows(axes: Axes, recipe: Recipe) -> list[Rows]:
     if own and axes.methods is None:
         return [Rows(method="dense", sparsities=(0.0,), quantization=QUANTIZATIONS[:1]), *own]
     if axes.methods is None and axes.sparsities is None and axes.quantization is None:
-        return list(recipe.rows)
-    methods = sorted(set(axes.methods)) if axes.methods else list(dict.fromkeys(row.method for row in recipe.rows))
-    sparse = sorted({s for row in recipe.rows for s in row.sparsities if s > 0})
+        return list(preset.rows)
+    methods = sorted(set(axes.methods)) if axes.methods else list(dict.fromkeys(row.method for row in preset.rows))
+    sparse = sorted({s for row in preset.rows for s in row.sparsities if s > 0})
     rows = []
     for name in methods:
         default = tuple(sparse) if get_method(name).sparse else (0.0,)

@@ -1,8 +1,10 @@
 """Stage kinds: what each computes, with which parameters, and which code runs it.
 
-A kind is a declaration; the code stands in `harness.stages` and is imported only by a worker. `version` is raised
-whenever the computation changes, so that finished work of the old code is never taken for the new. A test notices when
-a kind's source changed and says what to do; `equivalents.toml` names versions that changed no number.
+A kind is a declaration; its code (`harness.stages`, or a method's own `stage.py`) is imported by a worker alone. The
+version is raised whenever the computation changes, so that finished work of the old code is never taken for the new. A
+test notices when a kind's source changed and says what to do; `equivalents.toml` names versions that changed no number.
+
+The kinds here are built in. A method may bring kinds of its own, named OWNER:NAME after it (`harness.planning.method`).
 
 What a finished stage's record holds under `result`, beside `metrics` and `did` (what was done, in words, with counts):
 
@@ -21,100 +23,156 @@ What a finished stage's record holds under `result`, beside `metrics` and `did` 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, unknown_name
+from harness.planning.parameter import Parameter
+
+if TYPE_CHECKING:
+    from harness.inputs.shapes import Shape
+
+Parameters = Mapping[str, Parameter]
 
 
-@dataclass(frozen=True)
-class Domain:
-    """The values a parameter may take, and how to say so."""
-
-    holds: Callable[[Any], bool]
-    words: str
+def _fraction() -> Parameter:
+    return Parameter(float, at_least=0, at_most=1, shared=True)
 
 
-def _one_of(*names: str) -> Domain:
-    return Domain(lambda value: value in names, "one of " + ", ".join(names))
+def _positive(kind: type) -> Parameter:
+    return Parameter(kind, above=0, shared=True)
 
 
-_POSITIVE = Domain(lambda value: value > 0, "a number above 0")
-_NOT_NEGATIVE = Domain(lambda value: value >= 0, "0 or more")
-_SHARE = Domain(lambda value: 0 <= value <= 1, "a fraction in [0, 1]")
-_POSITIVE_SHARE = Domain(lambda value: 0 < value <= 1, "a fraction in (0, 1]")
+def _not_negative(kind: type) -> Parameter:
+    return Parameter(kind, at_least=0, shared=True)
 
-# By parameter name; what is not here may take any value of its type.
-DOMAINS: Mapping[str, Domain] = {
-    "precision": _one_of("fp32"),
-    "attention": _one_of("sdpa", "eager"),
-    "padding": _one_of("longest"),
-    "ranking": _one_of("local", "global"),
-    "weight_scale": _one_of("max127", "ref_max127_5"),
-    **dict.fromkeys(("threads", "learning_rate", "batch_size", "epochs", "steps", "temperature"), _POSITIVE),
-    **dict.fromkeys(("max_length", "n_best", "max_answer_length", "max_query_length"), _POSITIVE),
-    "evaluation_pairs": _POSITIVE,
-    **dict.fromkeys(("weight_decay", "max_grad_norm", "ce_weight", "kd_weight", "adam_epsilon"), _NOT_NEGATIVE),
-    **dict.fromkeys(("train_examples", "train_subset_seed", "seed", "shuffle_seed", "doc_stride"), _NOT_NEGATIVE),
-    **dict.fromkeys(("warmup_fraction", "short_sequence_probability", "next_sentence_probability"), _SHARE),
-    **dict.fromkeys(("initial_sparsity", "ramp_begin", "ramp_end", "first_event", "last_event"), _SHARE),
-    **dict.fromkeys(("adam_beta1", "adam_beta2"), Domain(lambda value: 0 <= value < 1, "a number in [0, 1)")),
-    **dict.fromkeys(("mlm_probability", "frequency", "activation_momentum"), _POSITIVE_SHARE),
+
+# Groups of parameters that many kinds share. A preset gives the values: under the kind, or under common for them all.
+RUNTIME: Parameters = {
+    "precision": Parameter(str, one_of=("fp32",), shared=True),
+    "attention": Parameter(str, one_of=("sdpa", "eager"), shared=True),
+    "padding": Parameter(str, one_of=("longest",), shared=True),
+    "threads": _positive(int),
 }
+OPTIMIZER: Parameters = {
+    "learning_rate": _positive(float),
+    "batch_size": _positive(int),
+    "weight_decay": _not_negative(float),
+    "warmup_fraction": _fraction(),
+    "max_grad_norm": _not_negative(float),
+    "adam_beta1": Parameter(float, at_least=0, below=1, shared=True),
+    "adam_beta2": Parameter(float, at_least=0, below=1, shared=True),
+    "adam_epsilon": _not_negative(float),
+}
+MASKED_LM: Parameters = {
+    "mlm_probability": Parameter(float, above=0, at_most=1, shared=True),
+    "evaluation_pairs": _positive(int),
+}
+DISTILLATION: Parameters = {
+    "ce_weight": _not_negative(float),
+    "kd_weight": _not_negative(float),
+    "temperature": _positive(float),
+}
+PRUNING: Parameters = {
+    "initial_sparsity": _fraction(),
+    "ramp_begin": _fraction(),
+    "ramp_end": _fraction(),
+    "first_event": _fraction(),
+    "last_event": _fraction(),
+    "frequency": Parameter(float, above=0, at_most=1, shared=True),
+    "ranking": Parameter(str, one_of=("local", "global"), shared=True),
+    "lr_rewind": Parameter(bool, shared=True),
+    "prune_pooler": Parameter(bool, shared=True),
+}
+PATTERN_LOCK: Parameters = {"lock_pooler": Parameter(bool, shared=True)}
+QUANTIZATION: Parameters = {
+    "activation_momentum": Parameter(float, above=0, at_most=1, shared=True),
+    "weight_scale": Parameter(str, one_of=("max127", "ref_max127_5"), shared=True),
+}
+FINE_TUNING: Parameters = {**RUNTIME, **OPTIMIZER, "epochs": _positive(float)}
+PRETRAINING: Parameters = {**RUNTIME, **OPTIMIZER, **MASKED_LM, "steps": _positive(int)}
+# Of a task rather than of a kind: a preset gives them under task.TASK. A kind names those it reads.
+TASK_DATA: Parameters = {
+    "max_length": _positive(int),
+    "train_examples": _not_negative(int),
+    "train_subset_seed": _not_negative(int),
+    "doc_stride": _not_negative(int),
+    "max_query_length": _positive(int),
+    "n_best": _positive(int),
+    "max_answer_length": _positive(int),
+}
+TRAIN_DATA = ("max_length", "train_examples", "train_subset_seed", "doc_stride", "max_query_length")
 
-RUNTIME = {"precision": str, "attention": str, "padding": str, "threads": int}
-OPTIMIZER = {
-    "learning_rate": float,
-    "batch_size": int,
-    "weight_decay": float,
-    "warmup_fraction": float,
-    "max_grad_norm": float,
-    "adam_beta1": float,
-    "adam_beta2": float,
-    "adam_epsilon": float,
+# What a stage does with its time: what estimates, labels and notes ask, instead of its name.
+WORK: Mapping[str, str] = {
+    "data": "makes data, without a model",
+    "pretraining": "trains an encoder on the corpus",
+    "training": "trains a model on a task",
+    "scoring": "runs a model on evaluation data",
+    "conversion": "changes a model's form, without training",
 }
-MASKED_LM = {"mlm_probability": float, "evaluation_pairs": int}
-DISTILLATION = {"ce_weight": float, "kd_weight": float, "temperature": float}
-PRUNING = {
-    "initial_sparsity": float,
-    "ramp_begin": float,
-    "ramp_end": float,
-    "first_event": float,
-    "last_event": float,
-    "frequency": float,
-    "ranking": str,
-    "lr_rewind": bool,
-    "prune_pooler": bool,
-}
-QUANTIZATION = {"activation_momentum": float, "weight_scale": str}
-TASK_DATA = {
-    "max_length": int,
-    "train_examples": int,
-    "train_subset_seed": int,
-    "doc_stride": int,
-    "max_query_length": int,
-    "n_best": int,
-    "max_answer_length": int,
-}
-FINE_TUNING = {**RUNTIME, **OPTIMIZER, "epochs": float}
+_OWNED = re.compile(r"(?P<owner>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<name>[A-Za-z0-9][A-Za-z0-9_-]*)")
+_TARGET = re.compile(r"\w+(\.\w+)*:\w+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageKind:
-    """A registered kind of stage.
+    """A kind of stage, as declared. Raises ValueError for a declaration that contradicts itself.
 
-    recipe: parameter name -> type, for everything a recipe must give.
-    identity: names the planner adds (model, task, sparsity, seed ...).
-    run: "module:function" taking a StageContext and returning a StageResult.
+    name: of a method's own kind OWNER:NAME, where OWNER is the method's name or its package's.
+    version: from 1; raised when the code gives other numbers.
+    run: "module:function" taking a StageContext and returning a StageResult; imported by a worker alone.
+    recipe: every hyperparameter by name.
+    identity: parameters that the plan gives and no recipe (model, task, sparsity, seed, or others by any name).
+    task_data: which of `TASK_DATA` it reads.
+    work: one of `WORK`.
+    memory: (the encoder's shape, the stage's parameters) -> bytes that it needs at once beside an ordinary training;
+        None: no more. A grid refuses to start where the machine has less.
     """
 
     name: str
     version: int
     run: str
-    recipe: Mapping[str, type]
+    recipe: Parameters
+    work: str
     identity: tuple[str, ...] = ()
     task_data: tuple[str, ...] = field(default=())
+    memory: Callable[[Shape, Mapping[str, Any]], float] | None = None
+
+    def __post_init__(self) -> None:
+        if problem := self._problem():
+            raise ValueError(f"stage kind {self.name!r}: {problem}")
+
+    def _problem(self) -> str | None:
+        if type(self.version) is not int or self.version < 1:
+            return f"version={self.version!r}: expected a whole number, 1 or more."
+        if not _TARGET.fullmatch(self.run):
+            return f"run={self.run!r}: expected package.module:function."
+        if self.work not in WORK:
+            return f"work={self.work!r}: expected one of {', '.join(WORK)}."
+        if not isinstance(self.recipe, Mapping):
+            return f"recipe={self.recipe!r}: expected a mapping of names to Parameter."
+        for name, parameter in self.recipe.items():
+            if not name.isidentifier() or not isinstance(parameter, Parameter):
+                return f"recipe: {name!r}: {parameter!r}: expected a name and a Parameter."
+        twice = [name for name in self.identity if name in self.recipe]
+        if twice:
+            return f"{', '.join(twice)}: in recipe and in identity; a recipe gives it, or the plan does."
+        if unknown := [name for name in self.task_data if name not in TASK_DATA]:
+            return unknown_name("task_data", unknown[0], TASK_DATA)
+        return None
+
+    @property
+    def owner(self) -> str | None:
+        """OWNER of OWNER:NAME; None: the kind is built in."""
+        found = _OWNED.fullmatch(self.name)
+        return found["owner"] if found else None
+
+    def is_common(self, parameter: str) -> bool:
+        """Whether `common.PARAMETER` of a preset gives its value: in an owned kind, those of the shared groups."""
+        return self.owner is None or self.recipe[parameter].shared
 
     def function(self) -> Callable[..., Any]:
         module, _, attribute = self.run.partition(":")
@@ -122,37 +180,40 @@ class StageKind:
         return function
 
 
-_TRAIN_DATA = ("max_length", "train_examples", "train_subset_seed", "doc_stride", "max_query_length")
 _KINDS = (
     StageKind(
         name="corpus",
         version=1,
         run="harness.stages.pretraining_data:corpus",
-        recipe={"sentence_splitter": str, "shuffle_seed": int},
+        recipe={"sentence_splitter": Parameter(str), "shuffle_seed": Parameter(int, at_least=0)},
+        work="data",
     ),
     StageKind(
         name="pairs",
         version=1,
         run="harness.stages.pretraining_data:pairs",
         recipe={
-            "max_length": int,
-            "short_sequence_probability": float,
-            "next_sentence_probability": float,
-            "seed": int,
+            "max_length": Parameter(int, above=0),
+            "short_sequence_probability": Parameter(float, at_least=0, at_most=1),
+            "next_sentence_probability": Parameter(float, at_least=0, at_most=1),
+            "seed": Parameter(int, at_least=0),
         },
+        work="data",
     ),
     StageKind(
         name="teacher_preparation",
         version=1,
         run="harness.stages.pretraining:teacher_preparation",
-        recipe={**RUNTIME, **OPTIMIZER, **MASKED_LM, "steps": int},
+        recipe=PRETRAINING,
+        work="pretraining",
         identity=("model", "seed"),
     ),
     StageKind(
         name="student_pruning",
         version=1,
         run="harness.stages.pretraining:student_pruning",
-        recipe={**RUNTIME, **OPTIMIZER, **MASKED_LM, **DISTILLATION, **PRUNING, "steps": int},
+        recipe={**PRETRAINING, **DISTILLATION, **PRUNING},
+        work="pretraining",
         identity=("model", "sparsity", "seed"),
     ),
     StageKind(
@@ -160,6 +221,7 @@ _KINDS = (
         version=1,
         run="harness.stages.sparse_checkpoint:sparse_checkpoint",
         recipe={},
+        work="conversion",
         identity=("model", "sparsity"),
     ),
     StageKind(
@@ -167,38 +229,43 @@ _KINDS = (
         version=1,
         run="harness.stages.fine_tuning:dense",
         recipe=FINE_TUNING,
+        work="training",
         identity=("model", "task", "seed"),
-        task_data=_TRAIN_DATA,
+        task_data=TRAIN_DATA,
     ),
     StageKind(
         name="task_pruning",
         version=1,
         run="harness.stages.fine_tuning:task_pruning",
         recipe={**FINE_TUNING, **DISTILLATION, **PRUNING},
+        work="training",
         identity=("model", "task", "sparsity", "seed"),
-        task_data=_TRAIN_DATA,
+        task_data=TRAIN_DATA,
     ),
     StageKind(
         name="transfer",
         version=1,
         run="harness.stages.fine_tuning:transfer",
-        recipe={**FINE_TUNING, **DISTILLATION, "lock_pooler": bool},
+        recipe={**FINE_TUNING, **DISTILLATION, **PATTERN_LOCK},
+        work="training",
         identity=("model", "task", "seed"),
-        task_data=_TRAIN_DATA,
+        task_data=TRAIN_DATA,
     ),
     StageKind(
         name="quantization",
         version=1,
         run="harness.stages.fine_tuning:quantization",
-        recipe={**FINE_TUNING, **DISTILLATION, **QUANTIZATION, "lock_pooler": bool},
+        recipe={**FINE_TUNING, **DISTILLATION, **QUANTIZATION, **PATTERN_LOCK},
+        work="training",
         identity=("model", "task", "seed"),
-        task_data=_TRAIN_DATA,
+        task_data=TRAIN_DATA,
     ),
     StageKind(
         name="evaluation",
         version=1,
         run="harness.stages.evaluation:evaluation",
-        recipe={**RUNTIME, "batch_size": int},
+        recipe={**RUNTIME, "batch_size": OPTIMIZER["batch_size"]},
+        work="scoring",
         identity=("task",),
         task_data=("max_length", "doc_stride", "max_query_length", "n_best", "max_answer_length"),
     ),
@@ -206,8 +273,9 @@ _KINDS = (
 KINDS: dict[str, StageKind] = {kind.name: kind for kind in _KINDS}
 
 
-def get_kind(name: str) -> StageKind:
-    """The registered kind. Raises UsageError with the nearest names."""
-    if name not in KINDS:
-        raise UsageError(unknown_name("stage kind", name, KINDS))
-    return KINDS[name]
+def get_kind(name: str, kinds: Mapping[str, StageKind] | None = None) -> StageKind:
+    """The kind of that name, of the built-in ones or of `kinds`. Raises UsageError with the nearest names."""
+    known = KINDS if kinds is None else kinds
+    if name not in known:
+        raise UsageError(unknown_name("stage kind", name, known))
+    return known[name]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from harness.planning.chain import Chain
+from harness.planning.kinds import StageKind
+from harness.planning.method_summary import check_transfer_kd
 from harness.specs import QUANTIZATIONS, StageSpec
 
-if TYPE_CHECKING:
-    from harness.planning.chain import Chain
-from harness.planning.method_summary import check_transfer_kd
+
+def quantization_aware_training(chain: Chain, model: StageSpec) -> StageSpec:
+    """The paper's quantization: of the fine-tuned model, its pattern locked, with the teacher of its transfer."""
+    return chain.quantization(model)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Method:
     """A compression method, as a path through the stage graph.
 
@@ -23,11 +26,14 @@ class Method:
 
     title: the method's name in the paper's tables.
     stages: adds the stages of a cell to the chain and returns the one whose artifact is the cell's fp32 model.
+    kinds: the stage kinds that it brings, each named OWNER:NAME after the method or its package.
     sparse: whether sparsity is an axis; a dense method collapses it to 0.
     transfer_kd: "yes", "no" or "na", as the paper's tables print it.
-    prunes_in_pretraining: whether it needs the corpus, and the pruning seed is an axis.
     note: what it does, where it stands in the paper, where we differ.
-    Raises ValueError for a transfer_kd or quantization that no table or stage knows.
+    quantization: what it is defined for.
+    quantize: adds the stage that makes the cell's int8 model of its fp32 model.
+
+    Raises ValueError for a declaration that contradicts itself.
     """
 
     name: str
@@ -36,10 +42,16 @@ class Method:
     sparse: bool
     transfer_kd: str
     note: str
-    prunes_in_pretraining: bool = False
+    kinds: tuple[StageKind, ...] = ()
     quantization: tuple[str, ...] = QUANTIZATIONS
+    quantize: Callable[[Chain, StageSpec], StageSpec] = quantization_aware_training
 
     def __post_init__(self) -> None:
         check_transfer_kd(self.transfer_kd)
         if not self.quantization or not set(self.quantization) <= set(QUANTIZATIONS):
             raise ValueError(f"quantization={self.quantization!r}: expected some of {', '.join(QUANTIZATIONS)}.")
+        if not isinstance(self.kinds, tuple) or not all(isinstance(kind, StageKind) for kind in self.kinds):
+            raise ValueError(f"kinds={self.kinds!r}: expected a tuple of StageKind.")
+        names = [kind.name for kind in self.kinds]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"kinds: {', '.join(twice)} is declared twice; keep one.")

@@ -11,8 +11,8 @@ import subprocess
 import sys
 
 from harness.errors import UsageError
-from harness.planning.method_entry_points import PackagedMethod, load_packaged
-from harness.planning.method_registry import find_packaged
+from harness.planning.method_entry_points import PackagedMethod
+from harness.planning.method_registry import find_method, find_packaged
 
 LIMIT_SECONDS = 60.0  # a declaration takes milliseconds; one that imports torch from a cold disk takes many seconds
 # What a declaration must not import: planning and reading would pay for it.
@@ -49,7 +49,7 @@ def loading_problem(name: str) -> str | None:
     """Loads the method in this process; what is wrong with it, or with what came along."""
     before = set(sys.modules)
     try:
-        load_packaged(find_packaged(name))
+        find_method(name)
     except UsageError as error:
         return str(error)
     heavy = [package for package in HEAVY if package in sys.modules and package not in before]

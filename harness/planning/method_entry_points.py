@@ -17,10 +17,12 @@ from importlib.metadata import Distribution, distributions
 
 from harness.errors import UsageError
 from harness.planning.method import Method
+from harness.planning.method_summary import SPARSE_FROM
 
 GROUP = "harness.methods"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TARGET = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
+_NAME_RULE = "a name has letters, digits, '.', '_' and '-', and starts with a letter or digit"
 _NEXT_MOVE = "Mend or uninstall the package, or leave the method out."
 
 
@@ -63,28 +65,36 @@ def check_usable(found: PackagedMethod) -> None:
         raise UsageError(f"{found}: {found.problem}. {_NEXT_MOVE}")
 
 
+def is_target(word: str) -> bool:
+    """Whether a word is of the form package.module:METHOD."""
+    return bool(_TARGET.fullmatch(word)) and not word.startswith(SPARSE_FROM)
+
+
 @cache
-def load_packaged(found: PackagedMethod) -> Method:
-    """Import a method of another package. Raises UsageError that says what was found there instead of a usable one."""
-    module, _, attributes = found.target.partition(":")
+def load_method(target: str, origin: str, expected_name: str | None = None) -> Method:
+    """Import the declaration at package.module:METHOD. origin: how a sentence calls what names it.
+
+    Raises UsageError that says what was found there instead of a usable one, by the expected name where there is one.
+    """
+    module, _, attributes = target.partition(":")
     try:
         value = importlib.import_module(module)
         for attribute in attributes.split("."):
             value = getattr(value, attribute)
     except (Exception, SystemExit) as error:  # whatever their code does on import, it is their package's problem
         text = " ".join(str(error).split())
-        told = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        raise UsageError(f"{found}: {found.target} cannot be loaded ({told}). {_NEXT_MOVE}") from error
+        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        raise UsageError(f"{origin}: {target} cannot be loaded ({reason}). {_NEXT_MOVE}") from error
     if not isinstance(value, Method):
+        named = "" if expected_name is None else f" named {expected_name!r}"
         raise UsageError(
-            f"{found}: {found.target} is {_kind_of(value)}, expected a harness.planning.method.Method "
-            f"named {found.name!r}. "
-            f"{_NEXT_MOVE}"
+            f"{origin}: {target} is {_kind_of(value)}, expected a harness.plugin.Method{named}. {_NEXT_MOVE}"
         )
-    if value.name != found.name:
+    if not _NAME.fullmatch(value.name):
+        raise UsageError(f"{origin}: {target} is a Method named {value.name!r}: {_NAME_RULE}. {_NEXT_MOVE}")
+    if expected_name is not None and value.name != expected_name:
         raise UsageError(
-            f"{found}: {found.target} is a Method named {value.name!r}, expected {found.name!r} as its entry "
-            "point says. "
+            f"{origin}: {target} is a Method named {value.name!r}, expected {expected_name!r} as its entry point says. "
             f"{_NEXT_MOVE}"
         )
     return value
@@ -137,7 +147,7 @@ def _problem(name: str, target: str, reserved: Collection[str]) -> str | None:
     if name in reserved:
         return "the name is a built-in method's, which stays in use; the package must choose another"
     if not _NAME.fullmatch(name):
-        return "a name has letters, digits, '.', '_' and '-', and starts with a letter or digit"
+        return _NAME_RULE
     if not _TARGET.fullmatch(target):
         return f"its entry point is {target!r}, expected package.module:METHOD"
     return None

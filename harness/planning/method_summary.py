@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 TRANSFER_KD = ("yes", "no", "na")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodFacts:
-    """What a study keeps of a method that another package provides, so that reading the study needs no such package.
+    """What a study keeps of a method: all that tables, status and labels need to know of it.
 
-    package, version: of the package that declared it when its cells were last planned. The others as in `Method`.
+    transfer_kd: as in `Method`. prunes_in_pretraining: whether its cells differ by pruning seed.
+    package, version: of the package that declared it when its cells were last planned; None: it is built in.
+    kinds: the stage kinds that it brings, by name, with the work of each (`kinds.WORK`).
     """
 
-    package: str
-    version: str
     transfer_kd: str
     prunes_in_pretraining: bool
+    package: str | None = None
+    version: str | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_transfer_kd(self.transfer_kd)
+
+    @property
+    def is_built_in(self) -> bool:
+        return self.package is None
+
+    def as_json(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {
+            "transfer_kd": self.transfer_kd,
+            "prunes_in_pretraining": self.prunes_in_pretraining,
+        }
+        if not self.is_built_in:
+            facts |= {"package": self.package, "version": self.version}
+        return {**facts, **({"kinds": dict(self.kinds)} if self.kinds else {})}
 
 
 def check_transfer_kd(value: str) -> None:

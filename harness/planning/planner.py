@@ -6,33 +6,68 @@ share (corpus, teacher preparation, student pruning, task teachers) appears once
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from harness.errors import Problem, UsageError
-from harness.planning.chain import Chain, Known
+from harness.planning.chain import Chain, PlanCache
 from harness.planning.graph import Inputs, Plan
-from harness.planning.method_registry import get_method, method_facts
+from harness.planning.method_registry import FoundMethod, find_method
 from harness.planning.recipe import Recipe
 from harness.specs import Cell
 
 
-def plan_cells(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs) -> Plan:
-    """The plan of `cells` in the order given. Raises UsageError with every setting the recipe lacks for them."""
-    plan, known = Plan(), Known()
+def plan_cells(
+    cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, known: Mapping[str, FoundMethod] | None = None
+) -> Plan:
+    """The plan of `cells` in the order given. Raises UsageError with every problem that they have.
+
+    known: methods that were found already, by name; others are looked up.
+    """
+    plan, cache = Plan(), PlanCache()
+    methods = dict(known or {})
+    named: dict[str, None] = {}
     problems: dict[Problem, None] = {}
     for cell in cells:
-        chain = Chain(plan=plan, cell=cell, recipe=recipe, inputs=inputs, known=known)
         try:
-            model = get_method(cell.method).stages(chain)
-            if cell.quantization == "int8":
-                model = chain.quantization(model)
-            end = chain.evaluation(model)
+            if cell.method not in methods:
+                methods[cell.method] = find_method(cell.method)
+            found = methods[cell.method]
+            chain = Chain(
+                plan=plan,
+                cell=cell,
+                recipe=recipe,
+                inputs=inputs,
+                owned=found.kinds,
+                declared_by=found.target,
+                cache=cache,
+            )
+            end = _add_stages(found, chain)
         except UsageError as error:
             problems.update(dict.fromkeys(error.problems))
             continue
-        plan.paths[cell] = plan.ancestors(end.stage_id)
+        named[cell.method] = None
+        plan.paths[cell] = plan.ancestors(end)
     if problems:
         raise UsageError(list(problems))
-    named = sorted({cell.method for cell in plan.paths})
-    plan.methods.update({name: facts for name in named if (facts := method_facts(name)) is not None})
+    plan.methods.update({name: methods[name].facts() for name in sorted(named)})
     return plan
+
+
+def _add_stages(found: FoundMethod, chain: Chain) -> str:
+    """Add a cell's stages and return the id of the last. What another package's code raises is a UsageError."""
+    try:
+        model = found.method.stages(chain)
+        is_int8 = chain.cell.quantization == "int8"
+        if is_int8:
+            model = found.method.quantize(chain, model)
+        return chain.evaluation(model, arithmetic="int8" if is_int8 else "fp32").stage_id
+    except UsageError:
+        raise
+    except Exception as error:
+        if found.package is None:
+            raise
+        text = " ".join(str(error).split())
+        raise UsageError(
+            f"{found.origin}: its stages for {chain.cell.model} on {chain.cell.task} cannot be planned "
+            f"({type(error).__name__}{': ' if text else ''}{text}). Mend the package, or leave the method out."
+        ) from error

@@ -1,4 +1,4 @@
-"""Recipe: every hyperparameter of every stage, resolved from a TOML preset, each value with its evidence.
+"""Preset: what a grid runs where the user says nothing else, and its recipe, read from TOML.
 
 A value in a preset is a table {value = .., EVIDENCE = "source or reason"}, where EVIDENCE is one of
 
@@ -7,7 +7,8 @@ A value in a preset is a table {value = .., EVIDENCE = "source or reason"}, wher
     assumed     nobody published it; the text says why this value
 
 Where a key is given more than once for a stage, the most specific one counts: KIND.models.MODEL.tasks.TASK.KEY, then
-KIND.tasks.TASK.KEY, KIND.models.MODEL.KEY, KIND.KEY and common.KEY. Data settings stand under task.TASK.KEY.
+KIND.tasks.TASK.KEY, KIND.models.MODEL.KEY, KIND.KEY and common.KEY. Data settings stand under task.TASK.KEY. The
+section of a kind that a method brings is [recipe."OWNER:NAME"]; it counts in grids that name such a method.
 
 A preset may extend a shipped one (extends = "NAME"): it takes over what it does not say itself. A preset of the user's
 own is a file of the same form, named by its path.
@@ -20,15 +21,87 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError, unknown_name
-from harness.inputs.sparse_checkpoints import parse_released
+from harness.identity import sha256_of
+from harness.inputs.sparse_checkpoints import ReleasedCheckpoint, parse_released
+from harness.planning.kinds import KINDS, StageKind
+from harness.planning.method_registry import is_owner, owned_kinds
+from harness.planning.parameter import EVIDENCE
 from harness.planning.preset_form import form_problems
-from harness.planning.recipe import EVIDENCE, Recipe, Rows, Setting, type_of_key, typed_value
+from harness.planning.recipe import Recipe, Setting, parameter_of_key, split_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Cells that a preset runs when the user names no method, sparsity or quantization. models None: any model."""
+
+    models: tuple[str, ...] | None = None
+    method: str
+    sparsities: tuple[float, ...]
+    quantization: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A named grid with its recipe. models: those of a grid that names none; may be empty.
+
+    sparse_checkpoints: released sparse encoders that take the place of pruning here; empty: there are none.
+    """
+
+    name: str
+    description: str
+    notes: tuple[str, ...]
+    tasks: tuple[str, ...]
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    data: str | None
+    rows: tuple[Rows, ...]
+    recipe: Recipe
+    sparse_checkpoints: tuple[ReleasedCheckpoint, ...] = ()
+
+    @property
+    def recipe_hash(self) -> str:
+        """128 bits over every dotted key and value, and the released checkpoints.
+
+        Evidence and sources do not count, nor do declared defaults: those that a study uses stand in its settings.
+        """
+        values = {key: setting.value for key, setting in self.recipe.settings.items()}
+        released = {f"sparse_checkpoints.{checkpoint}": checkpoint.content_id for checkpoint in self.sparse_checkpoints}
+        return sha256_of({**values, **released})[:32]
+
+    @property
+    def released(self) -> dict[tuple[str, float], str]:
+        """(model, sparsity) -> content of the released sparse encoder."""
+        return {(found.model, found.sparsity): found.content_id for found in self.sparse_checkpoints}
+
+    def changed(self, values: Mapping[str, Any]) -> Preset:
+        """The preset with other values for some keys of its recipe. Raises UsageError listing every bad one."""
+        return replace(self, recipe=self.recipe.changed(values))
+
+    def as_json(self) -> dict[str, Any]:
+        """What a study keeps of it."""
+        return {
+            "preset": self.name,
+            "description": self.description,
+            "notes": list(self.notes),
+            "hash": self.recipe_hash,
+            "settings": {key: [s.value, s.evidence, s.source] for key, s in sorted(self.recipe.settings.items())},
+            "sparse_checkpoints": [
+                {
+                    "model": checkpoint.model,
+                    "sparsity": checkpoint.sparsity,
+                    "repository": checkpoint.source.repository,
+                    "revision": checkpoint.source.revision,
+                }
+                for checkpoint in self.sparse_checkpoints
+            ],
+        }
 
 
 def preset_names() -> list[str]:
@@ -38,17 +111,18 @@ def preset_names() -> list[str]:
     )
 
 
-def load_preset(word: str) -> Recipe:
+def load_preset(word: str, methods: Collection[str] = ()) -> Preset:
     """Read and check a preset: the name of a shipped one, or the path of a file (`is_preset_file`).
 
+    methods: those that a grid names; the recipe may speak of their stage kinds, as of those of the preset's rows.
     Raises UsageError for what is not there or cannot be read, and for a malformed preset with every problem.
     """
     if is_preset_file(word):
-        return _from_file(Path(word))
+        return _from_file(Path(word), methods)
     if word not in preset_names():
         raise UsageError(unknown_name("preset", word, preset_names()) + " A file of your own is named FILE.toml.")
     text = resources.files("harness").joinpath("presets", f"{word}.toml").read_text(encoding="utf-8")
-    return parse_preset(word, text)
+    return parse_preset(word, text, methods)
 
 
 def is_preset_file(word: str) -> bool:
@@ -56,7 +130,7 @@ def is_preset_file(word: str) -> bool:
     return word.endswith(".toml") or any(separator in word for separator in (os.sep, os.altsep) if separator)
 
 
-def _from_file(path: Path) -> Recipe:
+def _from_file(path: Path, methods: Collection[str]) -> Preset:
     """The preset in a file, named by the file's stem."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -71,11 +145,11 @@ def _from_file(path: Path) -> Recipe:
         raise UsageError(f"preset file {path} cannot be read: {error.strerror}.") from None
     if path.stem in preset_names():  # its records would pass for the shipped preset's
         raise UsageError(f"preset file {path}: {path.stem!r} is a shipped preset; give the file a name of its own.")
-    return parse_preset(path.stem, text)
+    return parse_preset(path.stem, text, methods)
 
 
-def parse_preset(name: str, text: str) -> Recipe:
-    """A recipe from TOML text; see the module's head for the form. Raises UsageError with every problem."""
+def parse_preset(name: str, text: str, methods: Collection[str] = ()) -> Preset:
+    """A preset from TOML text; see the module's head for the form. Raises UsageError with every problem."""
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -84,7 +158,9 @@ def parse_preset(name: str, text: str) -> Recipe:
     extended = tree.get("extends")
     if isinstance(extended, str) and extended not in preset_names():
         problems.append("extends: " + unknown_name("preset", extended, preset_names()))
-    settings, bad_settings = _settings(tree.get("recipe", {}))
+    named = [*methods, *_methods_of_rows(tree)]
+    owned = owned_kinds(named)
+    settings, bad_settings = _settings(tree.get("recipe", {}), owned, named)
     problems += bad_settings
     try:
         released = None if problems else parse_released(tree.get("sparse_checkpoints", ()))
@@ -92,10 +168,12 @@ def parse_preset(name: str, text: str) -> Recipe:
         problems += [problem.message for problem in error.problems]
     if problems:
         raise UsageError([f"preset {name!r}: {problem}" for problem in problems])
-    base = load_preset(extended) if extended else None
+    base = load_preset(extended, methods) if extended else None
+    if base:
+        settings, owned = {**base.recipe.settings, **settings}, {**base.recipe.owned, **owned}
     rows = tuple(_rows(row) for row in tree["rows"]) if "rows" in tree else base.rows if base else ()
-    return Recipe(
-        preset=name,
+    return Preset(
+        name=name,
         description=tree["description"],
         notes=(*(base.notes if base else ()), *tree.get("notes", ())),
         tasks=tuple(tree["tasks"]) if "tasks" in tree else base.tasks if base else (),
@@ -103,9 +181,16 @@ def parse_preset(name: str, text: str) -> Recipe:
         seeds=tuple(tree["seeds"]) if "seeds" in tree else base.seeds if base else (0,),
         data=tree.get("data", base.data if base else None),
         rows=rows,
-        settings={**(base.settings if base else {}), **settings},
+        recipe=Recipe(settings=settings, owned=owned),
         sparse_checkpoints=released or (base.sparse_checkpoints if base else ()),
     )
+
+
+def _methods_of_rows(tree: Mapping[str, Any]) -> list[str]:
+    """The methods that a preset's rows name, as far as the rows can be read."""
+    rows = tree.get("rows")
+    named = [row.get("method") for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+    return [name for name in named if isinstance(name, str)]
 
 
 def _rows(row: Mapping[str, Any]) -> Rows:
@@ -117,37 +202,53 @@ def _rows(row: Mapping[str, Any]) -> Rows:
     )
 
 
-def _settings(tree: Any) -> tuple[dict[str, Setting], list[str]]:
-    """The settings by dotted key, and a sentence for each that cannot be meant."""
+def _settings(
+    tree: Any, owned: Mapping[str, StageKind], named: Collection[str]
+) -> tuple[dict[str, Setting], list[str]]:
+    """The settings by dotted key, and a sentence for each that cannot be read.
+
+    owned: the stage kinds of the `named` methods. A section of a method that is not among them is kept as it is:
+    nothing reads it.
+    """
     problems: list[str] = []
     settings: dict[str, Setting] = {}
-    for key, entry in _entries(tree if isinstance(tree, Mapping) else {}):
-        expected = type_of_key(key)
-        if expected is None:
+    kinds = {**KINDS, **owned}
+    for key, entry in _entries(tree if isinstance(tree, Mapping) else {}, kinds):
+        declared = parameter_of_key(key, kinds)
+        if declared is None and not _is_of_another_method(key, {*named, *(kind.owner for kind in owned.values())}):
             problems.append(f"recipe key {key!r} belongs to no stage kind.")
             continue
-        evidence = [word for word in EVIDENCE[:3] if word in entry]
+        evidence = [word for word in EVIDENCE if word in entry]
         if "value" not in entry or len(evidence) != 1 or len(entry) != 2:
-            problems.append(f"{key} needs a value and exactly one of {', '.join(EVIDENCE[:3])}.")
+            problems.append(f"{key} needs a value and exactly one of {', '.join(EVIDENCE)}.")
             continue
         source = entry[evidence[0]]
         if not isinstance(source, str) or not source.strip():
             problems.append(f"{key}: {evidence[0]} = {source!r}: expected the source or reason as a text.")
             continue
         try:
-            settings[key] = Setting(typed_value(key, entry["value"], expected), evidence[0], source)
+            value = entry["value"] if declared is None else declared.parse(entry["value"])
+            settings[key] = Setting(value, evidence[0], source)
         except ValueError as error:
             problems.append(f"{key}: {error}")
     return settings, problems
 
 
-def _entries(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Mapping[str, Any]]]:
+def _is_of_another_method(key: str, named: Collection[str | None]) -> bool:
+    """Whether the key is of an owned kind whose OWNER is a method or package there is, but none that is `named`."""
+    owner, colon, _ = split_key(key)[0].partition(":")
+    return bool(colon) and owner not in named and is_owner(owner)
+
+
+def _entries(
+    tree: Mapping[str, Any], kinds: Mapping[str, StageKind], prefix: str = ""
+) -> Iterable[tuple[str, Mapping[str, Any]]]:
     for key, value in tree.items():
         if (
             isinstance(value, Mapping)
-            and type_of_key(f"{prefix}{key}") is None
-            and not {"value", *EVIDENCE} & set(value)
+            and parameter_of_key(f"{prefix}{key}", kinds) is None
+            and not {"value", *EVIDENCE, "set"} & set(value)
         ):
-            yield from _entries(value, f"{prefix}{key}.")
+            yield from _entries(value, kinds, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value if isinstance(value, Mapping) else {}

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.errors import UsageError, unknown_name
-from harness.identity import sha256_of
-from harness.inputs.sparse_checkpoints import ReleasedCheckpoint
-from harness.planning.kinds import DOMAINS, KINDS, TASK_DATA, StageKind
+from harness.planning import parameter
+from harness.planning.kinds import KINDS, TASK_DATA, StageKind
+from harness.planning.parameter import Parameter
 from harness.tasks import TASKS, get_task
 from harness.wording import assignment, option
 
-EVIDENCE = ("published", "partner", "assumed", "set")
+EVIDENCE = (*parameter.EVIDENCE, "set")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A value, the kind of evidence it rests on, and the source or reason."""
+    """A value, the kind of evidence for it, and the source or reason."""
 
     value: Any
     evidence: str
@@ -27,60 +26,32 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Cells that a preset runs when the user names no method, sparsity or quantization. models None: any model."""
-
-    models: tuple[str, ...] | None = None
-    method: str
-    sparsities: tuple[float, ...]
-    quantization: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All settings of a preset by dotted key, after `--set`. models: those of a grid that names none; may be empty."""
+    """Settings by dotted key, as a preset and `--set` give them.
 
-    preset: str
-    description: str
-    notes: tuple[str, ...]
-    tasks: tuple[str, ...]
-    models: tuple[str, ...]
-    seeds: tuple[int, ...]
-    data: str | None
-    rows: tuple[Rows, ...]
+    owned: the stage kinds of the grid's methods, by name, beside the built-in ones.
+    """
+
     settings: Mapping[str, Setting]
-    sparse_checkpoints: tuple[ReleasedCheckpoint, ...] = ()
+    owned: Mapping[str, StageKind] = field(default_factory=dict)
 
     @property
-    def recipe_hash(self) -> str:
-        """128 bits over every dotted key and value, and the released checkpoints; evidence and sources do not count."""
-        values = {key: setting.value for key, setting in self.settings.items()}
-        released = {f"sparse_checkpoints.{checkpoint}": checkpoint.content_id for checkpoint in self.sparse_checkpoints}
-        return sha256_of({**values, **released})[:32]
-
-    def released(self, model: str, sparsity: float) -> ReleasedCheckpoint:
-        """The released checkpoint for a model and sparsity. Raises UsageError that lists those there are."""
-        for checkpoint in self.sparse_checkpoints:
-            if (checkpoint.model, checkpoint.sparsity) == (model, sparsity):
-                return checkpoint
-        raise UsageError(
-            f"preset {self.preset!r} has no sparse checkpoint for {model} at {sparsity:g}. There are: "
-            f"{', '.join(map(str, self.sparse_checkpoints))}. Bring one of your own with {option('sparse-from')} "
-            "NAME=DIR, or "
-            "prune here under another preset."
-        )
+    def kinds(self) -> Mapping[str, StageKind]:
+        """Every kind that a setting may speak of: the built-in ones and those of the grid's methods."""
+        return {**KINDS, **self.owned}
 
     def changed(self, values: Mapping[str, Any]) -> Recipe:
         """A recipe with other values for some of its keys. Raises UsageError listing every bad one."""
-        settings, problems = dict(self.settings), []
+        settings, problems, kinds = dict(self.settings), [], self.kinds
         for key, value in values.items():
             what = f"{option('set')} {assignment(key, value)}"
-            expected = type_of_key(key)
-            if expected is None:
-                problems.append(f"{what}: " + unknown_name("recipe key", key, self.settings))
+            declared = parameter_of_key(key, kinds)
+            if declared is None:
+                owned = (f"{kind.name}.{name}" for kind in self.owned.values() for name in kind.recipe)
+                problems.append(f"{what}: " + unknown_name("recipe key", key, [*self.settings, *owned]))
                 continue
             try:
-                settings[key] = Setting(typed_value(key, value, expected), "set", "command line")
+                settings[key] = Setting(declared.parse(value), "set", "command line")
             except ValueError as error:
                 problems.append(f"{what}: {error}")
         if problems:
@@ -90,19 +61,14 @@ class Recipe:
     def parameters(self, kind: StageKind, *, model: str | None = None, task: str | None = None) -> dict[str, Any]:
         """Every recipe parameter of a stage, fully resolved. Raises UsageError naming every missing key."""
         found, missing = {}, []
-        for name in kind.recipe:
-            prefixes = [
-                f"{kind.name}.models.{model}.tasks.{task}",
-                f"{kind.name}.tasks.{task}",
-                f"{kind.name}.models.{model}",
-                kind.name,
-                "common",
-            ]
-            setting = next((self.settings[f"{p}.{name}"] for p in prefixes if f"{p}.{name}" in self.settings), None)
-            if setting is None:
-                missing.append(f"{kind.name}.{name}")
-            else:
+        for name, declared in kind.recipe.items():
+            setting = self._given(kind, name, model, task)
+            if setting is not None:
                 found[name] = setting.value
+            elif declared.default is not None:
+                found[name] = declared.default
+            else:
+                missing.append(f"{kind.name}.{name}")
         if task is not None:
             for name in kind.task_data:
                 if not get_task(task).has_setting(name):
@@ -112,44 +78,41 @@ class Recipe:
                 else:
                     missing.append(f"task.{task}.{name}")
         if missing:
-            raise UsageError(
-                [
-                    f"preset {self.preset!r} gives no value for {key}. Give one: {option('set')} {key}=.."
-                    for key in missing
-                ]
-            )
+            give = option("set")
+            raise UsageError([f"the recipe has no value for {key}. Give one: {give} {key}=.." for key in missing])
         return found
 
-    def as_json(self) -> dict[str, Any]:
+    def defaults(self, kind: StageKind, *, model: str | None = None, task: str | None = None) -> dict[str, Setting]:
+        """The declared defaults that such a stage uses, by dotted key, with their evidence."""
         return {
-            "preset": self.preset,
-            "description": self.description,
-            "notes": list(self.notes),
-            "hash": self.recipe_hash,
-            "settings": {key: [s.value, s.evidence, s.source] for key, s in sorted(self.settings.items())},
-            "sparse_checkpoints": [
-                {
-                    "model": checkpoint.model,
-                    "sparsity": checkpoint.sparsity,
-                    "repository": checkpoint.source.repository,
-                    "revision": checkpoint.source.revision,
-                }
-                for checkpoint in self.sparse_checkpoints
-            ],
+            f"{kind.name}.{name}": Setting(declared.default, *declared.evidence)
+            for name, declared in kind.recipe.items()
+            if declared.default is not None and self._given(kind, name, model, task) is None
         }
+
+    def _given(self, kind: StageKind, name: str, model: str | None, task: str | None) -> Setting | None:
+        """The most specific setting for a parameter of a stage."""
+        prefixes = [
+            f"{kind.name}.models.{model}.tasks.{task}",
+            f"{kind.name}.tasks.{task}",
+            f"{kind.name}.models.{model}",
+            kind.name,
+            *(["common"] if kind.is_common(name) else []),
+        ]
+        return next((self.settings[f"{p}.{name}"] for p in prefixes if f"{p}.{name}" in self.settings), None)
 
 
 def fixed_settings(kind: StageKind, values: Mapping[str, Any], *, without: Sequence[str] = ()) -> dict[str, Any]:
-    """What a method gives in the place of a recipe's values, in the recipe's types.
+    """What a method gives in the place of a recipe's values, in the declared types.
 
-    without: parameters that this stage has not. Raises UsageError for an unknown name or a value that cannot be meant.
+    without: parameters that this stage has not. Raises UsageError for an unknown name or a value it cannot have.
     """
     known = [name for name in kind.recipe if name not in without]
     problems = [f"{kind.name}: {unknown_name('setting', name, known)}" for name in values if name not in known]
     fixed = {}
     for name in values.keys() & set(known):
         try:
-            fixed[name] = typed_value(name, values[name], kind.recipe[name])
+            fixed[name] = kind.recipe[name].parse(values[name])
         except ValueError as error:
             problems.append(f"{kind.name}.{name}: {error}")
     if problems:
@@ -157,17 +120,30 @@ def fixed_settings(kind: StageKind, values: Mapping[str, Any], *, without: Seque
     return fixed
 
 
-def type_of_key(key: str) -> type | None:
-    """The type a dotted recipe key must have, or None when no stage kind knows it."""
-    head, _, name = key.rpartition(".")
-    if head == "common":
-        return next((kind.recipe[name] for kind in KINDS.values() if name in kind.recipe), None)
-    section, *scope = head.split(".")
-    if section == "task" and len(scope) == 1 and scope[0] in TASKS:
-        return TASK_DATA.get(name)
-    if section in KINDS and _is_scope(scope):
-        return KINDS[section].recipe.get(name)
+def parameter_of_key(key: str, kinds: Mapping[str, StageKind]) -> Parameter | None:
+    """The parameter that a dotted recipe key gives a value of, or None where no stage kind has it."""
+    section, scope, name = split_key(key)
+    if section == "common":
+        return None if scope else next((kind.recipe[name] for kind in KINDS.values() if name in kind.recipe), None)
+    if section == "task":
+        return TASK_DATA.get(name) if len(scope) == 1 and scope[0] in TASKS else None
+    if section in kinds and _is_scope(scope):
+        return kinds[section].recipe.get(name)
     return None
+
+
+def split_key(key: str) -> tuple[str, list[str], str]:
+    """Section, scope and name: "transfer.tasks.sst2.epochs" is of transfer, scope [tasks, sst2].
+
+    The section of an owned kind is OWNER:NAME; its OWNER may have dots.
+    """
+    head, _, name = key.rpartition(".")
+    section = head.partition(".")[0]
+    if ":" in head and section not in (*KINDS, "common", "task"):
+        owner, _, rest = head.partition(":")
+        section = f"{owner}:{rest.partition('.')[0]}"
+    scope = head.removeprefix(section).removeprefix(".")
+    return section, scope.split(".") if scope else [], name
 
 
 def _is_scope(words: list[str]) -> bool:
@@ -175,17 +151,3 @@ def _is_scope(words: list[str]) -> bool:
     if words[:1] == ["models"] and len(words) >= 2:
         words = words[2:]
     return not words or (len(words) == 2 and words[0] == "tasks" and words[1] in TASKS)
-
-
-def typed_value(key: str, value: Any, expected: type) -> Any:
-    """The value as the key's type. Raises ValueError when it is of another type or outside the key's domain."""
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not expected:
-        raise ValueError(f"{value!r} is {type(value).__name__}, expected {expected.__name__}.")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value!r}: expected a finite number.")
-    domain = DOMAINS.get(key.rpartition(".")[2])
-    if domain is not None and not domain.holds(value):
-        raise ValueError(f"{value!r}: expected {domain.words}.")
-    return value

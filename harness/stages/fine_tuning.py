@@ -79,6 +79,14 @@ def quantisable(model: nn.Module, matrices: Matrices, family: Family) -> list[st
     return expected
 
 
+def fine_tune(context: StageContext, modifier: ModifierFactory) -> StageResult:
+    """One fine-tuning run on the stage's task, from its parent "model" or from the base model where it has none.
+
+    modifier: (the loaded model, its matrices, the number of optimizer steps) -> what happens to it while it trains.
+    """
+    return _fine_tune(context, dense_model_folder(context), modifier)
+
+
 def _fine_tune(
     context: StageContext,
     folder: Path,

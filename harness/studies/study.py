@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 from harness.errors import StoreError, UsageError, unknown_name
 from harness.files import replace_file
 from harness.planning.graph import Plan
+from harness.planning.method_registry import find_method
 from harness.planning.method_summary import MethodFacts
-from harness.planning.recipe import Recipe
+from harness.planning.presets import Preset
 from harness.specs import Cell, StageSpec
 from harness.store.leases import HeartbeatMonitor, Lease, acquire
 from harness.store.processes import is_gone, this_process
@@ -32,14 +33,14 @@ POLL_SECONDS = 0.1  # between two tries to take the lease of a study that anothe
 
 @dataclass(frozen=True)
 class Study:
-    """recipe: preset, notes, hash and settings in the form of `Recipe.as_json`."""
+    """recipe: in the form of `Preset.as_json`, with the declared defaults that stages use among its settings."""
 
     name: str
     recipe: dict[str, Any]
     plan: Plan
 
     def as_json(self) -> dict[str, Any]:
-        methods = {name: asdict(facts) for name, facts in self.plan.methods.items()}
+        methods = {name: facts.as_json() for name, facts in self.plan.methods.items()}
         return {
             "schema": STUDY_SCHEMA,
             **({"methods": methods} if methods else {}),
@@ -75,7 +76,10 @@ def read_study(store: Store, name: str) -> Study:
 def _parse(tree: dict[str, Any], path: Path) -> Study:
     if tree.get("schema") != STUDY_SCHEMA:
         raise StoreError(f"study {path}: schema {tree.get('schema')}, expected {STUDY_SCHEMA}.")
-    plan = Plan(methods={name: MethodFacts(**facts) for name, facts in tree.get("methods", {}).items()})
+    methods = {name: MethodFacts(**facts) for name, facts in tree.get("methods", {}).items()}
+    # A study of an earlier version has no facts of built-in methods: their declarations, which are here, give them.
+    earlier = sorted({row["method"] for row in tree["cells"]} - methods.keys())
+    plan = Plan(methods={**methods, **{name: find_method(name).facts() for name in earlier}})
     specs = {stage_id: StageSpec.from_json(identity) for stage_id, identity in tree["stages"].items()}
     if unknown := {parent for spec in specs.values() for parent in spec.parents.values()} - specs.keys():
         raise ValueError(f"it has no stage {', '.join(sorted(unknown))}, which others depend on")
@@ -111,13 +115,13 @@ def only_study(store: Store) -> str:
     return names[0]
 
 
-def check_recipe(store: Store, name: str, recipe: Recipe) -> None:
+def check_recipe(store: Store, name: str, preset: Preset) -> None:
     """Raises UsageError when a study of that name has another recipe. Its stages are not read: see `merged`."""
     check_name(name)
     path = store.study_path(name)
     if path.is_file():
         try:
-            _check_same(name, _member(path.read_text(encoding="utf-8"), "recipe"), recipe)
+            _check_same(name, _member(path.read_text(encoding="utf-8"), "recipe"), preset)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(path, error) from None
 
@@ -155,11 +159,11 @@ def _skip_space(text: str, position: int) -> int:
     return match.end()
 
 
-def _check_same(name: str, old: dict[str, Any], recipe: Recipe) -> None:
-    if old["hash"] != recipe.recipe_hash:
-        before, now = old["settings"], recipe.as_json()["settings"]
+def _check_same(name: str, old: dict[str, Any], preset: Preset) -> None:
+    if old["hash"] != preset.recipe_hash:
+        before, now = old["settings"], preset.as_json()["settings"]
         differing = sorted(key for key in {*before, *now} if before.get(key, [None])[0] != now.get(key, [None])[0])
-        if old.get("sparse_checkpoints", []) != recipe.as_json()["sparse_checkpoints"]:
+        if old.get("sparse_checkpoints", []) != preset.as_json()["sparse_checkpoints"]:
             differing.insert(0, "sparse_checkpoints")
         raise UsageError(
             f"study {name!r} has another recipe (it differs in {', '.join(differing[:5])}). "
@@ -174,34 +178,51 @@ def _damaged(path: Path, error: Exception) -> StoreError:
     )
 
 
-def merged(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
+def merged(store: Store, name: str, preset: Preset, plan: Plan) -> Study:
     """The study with the cells of `plan` added to those it already has.
 
     Raises UsageError when a study of that name has another recipe.
     """
     check_name(name)
     if not store.study_path(name).is_file():
-        return Study(name, recipe.as_json(), plan)
+        return Study(name, _with_defaults(name, preset, {}, plan), plan)
     older = read_study(store, name)
-    _check_same(name, older.recipe, recipe)
+    _check_same(name, older.recipe, preset)
     known, paths = {**older.plan.stages, **plan.stages}, {**older.plan.paths, **plan.paths}
     union = Plan(paths=paths, methods={**older.plan.methods, **plan.methods})
     for path in paths.values():  # a cell's path lists parents first; stages that no cell needs any more are dropped
         for stage_id in path:
             union.add(known[stage_id])
-    return Study(name, recipe.as_json(), union)
+    return Study(name, _with_defaults(name, preset, older.recipe["settings"], plan), union)
 
 
-def add_to_study(store: Store, name: str, recipe: Recipe, plan: Plan) -> Study:
+def _with_defaults(name: str, preset: Preset, older: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """The preset's JSON, the declared defaults that stages use among its settings.
+
+    older: the settings of the study so far. Raises UsageError where it has another value of a default: the declaration
+    changed since, and cells of both would share a table.
+    """
+    recipe = preset.as_json()
+    defaults = {key: [s.value, s.evidence, s.source] for key, s in plan.defaults.items()}
+    if differing := sorted(key for key in defaults if key in older and older[key][0] != defaults[key][0]):
+        raise UsageError(
+            f"study {name!r} has another value of {', '.join(differing[:5])}: the default changed since. "
+            f"Give this grid its own name: {option('study')} NAME."
+        )
+    settings = {**older, **defaults, **recipe["settings"]}
+    return {**recipe, "settings": dict(sorted(settings.items()))}
+
+
+def add_to_study(store: Store, name: str, preset: Preset, plan: Plan) -> Study:
     """Write the study with the cells of `plan` added, and return it; cells that others add at the same time stay.
 
     Holds a lease from the reading to the writing. Writes nothing, no lease either, where the study has all the cells: a
     store that is finished can be read-only. Raises as `merged` does.
     """
-    found = merged(store, name, recipe, plan)
+    found = merged(store, name, preset, plan)
     if not _is_written(store, found):
         with _lease_of(store, name).held() as lease:
-            found = merged(store, name, recipe, plan)
+            found = merged(store, name, preset, plan)
             lease.check()
             write_study(store, found)
     return found
@@ -223,8 +244,13 @@ def write_study(store: Store, study: Study) -> None:
 
 
 def _is_written(store: Store, study: Study) -> bool:
+    """Whether the store has the study as it is, or as an earlier version wrote it, without built-in methods' facts."""
     path = store.study_path(study.name)
-    return path.is_file() and path.read_text(encoding="utf-8") == _text(study)
+    if not path.is_file():
+        return False
+    others = {name: facts for name, facts in study.plan.methods.items() if not facts.is_built_in}
+    earlier = replace(study, plan=replace(study.plan, methods=others))
+    return path.read_text(encoding="utf-8") in (_text(study), _text(earlier))
 
 
 def _text(study: Study) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from harness.errors import Cancelled, HarnessError, Interrupted, StoreError, is_disk_full
 from harness.files import folder_digest
 from harness.planning.equivalents import identity_version
-from harness.planning.kinds import get_kind
+from harness.planning.method_registry import kind_of
 from harness.progress import ProgressFile
 from harness.specs import StageSpec, stage_label
 from harness.stages.context import Resources, Sources, StageContext, StageResult
@@ -204,7 +204,7 @@ def _run_to_record(
             should_stop=should_stop,
             report=ProgressFile(stage.progress_path(attempt)),
         )
-        result: StageResult = get_kind(spec.kind).function()(context)
+        result: StageResult = kind_of(spec).function()(context)
         check_source(imported_after=in_memory)
         files = [path for path in artifact.rglob("*") if path.is_file()]
         described = {
@@ -219,7 +219,7 @@ def _run_to_record(
             "result": {"metrics": result.metrics, "did": result.did, **result.details},
             "artifact": described,
             "times": {"started": started, "ended": time.time(), "attempt": attempt},
-            "provenance": {**provenance(), "kind_version": get_kind(spec.kind).version},
+            "provenance": {**provenance(), "kind_version": kind_of(spec).version},
         },
         guard=lease.check,
     )
@@ -236,7 +236,7 @@ def _check_parents(spec: StageSpec, store: Store) -> None:
 
 def _check_version(spec: StageSpec) -> None:
     """The code that runs must be of the version that the stage was planned for."""
-    planned, here = spec.versions.get("kind"), identity_version(get_kind(spec.kind))
+    planned, here = spec.versions.get("kind"), identity_version(kind_of(spec))
     if planned is not None and planned != here:
         raise SourceChanged(
             f"kind {spec.kind!r} was planned in version {planned} and is version {here} here; "

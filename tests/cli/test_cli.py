@@ -208,7 +208,7 @@ def test_a_record_that_cannot_be_trusted_is_a_problem_in_json(
 ) -> None:
     run_harness(world.grid("--tasks", "sst2", "--methods", "dense"))
     store = Store(world.store)
-    path = store.record_path(next(iter(read_study(store, "slice").plan.stages)))
+    path = store.stage(next(iter(read_study(store, "slice").plan.stages))).record_path
     path.write_text(path.read_text()[:100])
     done = run_harness(world.reading("status", "--json"))
     assert done.code == 1

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from grid_world import World, environment, of_kind, plan, python, recipe
+from grid_world import World, environment, of_kind, plan, preset, python
 
 from harness.store.store import Store
 from harness.studies.study import merged, write_study
@@ -50,7 +50,7 @@ def test_planning_and_reading_import_no_heavy_library(world: World, verb: str) -
     planned = plan(tasks=["sst2"])
     store = Store(world.store)
     if verb in READING:
-        write_study(store, merged(store, "mine", recipe(), planned))
+        write_study(store, merged(store, "mine", preset(), planned))
         result = {"metrics": {"sst2": {"accuracy": 0.5}}, "cell_sparsity": 0.0}
         end = planned.endpoint(next(iter(planned.paths)))
         store.stage(end).publish_record({**planned.stages[end].fingerprint_fields(), "result": result})

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from grid_world import HERE, ROOT, World, environment, gone_process, of_kind, plan, recipe, with_descendants
+from grid_world import HERE, ROOT, World, environment, gone_process, of_kind, plan, preset, with_descendants
 
 from harness.errors import Interrupted, UsageError
 from harness.execution.bundles import Bundle, next_bundles
@@ -430,7 +430,7 @@ def invalidating(store: Store, stage_id: str, at: str, said: list[str]) -> Calla
 def test_what_is_invalidated_under_a_driver_runs_again_with_what_depends_on_it(
     planned: Plan, store: Store, make: Make, kind: str, at: str
 ) -> None:
-    write_study(store, merged(store, "mine", recipe(), planned))
+    write_study(store, merged(store, "mine", preset(), planned))
     (root,) = of_kind(planned, kind)
     said: list[str] = []
     scheduler = make(workers=1)
@@ -448,7 +448,7 @@ def test_what_is_invalidated_under_a_driver_runs_again_with_what_depends_on_it(
 
 def test_a_finished_result_invalidated_at_the_end_is_noticed(planned: Plan, store: Store, make: Make) -> None:
     """Nothing waits for a cell's last stage: it is missed when the driver believes that all is done."""
-    write_study(store, merged(store, "mine", recipe(), planned))
+    write_study(store, merged(store, "mine", preset(), planned))
     drive(planned, store, make())
     (pruned,) = of_kind(planned, "task_pruning")
     end = next(i for i, spec in planned.stages.items() if pruned in spec.parents.values())

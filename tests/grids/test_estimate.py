@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,13 +110,13 @@ def test_fewer_training_examples_and_shorter_sequences_are_less_work() -> None:
 
 def test_teacher_preparation_of_bert_base_is_7e18_flops_and_138_gpu_hours() -> None:
     """100,000 x 256 x 512 tokens x 6 x (84,934,656 + 0.15 x 24,030,720) = 6.96e18, at 14 TFLOP/s."""
-    recipe = load_preset("paper")
+    preset = load_preset("paper")
     inputs = Inputs(
         models={"bert-base": ModelIdentity(weights="w", tokenizer="t")},
         data=HubData().content_ids(TASKS.values(), corpus=True),
     )
-    cells = expand(Axes(models=["bert-base"], tasks=["sst2"]), recipe).cells
-    planned = plan_cells(cells, recipe, inputs)
+    cells = expand(Axes(models=["bert-base"], tasks=["sst2"]), preset).cells
+    planned = plan_cells(cells, preset.recipe, inputs)
     sizes = InputSizes(shapes=HUB_SHAPES, data=HubData().sizes(TASKS.values(), corpus=True))
     (stage_id,) = of_kind(planned, "teacher_preparation")
     assert work_of(planned.stages[stage_id], planned, sizes) == pytest.approx(6.963e18, rel=1e-3)
@@ -136,9 +137,9 @@ def test_the_costs_of_the_readme_are_the_estimates() -> None:
     sizes = InputSizes(shapes=HUB_SHAPES, data=HubData().sizes(TASKS.values(), corpus=True))
     for name, numbers in rows:
         told = [float(number.replace(",", "")) for number in numbers.split(" |")[:-1]]
-        recipe = load_preset(name)
-        cells = expand(Axes(models=models, tasks=[*TASKS]), recipe).cells
-        planned = plan_cells(cells, recipe, inputs)
+        preset = load_preset(name)
+        cells = expand(Axes(models=models, tasks=[*TASKS]), preset).cells
+        planned = plan_cells(cells, preset.recipe, replace(inputs, released=preset.released))
         found = estimate(planned, [*planned.stages], sizes, [], GPU)
         hours = {kind.kind: kind.hours or 0 for kind in found.kinds}
         pre_training = sum(hours.get(kind, 0) for kind in ("pairs", "corpus", "teacher_preparation", "student_pruning"))

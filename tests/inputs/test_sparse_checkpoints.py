@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,8 +23,7 @@ from harness.inputs.sparse_checkpoints import encoder_zeros
 from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
 from harness.planning.planner import plan_cells
-from harness.planning.presets import load_preset, parse_preset
-from harness.planning.recipe import Recipe
+from harness.planning.presets import Preset, load_preset, parse_preset
 from harness.store.store import Store
 from harness.studies.study import read_study
 from harness.tasks import TASKS
@@ -246,12 +246,11 @@ def test_it_is_a_row_under_its_name(run_harness: Run, world: World, fakes: Modul
 
 
 def planned(**axes: Any) -> Plan:
-    recipe = load_preset("paper-released")
+    preset = load_preset("paper-released")
     identities = {alias: ModelIdentity(weights=f"{alias} weights", tokenizer=alias) for alias in PAPER_MODELS}
-    cells = expand(Axes(**{"models": PAPER_MODELS, **axes}), recipe).cells
-    return plan_cells(
-        cells, recipe, Inputs(models=identities, data=HubData().content_ids(TASKS.values(), corpus=False))
-    )
+    cells = expand(Axes(**{"models": PAPER_MODELS, **axes}), preset).cells
+    data = HubData().content_ids(TASKS.values(), corpus=False)
+    return plan_cells(cells, preset.recipe, Inputs(models=identities, data=data, released=preset.released))
 
 
 def test_the_released_models_take_the_place_of_all_pre_training() -> None:
@@ -296,15 +295,15 @@ def test_a_named_sparsity_without_a_released_model_is_a_problem_that_lists_those
         planned(models=["bert-large"], methods=["prune-ofa"], sparsities=[0.7, 0.85, 0.9])
     assert len(sentences(caught.value)) == 2
     assert sentences(caught.value)[1].startswith(
-        "preset 'paper-released' has no sparse checkpoint for bert-large at 0.85. There are: bert-base 0.85, "
+        "the preset has no sparse checkpoint for bert-large at 0.85. There are: bert-base 0.85, "
         "bert-base 0.9, bert-large 0.9, distilbert 0.85, distilbert 0.9. Bring one of your own with --sparse-from"
     )
 
 
 def test_a_sparsity_nobody_named_is_dropped_and_so_are_pruning_seeds() -> None:
-    recipe = load_preset("paper-released")
+    preset = load_preset("paper-released")
     axes = Axes(models=["bert-large"], methods=["prune-ofa"], tasks=["sst2"], seeds=[0], pruning_seeds=[0, 1])
-    grid = expand(axes, recipe)
+    grid = expand(axes, preset)
     assert [(cell.sparsity, cell.pruning_seed) for cell in grid.cells] == [(0.9, 0)]
     assert len(grid.dropped) == 2
     assert "prune-ofa bert-large 0.85: no released model in preset 'paper-released'" in grid.dropped
@@ -322,7 +321,7 @@ published = "where"
 """
 
 
-def released(revision: str = "0" * 40, sparsity: object = 0.85) -> Recipe:
+def released(revision: str = "0" * 40, sparsity: object = 0.85) -> Preset:
     return parse_preset("mine", RELEASED.format(revision=revision, sparsity=sparsity))
 
 
@@ -356,7 +355,10 @@ def test_another_revision_reaches_the_checkpoint_and_what_rests_on_it() -> None:
     cells = expand(
         Axes(models=["bert-base"], methods=["prune-ofa"], sparsities=[0.85], tasks=["sst2"]), released()
     ).cells
-    plans = [plan_cells(cells, recipe, inputs(["bert-base"])) for recipe in (released(), released("1" * 40))]
+    plans = [
+        plan_cells(cells, preset.recipe, replace(inputs(["bert-base"]), released=preset.released))
+        for preset in (released(), released("1" * 40))
+    ]
     gone = Counter(plans[0].stages[i].kind for i in plans[0].stages.keys() - plans[1].stages.keys())
     assert gone == {"sparse_checkpoint": 1, "transfer": 2, "evaluation": 2}
 

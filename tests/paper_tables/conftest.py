@@ -32,11 +32,11 @@ def make_study(store: Store) -> Callable[..., Study]:
         name: str = "mine",
         **axes: Any,
     ) -> Study:
-        recipe = load_preset(preset).changed(settings(*assignments))
+        chosen = load_preset(preset).changed(settings(*assignments))
         identities = {"tiny": ModelIdentity(weights="w", tokenizer="t")}
         found = Inputs(models=identities, data={split: split for split in splits})
-        plan = plan_cells(expand(Axes(**{"models": ["tiny"], **axes}), recipe).cells, recipe, found)
-        write_study(store, merged(store, name, recipe, plan))
+        plan = plan_cells(expand(Axes(**{"models": ["tiny"], **axes}), chosen).cells, chosen.recipe, found)
+        write_study(store, merged(store, name, chosen, plan))
         return read_study(store, name)
 
     return make

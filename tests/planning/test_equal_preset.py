@@ -14,13 +14,13 @@ from harness.planning.planner import plan_cells
 from harness.planning.presets import load_preset
 from harness.tasks import TASKS
 
-RECIPE = load_preset("equal")
+PRESET = load_preset("equal")
 # What is a method's own: when it prunes and how it ranks. The module sets are compared below under one name.
 OWN = ("initial_sparsity", "ramp_begin", "ramp_end", "first_event", "last_event", "frequency", "ranking", "lr_rewind")
 
 
 def parameters(kind: str, model: str, task: str) -> dict[str, object]:
-    found = RECIPE.parameters(get_kind(kind), model=model, task=task)
+    found = PRESET.recipe.parameters(get_kind(kind), model=model, task=task)
     for key in ("prune_pooler", "lock_pooler"):
         if key in found:
             found["modules"] = found.pop(key)
@@ -39,12 +39,12 @@ def test_every_method_is_fine_tuned_on_equal_terms(model: str, task: str) -> Non
 
 def test_the_pooler_is_pruned_in_pre_training_exactly_where_it_is_on_the_task() -> None:
     for model in MODELS:
-        pruning = RECIPE.parameters(get_kind("student_pruning"), model=model)
+        pruning = PRESET.recipe.parameters(get_kind("student_pruning"), model=model)
         assert pruning["prune_pooler"] == parameters("task_pruning", model, "sst2")["modules"]
 
 
 def test_the_rows_are_the_reference_and_two_methods_at_two_sparsities() -> None:
-    cells = expand(Axes(models=["tiny"], tasks=["sst2"], seeds=[0]), RECIPE).cells
+    cells = expand(Axes(models=["tiny"], tasks=["sst2"], seeds=[0]), PRESET).cells
     assert [(cell.method, cell.sparsity, cell.quantization) for cell in cells] == [
         ("dense", 0.0, "none"),
         ("finetune-pruning", 0.85, "none"),
@@ -54,15 +54,15 @@ def test_the_rows_are_the_reference_and_two_methods_at_two_sparsities() -> None:
     ]
     teachers = {
         spec.parents["teacher"]
-        for spec in plan_cells(cells, RECIPE, inputs()).stages.values()
+        for spec in plan_cells(cells, PRESET.recipe, inputs()).stages.values()
         if spec.kind in ("task_pruning", "transfer")
     }
     assert len(teachers) == 1
 
 
 def test_what_it_changes_is_tagged_as_assumed_with_a_reason() -> None:
-    paper = load_preset("paper").settings
-    changed = {key: setting for key, setting in RECIPE.settings.items() if paper.get(key) != setting}
+    paper = load_preset("paper").recipe.settings
+    changed = {key: setting for key, setting in PRESET.recipe.settings.items() if paper.get(key) != setting}
     assert len(changed) > 20
     for key, setting in changed.items():
         assert setting.evidence == "assumed", key

@@ -1,5 +1,5 @@
 import pytest
-from grid_world import recipe, sentences
+from grid_world import preset, sentences
 
 from harness.errors import UsageError
 from harness.planning.grid import Axes, Grid, expand
@@ -7,7 +7,7 @@ from harness.specs import Cell
 
 
 def grid(**axes: object) -> Grid:
-    return expand(Axes(**{"models": ["tiny"], **axes}), recipe())
+    return expand(Axes(**{"models": ["tiny"], **axes}), preset())
 
 
 def rows(found: Grid) -> list[tuple[str, float, str]]:
@@ -126,7 +126,7 @@ def test_every_problem_of_the_axes_is_listed_at_once() -> None:
         pruning_seeds=(-2, 2**32),
     )
     with pytest.raises(UsageError) as caught:
-        expand(axes, recipe())
+        expand(axes, preset())
     problems = sentences(caught.value)
     expected = [
         ("--models is empty", ""),

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from grid_world import ROOT, Ran, World, inputs, of_kind, plan, python, recipe, sentences
+from grid_world import ROOT, Ran, World, inputs, of_kind, plan, preset, python, sentences
 from sparse_files import write_sparse
 
 from harness.errors import StoreError, UsageError
@@ -24,7 +24,7 @@ from harness.planning.method_summary import MethodFacts
 from harness.planning.planner import plan_cells
 from harness.planning.presets import load_preset
 from harness.store.store import Store
-from harness.studies.study import merged, read_study, write_study
+from harness.studies.study import add_to_study, merged, read_study, write_study
 
 Run = Callable[[Sequence[str]], Ran]
 Install = Callable[..., Path]
@@ -38,7 +38,7 @@ def stages(chain):
     return chain.transfer(chain.sparse_model(), distillation=False, epochs=1)
 
 METHOD = Method(
-    name="short", title="Short", stages=stages, sparse=True, transfer_kd="no", prunes_in_pretraining=True, note="n"
+    name="short", title="Short", stages=stages, sparse=True, transfer_kd="no", note="n"
 )
 """
 
@@ -65,7 +65,7 @@ def write_package(
 
 def forget() -> None:
     entry_points.packaged_methods.cache_clear()
-    entry_points.load_packaged.cache_clear()
+    entry_points.load_method.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -115,9 +115,9 @@ BROKEN: Mapping[str, tuple[str, str | None, str]] = {
     "not a method": (
         "acme_bad:stages",
         GOOD,
-        "is a value of type function, expected a harness.planning.method.Method named",
+        "is a value of type function, expected a harness.plugin.Method named",
     ),
-    "a class": ("acme_bad:Method", GOOD, "is the class Method, expected a harness.planning.method.Method named"),
+    "a class": ("acme_bad:Method", GOOD, "is the class Method, expected a harness.plugin.Method named"),
     "another name": ("acme_bad:METHOD", GOOD, "is a Method named 'short', expected 'broken' as its entry point says"),
     "raises": ("acme_bad:METHOD", "1 / 0", "acme_bad:METHOD cannot be loaded (ZeroDivisionError: division by zero)"),
     "raises nothing": ("acme_bad:METHOD", "raise OSError", "acme_bad:METHOD cannot be loaded (OSError)"),
@@ -456,24 +456,25 @@ def test_a_study_is_read_without_the_package(short: Path, run_harness: Run, worl
 
 
 def test_a_study_keeps_who_provided_a_method(short: Path, store: Store) -> None:
-    built_in = merged(store, "mine", recipe(), plan(methods=["dense"]))
-    assert "methods" not in built_in.as_json()  # a study without such methods stays, byte for byte, what it was
-    write_study(store, merged(store, "mine", recipe(), plan(methods=["short"])))
+    built_in = merged(store, "mine", preset(), plan(methods=["dense"]))
+    assert built_in.as_json()["methods"] == {"dense": {"transfer_kd": "na", "prunes_in_pretraining": False}}
+    write_study(store, merged(store, "mine", preset(), plan(methods=["short"])))
     facts = MethodFacts(package="acme-methods", version="2.1", transfer_kd="no", prunes_in_pretraining=True)
     assert read_study(store, "mine").plan.methods == {"short": facts}
+    dense = MethodFacts(transfer_kd="na", prunes_in_pretraining=False)
     # Cells of others that are added take nothing away, and a later version that plans its cells anew is the one named.
-    write_study(store, merged(store, "mine", recipe(), plan(methods=["dense"])))
-    assert read_study(store, "mine").plan.methods == {"short": facts}
+    write_study(store, merged(store, "mine", preset(), plan(methods=["dense"])))
+    assert read_study(store, "mine").plan.methods == {"short": facts, "dense": dense}
     (short / "acme_methods-2.1.dist-info" / "METADATA").write_text("Name: acme-methods\nVersion: 2.2\n")
     forget()
-    write_study(store, merged(store, "mine", recipe(), plan(methods=["short"])))
-    assert read_study(store, "mine").plan.methods == {"short": replace(facts, version="2.2")}
+    write_study(store, merged(store, "mine", preset(), plan(methods=["short"])))
+    assert read_study(store, "mine").plan.methods == {"short": replace(facts, version="2.2"), "dense": dense}
 
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("change", [('"transfer_kd": "no"', '"transfer_kd": "x"'), ('"version"', '"versoin"')])
 def test_a_study_with_edited_facts_is_damaged(store: Store, change: tuple[str, str]) -> None:
-    write_study(store, merged(store, "mine", recipe(), plan(methods=["short"])))
+    write_study(store, merged(store, "mine", preset(), plan(methods=["short"])))
     path = store.study_path("mine")
     before = path.read_text()
     assert before.count(change[0]) == 1 or change[0] == '"version"'
@@ -483,9 +484,27 @@ def test_a_study_with_edited_facts_is_damaged(store: Store, change: tuple[str, s
 
 
 @pytest.mark.usefixtures("short")
-def test_only_methods_of_other_packages_are_kept() -> None:
+def test_the_facts_of_every_method_are_kept() -> None:
     axes = Axes(models=["tiny"], methods=["prune-ofa", "short"], sparse_from={"mine": 0.5}, tasks=["sst2"])
     found = replace(inputs(), sparse_from={"mine": "checkpoint"})
-    planned = plan_cells(expand(axes, recipe()).cells, recipe(), found)
+    planned = plan_cells(expand(axes, preset()).cells, preset().recipe, found)
     assert {cell.method for cell in planned.paths} == {"prune-ofa", "short", "sparse-from:mine"}
-    assert list(planned.methods) == ["short"]
+    assert list(planned.methods) == ["prune-ofa", "short", "sparse-from:mine"]
+    kept = {name: (facts.transfer_kd, facts.prunes_in_pretraining) for name, facts in planned.methods.items()}
+    assert kept == {"prune-ofa": ("yes", True), "short": ("no", True), "sparse-from:mine": ("yes", False)}
+
+
+def test_a_study_of_an_earlier_version_is_read_and_left_as_it_is(store: Store) -> None:
+    """Without the facts of built-in methods: their declarations give them, and the same grid writes nothing."""
+    whole = merged(store, "mine", preset(), plan())
+    facts = dict(whole.plan.methods)
+    assert {name for name, each in facts.items() if each.prunes_in_pretraining} == {"prune-ofa", "prune-ofa-no-kd"}
+    write_study(store, replace(whole, plan=replace(whole.plan, methods={})))
+    path = store.study_path("mine")
+    before = path.read_bytes()
+    assert b'"methods"' not in before
+    assert read_study(store, "mine").plan.methods == facts
+    add_to_study(store, "mine", preset(), plan())
+    assert path.read_bytes() == before
+    add_to_study(store, "mine", preset(), plan(seeds=(0, 1)))
+    assert b'"methods"' in path.read_bytes()

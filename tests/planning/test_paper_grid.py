@@ -26,10 +26,11 @@ PAPER_MODELS = ("bert-base", "bert-large", "distilbert")
 
 
 def planned(**axes: object) -> Plan:
-    recipe = load_preset("paper")
-    cells = expand(Axes(**{"models": PAPER_MODELS, **axes}), recipe).cells  # type: ignore[arg-type]
+    preset = load_preset("paper")
+    cells = expand(Axes(**{"models": PAPER_MODELS, **axes}), preset).cells  # type: ignore[arg-type]
     identities = {alias: ModelIdentity(weights=f"{alias} weights", tokenizer=alias) for alias in PAPER_MODELS}
-    return plan_cells(cells, recipe, Inputs(models=identities, data=HubData().content_ids(TASKS.values(), corpus=True)))
+    data = HubData().content_ids(TASKS.values(), corpus=True)
+    return plan_cells(cells, preset.recipe, Inputs(models=identities, data=data))
 
 
 def test_the_papers_rows_are_160_cells_that_share_their_stages() -> None:
@@ -118,12 +119,12 @@ from harness.tasks import TASKS
 
 begin = time.process_time()
 models = ["bert-base", "bert-large", "distilbert"]
-recipe = load_preset("paper")
+preset = load_preset("paper")
 axes = Axes(models=models, methods=["prune-ofa", "finetune-pruning"], sparsities=[.5, .6, .7, .8, .9],
             quantization=["none", "int8"], seeds=list(range(34)))
 identities = {alias: ModelIdentity(weights=alias, tokenizer=alias) for alias in models}
 inputs = Inputs(models=identities, data=HubData().content_ids(TASKS.values(), corpus=True))
-plan = plan_cells(expand(axes, recipe).cells, recipe, inputs)
+plan = plan_cells(expand(axes, preset).cells, preset.recipe, inputs)
 peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())  # ru_maxrss counts the parent too
 print(len(plan.paths), time.process_time() - begin, int(peak[1]) / 1024)
 """
@@ -163,8 +164,8 @@ words = sys.argv[2:] + ["--store", sys.argv[1]]
 if not store.root.exists() and os.fork() == 0:  # another process makes the store: its memory does not count
     options = options_from_args(_parser().parse_args(words), Problems())
     request = read_request(options, ContentHashes(), Problems())
-    plan = plan_cells(request.grid.cells, request.recipe, request.inputs)
-    write_study(store, merged(store, "paper", request.recipe, plan))
+    plan = plan_cells(request.grid.cells, request.preset.recipe, request.inputs)
+    write_study(store, merged(store, "paper", request.preset, plan))
     for stage_id, spec in list(plan.stages.items())[:20_000]:
         fields = spec.fingerprint_fields()
         record = {"schema": 1, "stage_id": stage_id, **fields, "result": {"metrics": {}}, "parent_digests": {}}

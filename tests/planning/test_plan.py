@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from grid_world import OTHER_TASKS, inputs, of_kind, plan, recipe, with_descendants
+from grid_world import OTHER_TASKS, inputs, of_kind, plan, preset, with_descendants
 
 from harness.errors import UsageError
 from harness.planning.chain import Chain
@@ -53,7 +53,7 @@ def test_the_five_models_of_the_paper_share_three_preparations_and_five_prunings
         for quantization in ("none", "int8")
         for seed in (0, 1)
     ]
-    planned = plan_cells(cells, recipe(*OTHER_TASKS), inputs(["bert-base", "bert-large", "distilbert"]))
+    planned = plan_cells(cells, preset(*OTHER_TASKS).recipe, inputs(["bert-base", "bert-large", "distilbert"]))
     # 100 cells; 5 models x 5 tasks x 2 seeds = 50 transfers; a teacher (seed 0) for each of 3 base models x 5 tasks.
     assert planned.counts() == {
         "corpus": 1,
@@ -106,7 +106,7 @@ def test_the_order_in_which_axes_are_written_changes_nothing() -> None:
 
 def test_a_cell_has_the_same_stages_in_any_grid() -> None:
     cell = Cell(model="tiny", method="prune-ofa", sparsity=0.85, task="squad", quantization="int8", seed=1)
-    alone = plan_cells([cell], recipe(), inputs())
+    alone = plan_cells([cell], preset().recipe, inputs())
     assert plan(**BOTH_SEEDS).paths[cell] == alone.paths[cell]
 
 
@@ -288,7 +288,7 @@ def test_an_optional_split_is_scored_where_it_is_there() -> None:
 
 def test_an_unknown_stage_kind_is_named() -> None:
     cell = Cell(model="tiny", method="dense", sparsity=0.0, task="sst2", quantization="none", seed=0)
-    chain = Chain(plan=Plan(), cell=cell, recipe=recipe(), inputs=inputs())
+    chain = Chain(plan=Plan(), cell=cell, recipe=preset().recipe, inputs=inputs())
     with pytest.raises(UsageError, match="stage kind 'densse' is not known. Did you mean 'dense'"):
         chain.stage("densse")
 

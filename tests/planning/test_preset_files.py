@@ -15,8 +15,7 @@ from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.grid import Axes, expand
 from harness.planning.method_registry import BUILT_IN
 from harness.planning.planner import plan_cells
-from harness.planning.presets import is_preset_file, load_preset, preset_names
-from harness.planning.recipe import Rows
+from harness.planning.presets import Rows, is_preset_file, load_preset, preset_names
 from harness.specs import QUANTIZATIONS
 
 Run = Callable[[Sequence[str]], Ran]
@@ -53,7 +52,7 @@ def test_a_bare_word_is_a_shipped_preset(word: str) -> None:
 
 def test_a_preset_file_is_named_by_its_stem_and_read_as_a_shipped_one(tmp_path: Path) -> None:
     found = load_preset(write(tmp_path, GOOD, "my.try-2.toml"))
-    assert (found.preset, found.tasks, found.seeds, found.data) == ("my.try-2", ("sst2",), (0,), None)
+    assert (found.name, found.tasks, found.seeds, found.data) == ("my.try-2", ("sst2",), (0,), None)
     assert found.rows == (Rows(method="dense", sparsities=(0.0,), quantization=("none",)),)
 
 
@@ -62,7 +61,7 @@ def test_a_preset_file_of_the_working_folder_needs_no_separator(
 ) -> None:
     write(tmp_path, GOOD)
     monkeypatch.chdir(tmp_path)
-    assert load_preset("mine.toml").preset == "mine"
+    assert load_preset("mine.toml").name == "mine"
 
 
 def test_what_a_file_does_not_say_it_takes_from_the_preset_it_extends(tmp_path: Path) -> None:
@@ -73,8 +72,9 @@ def test_what_a_file_does_not_say_it_takes_from_the_preset_it_extends(tmp_path: 
     assert same.notes == (*base.notes, "mine")
     assert same.recipe_hash == base.recipe_hash
     other = load_preset(write(tmp_path, text + '[recipe.transfer]\nepochs = { value = 4.0, assumed = "a try" }\n'))
-    assert {key for key in base.settings if base.settings[key] != other.settings[key]} == {"transfer.epochs"}
-    assert (other.settings["transfer.epochs"].value, other.settings["transfer.epochs"].evidence) == (4.0, "assumed")
+    before, after = base.recipe.settings, other.recipe.settings
+    assert {key for key in before if before[key] != after[key]} == {"transfer.epochs"}
+    assert (after["transfer.epochs"].value, after["transfer.epochs"].evidence) == (4.0, "assumed")
 
 
 def test_the_example_of_the_readme_can_be_read(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_the_example_of_the_readme_can_be_read(tmp_path: Path) -> None:
     # One row on one task, in fp32 and int8, with the paper's two seeds.
     assert len(cells) == 4
     assert {(cell.sparsity, cell.task) for cell in cells} == {(0.8, "sst2")}
-    assert found.settings["transfer.epochs"].value == 3.0
+    assert found.recipe.settings["transfer.epochs"].value == 3.0
 
 
 # -- what is wrong with a file
@@ -233,7 +233,7 @@ def test_ls_prints_a_file_resolved(run_harness: Run, tmp_path: Path) -> None:
     text = 'description = "d"\nextends = "paper"\ntasks = ["sst2"]\n[recipe.transfer]\n'
     path = write(tmp_path, text + 'epochs = { value = 4.0, assumed = "a try" }\n')
     rows = json.loads(run_harness(["ls", "presets", path, "--json"]).out)
-    assert len(rows) == len(load_preset("paper").settings)
+    assert len(rows) == len(load_preset("paper").recipe.settings)
     (changed,) = [row for row in rows if row["source or reason"] == "a try"]
     assert changed == {
         "key": "transfer.epochs *",
@@ -257,13 +257,13 @@ def test_ls_says_what_is_wrong_with_a_file(run_harness: Run, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_row_of_a_shipped_preset_can_be_planned(name: str) -> None:
-    recipe = load_preset(name)
-    assert recipe.description
-    for row in recipe.rows:
+    preset = load_preset(name)
+    assert preset.description
+    for row in preset.rows:
         assert row.method in BUILT_IN
         assert set(row.quantization) <= set(QUANTIZATIONS)
-    models = sorted({model for row in recipe.rows for model in row.models or ("any",)})
-    assert expand(Axes(models=models), recipe).dropped == ()
+    models = sorted({model for row in preset.rows for model in row.models or ("any",)})
+    assert expand(Axes(models=models), preset).dropped == ()
 
 
 def test_the_reduced_preset_on_one_model_is_35_cells_and_75_stages() -> None:
@@ -272,10 +272,10 @@ def test_the_reduced_preset_on_one_model_is_35_cells_and_75_stages() -> None:
     transfer: prune-ofa-no-kd .85, prune-ofa .85 and .9, x 5. quantization: prune-ofa .85 and .9, x 5.
     student_pruning: .85 and .9; the no-KD transfer starts from the same sparse model.
     """
-    recipe = load_preset("reduced")
+    preset = load_preset("reduced")
     data = {f"{task}/{split}": f"{task}/{split}" for task, splits in SPLITS.items() for split in splits}
     found = Inputs(models={"tiny": ModelIdentity(weights="w", tokenizer="t")}, data=data)
-    plan = plan_cells(expand(Axes(models=["tiny"]), recipe).cells, recipe, found)
+    plan = plan_cells(expand(Axes(models=["tiny"]), preset).cells, preset.recipe, found)
     assert len(plan.paths) == 35
     assert Counter(cell.task for cell in plan.paths) == dict.fromkeys(("sst2", "qnli", "qqp", "mnli", "squad"), 7)
     assert len(plan.stages) == 75

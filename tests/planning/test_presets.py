@@ -1,12 +1,11 @@
 import re
 
 import pytest
-from grid_world import OTHER_TASKS, plan, recipe, sentences
+from grid_world import OTHER_TASKS, plan, preset, sentences
 
 from harness.errors import UsageError
 from harness.planning.kinds import KINDS, get_kind
-from harness.planning.presets import load_preset, parse_preset, preset_names
-from harness.planning.recipe import Recipe
+from harness.planning.presets import Preset, load_preset, parse_preset, preset_names
 from harness.tasks import TASKS
 
 HEAD = """
@@ -25,26 +24,26 @@ max_length = { value = 64, assumed = "why" }
 """
 
 
-def preset(text: str) -> Recipe:
+def parsed(text: str) -> Preset:
     return parse_preset("mine", HEAD + text)
 
 
 def problems_of(text: str) -> list[str]:
     with pytest.raises(UsageError) as caught:
-        preset(text)
+        parsed(text)
     return sentences(caught.value)
 
 
 def refused(*assignments: str) -> list[str]:
     with pytest.raises(UsageError) as caught:
-        recipe(*assignments)
+        preset(*assignments)
     return sentences(caught.value)
 
 
-def batch_sizes(settings: Recipe) -> dict[tuple[str, str], object]:
+def batch_sizes(settings: Preset) -> dict[tuple[str, str], object]:
     kind = get_kind("evaluation")
     return {
-        (model, task): settings.parameters(kind, model=model, task=task)["batch_size"]
+        (model, task): settings.recipe.parameters(kind, model=model, task=task)["batch_size"]
         for model in ("small", "large")
         for task in ("sst2", "qnli")
     }
@@ -52,7 +51,7 @@ def batch_sizes(settings: Recipe) -> dict[tuple[str, str], object]:
 
 def test_the_more_specific_value_counts() -> None:
     # Four places, least specific first; each step changes only what it speaks of.
-    settings = preset(EVALUATION).changed({"task.qnli.max_length": 64, "common.batch_size": 1})
+    settings = parsed(EVALUATION).changed({"task.qnli.max_length": 64, "common.batch_size": 1})
     cells = [("small", "sst2"), ("small", "qnli"), ("large", "sst2"), ("large", "qnli")]
     expected: dict[tuple[str, str], object] = dict.fromkeys(cells, 1)
     assert batch_sizes(settings) == expected
@@ -69,23 +68,27 @@ def test_the_more_specific_value_counts() -> None:
 
 def test_order_of_assignments_does_not_matter_between_levels() -> None:
     wide, narrow = "transfer.epochs=5", "transfer.tasks.sst2.epochs=7"
-    one, other = recipe(wide, narrow), recipe(narrow, wide)
+    one, other = preset(wide, narrow), preset(narrow, wide)
     kind = get_kind("transfer")
-    assert one.parameters(kind, task="sst2")["epochs"] == other.parameters(kind, task="sst2")["epochs"] == 7.0
+    assert (
+        one.recipe.parameters(kind, task="sst2")["epochs"]
+        == other.recipe.parameters(kind, task="sst2")["epochs"]
+        == 7.0
+    )
 
 
 def test_a_stage_holds_all_its_parameters_and_no_other() -> None:
-    settings = recipe()
-    assert set(settings.parameters(get_kind("pairs"))) == set(KINDS["pairs"].recipe)
-    classification = settings.parameters(get_kind("evaluation"), task="sst2")
-    answering = settings.parameters(get_kind("evaluation"), task="squad")
+    settings = preset()
+    assert set(settings.recipe.parameters(get_kind("pairs"))) == set(KINDS["pairs"].recipe)
+    classification = settings.recipe.parameters(get_kind("evaluation"), task="sst2")
+    answering = settings.recipe.parameters(get_kind("evaluation"), task="squad")
     assert set(answering) - set(classification) == {"doc_stride", "max_query_length", "n_best", "max_answer_length"}
     assert (classification["max_length"], answering["max_length"]) == (64, 384)
 
 
 def test_every_missing_value_is_named() -> None:
     with pytest.raises(UsageError) as caught:
-        preset("").parameters(get_kind("evaluation"), task="sst2")
+        parsed("").recipe.parameters(get_kind("evaluation"), task="sst2")
     named = [re.search(r"no value for (\S+)\. ", problem) for problem in sentences(caught.value)]
     assert [match and match.group(1) for match in named] == [
         "evaluation.precision",
@@ -105,13 +108,13 @@ def test_a_shipped_preset_resolves_for_every_kind_and_task_it_names(name: str) -
     assert set(settings.tasks) <= set(TASKS)
     for kind in KINDS.values():
         for task in settings.tasks if "task" in kind.identity else [None]:
-            found = settings.parameters(kind, model="any", task=task)
-            assert {key: type(found[key]) for key in kind.recipe} == dict(kind.recipe)
+            found = settings.recipe.parameters(kind, model="any", task=task)
+            assert {key: type(found[key]) for key in kind.recipe} == {key: kind.recipe[key].type for key in kind.recipe}
 
 
 @pytest.mark.parametrize("name", preset_names())
 def test_a_shipped_preset_gives_a_reason_for_every_value(name: str) -> None:
-    for key, setting in load_preset(name).settings.items():
+    for key, setting in load_preset(name).recipe.settings.items():
         assert setting.evidence in ("published", "partner", "assumed"), key
         assert len(setting.source) > 2, key
 
@@ -159,8 +162,8 @@ def test_a_setting_is_a_finite_number(value: str) -> None:
 
 
 def test_a_whole_number_is_good_enough_for_a_float() -> None:
-    assert recipe("transfer.epochs=2").recipe_hash == recipe("transfer.epochs=2.0").recipe_hash
-    assert type(recipe("transfer.epochs=2").settings["transfer.epochs"].value) is float
+    assert preset("transfer.epochs=2").recipe_hash == preset("transfer.epochs=2.0").recipe_hash
+    assert type(preset("transfer.epochs=2").recipe.settings["transfer.epochs"].value) is float
 
 
 @pytest.mark.parametrize(
@@ -199,21 +202,21 @@ max_length = { value = 1, assumed = "x" }
 
 
 def test_the_hash_is_of_values_and_not_of_their_evidence() -> None:
-    one = preset('[recipe.transfer]\nepochs = { value = 3.0, assumed = "a guess" }')
-    same = preset('[recipe.transfer]\nepochs = { value = 3, published = "section 4" }')
-    other = preset('[recipe.transfer]\nepochs = { value = 4.0, assumed = "a guess" }')
-    elsewhere = preset('[recipe.dense]\nepochs = { value = 3.0, assumed = "a guess" }')
+    one = parsed('[recipe.transfer]\nepochs = { value = 3.0, assumed = "a guess" }')
+    same = parsed('[recipe.transfer]\nepochs = { value = 3, published = "section 4" }')
+    other = parsed('[recipe.transfer]\nepochs = { value = 4.0, assumed = "a guess" }')
+    elsewhere = parsed('[recipe.dense]\nepochs = { value = 3.0, assumed = "a guess" }')
     assert one.recipe_hash == same.recipe_hash
     assert len({one.recipe_hash, other.recipe_hash, elsewhere.recipe_hash}) == 3
 
 
 def test_an_assignment_that_changes_nothing_keeps_the_hash() -> None:
-    assert recipe("transfer.epochs=3").recipe_hash == recipe().recipe_hash
-    assert recipe("transfer.epochs=4").recipe_hash != recipe().recipe_hash
+    assert preset("transfer.epochs=3").recipe_hash == preset().recipe_hash
+    assert preset("transfer.epochs=4").recipe_hash != preset().recipe_hash
 
 
 def test_an_assignment_leaves_the_recipe_it_was_made_from_alone() -> None:
-    base = recipe()
+    base = preset()
     before = base.recipe_hash
     base.changed({"transfer.epochs": 4})
     assert base.recipe_hash == before
@@ -239,7 +242,7 @@ def test_an_unknown_preset_is_named_with_those_there_are() -> None:
 
 
 def test_a_task_outside_the_preset_needs_only_its_data_settings() -> None:
-    settings = recipe(*OTHER_TASKS)
-    assert settings.parameters(get_kind("dense"), model="any", task="qqp")["max_length"] == 128
+    settings = preset(*OTHER_TASKS)
+    assert settings.recipe.parameters(get_kind("dense"), model="any", task="qqp")["max_length"] == 128
     with pytest.raises(UsageError, match=r"set task\.qqp\.max_length"):
-        recipe().parameters(get_kind("dense"), model="any", task="qqp")
+        preset().recipe.parameters(get_kind("dense"), model="any", task="qqp")

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from grid_world import Ran, World, files_below, gone_process, of_kind, plan, recipe, with_descendants
+from grid_world import Ran, World, files_below, gone_process, of_kind, plan, preset, with_descendants
 
 from harness import files
 from harness.errors import UsageError
@@ -123,12 +123,12 @@ def test_unfinished_stages_cannot_be_invalidated(run_harness: Run, world: World,
 
 def test_a_record_that_no_study_names_counts_as_well(store: Store, fakes: ModuleType) -> None:
     planned = plan(tasks=["sst2"], methods=["dense"])
-    write_study(store, merged(store, "mine", recipe(), planned))
+    write_study(store, merged(store, "mine", preset(), planned))
     execute(planned, store)
     dense, evaluation = one(planned, "dense"), one(planned, "evaluation")
     small = Plan()
     small.add(planned.stages[dense])
-    write_study(store, merged(store, "small", recipe(), small))
+    write_study(store, merged(store, "small", preset(), small))
     store.study_path("mine").unlink()
     lineage = read_lineage(store)
     assert lineage.with_descendants([dense]) == [dense, evaluation]
@@ -144,7 +144,7 @@ def test_it_refuses_while_something_that_rests_on_it_runs_and_lets_go_of_the_res
     store: Store, fakes: ModuleType
 ) -> None:
     planned = plan(tasks=["sst2"], methods=["dense"])
-    write_study(store, merged(store, "mine", recipe(), planned))
+    write_study(store, merged(store, "mine", preset(), planned))
     execute(planned, store)
     dense, evaluation = one(planned, "dense"), one(planned, "evaluation")
     running = store.stage(evaluation).acquire_lease()
@@ -166,7 +166,7 @@ def test_no_worker_can_start_a_stage_involved_from_the_first_step_to_the_last(
     store: Store, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned = plan(tasks=["sst2"], methods=["dense"])
-    write_study(store, merged(store, "mine", recipe(), planned))
+    write_study(store, merged(store, "mine", preset(), planned))
     execute(planned, store)
     tried = []
 
@@ -215,7 +215,7 @@ def test_a_kill_at_any_step_leaves_a_store_that_the_next_grid_makes_whole(
     dense, evaluation = one(planned, "dense"), one(planned, "evaluation")
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # only for speed
     template = Store(tmp_path / "template")
-    write_study(template, merged(template, "mine", recipe(), planned))
+    write_study(template, merged(template, "mine", preset(), planned))
     execute(planned, template)
     for stage_id in (dense, evaluation):  # left by a worker that was killed after its record was in
         template.stage(stage_id).checkpoints_path.mkdir(parents=True)

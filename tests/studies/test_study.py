@@ -3,7 +3,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from grid_world import files_below, gone_process, inputs, plan, recipe, sentences
+from grid_world import files_below, gone_process, inputs, plan, preset, sentences
 
 from harness.errors import StoreError, UsageError
 from harness.planning.graph import Plan
@@ -24,7 +24,7 @@ from harness.studies.study import (
 
 
 def write(store: Store, name: str, planned: Plan, *assignments: str) -> None:
-    write_study(store, merged(store, name, recipe(*assignments), planned))
+    write_study(store, merged(store, name, preset(*assignments), planned))
 
 
 def test_a_study_comes_back_as_it_went_in(store: Store) -> None:
@@ -33,7 +33,7 @@ def test_a_study_comes_back_as_it_went_in(store: Store) -> None:
     study = read_study(store, "mine")
     assert (study.name, study.plan.paths) == ("mine", planned.paths)
     assert study.plan.stages == planned.stages
-    assert study.recipe["hash"] == recipe().recipe_hash
+    assert study.recipe["hash"] == preset().recipe_hash
     assert study.recipe["settings"]["transfer.epochs"] == [3.0, "assumed", "equal epochs for every method"]
 
 
@@ -76,9 +76,9 @@ def test_two_grids_that_join_a_study_at_the_same_moment_both_stay_in_it(
     monkeypatch.setattr(study_module, "merged", noted_merge)
     grids = [plan(tasks=["squad"]), plan(tasks=["sst2"], seeds=(1,))]
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(add_to_study, store, "mine", recipe(), grids[0])
+        first = pool.submit(add_to_study, store, "mine", preset(), grids[0])
         assert first_is_at_it.wait(30)
-        second = pool.submit(add_to_study, store, "mine", recipe(), grids[1])
+        second = pool.submit(add_to_study, store, "mine", preset(), grids[1])
         first.result(60), second.result(60)
     together = {cell for planned in (plan(tasks=["sst2"]), *grids) for cell in planned.paths}
     assert set(read_study(store, "mine").plan.paths) == together
@@ -88,15 +88,15 @@ def test_two_grids_that_join_a_study_at_the_same_moment_both_stay_in_it(
 
 
 def test_a_study_that_has_all_the_cells_is_not_touched(store: Store) -> None:
-    add_to_study(store, "mine", recipe(), plan())
+    add_to_study(store, "mine", preset(), plan())
     before = files_below(store.root)
-    add_to_study(store, "mine", recipe(), plan(tasks=["sst2"]))
+    add_to_study(store, "mine", preset(), plan(tasks=["sst2"]))
     assert files_below(store.root) == before
 
 
 def test_who_died_while_adding_to_a_study_keeps_nobody_from_it(store: Store) -> None:
     acquire(store.study_lease_path("mine"), gone_process(), is_gone)
-    add_to_study(store, "mine", recipe(), plan())
+    add_to_study(store, "mine", preset(), plan())
     assert set(read_study(store, "mine").plan.paths) == set(plan().paths)
     assert store.leased() == set(), "a study is no stage"
 
@@ -104,7 +104,7 @@ def test_who_died_while_adding_to_a_study_keeps_nobody_from_it(store: Store) -> 
 def test_one_name_for_two_recipes_is_refused_and_says_where_they_differ(store: Store) -> None:
     write(store, "mine", plan())
     before = store.study_path("mine").read_bytes()
-    other = recipe("transfer.epochs=7", "dense.tasks.squad.epochs=1")
+    other = preset("transfer.epochs=7", "dense.tasks.squad.epochs=1")
     with pytest.raises(UsageError) as caught:
         merged(store, "mine", other, plan())
     (problem,) = sentences(caught.value)

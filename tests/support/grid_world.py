@@ -20,8 +20,7 @@ from harness.grids.options import read_value
 from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
 from harness.planning.planner import plan_cells
-from harness.planning.presets import load_preset
-from harness.planning.recipe import Recipe
+from harness.planning.presets import Preset, load_preset
 from harness.specs import StageSpec
 from harness.store.processes import this_process
 
@@ -57,15 +56,16 @@ def settings(*assignments: str) -> dict[str, Any]:
     return {key: read_value(value) for key, _, value in (text.partition("=") for text in assignments)}
 
 
-def recipe(*assignments: str) -> Recipe:
-    return load_preset(str(SLICE)).changed(settings(*assignments))
+def preset(*assignments: str, methods: Sequence[str] = ()) -> Preset:
+    return load_preset(str(SLICE), methods).changed(settings(*assignments))
 
 
 def plan(*assignments: str, found: Inputs | None = None, **axes: Any) -> Plan:
     """The plan of a grid under the preset `slice` with these --set assignments."""
     named = Axes(**{"models": ["tiny"], **axes})
-    changed = recipe(*assignments)
-    return plan_cells(expand(named, changed).cells, changed, found or inputs(named.models))
+    chosen = preset(*assignments, methods=named.methods or ())
+    grid = expand(named, chosen)
+    return plan_cells(grid.cells, chosen.recipe, found or inputs(named.models), grid.methods)
 
 
 def of_kind(planned: Plan, *kinds: str) -> dict[str, StageSpec]:

@@ -260,7 +260,7 @@ def main(arguments: Sequence[str]) -> int:
         if sources(head) != sources(ROOT):
             print("the source was edited meanwhile, so the proof is not recorded; run it again.", file=sys.stderr)
             return 2
-        code_versions.save(code_versions.Proof(_commit(base), found.stages))
+        code_versions.save(f"the numbers of {_commit(base)}, in {found.stages} stages of the tiny grid")
         print(f"recorded in {code_versions.FILE.relative_to(ROOT)}")
     return 0
 

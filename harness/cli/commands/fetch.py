@@ -9,13 +9,14 @@ from pathlib import Path
 
 from harness.cli.options import options_from_args
 from harness.errors import HarnessError, Problems, unknown_name
-from harness.grids.request import read_axes, read_recipe, required_data
+from harness.grids.request import read_axes, read_preset, required_data
 from harness.inputs.hub import HubSource
 from harness.inputs.models import MODELS, TOKENIZER_FILES, WEIGHT_FILES
 from harness.inputs.sparse_checkpoints import CHECKPOINT_FILES, ReleasedCheckpoint
 from harness.planning.grid import Axes
+from harness.planning.method_needs import needs
 from harness.planning.method_registry import get_method
-from harness.planning.recipe import Recipe
+from harness.planning.presets import Preset
 
 REACH_SECONDS = 10.0
 Groups = tuple[tuple[str, ...], ...]
@@ -31,22 +32,22 @@ def run(options: argparse.Namespace) -> int:
 
     problems = Problems()
     given = options_from_args(options, problems)
-    recipe = read_recipe(given, problems)
-    axes = read_axes(given, problems, recipe)
+    preset = read_preset(given, problems)
+    axes = read_axes(given, problems, preset)
     problems.extend((unknown_name("model", name, MODELS) for name in axes.models if name not in MODELS), "models")
-    tasks, needs_corpus = required_data(axes, recipe, problems)
+    tasks, needs_corpus = required_data(axes, preset, problems)
     problems.check()
-    assert recipe is not None
+    assert preset is not None
     wanted = [
         _Snapshot(f"model {alias!r}: {source}", source.repository, source.revision, "model", MODEL_FILES)
         for alias in dict.fromkeys(axes.models)
         if isinstance(source := MODELS[alias], HubSource)
     ]
-    for checkpoint in _released(axes, recipe):
+    for checkpoint in _released(axes, preset):
         source = checkpoint.source
         what = f"sparse checkpoint {checkpoint}: {source}"
         wanted.append(_Snapshot(what, source.repository, source.revision, "model", SPARSE_FILES, TOKENIZER_FILES))
-    if (given.data or recipe.data) == "hub":
+    if (given.data or preset.data) == "hub":
         for (repository, configuration, revision), purpose in hub_sets(tasks, corpus=needs_corpus).items():
             what = f"{purpose}: {repository} ({configuration}) at {revision[:12]}"
             wanted.append(_Snapshot(what, repository, revision, "dataset", ((f"{configuration}/*.parquet",),)))
@@ -75,14 +76,14 @@ class _Snapshot:
     also: tuple[str, ...] = ()
 
 
-def _released(axes: Axes, recipe: Recipe) -> list[ReleasedCheckpoint]:
-    """The recipe's checkpoints of the named models and sparsities, where a method in question starts from them."""
-    methods = axes.methods or [row.method for row in recipe.rows]
-    if not any(get_method(name).prunes_in_pretraining for name in methods):
+def _released(axes: Axes, preset: Preset) -> list[ReleasedCheckpoint]:
+    """The preset's checkpoints of the named models and sparsities, where a method in question starts from them."""
+    methods = axes.methods or [row.method for row in preset.rows]
+    if not any(needs(get_method(name), released=True).released for name in methods):
         return []
     return [
         checkpoint
-        for checkpoint in recipe.sparse_checkpoints
+        for checkpoint in preset.sparse_checkpoints
         if checkpoint.model in axes.models and (axes.sparsities is None or checkpoint.sparsity in axes.sparsities)
     ]
 

@@ -96,22 +96,23 @@ def _tasks() -> list[dict[str, Any]]:
 
 
 def _presets() -> list[dict[str, Any]]:
-    recipes = [load_preset(name) for name in preset_names()]
+    presets = [load_preset(name) for name in preset_names()]
     return [
         {
-            "name": recipe.preset,
-            "models": ", ".join(recipe.models),
-            "tasks": ", ".join(recipe.tasks),
-            "seeds": ", ".join(map(str, recipe.seeds)),
-            "what": recipe.description,
+            "name": preset.name,
+            "models": ", ".join(preset.models),
+            "tasks": ", ".join(preset.tasks),
+            "seeds": ", ".join(map(str, preset.seeds)),
+            "what": preset.description,
         }
-        for recipe in recipes
+        for preset in presets
     ]
 
 
-def _settings(preset: str) -> tuple[list[dict[str, Any]], str]:
+def _settings(name: str) -> tuple[list[dict[str, Any]], str]:
     """Every setting of a preset with its evidence, those that nobody published marked; then its tasks and rows."""
-    recipe = load_preset(preset)
+    preset = load_preset(name)
+    settings = preset.recipe.settings
     rows = [
         {
             "key": key + (f" {ASSUMED_MARK}" if setting.evidence == "assumed" else ""),
@@ -119,9 +120,9 @@ def _settings(preset: str) -> tuple[list[dict[str, Any]], str]:
             "evidence": setting.evidence,
             "source or reason": setting.source,
         }
-        for key, setting in sorted(recipe.settings.items())
+        for key, setting in sorted(settings.items())
     ]
-    assumed = sum(setting.evidence == "assumed" for setting in recipe.settings.values())
+    assumed = sum(setting.evidence == "assumed" for setting in settings.values())
     note = [f"{ASSUMED_MARK} assumed: {assumed} of {len(rows)} settings; nobody published them."]
     rows += [
         {
@@ -130,12 +131,12 @@ def _settings(preset: str) -> tuple[list[dict[str, Any]], str]:
             "evidence": "published",
             "source or reason": checkpoint.evidence,
         }
-        for checkpoint in recipe.sparse_checkpoints
+        for checkpoint in preset.sparse_checkpoints
     ]
-    if recipe.models:
-        note.append(f"models: {', '.join(recipe.models)}")
-    note.append(f"tasks: {', '.join(recipe.tasks)}; seeds: {', '.join(map(str, recipe.seeds))}")
-    for row in recipe.rows:
+    if preset.models:
+        note.append(f"models: {', '.join(preset.models)}")
+    note.append(f"tasks: {', '.join(preset.tasks)}; seeds: {', '.join(map(str, preset.seeds))}")
+    for row in preset.rows:
         sparsities = ", ".join(f"{sparsity:g}" for sparsity in row.sparsities)
         models = f" (models {', '.join(row.models)})" if row.models else ""
         note.append(f"row: {row.method} at {sparsities}, quantization {', '.join(row.quantization)}{models}")

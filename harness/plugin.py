@@ -1,0 +1,51 @@
+"""What a method of another package is written with: one import for its declaration. Nothing here imports torch.
+
+    from harness.plugin import FINE_TUNING, Chain, Method, Parameter, StageKind, StageSpec
+
+docs/new-method.md builds a method from it. The computation of a stage kind (the function that `run` names) stands in a
+module of its own and imports `harness.stages`, `harness.training` and `harness.compression`.
+"""
+
+from __future__ import annotations
+
+from harness.planning.chain import Chain, PretrainedModel
+from harness.planning.kinds import (
+    DISTILLATION,
+    FINE_TUNING,
+    MASKED_LM,
+    OPTIMIZER,
+    PATTERN_LOCK,
+    PRETRAINING,
+    PRUNING,
+    QUANTIZATION,
+    RUNTIME,
+    TASK_DATA,
+    TRAIN_DATA,
+    WORK,
+    StageKind,
+)
+from harness.planning.method import Method
+from harness.planning.parameter import Parameter
+from harness.specs import Cell, StageSpec
+
+__all__ = [
+    "DISTILLATION",
+    "FINE_TUNING",
+    "MASKED_LM",
+    "OPTIMIZER",
+    "PATTERN_LOCK",
+    "PRETRAINING",
+    "PRUNING",
+    "QUANTIZATION",
+    "RUNTIME",
+    "TASK_DATA",
+    "TRAIN_DATA",
+    "WORK",
+    "Cell",
+    "Chain",
+    "Method",
+    "Parameter",
+    "PretrainedModel",
+    "StageKind",
+    "StageSpec",
+]
