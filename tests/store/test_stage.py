@@ -303,18 +303,19 @@ def test_eight_processes_get_distinct_attempts_and_one_publishes(tmp_path: Path)
 
 def test_the_last_attempt_decides_whether_a_stage_is_cancelled(stage: StoredStage) -> None:
     assert (stage.last_attempt(), stage.last_log(), stage.is_cancelled()) == (None, None, False)
-    first = stage.begin_attempt({})
-    stage.end_attempt(first, {"outcome": "cancelled"})
+    stage.end_attempt(stage.begin_attempt({}), {"outcome": "code"})
+    assert not stage.is_cancelled()
+    stage.end_attempt(stage.begin_attempt({}), {"outcome": "cancelled"})
     assert stage.is_cancelled()
     stage.retry(by={"process": 7})
     assert not stage.is_cancelled()
-    second = stage.begin_attempt({})
-    stage.request_cancel(second)
-    stage.request_cancel(second)  # twice is as good as once
+    number = stage.begin_attempt({})
+    stage.request_cancel(number)
+    stage.request_cancel(number)  # twice is as good as once
     assert stage.is_cancelled()
     last = stage.last_attempt()
     assert last is not None
-    assert (last.number, last.outcome) == (2, "cancelled")
+    assert (last.number, last.outcome) == (3, "cancelled")
 
 
 def test_a_retry_clears_how_the_last_attempt_ended_and_keeps_the_others(stage: StoredStage) -> None:

@@ -5,8 +5,8 @@ import pytest
 from harness.errors import UsageError
 from harness.store.store import Store
 
-# Two folders of records; the last two stages share theirs.
-A, B, C = "aa" * 16, "bb" * 16, "bb" + "cc" * 15
+# Two folders of records, aa and ab; the last two stages share theirs.
+A, B, C = "aa" * 16, "ab" * 16, "ab" + "cc" * 15
 
 
 def test_creating_a_store_touches_no_disk(store: Store) -> None:
