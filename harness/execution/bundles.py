@@ -53,7 +53,7 @@ def next_bundles(plan: Plan, waiting: Collection[str], finished: Collection[str]
 
 
 def _follows(plan: Plan, spec: StageSpec, parent: str, children: int) -> bool:
-    """Whether a stage goes on where its parent ended: as its only child, or with its model on the same task."""
+    """Whether a stage continues its parent's bundle: as its only child, or with its model on the same task."""
     task = spec.parameters.get("task")
     same_task = task is not None and plan.stages[parent].parameters.get("task") == task
     return children == 1 or (spec.parents.get("model") == parent and same_task)

@@ -36,10 +36,10 @@ class NextStep(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class EndedStage:
-    """What the store says of a stage whose job has ended.
+    """What the store holds on a stage whose job has ended.
 
     own: the last attempt, where the job made it. last_is_foreign: another process began one since the job was
-    submitted. is_held: a live process holds the lease, and has not said how its attempt ended. can_begin: its parents
+    submitted. is_held: a live process holds the lease, and has not ended its attempt. can_begin: its parents
     are finished.
     """
 

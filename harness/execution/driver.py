@@ -1,7 +1,7 @@
-"""The driver: hands bundles to a scheduler until every stage of a plan is done, failed or blocked.
+"""The driver: submits bundles to a scheduler until every stage of a plan is done, failed or blocked.
 
-What came of a stage is read from the store alone (record, lease, attempts), so it does not matter which scheduler ran
-it, or which driver. The driver waits for a stage that another one runs; when that one dies or its lease expires, the
+How a stage ended is read from the store alone (record, lease, attempts), so it does not matter which scheduler ran it,
+or which driver. The driver waits for a stage that another one runs; when that one dies or its lease expires, the
 stage runs here.
 """
 
@@ -169,7 +169,7 @@ class Driver:
     # -- collecting
 
     def _collect(self) -> None:
-        """Note the stages that finished, and how the others of a bundle whose job has ended fared."""
+        """Note the stages that finished, and settle the others of a bundle whose job has ended."""
         snapshot = self.scheduler.snapshot() if self._jobs else {}
         for job, bundle in list(self._jobs.items()):
             for stage_id in bundle.ids:
@@ -199,28 +199,26 @@ class Driver:
                 self._try_again(stage_id, f"{outcome_named(ended.own.outcome).label}: {ended.own.message}")
             case NextStep.USE_A_TRY:
                 message = status.problems.get(stage_id) or status.message or "its worker gave no reason"
-                self._note_death(stage_id, ended.own, message)
+                if ended.own is not None:  # its worker died; else it could not begin
+                    death = {"outcome": "infrastructure", "message": message}
+                    self.store.stage(stage_id).try_to_end_attempt(ended.own.number, death)
                 self._try_again(stage_id, message)
             case NextStep.FAILED:
                 self._fail(stage_id, ended.own.message if ended.own is not None else "")
 
     def _ended(self, stage_id: str) -> EndedStage:
-        stage, own = self.store.stage(stage_id), self._own_attempt(stage_id)
-        holder = self._holder(stage_id)
+        stage, (job, number_before) = self.store.stage(stage_id), self._submitted[stage_id]
+        last, holder = stage.last_attempt(), self._holder(stage_id)
+        own = last if last is not None and last.job == job else None
         ended = holder is not None and own is not None and own.outcome is not None and belongs_to(own, holder)
         return EndedStage(
             has_record=stage.has_record(),
             is_held=holder is not None and not ended,  # ended: a full disk kept its worker from releasing the lease
-            is_cancelled=stage.is_cancelled(),
+            is_cancelled=last is not None and last.outcome == "cancelled",
             own=own,
-            last_is_foreign=self._last_number(stage_id) > self._submitted[stage_id][1],
+            last_is_foreign=last is not None and own is None and last.number > number_before,
             can_begin=all(self.store.stage(parent).has_record() for parent in self._parents(stage_id)),
         )
-
-    def _note_death(self, stage_id: str, own: Attempt | None, message: str) -> None:
-        """Its worker died during the attempt, or could not begin one."""
-        if own is not None:
-            self.store.stage(stage_id).try_to_end_attempt(own.number, {"outcome": "infrastructure", "message": message})
 
     def _try_again(self, stage_id: str, message: str) -> None:
         self._deaths[stage_id] += 1

@@ -1,4 +1,4 @@
-"""What this machine computes on, told without importing torch: planning must stay light."""
+"""What this machine computes on, without importing torch: planning must stay light."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def _gpus(devices: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
         return ()
     chosen = environment.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
-        return tuple(str(number) for number in range(count))  # CUDA counts what it sees, whatever the files' numbers
+        return tuple(str(number) for number in range(count))  # CUDA renumbers the devices it sees
     names = [name.strip() for name in chosen.split(",")]
-    shown = names[: names.index("-1")] if "-1" in names else names  # what stands after -1 is hidden
+    shown = names[: names.index("-1")] if "-1" in names else names  # those after -1 are hidden
     return tuple(name for name in shown if name)
 
 

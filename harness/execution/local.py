@@ -35,7 +35,7 @@ NOT_STARTED = "cancelled before it started"
 
 @dataclass
 class _Worker:
-    """One process. job: what it runs, None while it is idle. leaving: it was told to end.
+    """One process. job: what it runs, None while it is idle. leaving: it is to end.
 
     A thread of its own writes its orders: a worker that does not read yet, with an order larger than the pipe, keeps
     nobody else waiting.

@@ -53,7 +53,7 @@ class Attempt:
     """One try at a stage, folded from its event lines.
 
     outcome: a key of `OUTCOMES`; "cancelled" where a stop was requested and it did not finish before it noticed. None
-    while it runs, after a kill, and once `harness retry` has cleared it; retried: that it has.
+    while it runs, after a kill, and once `harness retry` has cleared it. retried: whether it has.
     generation: of the lease under which it began. job: of the driver that submitted it, a name no other driver gives.
     0 and "": unknown, as earlier versions wrote neither.
     """

@@ -163,7 +163,7 @@ class StoredStage:
             sync_tree(temporary)
             guard()
             if self.has_record():
-                raise StoreError(f"stage {self.stage_id} was finished by another worker meanwhile; its result stands.")
+                raise StoreError(f"stage {self.stage_id} was finished by another worker meanwhile; its result is kept.")
             if final.exists():
                 shutil.rmtree(final)
             temporary.rename(final)

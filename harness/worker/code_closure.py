@@ -1,4 +1,4 @@
-"""Which source a stage kind's computation rests on, read from the source; nothing is imported and nothing runs.
+"""Which source a stage kind's computation depends on, by reading it; nothing is imported and nothing runs.
 
 From the kind's `run` function names are followed to the definitions they may mean, across modules and through imports
 inside functions. Too much may be found, never too little: what cannot be followed is refused. A definition counts by
@@ -16,7 +16,7 @@ from typing import Any
 import harness
 from harness.identity import sha256_of
 
-# The boundary, in rooms. Every module that a kind reaches stands in one of these two tables; a test holds them to that.
+# The boundary, in rooms. A test holds that every module which a kind reaches is in one of these two tables.
 COMPUTES = (
     "harness.compression",
     "harness.data",
@@ -28,17 +28,17 @@ COMPUTES = (
     "harness.training",
 )
 OUTSIDE: Mapping[str, str] = {  # reached, and why it cannot change a number once parameters and inputs are given
-    "harness.errors": "how an error is told",
+    "harness.errors": "wording of errors",
     "harness.files": "how finished files get to disk",
     "harness.identity": "digests of what a stage reads: a mismatch stops it, a match changes nothing",
-    "harness.progress": "tells how far a stage is",
+    "harness.progress": "reports how far a stage is",
     "harness.synthetic": "tables and tiny encoders: named by their generator's version, whose output a test holds",
 }
-# Attribute of the context -> the module whose objects it hands over.
+# Attribute of the context -> the module whose objects it provides.
 HANDED_OVER = {"sources": "harness.inputs.data_sources"}
 
 DIGEST_HEX_DIGITS = 16
-STATEMENTS = "<statements>"  # stands for what a module runs when imported, beside its definitions
+STATEMENTS = "<statements>"  # what a module runs when imported, beside its definitions
 _WHOLE = "*"
 # Ways to reach code that no name leads to. `f` is a name, `.f` an attribute.
 _UNTRACEABLE = {"eval", "exec", "globals", "__import__", "__init_subclass__", ".__subclasses__"}
@@ -152,7 +152,7 @@ class SourceTree:
             if word in _UNTRACEABLE:
                 line = getattr(part, "lineno", 0)
                 raise ValueError(
-                    f"{self.path(module.name)}:{line}: what {word.lstrip('.')} leads to cannot be told from the "
+                    f"{self.path(module.name)}:{line}: what {word.lstrip('.')} leads to is not visible in the "
                     "source. Name what is used, so that a change of it is seen."
                 )
             if word in _BY_NAME:  # a module named while running: any of the package may be meant
@@ -174,7 +174,7 @@ class SourceTree:
             yield (target, name if name in {*module.definitions, *module.imports} else _WHOLE)
 
     def _is_outside(self, module: str) -> bool:
-        """Whether the module, or a package that it stands in, is beyond the boundary."""
+        """Whether the module, or a package that contains it, is beyond the boundary."""
         words = module.split(".")
         return any(".".join(words[:end]) in self._outside for end in range(1, len(words) + 1))
 
@@ -215,7 +215,7 @@ def _without_wording(node: Any) -> Any:
 
 
 def _is_text(node: Any) -> bool:
-    """A string that stands alone: a docstring."""
+    """A string as a statement of its own: a docstring."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 

@@ -4,7 +4,7 @@ Started by `harness.execution.local` as `python -P -m harness.worker.main`. One 
 
     in   {"store": DIR, "sources": .., "resources": .., "source": digest}   once
     in   {"job": NAME, "stages": [identity, ..], "expired_leases": {stage id: generation}}
-    out  {"job": NAME, "problems": {stage id: error}, "leaving": whether it was told to stop}
+    out  {"job": NAME, "problems": {stage id: error}, "leaving": whether it ends now}
          the bundle has ended; the rest is in the store
 
 The end of the input, or SIGTERM, means: stop at the next checkpoint, release the lease, exit. So workers do not outlive

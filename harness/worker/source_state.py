@@ -1,8 +1,7 @@
 """Whether the source on disk is still the source this process runs.
 
-A driver lives for days and imports a stage's modules when it first needs them. If the checkout changes meanwhile, what
-it holds in memory and what its records would say of their commit are no longer one thing: such a stage must not
-publish.
+A driver lives for days and imports a stage's modules when it first needs them. If the checkout changes meanwhile, the
+code in memory is no longer that of the commit which its records would name: such a stage must not publish.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ class SourceChanged(HarnessError):
 class SourceState:
     """Size and time of change of every watched module's file at one moment.
 
-    Contents are hashed at the first check that finds all as it was: from then on a file that was only touched, or
-    changed and put back, is told from one that is another.
+    Contents are hashed at the first check that finds nothing changed: from then on a file that was only touched, or
+    changed and restored, does not count as changed.
     """
 
     files: Mapping[str, Path]
@@ -39,7 +38,7 @@ class SourceState:
         self.at_start = {module: _stamp(path) for module, path in self.files.items()}
 
     def changed(self) -> list[str]:
-        """Modules whose file is another now, or gone."""
+        """Modules whose file has changed, or is gone."""
         touched = [module for module, path in self.files.items() if _stamp(path) != self.at_start[module]]
         if not touched and not self.digests:
             self.digests = {module: file_sha256(path) for module, path in self.files.items()}

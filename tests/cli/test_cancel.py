@@ -82,9 +82,9 @@ def test_a_running_stage_is_cancelled_from_another_process_and_the_rest_goes_on(
 ) -> None:
     driver = start("poll")
     (begun,) = (path.parent.name for path in world.store.glob("checkpoints/*/begun"))
-    told = run_harness(world.reading("cancel", "transfer", "--json"))
-    assert told.code == 0
-    found = json.loads(told.out)
+    done = run_harness(world.reading("cancel", "transfer", "--json"))
+    assert done.code == 0
+    found = json.loads(done.out)
     assert found["asked_to_stop"] == [begun]
     (other,) = found["cancelled"]
     # Two transfers, the quantization of one of them, and an evaluation of each of the three.
@@ -240,9 +240,9 @@ def test_cancel_before_anything_ran_keeps_a_grid_from_it(run_harness: Run, world
     grid = world.grid("--tasks", "sst2", "--methods", "dense", "--seeds", "0,1")
     assert run_harness(grid).code == 1
     fakes.ACTIONS.clear()
-    told = run_harness(world.reading("cancel", "seed=1"))
-    assert told.code == 0
-    assert "2 stages cancelled; not started until harness retry" in told.out
+    done = run_harness(world.reading("cancel", "seed=1"))
+    assert done.code == 0
+    assert "2 stages cancelled; not started until harness retry" in done.out
     done = run_harness([*grid, "--json"])
     assert done.code == 1
     found = json.loads(done.out)

@@ -54,9 +54,9 @@ def make(store: Store, tmp_path: Path, fakes: ModuleType, monkeypatch: pytest.Mo
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{HERE}")
     made: list[LocalScheduler] = []
 
-    def build(*told: str, workers: int = 2, devices: tuple[str, ...] = ()) -> LocalScheduler:
+    def build(*misdeeds: str, workers: int = 2, devices: tuple[str, ...] = ()) -> LocalScheduler:
         sources = Sources(models={}, data=FolderData(tmp_path))
-        made.append(LocalScheduler(store, sources, Resources(), workers, devices, fakes.worker_command(*told)))
+        made.append(LocalScheduler(store, sources, Resources(), workers, devices, fakes.worker_command(*misdeeds)))
         return made[-1]
 
     yield build
@@ -102,7 +102,7 @@ def test_a_second_run_starts_no_worker(planned: Plan, store: Store, make: Make) 
 
 
 def test_independent_stages_run_side_by_side(planned: Plan, store: Store, make: Make) -> None:
-    """The dense model and the corpus need nothing of each other: both are under way at one moment."""
+    """The dense model and the corpus need nothing of each other: both run at one moment."""
     seen: list[View] = []
     scheduler = make("dense=brief", "corpus=brief")
     Driver(planned, store, scheduler, scheduler.wait, lambda line: None, seen.append).run(lambda: False, scheduler.stop)
@@ -195,12 +195,12 @@ def test_progress_of_a_running_stage_is_seen(planned: Plan, store: Store, make: 
     seen: list[View] = []
     scheduler = make("dense=progress")
 
-    def told() -> bool:
+    def stopped() -> bool:
         return any(stage.progress and stage.progress.step == 3 for view in seen for stage in view.running)
 
     driver = Driver(planned, store, scheduler, scheduler.wait, lambda line: None, seen.append)
     with pytest.raises(Interrupted):
-        driver.run(told, scheduler.stop)
+        driver.run(stopped, scheduler.stop)
     steps = [stage.progress.step for view in seen for stage in view.running if stage.progress]
     assert steps == sorted(steps)
     assert steps[-1] == 3
@@ -630,9 +630,9 @@ def _stopper() -> Callable[[], bool]:
 # -- the command line
 
 
-def start(command: list[str], *told: str) -> subprocess.Popen[str]:
+def start(command: list[str], *misdeeds: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*FAKE, *told, "--", *command],
+        [*FAKE, *misdeeds, "--", *command],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

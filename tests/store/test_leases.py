@@ -83,29 +83,29 @@ def test_a_held_lease_beats_and_is_released_at_the_end_of_an_error_too(tmp_path:
     assert holder.released
 
 
-def test_silence_is_told_by_an_unchanged_counter_on_the_observers_own_clock(tmp_path: Path) -> None:
+def test_a_lease_expires_by_an_unchanged_counter_on_the_observers_own_clock(tmp_path: Path) -> None:
     now = [1000.0]
     monitor = HeartbeatMonitor(seconds=60, clock=lambda: now[0])
     lease = acquire(tmp_path, {}, alive)
     assert lease is not None
 
-    def silent() -> bool:
+    def expired() -> bool:
         holder = current_holder(tmp_path)
         assert holder is not None
         return monitor.is_expired(tmp_path, holder)
 
-    assert not silent()  # seen for the first time
+    assert not expired()  # seen for the first time
     now[0] += 59
-    assert not silent()
+    assert not expired()
     lease.beat(1)
     now[0] += 59
-    assert not silent()  # it has beaten since
+    assert not expired()  # it has beaten since
     now[0] += 59
-    assert not silent()
+    assert not expired()
     now[0] += 1
-    assert silent()
+    assert expired()
     assert acquire(tmp_path, {}, dead) is not None
-    assert not silent()  # another generation begins anew
+    assert not expired()  # another generation begins anew
 
 
 def contend(root: Path, barrier: Barrier, number: int) -> None:

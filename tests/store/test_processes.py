@@ -65,7 +65,10 @@ CONTAINER = {**HERE, "pid_namespace": 4026532179, "process_started": "boot:6"}
             id="namespaces unknown",
         ),
         pytest.param(
-            HERE, {"host": "h", "process": 7, "process_started": "boot:4"}, True, id="told by an earlier version: dead"
+            HERE,
+            {"host": "h", "process": 7, "process_started": "boot:4"},
+            True,
+            id="written by an earlier version: dead",
         ),
         pytest.param(HERE, {"host": "h", "process": 7, "process_started": "boot:5"}, False, id="the same: alive"),
     ],

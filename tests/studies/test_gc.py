@@ -33,7 +33,9 @@ def artifacts(store: Store) -> set[str]:
 def kept_files(world: World) -> Mapping[str, tuple[int, bytes]]:
     """What gc must never touch."""
     found = files_below(world.store)
-    return {name: told for name, told in found.items() if name.partition("/")[0] in ("records", "attempts", "studies")}
+    return {
+        name: stamp for name, stamp in found.items() if name.partition("/")[0] in ("records", "attempts", "studies")
+    }
 
 
 # -- deciding
@@ -119,12 +121,12 @@ def test_the_rest_of_an_unfinished_study_runs_after_gc_kept_records_only(
 
 
 def leave(store: Store, kind: str, name: str, *, age_hours: float = 0.0) -> Path:
-    """A folder with a file of ten bytes, as old as told."""
+    """A folder with a file of ten bytes, of this age."""
     path = store.root / kind / name / "file"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"0123456789")
-    for told in (path, path.parent):
-        os.utime(told, (time.time() - age_hours * 3600,) * 2)
+    for each in (path, path.parent):
+        os.utime(each, (time.time() - age_hours * 3600,) * 2)
     return path.parent
 
 
@@ -153,7 +155,7 @@ def test_orphans_and_leavings_go_and_what_is_in_use_or_not_ours_stays(run_harnes
     before = files_below(world.store)
     found = json.loads(run_harness(world.reading("gc", "--yes", "--json")).out)
     assert sorted(found["removed"]) == sorted(map(str, going))
-    assert {name: told["count"] for name, told in found["categories"].items()} == {
+    assert {name: total["count"] for name, total in found["categories"].items()} == {
         "artifacts of no study": 1,
         "artifacts": 0,
         "checkpoints": 2,
@@ -192,8 +194,8 @@ def test_a_store_without_a_study_is_not_emptied(run_harness: Run, world: World) 
     assert "all of it would be garbage" in done.err
     store.study_path("mine").write_text("{")
     assert run_harness(world.reading("gc", "--keep", "records", "--yes")).code == 1
-    assert {name: told for name, told in files_below(world.store).items() if not name.startswith("studies")} == {
-        name: told for name, told in before.items() if not name.startswith("studies")
+    assert {name: stamp for name, stamp in files_below(world.store).items() if not name.startswith("studies")} == {
+        name: stamp for name, stamp in before.items() if not name.startswith("studies")
     }
 
 

@@ -7,6 +7,7 @@ from grid_world import files_below, gone_process, inputs, plan, preset, sentence
 
 from harness.errors import StoreError, UsageError
 from harness.planning.graph import Plan
+from harness.specs import StageSpec
 from harness.store.leases import acquire, current_holder
 from harness.store.processes import is_gone
 from harness.store.store import Store
@@ -15,8 +16,10 @@ from harness.studies.study import (
     Study,
     add_to_study,
     check_name,
+    check_recipe,
     merged,
     only_study,
+    parents_first,
     read_study,
     study_names,
     write_study,
@@ -111,6 +114,74 @@ def test_one_name_for_two_recipes_is_refused_and_says_where_they_differ(store: S
     assert "study 'mine' has another recipe (it differs in dense.tasks.squad.epochs, transfer.epochs)" in problem
     assert "--study NAME" in problem
     assert store.study_path("mine").read_bytes() == before
+
+
+def test_the_recipe_is_checked_without_reading_the_stages(store: Store) -> None:
+    write(store, "mine", plan())
+    path = store.study_path("mine")
+    text = path.read_text()
+    path.write_text(text[: text.index('"stages": {')])  # nothing of what follows the recipe can be read
+    check_recipe(store, "mine", recipe())
+    with pytest.raises(UsageError, match=r"has another recipe \(it differs in transfer.epochs\)"):
+        check_recipe(store, "mine", recipe("transfer.epochs=7"))
+    with pytest.raises(StoreError, match="is damaged"):
+        read_study(store, "mine")
+
+
+@pytest.mark.parametrize("indent", [None, 0, 1, 4])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_recipe_is_found_in_any_layout_of_the_file(store: Store, indent: int | None, reverse: bool) -> None:
+    write(store, "mine", plan())
+    path = store.study_path("mine")
+    tree = json.loads(path.read_text())
+    tree["recipe"]["notes"] = [
+        '} "recipe": {"hash": 1}, [\\" \n "recipe": '
+    ]  # what a mark in the text would take for it
+    members = {"cells": tree["cells"], **dict(sorted(tree.items(), reverse=reverse))}
+    path.write_text(json.dumps(members, indent=indent))
+    check_recipe(store, "mine", recipe())
+    with pytest.raises(UsageError, match="has another recipe"):
+        check_recipe(store, "mine", recipe("transfer.epochs=7"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cells"', '{"cells": []', '{"cells": [] "recipe": {}}', "\x00"])
+def test_a_damaged_study_is_named_with_the_next_move(store: Store, text: str) -> None:
+    write(store, "mine", plan())
+    store.study_path("mine").write_text(text)
+    with pytest.raises(StoreError, match="is damaged .* Move it away and give its grid's command again"):
+        check_recipe(store, "mine", recipe())
+
+
+def stage(kind: str, **parents: str) -> StageSpec:
+    return StageSpec(kind=kind, parameters={}, parents=parents)
+
+
+def test_each_stage_comes_after_its_parents_and_otherwise_in_the_order_given() -> None:
+    # By hand: e comes first and needs c and d (a before each); b needs a, which is there by then.
+    specs = {
+        "e": stage("e", model="c", teacher="d"),
+        "b": stage("b", model="a"),
+        "d": stage("d", model="a"),
+        "c": stage("c", model="a"),
+        "a": stage("a", model="of another store"),
+    }
+    assert parents_first(specs) == ["a", "c", "d", "e", "b"]
+
+
+def test_stages_that_depend_on_themselves_are_refused() -> None:
+    with pytest.raises(ValueError, match="cycle"):
+        parents_first({"a": stage("a", model="b"), "b": stage("b", model="a")})
+
+
+def test_a_study_without_a_parent_of_its_stages_is_damaged(store: Store) -> None:
+    write(store, "mine", plan(tasks=["sst2"]))
+    path = store.study_path("mine")
+    tree = json.loads(path.read_text())
+    (corpus,) = (stage_id for stage_id, fields in tree["stages"].items() if fields["kind"] == "corpus")
+    del tree["stages"][corpus]
+    path.write_text(json.dumps(tree))
+    with pytest.raises(StoreError, match=f"is damaged .*no stage {corpus}, which others depend on"):
+        read_study(store, "mine")
 
 
 def test_stages_that_no_cell_needs_any_more_leave_the_study(store: Store) -> None:

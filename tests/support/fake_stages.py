@@ -1,4 +1,4 @@
-"""Stage functions without torch: they write a small artifact and made-up numbers, and can be told to misbehave.
+"""Stage functions without torch: they write a small artifact and made-up numbers, and can be made to misbehave.
 
 As a program: `python fake_stages.py [KIND=ACTION ..] -- ARGUMENTS` is the command line on these stages, and without
 the dashes a worker process on them.
@@ -134,7 +134,7 @@ def fill(context: StageContext) -> None:
 
 
 def progress(context: StageContext) -> None:
-    """Three steps of five, told one by one; then it waits as `obey` does."""
+    """Three steps of five, reported one by one; then it waits as `obey` does."""
     for step in (1, 2, 3):
         context.report(StageProgress(step=step, steps=5, loss=0.5, tokens=10 * step, seconds_left=2.0 * (5 - step)))
         time.sleep(PROGRESS_EVERY)
@@ -148,21 +148,21 @@ WORDS = {action.__name__: action for action in ACTORS}
 def main(words: Sequence[str]) -> int:
     """Arguments: [KIND=ACTION ..] -- ARGUMENTS OF THE COMMAND LINE, or [KIND=ACTION ..] for a worker process."""
     sys.modules["fake_stages"] = sys.modules["__main__"]  # the worker imports this module by name
-    told = list(words[: words.index("--")]) if "--" in words else list(words)
+    misdeeds = list(words[: words.index("--")]) if "--" in words else list(words)
     KINDS.update(FAKE_KINDS)
     cancellation.CHECK_SECONDS = 0.05
-    ACTIONS.update({word.partition("=")[0]: WORDS[word.partition("=")[2]] for word in told})
+    ACTIONS.update({word.partition("=")[0]: WORDS[word.partition("=")[2]] for word in misdeeds})
     if "--" not in words:
         return worker_main.main()
     from harness.cli import main as cli
     from harness.execution import local
 
-    local.WORKER_COMMAND = worker_command(*told)
+    local.WORKER_COMMAND = worker_command(*misdeeds)
     return cli.main(words[words.index("--") + 1 :])
 
 
-def worker_command(*told: str) -> tuple[str, ...]:
-    return (sys.executable, "-P", str(Path(__file__).resolve()), *told)
+def worker_command(*misdeeds: str) -> tuple[str, ...]:
+    return (sys.executable, "-P", str(Path(__file__).resolve()), *misdeeds)
 
 
 if __name__ == "__main__":

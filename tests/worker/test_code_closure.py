@@ -1,4 +1,4 @@
-"""The source a computation rests on, on made-up packages: what counts, what does not, and what cannot be followed."""
+"""The source a computation depends on, on made-up packages: what counts, what does not, and what cannot be followed."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_modules_outside_are_not_followed(closure: Closure) -> None:
     ["def helper(c): return eval('1')", "def helper(c): return globals()", "def helper(c): return c.__subclasses__()"],
 )
 def test_what_cannot_be_followed_is_refused(closure: Closure, middle: str) -> None:
-    with pytest.raises(ValueError, match=r"middle.py:1: what \w+ leads to cannot be told from the source"):
+    with pytest.raises(ValueError, match=r"middle.py:1: what \w+ leads to is not visible in the source"):
         closure(middle=middle)
 
 

@@ -92,7 +92,7 @@ def test_a_disk_that_fills_at_any_moment_costs_no_result(
         done = run_harness(world.grid(*SMALL))
         if done.code:
             assert "the disk is full" in done.err, moment
-        else:  # it was a lease's or an attempt's end that could not be told, or the cache of hashes
+        else:  # only a lease's or an attempt's end, or the cache of hashes, was not written
             assert_whole(world)
         assert "Traceback" not in done.err
         disk.fill(None)
@@ -170,13 +170,13 @@ def test_a_read_only_store_with_work_left_is_refused_before_anything_runs(
 def scheduler(
     store: Store, tmp_path: Path, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., LocalScheduler]]:
-    """One worker; `told` are the misdeeds of its fake stages. None outlives the test."""
+    """One worker, whose fake stages misbehave as in `misdeeds`. None outlives the test."""
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{HERE}")
     made: list[LocalScheduler] = []
 
-    def build(*told: str) -> LocalScheduler:
+    def build(*misdeeds: str) -> LocalScheduler:
         sources = Sources(models={}, data=FolderData(tmp_path))
-        made.append(LocalScheduler(store, sources, Resources(), 1, (), fakes.worker_command(*told)))
+        made.append(LocalScheduler(store, sources, Resources(), 1, (), fakes.worker_command(*misdeeds)))
         return made[-1]
 
     yield build
@@ -198,7 +198,7 @@ def test_a_disk_that_fills_under_a_worker_fails_its_stages_with_the_reason(
     dense, evaluation = planned.stages
     holder = store.stage(dense).holder()
     assert holder is not None
-    assert not holder.released, "the worker could not say that it is done, and the driver did not wait for its silence"
+    assert not holder.released, "the worker could not release its lease, and the driver did not wait until it expired"
     assert outcome.failed[dense].startswith("the disk is full (")
     assert outcome.blocked == [evaluation]
     pool = scheduler()

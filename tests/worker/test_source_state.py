@@ -62,7 +62,7 @@ EDIT = "with (package / 'compression' / 'mask.py').open('a') as file: file.write
 
 def test_a_stage_after_a_change_fails_and_says_to_start_again(tmp_path: Path) -> None:
     first, second = drive(tmp_path, EDIT)
-    # The stage under way had its modules in memory; its record is what it says.
+    # The running stage had its modules in memory; its record is right.
     assert first == ["corpus", "True", "done", ""]
     message = "the source of harness.compression.mask changed since this worker started; start it again."
     assert second == ["pairs", "False", "code", message]

@@ -320,7 +320,7 @@ def test_a_signal_between_stages_stops_before_the_next(
     fakes.ACTIONS[planned.stages[first].kind] = lambda context: os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(Interrupted, match="the same command goes on"):
         run()
-    # The stage under way took no notice and finished; nothing was begun after it.
+    # The running stage took no notice and finished; nothing was begun after it.
     assert list(fakes.CALLS) == [first]
     assert store.stage(first).has_record()
     assert sum(bool(store.stage(stage_id).attempts()) for stage_id in planned.stages) == 1

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     lineage = read_lineage(store)
     downstream = [stage_id for stage_id in lineage.with_descendants(roots) if stage_id not in set(roots)]
     finished = store.finished(downstream)
-    if not options.json:  # shown first, so that it is there to read should the rest take long
+    if not options.json:  # before the rest, which may take long
         print(f"{number_of(len(roots))} to invalidate:")
         print("\n".join(_lines(lineage, roots)), flush=True)
         if downstream:

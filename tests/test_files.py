@@ -1,0 +1,56 @@
+"""Files that appear whole or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.files import folder_digest, replace_file, write_new
+
+
+def names_below(folder: Path) -> list[str]:
+    """Every file and folder, hidden ones too."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("broken", ["fsync", "link"])
+def test_a_failed_write_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, broken, refuse)
+        with pytest.raises(OSError, match="No space"):
+            write_new(tmp_path / "new" / "file", "text")
+    assert names_below(tmp_path) == ["new"]
+
+
+def test_a_failed_replacement_keeps_the_older_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "study.json"
+    replace_file(path, "old")
+
+    def refuse(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match="Input/output"):
+            replace_file(path, "new")
+    assert (names_below(tmp_path), path.read_text()) == (["study.json"], "old")
+    replace_file(path, "new")
+    assert (names_below(tmp_path), path.read_text()) == (["study.json"], "new")
+
+
+def test_a_folders_digest_is_of_names_and_bytes_and_not_of_its_place(tmp_path: Path) -> None:
+    for place in ("here", "there"):
+        (tmp_path / place / "sub").mkdir(parents=True)
+        (tmp_path / place / "sub" / "x").write_text("1")
+        (tmp_path / place / "y").write_text("2")
+    here, there = tmp_path / "here", tmp_path / "there"
+    digest = folder_digest(here)
+    assert digest == folder_digest(there)
+    (there / "y").write_text("3")
+    assert folder_digest(there) != digest
+    (there / "y").write_text("2")
+    (there / "sub" / "x").rename(there / "x")
+    assert folder_digest(there) != digest
