@@ -83,6 +83,7 @@ class TrainingRun:
             should_stop=self.context.should_stop,
             report=self.context.report,
             micro_batch_size=micro_batch_size,
+            hooks=modifier,
         )
         progress = trainer.fit()
         assert len(progress.losses) == num_steps, "the step counts disagree"

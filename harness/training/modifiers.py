@@ -1,13 +1,14 @@
 """Modifiers: what happens to a model while it trains - nothing, pruning, a locked pattern, quantization.
 
-A modifier attaches itself to the model before the first step, may act after each step, shapes the learning rate, and
-detaches at the end, leaving plain weights and saying what it did ("masked 36 of 36 encoder matrices"). The arithmetic
-is in `harness.compression`; a modifier only says when it runs.
+A modifier attaches itself to the model before the first step, may act in and after each step (`TrainingHooks` and
+callbacks), shapes the learning rate, and detaches at the end: it leaves plain weights and reports what it did ("masked
+36 of 36 encoder matrices"). The arithmetic is in `harness.compression`; a modifier only decides when it runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,14 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from harness.compression.learning_rate import check_rewinding, linear_factor, rewound_factor
-from harness.compression.quantization import ScaleRule, dequantize_linears, freeze, int8_zero_counts, quantize_linears
+from harness.compression.quantization import (
+    ScaleRule,
+    dequantize_linears,
+    freeze,
+    int8_zero_counts,
+    observed_as_one_batch,
+    quantize_linears,
+)
 from harness.compression.schedule import PruningSchedule
 from harness.compression.sparsify import (
     attach_masks,
@@ -27,6 +35,7 @@ from harness.compression.sparsify import (
     zero_counts,
 )
 from harness.inputs.families import Family
+from harness.training.hooks import TrainingHooks
 
 Factor = Callable[[int], float]
 
@@ -69,7 +78,7 @@ class TrainingReport:
 
 
 @dataclass(kw_only=True)
-class Modifier:
+class Modifier(TrainingHooks):
     """Plain training: nothing is attached, the learning rate warms up and decays linearly."""
 
     matrices: Matrices
@@ -195,6 +204,9 @@ class LockedQuantization(PatternLock):
             range_momentum=self.activation_momentum,
         )
         super().attach(model)
+
+    def as_one_batch(self, model: nn.Module) -> AbstractContextManager[None]:
+        return observed_as_one_batch(model)
 
     def detach(self, model: nn.Module) -> TrainingReport:
         report = super().detach(model)
