@@ -52,8 +52,8 @@ def folder_of(model: BaseModel, context: StageContext) -> Path:
     return model.folder
 
 
-def dense_model_folder(context: StageContext) -> Path:
-    """What fine-tuning starts from: the pre-trained parent of a model that had no pre-training, else the base model."""
+def start_folder(context: StageContext) -> Path:
+    """What training starts from: the parent "model" where the stage has one, else the base model."""
     return context.parent_artifacts["model"] if "model" in context.parent_artifacts else base_model_folder(context)
 
 
