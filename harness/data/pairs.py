@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ARTICLES_PER_BATCH = 1000
-NUM_SPECIAL_TOKENS = 3
+NUM_SPECIAL_TOKENS = 3  # [CLS] first [SEP] second [SEP]
 
 TokenIds = list[int]
 

@@ -31,6 +31,7 @@ from harness.compression.sparsify import (
     masked_names,
     pattern_digest,
     remove_masks,
+    total_zeros,
     update_masks,
     zero_counts,
 )
@@ -42,7 +43,7 @@ Factor = Callable[[int], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Matrices:
-    """Module names of a loaded model that sparsity speaks of. pooler: empty where the head has none."""
+    """Module names of the matrices that are pruned and counted. pooler: empty where the model has none."""
 
     encoder: tuple[str, ...]
     pooler: tuple[str, ...]
@@ -84,7 +85,7 @@ class Modifier(TrainingHooks):
     matrices: Matrices
 
     def attach(self, model: nn.Module) -> None:
-        """Before the optimizer is made."""
+        """Prepare the model, before the optimizer is made."""
 
     def factor(self, num_steps: int, warmup_steps: int) -> Factor:
         return lambda step: linear_factor(step, num_steps=num_steps, warmup_steps=warmup_steps)
@@ -212,8 +213,7 @@ class LockedQuantization(PatternLock):
         report = super().detach(model)
         tensors = freeze(model)
         zeros = int8_zero_counts(tensors)
-        encoder = [zeros[name] for name in self.matrices.encoder]
-        int8_zeros, numel = sum(z for z, _ in encoder), sum(n for _, n in encoder)
+        int8_zeros, numel = total_zeros({name: zeros[name] for name in self.matrices.encoder})
         fp32_zeros = report.details["sparsity"]["encoder_zeros"]
         report.summary.append(f"quantised {len(zeros)} of {len(self.linears)} Linear modules to 8 bits")
         report.details["int8"] = {
@@ -243,7 +243,7 @@ class _MaskUpdates(TrainerCallback):
 def sparsity_details(model: nn.Module, matrices: Matrices) -> dict[str, Any]:
     """Exact zero counts of the encoder matrices (and the pooler, apart), and the digest of the zero pattern."""
     counts = zero_counts(model, matrices.encoder)
-    zeros, numel = sum(z for z, _ in counts.values()), sum(n for _, n in counts.values())
+    zeros, numel = total_zeros(counts)
     return {
         "sparsity": {
             "encoder": zeros / numel,

@@ -35,7 +35,7 @@ LOG_EVERY_SECONDS = 15
 
 @dataclass
 class Progress:
-    """What a run has seen so far; saved with every checkpoint. losses: one per step. tokens_seen: not padding.
+    """Counts of a run so far; saved with every checkpoint. losses: one per step. tokens_seen: not padding.
 
     device_batches: the micro-batch size in examples, and the step, counted from 1, from which it was used. Named as in
         checkpoints and records that exist.
@@ -69,10 +69,10 @@ class SeededLengthGroupedSampler(LengthGroupedSampler):
 
 
 class CompressionTrainer(Trainer):
-    """Trains `model` on `objective`; resumes from the newest complete checkpoint without being asked.
+    """Trains `model` on `objective`; resumes by itself from the newest complete checkpoint.
 
     factor: step -> multiple of the peak learning rate. lengths: tokens of each training example.
-    checkpoint_minutes: time between two checkpoints. should_stop: polled after every step. report: told after each.
+    checkpoint_minutes: time between two checkpoints. should_stop: polled after every step. report: called after each.
     micro_batch_size: most examples on the device at a time; None is the whole batch. It moves no step, no epoch and no
     example to another batch, and changes numbers by rounding only, but for dropout, which draws anew for every
     micro-batch, and for activation ranges (`quantization.observed_as_one_batch`).
@@ -119,7 +119,7 @@ class CompressionTrainer(Trainer):
         self.add_callback(_ProgressCallback(self, checkpoint_minutes, should_stop, report))
 
     def fit(self) -> Progress:
-        """Train to the end. Raises Interrupted, with a checkpoint on disk, when asked to stop."""
+        """Train to the end. Raises Interrupted, with a checkpoint on disk, once `should_stop` is true."""
         newest = self.checkpoints.latest()
         if newest is not None:
             logger.info("resuming from %s", newest.name)
@@ -186,7 +186,7 @@ class CompressionTrainer(Trainer):
             yield self._prepare_inputs(self.data_collator(rows))
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Not counted: the library walks through all parameters at every step for a number that no record holds."""
+        """Not counted: the library would walk through all parameters at every step, and no record holds the number."""
         return 0
 
     def create_scheduler(
@@ -214,7 +214,7 @@ class CompressionTrainer(Trainer):
             )
         return norm
 
-    # -- checkpoints: written aside and renamed whole. They hold the training state (shadow weights, masks, observers).
+    # -- checkpoints: written aside, then renamed. They hold the training state (shadow weights, masks, observers).
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         with self.checkpoints.writing() as staging:
@@ -239,7 +239,7 @@ class CompressionTrainer(Trainer):
         self.progress = Progress(**json.loads((folder / PROGRESS).read_text()))
 
     def finish_step(self, seconds: float) -> None:
-        """Close the books of one optimizer step."""
+        """Record the loss and the seconds of one optimizer step."""
         self.progress.losses.append(self._step_loss)
         self.progress.seconds += seconds
         self._step_loss = 0.0
@@ -265,7 +265,7 @@ def _separate(optimizer: torch.optim.Optimizer, groups: Sequence[ParameterGroup]
 
 
 class _EpochCallback(TrainerCallback):
-    """Tells the collator which epoch it is, so that dynamic masks differ from epoch to epoch."""
+    """Sets the collator's epoch, so that dynamic masks differ from epoch to epoch."""
 
     def __init__(self, collator: Any) -> None:
         self.collator = collator
@@ -276,7 +276,7 @@ class _EpochCallback(TrainerCallback):
 
 
 class _ProgressCallback(TrainerCallback):
-    """Counts steps and seconds, logs a line now and then, asks for checkpoints, and stops when asked to."""
+    """Counts steps and seconds, logs a line now and then, requests checkpoints, and stops on request."""
 
     def __init__(
         self,
@@ -302,16 +302,16 @@ class _ProgressCallback(TrainerCallback):
         progress = self.trainer.progress
         is_last = state.global_step >= state.max_steps
         recent = progress.losses[-20:]
-        told = StageProgress(
+        shown = StageProgress(
             step=state.global_step,
             steps=state.max_steps,
             loss=sum(recent) / len(recent),
             tokens=progress.tokens_seen,
             seconds_left=progress.seconds / state.global_step * (state.max_steps - state.global_step),
         )
-        self.report(told)
+        self.report(shown)
         if now - self.logged >= LOG_EVERY_SECONDS or is_last:
-            logger.info("%s", told)
+            logger.info("%s", shown)
             self.logged = now
         stopping = self.should_stop() and not is_last
         if stopping or (now - self.saved >= self.checkpoint_seconds and not is_last):

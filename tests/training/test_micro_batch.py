@@ -367,7 +367,7 @@ def test_an_activation_range_moves_once_a_step_however_the_batch_is_cut(tmp_path
         tolerance = 1e-6 if exact else 0.1
         assert split[name].minimum.item() == pytest.approx(observer.minimum.item(), rel=tolerance, abs=0.02), name
         assert split[name].maximum.item() == pytest.approx(observer.maximum.item(), rel=tolerance, abs=0.02), name
-        assert split[name]._parts is None
+        assert split[name]._micro_batches is None
 
 
 # -- resuming

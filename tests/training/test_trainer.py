@@ -347,7 +347,7 @@ def test_a_half_written_or_damaged_checkpoint_is_passed_over(
     assert latest is not None
     assert latest.name == "checkpoint-10"
 
-    assert "checkpoint-20 is passed over" in caplog.text
+    assert "checkpoint-20 is skipped" in caplog.text
 
 
 def test_a_run_that_went_on_from_an_older_checkpoint_leaves_the_damaged_one_behind(tmp_path: Path) -> None:
