@@ -1,4 +1,4 @@
-"""What makes two computations the same: canonical JSON, digests, and content hashes of data and base weights.
+"""Canonical JSON, digests, and the form of pinned commits: what makes two computations the same.
 
 A digest covers values only. Paths, hosts, device counts and log levels never enter one.
 """

@@ -48,7 +48,7 @@ class ProgressFile:
 
 
 def read_progress(path: Path) -> StageProgress | None:
-    """The newest progress; None where none was told."""
+    """The newest progress; None where there is none."""
     try:
         return StageProgress(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):

@@ -1,7 +1,7 @@
 """Which weights to remove: magnitude masks with an exact count of zeros.
 
-Pure functions of weight tensors. When a mask is recomputed is the business of `schedule`, where it lives in a model
-that of `sparsify`. A mask is a bool tensor of the weight's shape, True = kept.
+Pure functions of weight tensors. `schedule` decides when a mask is updated, `sparsify` puts it into a model. A mask is
+a bool tensor of the weight's shape, True = kept.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _check_sparsity(sparsity: float) -> None:
 
 
 def _magnitude(weight: Tensor) -> Tensor:
-    """Flat |weight|, at least fp32: ranking in 16 bit would invent ties between weights that differ in the shadow."""
+    """Flat |weight|, at least fp32: ranking in 16 bit would tie weights that differ."""
     magnitude = weight.detach().flatten().abs()
     if magnitude.dtype != torch.float64:
         magnitude = magnitude.float()

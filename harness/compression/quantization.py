@@ -104,7 +104,7 @@ class RangeObserver(nn.Module):
 
     momentum: in (0, 1], 0.01 in the authors' release; ValueError otherwise. Ranges move in training mode only. Padding
     positions take part like any other. A batch that is not finite is skipped: the step it belongs to is to be skipped
-    as well, and must not poison the range for good. A batch that comes in parts: `observed_as_one_batch`.
+    as well, and must not poison the range for good. A batch in micro-batches: `observed_as_one_batch`.
     Buffers: minimum, maximum (scalars), initialised (bool).
     """
 
@@ -117,7 +117,7 @@ class RangeObserver(nn.Module):
         if not 0 < momentum <= 1:
             raise ValueError(f"momentum={momentum}: expected a share in (0, 1].")
         self.momentum = momentum
-        self._parts: _Parts | None = None
+        self._micro_batches: _MicroBatches | None = None
         self.register_buffer("minimum", torch.zeros((), device=device))
         self.register_buffer("maximum", torch.zeros((), device=device))
         self.register_buffer("initialised", torch.zeros((), dtype=torch.bool, device=device))
@@ -145,9 +145,9 @@ class RangeObserver(nn.Module):
     def _observe(self, x: Tensor) -> None:
         low, high = (value.to(self.minimum.dtype) for value in torch.aminmax(x))
         minimum, maximum, initialised = self.minimum, self.maximum, self.initialised
-        if self._parts is not None:
-            low, high = self._parts.widen(low, high)
-            minimum, maximum, initialised = self._parts.before
+        if self._micro_batches is not None:
+            low, high = self._micro_batches.widen(low, high)
+            minimum, maximum, initialised = self._micro_batches.before
         usable = torch.isfinite(low) & torch.isfinite(high)
         for stored, before, batch in ((self.minimum, minimum, low), (self.maximum, maximum, high)):
             updated = torch.where(initialised, before + self.momentum * (batch - before), batch)
@@ -156,15 +156,15 @@ class RangeObserver(nn.Module):
 
 
 @dataclass
-class _Parts:
-    """A batch met in parts: the observer's buffers before it, and the range of the parts so far."""
+class _MicroBatches:
+    """A batch in micro-batches: the observer's buffers before it, and the range of the micro-batches so far."""
 
     before: tuple[Tensor, Tensor, Tensor]
     low: Tensor | None = None
     high: Tensor | None = None
 
     def widen(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """The range of the parts so far, this one included; not finite once one of them was not."""
+        """The range so far, this micro-batch included; not finite once one of them was not."""
         self.low = low if self.low is None else torch.minimum(self.low, low)
         self.high = high if self.high is None else torch.maximum(self.high, high)
         return self.low, self.high
@@ -172,25 +172,25 @@ class _Parts:
 
 @contextmanager
 def observed_as_one_batch(model: nn.Module) -> Iterator[None]:
-    """The training batches met in this block are parts of one: every activation range moves once, not once a part.
+    """The training batches in this block are micro-batches of one: every activation range moves once for all of them.
 
-    After the last part an observer holds what the whole batch would have given for the same activations. Each part is
-    quantised with the range as far as it is known by then, the earlier ones without the later parts' extremes; that,
-    and what it does to the activations behind, is where quantisation-aware training in parts differs from the whole.
+    After the last one an observer holds what the full batch would have given for the same activations. Each is
+    quantised with the range known by then, the earlier ones without the later extremes; that, and its effect on the
+    activations of later layers, is where quantisation-aware training in micro-batches differs from the full batch.
     """
     observers = [module for module in model.modules() if isinstance(module, RangeObserver)]
     for observer in observers:
         buffers = observer.minimum.clone(), observer.maximum.clone(), observer.initialised.clone()
-        observer._parts = _Parts(before=buffers)
+        observer._micro_batches = _MicroBatches(before=buffers)
     try:
         yield
     finally:
         for observer in observers:
-            observer._parts = None
+            observer._micro_batches = None
 
 
 class QuantizedLinear(nn.Linear):
-    """Linear whose input, weight and, if asked, output are fake-quantised (Q8BERT, as Prune OFA applies it).
+    """Linear whose input, weight and optionally output are fake-quantised (Q8BERT, as Prune OFA applies it).
 
     Input and output: uint8, ranges by RangeObserver, updated in training mode and then used, stored ones in eval.
     Weight: int8 from its current values, masked or not, at every forward. Bias: floating point here; integers come

@@ -12,7 +12,7 @@ the weights.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, cast
 
 import numpy as np
@@ -87,7 +87,7 @@ def update_masks(
     sparsity: fraction removed, in [0, 1). scope "local": every matrix gets that sparsity on its own, as in Prune OFA;
     "global": one ranking over all of them. names: default all masked modules. Shadow weights are not touched.
     Raises ValueError on a name without a Mask, a locked one, nothing to update, or the tie rule "threshold" with the
-    global scope; AssertionError if a count of zeros is not the one asked for.
+    global scope; AssertionError if a count of zeros is not the requested one.
     """
     chosen = masked_names(model) if names is None else list(names)
     if not chosen:
@@ -134,6 +134,11 @@ def zero_counts(model: nn.Module, names: Iterable[str]) -> dict[str, tuple[int, 
     """(exact zeros, number of entries) of the weight each named module computes with."""
     weights = {name: _weight(model.get_submodule(name)) for name in names}
     return {name: (int(torch.eq(weight, 0).sum()), weight.numel()) for name, weight in weights.items()}
+
+
+def total_zeros(counts: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+    """(exact zeros, number of entries) over all modules of `zero_counts`."""
+    return sum(zeros for zeros, _ in counts.values()), sum(numel for _, numel in counts.values())
 
 
 @torch.no_grad()
@@ -210,7 +215,7 @@ def _parametrizations(module: nn.Module) -> parametrize.ParametrizationList:
 def _assert_counts(
     zeros: dict[str, int], shadows: Sequence[Tensor], sparsity: float, tie_rule: TieRule, scope: Scope
 ) -> None:
-    """Zeros found against zeros asked for; the threshold rule may prune more, never fewer than its own floor."""
+    """Zeros found against zeros requested; the threshold rule may prune more, never fewer than its own floor."""
     if scope == "global":
         found, wanted = sum(zeros.values()), num_zeros(sparsity, sum(shadow.numel() for shadow in shadows))
         assert found == wanted, f"global ranking: {found} zeros, expected {wanted}"

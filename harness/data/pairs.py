@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from harness.data import NUM_SPECIAL_TOKENS
+
 if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedTokenizerBase
 
 ARTICLES_PER_BATCH = 1000
-NUM_SPECIAL_TOKENS = 3
 
 TokenIds = list[int]
 

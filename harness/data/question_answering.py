@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data import NUM_SPECIAL_TOKENS
+
 if TYPE_CHECKING:
     import datasets
     from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-NUM_SPECIAL_TOKENS = 3
 NO_OFFSET = -1  # both offsets of a token that is not part of the context
 
 
@@ -126,7 +127,7 @@ def predictions_from_logits(
     for row, example in enumerate(examples.select_columns(["id", "context"])):
         _, start, end = best[row]
         predictions[example["id"]] = example["context"][start:end]
-    assert len(predictions) == len(examples), "an id stands twice"
+    assert len(predictions) == len(examples), "an id occurs twice"
     return predictions
 
 
@@ -194,7 +195,7 @@ def _windows(
 
 
 def _cut_questions(questions: list[str], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[str]:
-    """Questions stripped and cut after `max_tokens` tokens; WordPiece splits the beginning of a text as the whole."""
+    """Questions stripped and cut after `max_tokens` tokens; WordPiece splits a prefix as it splits the full text."""
     stripped = [question.strip() for question in questions]
     offsets = tokenizer(
         stripped, add_special_tokens=False, truncation=True, max_length=max_tokens, return_offsets_mapping=True

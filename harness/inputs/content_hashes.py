@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.identity import file_sha256, sha256_of
 
-_COUNT = "count:"  # what stands before a count in the memory; no resolved path begins so
+_COUNT = "count:"  # prefix of a count's key in the memory; no resolved path begins so
 
 
 class ContentHashes:

@@ -1,4 +1,4 @@
-"""Families: where the matrices of an architecture stand, and which of them may be pruned.
+"""Families: where the matrices of an architecture are, and which of them may be pruned.
 
 A family names its matrices one by one. No pattern is matched against module names: in the authors' release such a
 match left DistilBERT's `pre_classifier` out and let the tied vocabulary projector in.
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Where the matrices of an architecture stand.
+    """Where the matrices of an architecture are.
 
     layers: module path of layer i, with {i}; linears: the prunable Linear modules inside a layer, in order.
     fp32_outputs: those whose output feeds a residual sum or the context product and stays fp32 under quantization

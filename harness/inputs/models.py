@@ -154,7 +154,7 @@ def _package_folder(alias: str, source: PackageSource) -> Path:
 def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
     """config.json of a folder in the hub's layout and the family it names. Raises UsageError that begins with `what`.
 
-    The number of layers stands in it under one of its two names.
+    It has the number of layers under one of its two names.
     """
     config_file = folder / "config.json"
     if not config_file.is_file():

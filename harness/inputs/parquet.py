@@ -1,7 +1,7 @@
 """Reading a data folder in the hub's schema: <task>/<split>.parquet and corpus/{train,validation}.parquet in it.
 
-`check_folder` looks at file metadata only, so planning can call it; the loaders read and validate the rows. What
-becomes of the rows is the business of the other modules of `harness.data`.
+`check_folder` looks at file metadata only, so planning can call it; the loaders read and validate the rows.
+`harness.data` turns them into tokens.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def text_bytes(path: Path) -> int:
 
 
 def check_folder(folder: Path | str, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
-    """Every problem of `folder` for these tasks (and the corpus, if asked), in words; empty when there is none.
+    """Every problem of `folder` for these tasks (and the corpus, if wanted), in words; empty when there is none.
 
     Reads parquet footers only: paths, column names and types, row counts. Values are validated on loading.
     """
@@ -99,7 +99,7 @@ def read_rows(paths: Sequence[Path], task: Task) -> datasets.Dataset:
 
     Raises FileNotFoundError if a file is not there, ValueError if one is unreadable, lacks a column, has no rows, a
     null, a label outside [0, num_labels) or (SQuAD v1.1) a question without answer, an answer outside its context, more
-    than one answer in a hundred that its context has not at its place, or an id standing twice.
+    than one answer in a hundred that is not at its answer_start, or an id that occurs twice.
     """
     tables = []
     for path in paths:
@@ -149,7 +149,7 @@ def _check_articles(path: Path) -> None:
 
 @contextmanager
 def _reading_rows(path: Path) -> Iterator[None]:
-    """What the parquet reader says of damaged pages does not name the file. Errors of the system stay what they are."""
+    """Names the file when the parquet reader fails on damaged pages. Errors of the system pass as they are."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
@@ -253,7 +253,7 @@ def _check_ids(table: pa.Table, task: Task, path: Path) -> None:
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(repeated):
         entry = repeated[0].as_py()
-        raise ValueError(f"{path}: id {entry['values']!r} stands {entry['counts']} times; expected every id once.")
+        raise ValueError(f"{path}: id {entry['values']!r} occurs {entry['counts']} times; expected every id once.")
 
 
 def _check_answer_starts(table: pa.Table, path: Path) -> None:
@@ -267,7 +267,7 @@ def _check_answer_starts(table: pa.Table, path: Path) -> None:
         if len(texts) != len(starts) or None in texts or None in starts:
             raise ValueError(
                 f"{path}: the answers in row {row} (rows count from 0) have {len(texts)} texts and {len(starts)} "
-                "places, or a null among them; expected an answer_start for every text."
+                "starts, or a null among them; expected an answer_start for every text."
             )
         for text, start in zip(texts, starts, strict=True):
             total += 1
@@ -281,7 +281,7 @@ def _check_answer_starts(table: pa.Table, path: Path) -> None:
                 first = first or f"{text[:40]!r} in row {row}, where the context has {context[start:][:40]!r}"
     if misplaced > MISPLACED_SHARE * total:
         raise ValueError(
-            f"{path}: {misplaced} of {total} answers do not stand at their answer_start, the first {first}. Expected "
+            f"{path}: {misplaced} of {total} answers are not at their answer_start, the first {first}. Expected "
             "the character at which the answer begins in this very context (not bytes, not of a cleaned text)."
         )
 

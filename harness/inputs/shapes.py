@@ -1,4 +1,4 @@
-"""The shape of an encoder: what planning needs to know of a model to say how much work and how many bytes it is."""
+"""The shape of an encoder: what planning needs to estimate work and bytes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ HUB_SHAPES: Mapping[str, Shape] = {
 
 
 def shape_of(model: BaseModel) -> Shape:
-    """A model's shape, from its config.json where it has a folder here. Raises UsageError naming what it cannot be."""
+    """A model's shape, from its config.json where it has a folder here. Raises UsageError naming each bad size."""
     if model.generated is not None:
         from harness.synthetic.encoders import ENCODERS, POSITIONS
 

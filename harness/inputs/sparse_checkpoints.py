@@ -1,8 +1,8 @@
 """Sparse checkpoints from outside: encoders that somebody else pruned in pre-training.
 
-They come from two places: a preset lists released ones at pinned commits of the hub, and a user brings folders of
+They have two sources: a preset lists released ones at pinned commits of the hub, and a user brings folders of
 their own (--sparse-from NAME=DIR). This module finds them, compares configurations and counts zeros, all without
-torch; the stage `sparse_checkpoint` loads them, counts again and refuses those that are not what they claim to be.
+torch; the stage `sparse_checkpoint` loads them, counts again and refuses those that differ from their claim.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.wording import option
 # How far the counted sparsity may be from the claimed one: half a point.
 TOLERANCE = 0.005
 SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
-# In the order of preference. A pickled file is opened by the stage alone, and never as a program.
+# In order of preference. Only the stage opens a pickled file, and reads nothing but tensors from it.
 CHECKPOINT_FILES = (SAFETENSORS, PICKLED)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from harness.compression.quantization import load_frozen
-from harness.compression.sparsify import pattern_digest, zero_counts
+from harness.compression.sparsify import pattern_digest, total_zeros, zero_counts
 from harness.data.collate import PaddingCollator
 from harness.errors import Interrupted
 from harness.progress import StageProgress
@@ -39,8 +39,7 @@ def evaluation(context: StageContext) -> StageResult:
     folder = context.parent_artifacts["model"]
     model, did = load_for_scoring(folder, task, parameters)
     matrices = Matrices.of(model, family_of(folder))
-    counts = zero_counts(model, matrices.encoder)
-    zeros, numel = sum(z for z, _ in counts.values()), sum(n for _, n in counts.values())
+    zeros, numel = total_zeros(zero_counts(model, matrices.encoder))
     tokenizer = load_tokenizer(folder)
     metrics: dict[str, Any] = {}
     batch_size, oom_sizes = parameters["batch_size"], list[int]()
@@ -49,7 +48,7 @@ def evaluation(context: StageContext) -> StageResult:
             rows = read_split(context, task, split, split)
             scored = score(model, rows, task, tokenizer, parameters, batch_size, _watch(context))
             metrics[reported_as] = scored.result
-            batch_size = scored.micro_batch_size  # what one split could not hold, the next one need not try
+            batch_size = scored.micro_batch_size  # a size that ran out of memory is not tried on the next split
             oom_sizes += scored.oom_sizes
     return StageResult(
         metrics=metrics,
@@ -69,7 +68,7 @@ def evaluation(context: StageContext) -> StageResult:
 
 
 def _watch(context: StageContext) -> AfterBatch:
-    """Tells how far the scoring of a split is, and ends it when asked to stop; the next attempt scores it anew."""
+    """Reports the progress on a split, and stops between two batches on request; the next attempt scores it anew."""
     began = time.monotonic()
 
     def after_batch(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Stages dense, task_pruning, transfer and quantization: one fine-tuning run each, told apart by their modifier."""
+"""Fine-tuning on a task; stages dense, task_pruning, transfer and quantization, which differ in their modifier."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import nn
 from harness.data.collate import PaddingCollator
 from harness.inputs.families import Family
 from harness.stages.context import StageContext, StageResult
-from harness.stages.loading import dense_model_folder, family_of, load_for_task, load_tokenizer, quiet, save_artifact
+from harness.stages.loading import family_of, load_for_task, load_tokenizer, quiet, save_artifact, start_folder
 from harness.stages.task_data import training_examples
 from harness.stages.task_heads import head_of
-from harness.stages.training_run import TrainingRun
-from harness.tasks import Task, get_task
+from harness.stages.training_run import TrainingRun, distillation_of
+from harness.tasks import get_task
 from harness.training.modifiers import (
     GradualPruning,
     LockedQuantization,
@@ -23,29 +23,58 @@ from harness.training.modifiers import (
     ModifierFactory,
     PatternLock,
 )
-from harness.training.objectives import Distillation, Objective
+
+
+def fine_tune(context: StageContext, *, modifier: ModifierFactory, new_head: bool = True) -> StageResult:
+    """Train a model with a task's head, compressed by `modifier`, and save it as the stage's artifact.
+
+    Starts from the parent "model" where the stage has one, else from the base model; distils from the parent "teacher"
+    where it has one. modifier: (model, its matrices, number of optimizer steps) -> what compresses it.
+    new_head: draw a head that the start model lacks from the stage's seed; if False, lacking one raises ValueError.
+    """
+    quiet()
+    parameters = context.parameters
+    task = get_task(parameters["task"])
+    folder = start_folder(context)
+    tokenizer = load_tokenizer(folder)
+
+    def load(folder: Path, *, new_head: bool = False) -> Any:
+        seed, attention = parameters["seed"], parameters["attention"]
+        return load_for_task(folder, task, seed=seed, attention=attention, new_head=new_head)
+
+    run = TrainingRun(
+        context=context,
+        load_model=lambda: load(folder, new_head=new_head),
+        family=family_of(folder),
+        make_modifier=modifier,
+        objective=head_of(task).objective(distillation_of(context, load)),
+        examples=training_examples(context, task, tokenizer),
+        collator=PaddingCollator(tokenizer),
+    )
+    outcome = run.run()
+    save_artifact(context.artifact, outcome.model, tokenizer, outcome.report.int8)
+    return StageResult(did=outcome.report.summary, details=outcome.details)
 
 
 def dense(context: StageContext) -> StageResult:
     """Plain fine-tuning of the base model."""
-    return _fine_tune(context, dense_model_folder(context), lambda model, m, num_steps: Modifier(matrices=m))
+    return fine_tune(context, modifier=lambda model, matrices, num_steps: Modifier(matrices=matrices))
 
 
 def task_pruning(context: StageContext) -> StageResult:
     """Gradual magnitude pruning of the base model during fine-tuning (the paper's fine-tune pruning baseline)."""
-    return _fine_tune(
+    return fine_tune(
         context,
-        dense_model_folder(context),
-        lambda model, m, num_steps: GradualPruning.of(context.parameters, m, num_steps),
+        modifier=lambda model, matrices, num_steps: GradualPruning.of(context.parameters, matrices, num_steps),
     )
 
 
 def transfer(context: StageContext) -> StageResult:
     """Fine-tuning of a sparse model with its zero pattern locked."""
-    return _fine_tune(
+    lock_pooler = context.parameters["lock_pooler"]
+    return fine_tune(
         context,
-        context.parent_artifacts["model"],
-        lambda model, m, num_steps: PatternLock(matrices=m, with_pooler=context.parameters["lock_pooler"]),
+        modifier=lambda model, matrices, num_steps: PatternLock(matrices=matrices, with_pooler=lock_pooler),
     )
 
 
@@ -64,7 +93,7 @@ def quantization(context: StageContext) -> StageResult:
             activation_momentum=context.parameters["activation_momentum"],
         )
 
-    return _fine_tune(context, context.parent_artifacts["model"], modifier, new_head=False)
+    return fine_tune(context, modifier=modifier, new_head=False)
 
 
 def quantisable(model: nn.Module, matrices: Matrices, family: Family) -> list[str]:
@@ -77,53 +106,3 @@ def quantisable(model: nn.Module, matrices: Matrices, family: Family) -> list[st
             f"expected {len(expected)} Linear modules, found {len(found)}; they differ in {differing[:4]}."
         )
     return expected
-
-
-def fine_tune(context: StageContext, modifier: ModifierFactory) -> StageResult:
-    """One fine-tuning run on the stage's task, from its parent "model" or from the base model where it has none.
-
-    modifier: (the loaded model, its matrices, the number of optimizer steps) -> what happens to it while it trains.
-    """
-    return _fine_tune(context, dense_model_folder(context), modifier)
-
-
-def _fine_tune(
-    context: StageContext,
-    folder: Path,
-    make_modifier: ModifierFactory,
-    *,
-    new_head: bool = True,
-) -> StageResult:
-    quiet()
-    parameters = context.parameters
-    task = get_task(parameters["task"])
-    tokenizer = load_tokenizer(folder)
-    options = {"seed": parameters["seed"], "attention": parameters["attention"]}
-    run = TrainingRun(
-        context=context,
-        load_model=lambda: load_for_task(folder, task, new_head=new_head, **options),
-        family=family_of(folder),
-        make_modifier=make_modifier,
-        objective=_objective(context, task),
-        examples=training_examples(context, task, tokenizer),
-        collator=PaddingCollator(tokenizer),
-    )
-    outcome = run.run()
-    save_artifact(context.artifact, outcome.model, tokenizer, outcome.report.int8)
-    return StageResult(did=outcome.report.summary, details=outcome.details)
-
-
-def _objective(context: StageContext, task: Task) -> Objective:
-    """The task's loss, distilled from the teacher parent where the stage has one."""
-    distillation = None
-    if "teacher" in context.parent_artifacts:
-        parameters = context.parameters
-        options = {"seed": parameters["seed"], "attention": parameters["attention"]}
-        teacher: Any = load_for_task(context.parent_artifacts["teacher"], task, new_head=False, **options)
-        distillation = Distillation(
-            teacher=teacher,
-            ce_weight=parameters["ce_weight"],
-            kd_weight=parameters["kd_weight"],
-            temperature=parameters["temperature"],
-        )
-    return head_of(task).objective(distillation)

@@ -52,8 +52,8 @@ def folder_of(model: BaseModel, context: StageContext) -> Path:
     return model.folder
 
 
-def dense_model_folder(context: StageContext) -> Path:
-    """What fine-tuning starts from: the pre-trained parent of a model that had no pre-training, else the base model."""
+def start_folder(context: StageContext) -> Path:
+    """What training starts from: the parent "model" where the stage has one, else the base model."""
     return context.parent_artifacts["model"] if "model" in context.parent_artifacts else base_model_folder(context)
 
 
@@ -67,7 +67,7 @@ def load_tokenizer(folder: Path) -> Any:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # the library raises errors of many kinds, bare Exception among them
         raise ValueError(
-            f"the tokenizer in {folder} cannot be read ({type(error).__name__}: {_one_line(error)}). Expected the "
+            f"the tokenizer in {folder} cannot be read ({type(error).__name__}: {one_line(error)}). Expected the "
             "model's own tokenizer.json or vocab.txt: copy them again."
         ) from error
     if (folder / "config.json").is_file():
@@ -111,7 +111,7 @@ def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, 
         )
     except SafetensorError as error:
         raise ValueError(
-            f"the weights in {folder} cannot be read ({_one_line(error)}): cut off, or no safetensors file. Copy "
+            f"the weights in {folder} cannot be read ({one_line(error)}): cut off, or no safetensors file. Copy "
             "model.safetensors again."
         ) from error
     if info["mismatched_keys"]:
@@ -143,5 +143,6 @@ def load_int8(folder: Path) -> dict[str, Tensor]:
     return load_file(folder / INT8_FILE)
 
 
-def _one_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")
+def one_line(error: Exception) -> str:
+    """The first line of an error's message, without its full stop; the error's type where there is no message."""
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

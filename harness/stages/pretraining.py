@@ -1,4 +1,4 @@
-"""Stages teacher_preparation and student_pruning (Prune OFA, sections 3.1 and 3.2)."""
+"""Pre-training on sentence pairs, and the stages teacher_preparation and student_pruning (Prune OFA, 3.1 and 3.2)."""
 
 from __future__ import annotations
 
@@ -12,87 +12,58 @@ from torch.utils.data import DataLoader
 from harness.data.masking import IGNORED_LABEL, MaskedLanguageModelCollator
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import (
-    base_model_folder,
     family_of,
     load_for_pretraining,
     load_tokenizer,
     quiet,
     save_artifact,
+    start_folder,
 )
 from harness.stages.pretraining_data import load_pairs
-from harness.stages.training_run import TrainingRun
+from harness.stages.training_run import TrainingRun, distillation_of
 from harness.training.micro_batch import run_with_oom_backoff
 from harness.training.modifiers import GradualPruning, Modifier, ModifierFactory
-from harness.training.objectives import Distillation, PretrainingObjective
+from harness.training.objectives import PretrainingObjective
 from harness.training.pretraining_heads import heads_of
 
 EVALUATION_BATCH = 32
 
 
-def teacher_preparation(context: StageContext) -> StageResult:
-    """Trains the base model on the pairs, with masked-LM and next-sentence labels and without a teacher."""
-    quiet()
-    return _pretrain(
-        context,
-        base_model_folder(context),
-        PretrainingObjective(),
-        lambda model, matrices, num_steps: Modifier(matrices=matrices),
-        new_head=True,
-    )
+def pretrain(context: StageContext, *, modifier: ModifierFactory) -> StageResult:
+    """Train a model on the sentence pairs of the parent "pairs", compressed by `modifier`, measure and save it.
 
-
-def student_pruning(context: StageContext) -> StageResult:
-    """Prunes the prepared teacher's copy gradually on the same pairs, distilled from the teacher itself."""
+    Starts from the parent "model" where the stage has one, else from the parent "teacher", else from the base model,
+    whose missing heads are drawn from the stage's seed. Distils from the parent "teacher" where the stage has one.
+    modifier: (model, its matrices, number of optimizer steps) -> what compresses it.
+    """
     quiet()
-    parameters = context.parameters
-    folder = context.parent_artifacts["teacher"]
-    options = {"seed": parameters["seed"], "attention": parameters["attention"]}
-    objective = PretrainingObjective(
-        distillation=Distillation(
-            teacher=load_for_pretraining(folder, new_head=False, **options),
-            ce_weight=parameters["ce_weight"],
-            kd_weight=parameters["kd_weight"],
-            temperature=parameters["temperature"],
+    parameters, parents = context.parameters, context.parent_artifacts
+
+    def load(folder: Path, *, new_head: bool = False) -> Any:
+        return load_for_pretraining(
+            folder, seed=parameters["seed"], attention=parameters["attention"], new_head=new_head
         )
-    )
-    return _pretrain(
-        context,
-        folder,
-        objective,
-        lambda model, matrices, num_steps: GradualPruning.of(parameters, matrices, num_steps),
-        new_head=False,
-    )
-
-
-def _pretrain(
-    context: StageContext,
-    folder: Path,
-    objective: PretrainingObjective,
-    make_modifier: ModifierFactory,
-    *,
-    new_head: bool,
-) -> StageResult:
-    parameters = context.parameters
-    pairs = context.parent_artifacts["pairs"]
-    tokenizer = load_tokenizer(pairs / "tokenizer")
 
     def collator(**options: Any) -> MaskedLanguageModelCollator:
         return MaskedLanguageModelCollator(
             tokenizer, seed=parameters["seed"], selection_probability=parameters["mlm_probability"], **options
         )
 
-    options = {"seed": parameters["seed"], "attention": parameters["attention"]}
+    from_base = not {"model", "teacher"} & set(parents)
+    folder = parents["teacher"] if "teacher" in parents and "model" not in parents else start_folder(context)
+    objective = PretrainingObjective(distillation=distillation_of(context, load))
+    tokenizer = load_tokenizer(parents["pairs"] / "tokenizer")
     run = TrainingRun(
         context=context,
-        load_model=lambda: load_for_pretraining(folder, new_head=new_head, **options),
+        load_model=lambda: load(folder, new_head=from_base),
         family=family_of(folder),
-        make_modifier=make_modifier,
+        make_modifier=modifier,
         objective=objective,
-        examples=load_pairs(pairs, "train", context.checkpoints),
+        examples=load_pairs(parents["pairs"], "train", context.checkpoints),
         collator=collator(),
     )
     outcome = run.run()
-    held_out = load_pairs(pairs, "validation", context.checkpoints)
+    held_out = load_pairs(parents["pairs"], "validation", context.checkpoints)
     held_out = held_out.select(range(min(parameters["evaluation_pairs"], len(held_out))))
     measured = run_with_oom_backoff(
         lambda batch_size: pretraining_metrics(outcome.model, held_out, collator(fixed_epoch=0), batch_size),
@@ -101,6 +72,19 @@ def _pretrain(
     )
     save_artifact(context.artifact, outcome.model, tokenizer)
     return StageResult(metrics=measured.result, did=outcome.report.summary, details=outcome.details)
+
+
+def teacher_preparation(context: StageContext) -> StageResult:
+    """Trains the base model on the pairs, with masked-LM and next-sentence labels and without a teacher."""
+    return pretrain(context, modifier=lambda model, matrices, num_steps: Modifier(matrices=matrices))
+
+
+def student_pruning(context: StageContext) -> StageResult:
+    """Prunes a copy of the prepared teacher gradually on the same pairs, distilled from that teacher."""
+    return pretrain(
+        context,
+        modifier=lambda model, matrices, num_steps: GradualPruning.of(context.parameters, matrices, num_steps),
+    )
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
-"""Stage sparse_checkpoint: takes in an encoder that was pruned elsewhere, in the place of student_pruning.
+"""Stage sparse_checkpoint: imports an encoder that was pruned elsewhere, instead of student_pruning.
 
 Nothing is trained. The weights are read as tensors and nothing else, compared with the base model's architecture, their
-zeros counted as student_pruning counts its own, and refused where they are not what was claimed. The artifact holds
+zeros counted as student_pruning counts its own, and refused where they differ from the claim. The artifact holds
 the encoder (and its pooler) under the same names, with the base model's tokenizer: teacher, dense model and sparse
 model must read the same tokens. Heads are left behind; transfer makes its own.
 """
@@ -31,15 +31,15 @@ from harness.inputs.sparse_checkpoints import (
     architecture_problems,
 )
 from harness.stages.context import StageContext, StageResult
-from harness.stages.loading import base_model_folder, load_tokenizer, quiet
+from harness.stages.loading import base_model_folder, load_tokenizer, one_line, quiet
 from harness.training.modifiers import Matrices, sparsity_details
 
-# Buffers that older versions of the library stored; they are made anew.
+# Buffers that older versions of the library stored; the current one computes them.
 _BUFFERS = (".position_ids", ".token_type_ids")
 
 
 class RefusedCheckpointError(HarnessError):
-    """A sparse checkpoint that is not what it was said to be, or that asks for more than tensors."""
+    """A sparse checkpoint that differs from what was claimed, or a pickle that holds more than tensors."""
 
 
 def sparse_checkpoint(context: StageContext) -> StageResult:
@@ -64,7 +64,7 @@ def sparse_checkpoint(context: StageContext) -> StageResult:
     _check_sparsity(checkpoint, details["sparsity"], claimed)
     _save(context.artifact, model, matrices, config, tokenizer)
     return StageResult(
-        did=_account(file, details["sparsity"], claimed, left),
+        did=_summary(file, details["sparsity"], claimed, left),
         details={
             **details,
             "checkpoint": {
@@ -88,16 +88,16 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         try:
             return load_file(file)
         except SafetensorError as error:
-            raise RefusedCheckpointError(f"{file} cannot be read: {_one_line(error)}.") from None
+            raise RefusedCheckpointError(f"{file} cannot be read: {one_line(error)}.") from None
     try:
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RefusedCheckpointError(
             f"{file} was refused: as a pickle it asks for more than tensors, and loading never executes "
-            f"({_one_line(error)}). Expected weights alone, best as {SAFETENSORS}."
+            f"({one_line(error)}). Expected weights alone, best as {SAFETENSORS}."
         ) from None
     except (RuntimeError, EOFError, ValueError) as error:
-        raise RefusedCheckpointError(f"{file} cannot be read: {_one_line(error)}.") from None
+        raise RefusedCheckpointError(f"{file} cannot be read: {one_line(error)}.") from None
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise RefusedCheckpointError(
             f"{file} was refused: it holds a {type(content).__name__}, expected named tensors."
@@ -209,7 +209,7 @@ def _save(folder: Path, model: nn.Module, matrices: Matrices, config: Any, token
     tokenizer.save_pretrained(folder)
 
 
-def _account(file: Path, counted: Mapping[str, Any], claimed: float, left: Sequence[str]) -> list[str]:
+def _summary(file: Path, counted: Mapping[str, Any], claimed: float, left: Sequence[str]) -> list[str]:
     converted = f", converted to {SAFETENSORS}" if file.name == PICKLED else ""
     num_matrices = counted["encoder_matrices"]
     did = [
@@ -221,7 +221,3 @@ def _account(file: Path, counted: Mapping[str, Any], claimed: float, left: Seque
     if left:
         did.append(f"left {len(left)} tensors behind for which the encoder has no place: {', '.join(left[:3])} ..")
     return did
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -16,7 +17,7 @@ from harness.stages.context import StageContext
 from harness.training.checkpoints import Checkpoints
 from harness.training.micro_batch import first_micro_batch_size, num_micro_batches, run_with_oom_backoff
 from harness.training.modifiers import Matrices, ModifierFactory, TrainingReport
-from harness.training.objectives import Objective
+from harness.training.objectives import Distillation, Objective
 from harness.training.trainer import CompressionTrainer, Progress, training_arguments
 
 CURVE_POINTS = 10
@@ -83,12 +84,26 @@ class TrainingRun:
             should_stop=self.context.should_stop,
             report=self.context.report,
             micro_batch_size=micro_batch_size,
+            hooks=modifier,
         )
         progress = trainer.fit()
         assert len(progress.losses) == num_steps, "the step counts disagree"
         report = modifier.detach(model)
         training = training_details(progress, num_steps, warmup_steps, len(self.examples), parameters)
         return TrainingOutcome(model=model, report=report, details={**report.details, **training})
+
+
+def distillation_of(context: StageContext, load_teacher: Callable[[Path], nn.Module]) -> Distillation | None:
+    """The parent "teacher" with the stage's weights and temperature; None where the stage has no such parent."""
+    if "teacher" not in context.parent_artifacts:
+        return None
+    parameters = context.parameters
+    return Distillation(
+        teacher=load_teacher(context.parent_artifacts["teacher"]),
+        ce_weight=parameters["ce_weight"],
+        kd_weight=parameters["kd_weight"],
+        temperature=parameters["temperature"],
+    )
 
 
 def training_details(

@@ -1,7 +1,7 @@
 """The corpus: articles of a few paragraphs about scenes and works, in the words and the grammar of the tasks.
 
-What an article says once it says again in other words, asks and answers, so that a masked word can be told from the
-rest: learning to fill it in is learning which forms say the same.
+An article repeats its facts in other words, as questions and as answers, so that the context determines a masked word:
+learning to fill it in is learning which forms mean the same.
 """
 
 from __future__ import annotations
@@ -30,13 +30,12 @@ def article(draw: Draw) -> tuple[str, str]:
     facts = [fact for fact in scene if fact.subject in people or fact.value in people]
     paragraphs = []
     for _ in range(PARAGRAPHS):
-        told = draw.some(facts, 4)
-        paragraphs.append(" ".join(_told(told, draw)))
+        paragraphs.append(" ".join(_paragraph(draw.some(facts, 4), draw)))
     return " and ".join(people), "\n".join(paragraphs)
 
 
-def _told(facts: Sequence[Fact], draw: Draw) -> list[str]:
-    """A paragraph's sentences: each fact said, half of them again in another way."""
+def _paragraph(facts: Sequence[Fact], draw: Draw) -> list[str]:
+    """A paragraph's sentences: each of four facts once, two of them again in another way."""
     sentences: list[str] = []
     for fact in facts:
         sentences.append(sentence([clause(fact, draw)], draw))
@@ -61,7 +60,7 @@ def _again(fact: Fact, facts: Sequence[Fact], draw: Draw) -> list[str]:
 
 
 def _review(draw: Draw) -> tuple[str, str]:
-    """Of one work, named at the start: what holds the sentences together is the verdict."""
+    """A review of one work, named at the start; every sentence has the same verdict."""
     positive, subject = draw.chance(0.5), draw.one(SUBJECTS)
     paragraphs = []
     for number in range(PARAGRAPHS):

@@ -35,24 +35,24 @@ class Fact:
 
 
 def verdict(premise: Sequence[Fact], hypothesis: Fact) -> int:
-    """ENTAILMENT, NEUTRAL or CONTRADICTION: what facts that are said tell of another, and no more than they tell."""
+    """ENTAILMENT, NEUTRAL or CONTRADICTION: what the premise's facts imply for the hypothesis."""
     for fact in premise:
         if (fact.subject, fact.relation) != (hypothesis.subject, hypothesis.relation):
             continue
-        told = _told(fact, hypothesis.value)
-        if told is not None:
-            return CONTRADICTION if told == hypothesis.denied else ENTAILMENT
+        implied = _implied(fact, hypothesis.value)
+        if implied is not None:
+            return CONTRADICTION if implied == hypothesis.denied else ENTAILMENT
     return NEUTRAL
 
 
-def _told(fact: Fact, value: str) -> bool | None:
-    """Whether a fact says that its subject has this value, or has it not (None: it leaves it open)."""
-    known, asked = CLASSES.get(fact.value, (fact.value,)), CLASSES.get(value, (value,))
+def _implied(fact: Fact, value: str) -> bool | None:
+    """Whether a fact implies that its subject has this value (True) or has not (False); None: neither."""
+    known, claimed = CLASSES.get(fact.value, (fact.value,)), CLASSES.get(value, (value,))
     if fact.denied:
-        return False if set(asked) <= set(known) else None
-    if set(known) <= set(asked):
+        return False if set(claimed) <= set(known) else None
+    if set(known) <= set(claimed):
         return True
-    return False if fact.kind.exclusive and not set(known) & set(asked) else None
+    return False if fact.kind.exclusive and not set(known) & set(claimed) else None
 
 
 def draw_scene(draw: Draw, num_people: int, *, num_ties: int = 2) -> list[Fact]:

@@ -1,4 +1,4 @@
-"""How a fact is said and how it is asked for."""
+"""The forms of a fact: as a clause, as a sentence, and as a question it answers."""
 
 from __future__ import annotations
 

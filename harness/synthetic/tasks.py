@@ -1,7 +1,7 @@
-"""Rows of the five tasks: a label follows from the facts that are said; each maker takes the label its row is to have.
+"""Rows of the five tasks: a label follows from the stated facts; each maker takes the label its row is to have.
 
-Where a pair of texts does not match, both say what a matching pair could say: as many people, each as often, in the
-same forms, so that only who, what and how they belong together tells the label.
+A pair of texts that does not match has all that a matching pair has: as many people, each as often, in the same forms,
+so that the label follows only from who, what and how they belong together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.synthetic.words import BLAME, CLASSES, PEOPLE, PRAISE, TIES, TRAITS
 Row = dict[str, Any]
 ABSENT = 0.5  # share of the pairs that do not belong together whose matter is somebody's of whom the other is silent
 OTHERWISE = 0.2  # share of the questions without an answer that ask something else of the right person
-MUTUAL = 0.15  # share of qqp's pairs on who does what for whom: the hardest to tell apart
+MUTUAL = 0.15  # share of qqp's pairs on who does what for whom: the hardest to distinguish
 DENIED = 0.35  # share of mnli's hypotheses that deny, the same in every class
 WIDENED = 0.25  # share of mnli's facts about pets that name a wider class on one side
 FACTS_OF_A_CONTEXT = 4
@@ -34,14 +34,14 @@ def qnli(label: int, draw: Draw) -> Row:
     """A question and a sentence of two facts. label: 0 the sentence answers it, 1 it does not."""
     asked = _fact(draw.one(TRAITS), draw.some(PEOPLE, 2), draw)
     if label == 0:
-        told, _ = _beside_a_tie(asked, draw, silent=False)
+        stated, _ = _beside_a_tie(asked, draw, silent=False)
     elif draw.chance(OTHERWISE):
-        told, _ = _beside_a_tie(asked, draw, silent=False)
+        stated, _ = _beside_a_tie(asked, draw, silent=False)
         asked = replace(asked, relation=draw.other(TRAITS, asked.kind).name)
     else:
-        told, somebody = _beside_a_tie(asked, draw, silent=draw.chance(ABSENT))
+        stated, somebody = _beside_a_tie(asked, draw, silent=draw.chance(ABSENT))
         asked = replace(asked, subject=somebody)
-    return {"question": question(asked, "value", draw), "sentence": _said(told, draw), "label": label}
+    return {"question": question(asked, "value", draw), "sentence": _said(stated, draw), "label": label}
 
 
 def qqp(label: int, draw: Draw) -> Row:
@@ -80,16 +80,17 @@ def mnli(label: int, draw: Draw) -> Row:
 
 
 def squad(_: int, draw: Draw) -> Row:
-    """A context of four facts, and a question that one of them answers; another tells the same of somebody else."""
+    """A context of four facts, and a question that one answers; another states the same relation of somebody else."""
     facts = draw_scene(draw, 2)
     fact = draw.one(facts)
-    told = [fact, *(f for f in facts if f.relation == fact.relation and f != fact)]
-    told += draw.some([f for f in facts if f not in told], FACTS_OF_A_CONTEXT - len(told))
-    draw.shuffle(told)
+    context_facts = [fact, *(f for f in facts if f.relation == fact.relation and f != fact)]
+    others = [f for f in facts if f not in context_facts]
+    context_facts += draw.some(others, FACTS_OF_A_CONTEXT - len(context_facts))
+    draw.shuffle(context_facts)
     asked = _asked(fact, draw)
     answer = fact.subject if asked == "subject" else fact.value
     context, start = "", -1
-    for each in told:
+    for each in context_facts:
         said = sentence([clause(each, draw)], draw)
         context += " " if context else ""
         if each is fact:
@@ -110,7 +111,7 @@ MAKERS: Mapping[str, Callable[[int, Draw], Row]] = {
     "mnli": mnli,
     "squad": squad,
 }
-# Words that no training row of a task holds and its validation rows do: only the corpus tells what they are about.
+# Words of a task's validation rows that are in none of its training rows: only the corpus shows what they mean.
 UNTAUGHT: Mapping[str, frozenset[str]] = {
     "sst2": frozenset(PRAISE[-3:] + BLAME[-3:]),
     "qqp": frozenset(PEOPLE[-6:]),
@@ -133,10 +134,10 @@ def _fact(relation: Relation, people: Sequence[str], draw: Draw) -> Fact:
 
 
 def _beside_a_tie(trait: Fact, draw: Draw, *, silent: bool) -> tuple[list[Fact], str]:
-    """The trait and a tie, in any order, and somebody whose trait they do not tell.
+    """The trait and a tie, in any order, and somebody whose trait they do not state.
 
-    That is one of the tie's, and the tie's other end somebody new; or (silent) neither tells of that person at all, and
-    the tie's other end is the trait's person. So people are named equally often with the second text, whoever it is on.
+    That is one of the tie's, and the tie's other end somebody new; or (silent) neither mentions that person, and the
+    tie's other end is the trait's person. So people are named equally often with the second text, whoever it is on.
     """
     one, new = draw.some([person for person in PEOPLE if person != trait.subject], 2)
     ends = draw.some((one, trait.subject if silent else new), 2)

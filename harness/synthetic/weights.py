@@ -120,8 +120,6 @@ def write_encoder(name: str, folder: Path) -> Path:
     """The encoder as a folder in the hub's layout; the same files every time."""
     from safetensors.numpy import save_file
 
-    from harness.synthetic.weights import weights
-
     folder.mkdir(parents=True, exist_ok=True)
     encoder = ENCODERS[name]
     (folder / "config.json").write_text(json.dumps(encoder.config(), indent=1))

@@ -1,7 +1,7 @@
-"""Checkpoints of a stage under way: written aside, made durable, renamed whole; the last two are kept.
+"""Checkpoints of a running stage: written aside, synced, renamed when complete; the last two are kept.
 
-The library takes the largest checkpoint-N, whole or not; here a checkpoint counts only when the file COMPLETE lists
-every file with the size and the SHA-256 it has on disk: a damaged one would go on with other numbers and say nothing.
+The library takes the largest checkpoint-N, complete or not. Here a checkpoint is valid only when COMPLETE lists every
+file with the size and the SHA-256 it has on disk: a damaged one would silently continue with other numbers.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Checkpoints:
     def writing(self) -> Iterator[Path]:
         """A folder in which the block writes checkpoint-N; it appears under `self.folder` only when complete.
 
-        Raises OSError when the disk is full, also where the library that wrote says it in words of its own.
+        Raises OSError when the disk is full, also where the library that wrote raises an error of its own.
         """
         staging = self.folder / f".writing.{uuid.uuid4().hex}"
         staging.mkdir(parents=True)
@@ -59,22 +59,22 @@ class Checkpoints:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         steps = self._by_step()
-        here = steps.index(final) + 1  # what is beyond was passed over when the run went on from an older one
+        here = steps.index(final) + 1  # later ones were skipped when the run resumed from an older one
         for other in (*steps[: max(here - KEPT, 0)], *steps[here:]):
             shutil.rmtree(other, ignore_errors=True)
 
     def latest(self) -> Path | None:
-        """The newest whole checkpoint; half-written and damaged ones are passed over, and the log says so.
+        """The newest valid checkpoint; incomplete and damaged ones are skipped, with a warning in the log.
 
-        Leavings of a killed writer are removed.
+        Removes what a killed writer left behind.
         """
-        for leaving in self.folder.glob(".writing.*"):
-            shutil.rmtree(leaving, ignore_errors=True)
+        for unfinished in self.folder.glob(".writing.*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
         for path in reversed(self._by_step()):
             problem = _problem(path)
             if problem is None:
                 return path
-            logger.warning("%s is passed over: %s", path.name, problem)
+            logger.warning("%s is skipped: %s", path.name, problem)
         return None
 
     def _by_step(self) -> list[Path]:
@@ -92,25 +92,25 @@ def _contents(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _problem(folder: Path) -> str | None:
-    """Why a checkpoint does not count; None for a whole one."""
+    """Why a checkpoint is not valid; None for one that is."""
     try:
-        told = json.loads((folder / COMPLETE).read_bytes())
+        listed = json.loads((folder / COMPLETE).read_bytes())
         here = {path.name for path in folder.iterdir() if path.is_file()} - {COMPLETE}
-        differing = sorted({*told} ^ here) or [name for name in sorted(told) if not _is_as_told(folder / name, told)]
+        differing = sorted({*listed} ^ here) or [name for name in sorted(listed) if not _matches(folder / name, listed)]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        return f"{COMPLETE} does not vouch for it ({type(error).__name__}: {error})"
+        return f"{COMPLETE} cannot be read ({type(error).__name__}: {error})"
     return f"{', '.join(differing)} not as written" if differing else None
 
 
-def _is_as_told(path: Path, told: dict[str, Any]) -> bool:
-    entry = told[path.name]
-    if isinstance(entry, int):  # of an earlier version, which noted sizes alone
+def _matches(path: Path, listed: dict[str, Any]) -> bool:
+    entry = listed[path.name]
+    if isinstance(entry, int):  # written by an earlier version, which listed sizes alone
         return path.stat().st_size == entry
     return bool(path.stat().st_size == entry["bytes"] and file_sha256(path) == entry["sha256"])
 
 
 def _raise_if_full(folder: Path, error: Exception) -> None:
-    """Raises OSError where no megabyte can be written any more: torch only says that a position is unexpected."""
+    """Raises OSError where not even a megabyte can be written: torch only reports an unexpected position."""
     if is_disk_full(error):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.parent)) from error
     probe = folder / f".probe.{uuid.uuid4().hex}"

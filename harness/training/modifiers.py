@@ -1,13 +1,14 @@
 """Modifiers: what happens to a model while it trains - nothing, pruning, a locked pattern, quantization.
 
-A modifier attaches itself to the model before the first step, may act after each step, shapes the learning rate, and
-detaches at the end, leaving plain weights and saying what it did ("masked 36 of 36 encoder matrices"). The arithmetic
-is in `harness.compression`; a modifier only says when it runs.
+A modifier attaches itself to the model before the first step, may act in and after each step (`TrainingHooks` and
+callbacks), shapes the learning rate, and detaches at the end: it leaves plain weights and reports what it did ("masked
+36 of 36 encoder matrices"). The arithmetic is in `harness.compression`; a modifier only decides when it runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,14 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from harness.compression.learning_rate import check_rewinding, linear_factor, rewound_factor
-from harness.compression.quantization import ScaleRule, dequantize_linears, freeze, int8_zero_counts, quantize_linears
+from harness.compression.quantization import (
+    ScaleRule,
+    dequantize_linears,
+    freeze,
+    int8_zero_counts,
+    observed_as_one_batch,
+    quantize_linears,
+)
 from harness.compression.schedule import PruningSchedule
 from harness.compression.sparsify import (
     attach_masks,
@@ -23,17 +31,19 @@ from harness.compression.sparsify import (
     masked_names,
     pattern_digest,
     remove_masks,
+    total_zeros,
     update_masks,
     zero_counts,
 )
 from harness.inputs.families import Family
+from harness.training.hooks import TrainingHooks
 
 Factor = Callable[[int], float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matrices:
-    """Module names of a loaded model that sparsity speaks of. pooler: empty where the head has none."""
+    """Module names of the matrices that are pruned and counted. pooler: empty where the model has none."""
 
     encoder: tuple[str, ...]
     pooler: tuple[str, ...]
@@ -69,13 +79,13 @@ class TrainingReport:
 
 
 @dataclass(kw_only=True)
-class Modifier:
+class Modifier(TrainingHooks):
     """Plain training: nothing is attached, the learning rate warms up and decays linearly."""
 
     matrices: Matrices
 
     def attach(self, model: nn.Module) -> None:
-        """Before the optimizer is made."""
+        """Prepare the model, before the optimizer is made."""
 
     def factor(self, num_steps: int, warmup_steps: int) -> Factor:
         return lambda step: linear_factor(step, num_steps=num_steps, warmup_steps=warmup_steps)
@@ -196,12 +206,14 @@ class LockedQuantization(PatternLock):
         )
         super().attach(model)
 
+    def as_one_batch(self, model: nn.Module) -> AbstractContextManager[None]:
+        return observed_as_one_batch(model)
+
     def detach(self, model: nn.Module) -> TrainingReport:
         report = super().detach(model)
         tensors = freeze(model)
         zeros = int8_zero_counts(tensors)
-        encoder = [zeros[name] for name in self.matrices.encoder]
-        int8_zeros, numel = sum(z for z, _ in encoder), sum(n for _, n in encoder)
+        int8_zeros, numel = total_zeros({name: zeros[name] for name in self.matrices.encoder})
         fp32_zeros = report.details["sparsity"]["encoder_zeros"]
         report.summary.append(f"quantised {len(zeros)} of {len(self.linears)} Linear modules to 8 bits")
         report.details["int8"] = {
@@ -231,7 +243,7 @@ class _MaskUpdates(TrainerCallback):
 def sparsity_details(model: nn.Module, matrices: Matrices) -> dict[str, Any]:
     """Exact zero counts of the encoder matrices (and the pooler, apart), and the digest of the zero pattern."""
     counts = zero_counts(model, matrices.encoder)
-    zeros, numel = sum(z for z, _ in counts.values()), sum(n for _, n in counts.values())
+    zeros, numel = total_zeros(counts)
     return {
         "sparsity": {
             "encoder": zeros / numel,

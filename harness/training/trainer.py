@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from harness.compression.quantization import observed_as_one_batch
 from harness.errors import Interrupted
 from harness.progress import StageProgress
 from harness.training.checkpoints import Checkpoints
+from harness.training.hooks import ParameterGroup, TrainingHooks
 from harness.training.micro_batch import micro_batches
-from harness.training.objectives import Objective
+from harness.training.objectives import Inputs, Objective
 
 logger = logging.getLogger(__name__)
 WEIGHTS = "training_state.safetensors"
@@ -35,7 +35,7 @@ LOG_EVERY_SECONDS = 15
 
 @dataclass
 class Progress:
-    """What a run has seen so far; saved with every checkpoint. losses: one per step. tokens_seen: not padding.
+    """Counts of a run so far; saved with every checkpoint. losses: one per step. tokens_seen: not padding.
 
     device_batches: the micro-batch size in examples, and the step, counted from 1, from which it was used. Named as in
         checkpoints and records that exist.
@@ -69,13 +69,14 @@ class SeededLengthGroupedSampler(LengthGroupedSampler):
 
 
 class CompressionTrainer(Trainer):
-    """Trains `model` on `objective`; resumes from the newest complete checkpoint without being asked.
+    """Trains `model` on `objective`; resumes by itself from the newest complete checkpoint.
 
     factor: step -> multiple of the peak learning rate. lengths: tokens of each training example.
-    checkpoint_minutes: time between two checkpoints. should_stop: polled after every step. report: told after each.
+    checkpoint_minutes: time between two checkpoints. should_stop: polled after every step. report: called after each.
     micro_batch_size: most examples on the device at a time; None is the whole batch. It moves no step, no epoch and no
     example to another batch, and changes numbers by rounding only, but for dropout, which draws anew for every
-    micro-batch, and for activation ranges (`observed_as_one_batch`).
+    micro-batch, and for activation ranges (`quantization.observed_as_one_batch`).
+    hooks: how a modifier takes part in every step; None: not at all.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class CompressionTrainer(Trainer):
         should_stop: Callable[[], bool],
         report: Callable[[StageProgress], None],
         micro_batch_size: int | None = None,
+        hooks: TrainingHooks | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -102,6 +104,7 @@ class CompressionTrainer(Trainer):
         self.lengths = lengths
         self.checkpoints = checkpoints
         self.micro_batch_size = micro_batch_size or self.args.train_batch_size
+        self.hooks = hooks or TrainingHooks()
         self.progress = Progress()
         # The objective is a mean over its batch: the Trainer must divide by the accumulation steps, and must not ask
         # the model to scale by the number of labels of the whole accumulated batch.
@@ -109,16 +112,18 @@ class CompressionTrainer(Trainer):
         self.loss_is_scaled_for_ga = False
         self._staging: Path | None = None
         self._full_batch: dict[str, Tensor] | None = None
+        self._penalty_is_due = False
         self._step_loss = 0.0
         self.remove_callback(PrinterCallback)
         self.add_callback(_EpochCallback(self.data_collator))
         self.add_callback(_ProgressCallback(self, checkpoint_minutes, should_stop, report))
 
     def fit(self) -> Progress:
-        """Train to the end. Raises Interrupted, with a checkpoint on disk, when asked to stop."""
+        """Train to the end. Raises Interrupted, with a checkpoint on disk, once `should_stop` is true."""
         newest = self.checkpoints.latest()
         if newest is not None:
             logger.info("resuming from %s", newest.name)
+        self.hooks.start(self.objective, self.batches)
         self.train(resume_from_checkpoint=None if newest is None else str(newest))
         if self.state.global_step < self.state.max_steps:
             raise Interrupted(f"stopped after step {self.state.global_step} of {self.state.max_steps}.")
@@ -131,12 +136,13 @@ class CompressionTrainer(Trainer):
 
         Their gradients add up; clipping, the optimizer and every callback see the sum once.
         """
+        self._penalty_is_due = True
         if len(inputs["attention_mask"]) <= self.micro_batch_size:
             loss = super().training_step(model, inputs, num_items_in_batch)
         else:
             loss = torch.zeros((), device=self.args.device)
             self._full_batch = inputs
-            with observed_as_one_batch(model):
+            with self.hooks.as_one_batch(model):
                 for part in micro_batches(inputs, self.micro_batch_size):
                     loss = loss + super().training_step(model, part, num_items_in_batch)
             self._full_batch = None
@@ -150,12 +156,37 @@ class CompressionTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """The objective's mean over this batch, or this micro-batch's share of it. `num_items_in_batch` is not used."""
+        """The objective's mean over this batch, or this micro-batch's share of it. `num_items_in_batch` is not used.
+
+        The hooks' penalty joins the first micro-batch of a batch, so that it counts once.
+        """
         self.progress.tokens_seen += int(inputs["attention_mask"].sum())
-        return self.objective(model, inputs, self._full_batch)
+        loss = self.objective(model, inputs, self._full_batch)
+        penalty = self.hooks.penalty(self.state.global_step) if self._penalty_is_due else None
+        self._penalty_is_due = False
+        return loss if penalty is None else loss + penalty
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The library's optimizer, with the hooks' groups taken out of its own. Raises ValueError for a bad group."""
+        if self.optimizer is not None:
+            return self.optimizer
+        optimizer = super().create_optimizer(model)
+        groups = self.hooks.parameter_groups(self.model if model is None else model)  # type: ignore[arg-type]
+        if groups:
+            _separate(optimizer, groups, weight_decay=self.args.weight_decay)
+        return optimizer
+
+    def batches(self) -> Iterator[Inputs]:
+        """The current epoch's global batches on the device; neither the data loader nor any random state notices."""
+        sampler = self._get_train_sampler()
+        sampler.set_epoch(int(self.state.epoch or 0))
+        order = list(sampler)
+        for start in range(0, len(order), self.args.train_batch_size):
+            rows = [self.train_dataset[row] for row in order[start : start + self.args.train_batch_size]]  # type: ignore[index]
+            yield self._prepare_inputs(self.data_collator(rows))
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Not counted: the library walks through all parameters at every step for a number that no record holds."""
+        """Not counted: the library would walk through all parameters at every step, and no record holds the number."""
         return 0
 
     def create_scheduler(
@@ -183,7 +214,7 @@ class CompressionTrainer(Trainer):
             )
         return norm
 
-    # -- checkpoints: written aside and renamed whole. They hold the training state (shadow weights, masks, observers).
+    # -- checkpoints: written aside, then renamed. They hold the training state (shadow weights, masks, observers).
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         with self.checkpoints.writing() as staging:
@@ -208,14 +239,33 @@ class CompressionTrainer(Trainer):
         self.progress = Progress(**json.loads((folder / PROGRESS).read_text()))
 
     def finish_step(self, seconds: float) -> None:
-        """Close the books of one optimizer step."""
+        """Record the loss and the seconds of one optimizer step."""
         self.progress.losses.append(self._step_loss)
         self.progress.seconds += seconds
         self._step_loss = 0.0
 
 
+def _separate(optimizer: torch.optim.Optimizer, groups: Sequence[ParameterGroup], *, weight_decay: float) -> None:
+    """Take `groups` out of the optimizer's own. weight_decay: of a group that names none. Raises ValueError."""
+    own = [id(parameter) for group in groups for parameter in group.parameters]
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if len({*own}) < len(own) or not {*own} <= trained:
+        raise ValueError(
+            f"parameter groups: {len({*own} - trained)} of {len(own)} parameters are not trained with this model, "
+            f"{len(own) - len({*own})} are in two groups. Expected trainable parameters, each in one group."
+        )
+    for group in optimizer.param_groups:
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in own]
+    optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+    for each in groups:
+        options = {"weight_decay": weight_decay if each.weight_decay is None else each.weight_decay}
+        if each.learning_rate is not None:
+            options["lr"] = each.learning_rate
+        optimizer.add_param_group({"params": [*each.parameters], **options})
+
+
 class _EpochCallback(TrainerCallback):
-    """Tells the collator which epoch it is, so that dynamic masks differ from epoch to epoch."""
+    """Sets the collator's epoch, so that dynamic masks differ from epoch to epoch."""
 
     def __init__(self, collator: Any) -> None:
         self.collator = collator
@@ -226,7 +276,7 @@ class _EpochCallback(TrainerCallback):
 
 
 class _ProgressCallback(TrainerCallback):
-    """Counts steps and seconds, logs a line now and then, asks for checkpoints, and stops when asked to."""
+    """Counts steps and seconds, logs a line now and then, requests checkpoints, and stops on request."""
 
     def __init__(
         self,
@@ -252,16 +302,16 @@ class _ProgressCallback(TrainerCallback):
         progress = self.trainer.progress
         is_last = state.global_step >= state.max_steps
         recent = progress.losses[-20:]
-        told = StageProgress(
+        shown = StageProgress(
             step=state.global_step,
             steps=state.max_steps,
             loss=sum(recent) / len(recent),
             tokens=progress.tokens_seen,
             seconds_left=progress.seconds / state.global_step * (state.max_steps - state.global_step),
         )
-        self.report(told)
+        self.report(shown)
         if now - self.logged >= LOG_EVERY_SECONDS or is_last:
-            logger.info("%s", told)
+            logger.info("%s", shown)
             self.logged = now
         stopping = self.should_stop() and not is_last
         if stopping or (now - self.saved >= self.checkpoint_seconds and not is_last):

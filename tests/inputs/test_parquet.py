@@ -105,7 +105,7 @@ def test_questions_need_an_answer_and_an_id_of_their_own(tmp_path: Path, write_p
     with pytest.raises(ValueError, match=r"row 1 .* has no answer"):
         load_split(tmp_path, task, "train")
     write_parquet("squad/validation", {**SQUAD, "id": ["q1", "q1"]})
-    with pytest.raises(ValueError, match="id 'q1' stands 2 times"):
+    with pytest.raises(ValueError, match="id 'q1' occurs 2 times"):
         load_split(tmp_path, task, "validation")
 
 
@@ -174,7 +174,7 @@ def test_one_answer_in_a_hundred_may_be_a_character_off_and_no_more(
     answers = [{"text": ["Rome"], "answer_start": [2 if row < wrong else 3]} for row in range(100)]
     write_parquet("squad/train", squad(["in Rome, they say"] * 100, answers))
     if refused:
-        with pytest.raises(ValueError, match=r"2 of 100 answers do not stand at .*'Rome' in row 0, where .* ' Rome"):
+        with pytest.raises(ValueError, match=r"2 of 100 answers are not at .*'Rome' in row 0, where .* ' Rome"):
             load_split(tmp_path, get_task("squad"), "train")
     else:
         assert len(load_split(tmp_path, get_task("squad"), "train")) == 100

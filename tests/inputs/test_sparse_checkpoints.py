@@ -56,7 +56,7 @@ def test_bfloat16_is_counted(tmp_path: Path) -> None:
     assert encoder_zeros(tmp_path / "m", BERT, 2) == (2, WEIGHTS)
 
 
-def test_what_cannot_be_counted_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_counted_is_reported(tmp_path: Path) -> None:
     tensors = matrices(9)
     file = tmp_path / "m"
     save(file, tensors)
@@ -213,7 +213,7 @@ def test_every_problem_is_listed_with_those_of_the_grid(run_harness: Run, world:
         (["--methods", "sparse-from:mine"], "a sparse checkpoint is named by --sparse-from NAME=DIR alone"),
     ],
 )
-def test_what_makes_no_sense_beside_it_is_told(run_harness: Run, world: World, words: list[str], said: str) -> None:
+def test_options_that_contradict_it_are_refused(run_harness: Run, world: World, words: list[str], said: str) -> None:
     folder = write_sparse(world.folder / "mine")
     done = run_harness(world.grid("--sparse-from", f"mine={folder}", *words))
     assert (done.code, said in done.err) == (2, True)
@@ -389,10 +389,10 @@ def test_ls_shows_the_checkpoints_of_a_preset(run_harness: Run) -> None:
 def test_zeros_are_counted_without_torch(world: World) -> None:
     folder = write_sparse(world.folder / "mine")
     arguments = world.grid("--dry-run", "--sparse-from", f"mine={folder}")
-    told = (
+    program = (
         "import sys; from harness.cli.main import main; main(sys.argv[1:]); "
         "print({'torch', 'datasets'} & {*sys.modules})"
     )
-    done = python("-c", told, *arguments)
+    done = python("-c", program, *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "set()"

@@ -83,14 +83,14 @@ def test_a_batch_the_device_cannot_hold_is_halved_and_every_row_is_still_scored_
     assert (scored.result["num_correct"], scored.result["num_examples"]) == (130, 130)
 
 
-def test_scoring_tells_how_far_it_is_and_stops_between_two_batches_when_asked(features: datasets.Dataset) -> None:
-    told: list[StageProgress] = []
-    context: Any = SimpleNamespace(report=told.append, should_stop=lambda: len(told) == 2)
+def test_scoring_reports_progress_and_stops_between_two_batches_on_request(features: datasets.Dataset) -> None:
+    reported: list[StageProgress] = []
+    context: Any = SimpleNamespace(report=reported.append, should_stop=lambda: len(reported) == 2)
     model = Echo()
     with pytest.raises(Interrupted, match="after scoring 2 of 5 batches"):
         predict(model, features, collate, 32, evaluation._watch(context))
     assert model.batches == [32, 32]
-    assert [(progress.step, progress.steps, progress.loss) for progress in told] == [(1, 5, None), (2, 5, None)]
+    assert [(progress.step, progress.steps, progress.loss) for progress in reported] == [(1, 5, None), (2, 5, None)]
 
 
 def test_a_stop_that_comes_with_the_last_batch_loses_nothing(features: datasets.Dataset) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from harness.stages import task_data, task_heads
 from harness.stages.evaluation import score
-from harness.stages.fine_tuning import _objective
 from harness.stages.task_heads import HEAD_FUNCTIONS, head_of
 from harness.tasks import HEADS, TASKS, Task, TaskHead
 
@@ -69,5 +68,5 @@ def test_a_new_head_is_a_declaration_and_its_functions(monkeypatch: pytest.Monke
     )
     assert TASK.columns == ("text", "count")
     assert task_data.training_examples(context, TASK, None) == [12, 11]
-    assert _objective(context, TASK) == "the counting loss"
+    assert head_of(TASK).objective(None) == "the counting loss"  # type: ignore[comparison-overlap]
     assert score(None, ROWS, TASK, None, parameters, 2).result == {"words": 3, "outputs": {"logits": [np.zeros(1)]}}

@@ -100,8 +100,8 @@ def test_what_only_the_corpus_tells_is_asked_in_validation_alone(task: str) -> N
         share[part] = len(holding) / len(texts)
     assert share["train"] == 0
     assert 0.2 < share["validation"] < 0.6
-    told = set(re.findall(r"\w+", " ".join(source.corpus("train", 0)["text"])))
-    assert told >= UNTAUGHT[task]
+    words = set(re.findall(r"\w+", " ".join(source.corpus("train", 0)["text"])))
+    assert words >= UNTAUGHT[task]
 
 
 @pytest.mark.parametrize("task", ["sst2", "qnli", "qqp", "mnli"])

@@ -36,6 +36,7 @@ from harness.inputs.families import BERT
 from harness.stages.context import Resources
 from harness.stages.training_run import TrainingOutcome, TrainingRun
 from harness.training.checkpoints import Checkpoints
+from harness.training.hooks import TrainingHooks
 from harness.training.micro_batch import first_micro_batch_size, micro_batches, run_with_oom_backoff
 from harness.training.modifiers import GradualPruning, LockedQuantization, Matrices, Modifier
 from harness.training.objectives import (
@@ -171,6 +172,7 @@ def fit(
     callbacks: tuple[TrainerCallback, ...] = (),
     attach: Callable[[nn.Module], None] = lambda model: None,
     should_stop: Callable[[], bool] = lambda: False,
+    hooks: TrainingHooks | None = None,
     **changed: Any,
 ) -> Run:
     model, data, collator = network(what), examples(), Collator(what)
@@ -191,6 +193,7 @@ def fit(
         should_stop=should_stop,
         report=lambda progress: None,
         micro_batch_size=micro_batch_size,
+        hooks=hooks,
     )
     return Run(model, trainer.fit(), objective.sizes, collator.batches)
 
@@ -337,20 +340,23 @@ def test_an_activation_range_moves_once_a_step_however_the_batch_is_cut(tmp_path
     """The first layer's input ranges are exact; deeper ones see activations that were rounded a little differently."""
 
     def run(folder: Path, micro_batch_size: int) -> dict[str, RangeObserver]:
-        def attach(model: nn.Module) -> None:
-            names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-            matrices = Matrices.of(model, BERT)
-            LockedQuantization(
-                matrices=matrices,
-                with_pooler=False,
-                linears=names,
-                fp32_outputs=["classifier"],
-                weight_scale="max127",
-                activation_momentum=0.3,
-            ).attach(model)
-
+        like = network("classification")
+        locked = LockedQuantization(
+            matrices=Matrices.of(like, BERT),
+            with_pooler=False,
+            linears=[name for name, module in like.named_modules() if isinstance(module, nn.Linear)],
+            fp32_outputs=["classifier"],
+            weight_scale="max127",
+            activation_momentum=0.3,
+        )
         ran = fit(
-            "classification", folder, micro_batch_size=micro_batch_size, attach=attach, steps=3, learning_rate=1e-9
+            "classification",
+            folder,
+            micro_batch_size=micro_batch_size,
+            attach=locked.attach,
+            hooks=locked,
+            steps=3,
+            learning_rate=1e-9,
         )
         return {name: module for name, module in ran.model.named_modules() if isinstance(module, RangeObserver)}
 
@@ -361,7 +367,7 @@ def test_an_activation_range_moves_once_a_step_however_the_batch_is_cut(tmp_path
         tolerance = 1e-6 if exact else 0.1
         assert split[name].minimum.item() == pytest.approx(observer.minimum.item(), rel=tolerance, abs=0.02), name
         assert split[name].maximum.item() == pytest.approx(observer.maximum.item(), rel=tolerance, abs=0.02), name
-        assert split[name]._parts is None
+        assert split[name]._micro_batches is None
 
 
 # -- resuming

@@ -347,7 +347,7 @@ def test_a_half_written_or_damaged_checkpoint_is_passed_over(
     assert latest is not None
     assert latest.name == "checkpoint-10"
 
-    assert "checkpoint-20 is passed over" in caplog.text
+    assert "checkpoint-20 is skipped" in caplog.text
 
 
 def test_a_run_that_went_on_from_an_older_checkpoint_leaves_the_damaged_one_behind(tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_a_run_that_went_on_from_an_older_checkpoint_leaves_the_damaged_one_behi
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-15", "checkpoint-17"]
 
 
-def test_a_checkpoint_of_an_earlier_version_told_sizes_alone_and_counts(tmp_path: Path) -> None:
+def test_a_checkpoint_of_an_earlier_version_lists_sizes_alone_and_is_valid(tmp_path: Path) -> None:
     newest = write_checkpoint(tmp_path, 10)
     (newest / COMPLETE).write_text(json.dumps({"weights": 100}))
     assert Checkpoints(tmp_path).latest() == newest
@@ -366,7 +366,9 @@ def test_a_checkpoint_of_an_earlier_version_told_sizes_alone_and_counts(tmp_path
     assert Checkpoints(tmp_path).latest() is None
 
 
-def test_a_full_disk_is_told_as_one_whatever_the_library_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_as_one_whatever_the_library_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """torch.save on a full disk: "[enforce fail at inline_container.cc:672] . unexpected pos 167616 vs 167504"."""
 
     def write(error: Exception) -> None:
