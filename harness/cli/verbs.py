@@ -1,7 +1,7 @@
-"""The verbs of the command line as data: what each is called, which arguments it takes and which function it runs.
+"""The verbs of the command line as data: each with its name, its arguments and the function it runs.
 
-A verb's function stands in `harness.commands` and is imported only when the verb runs, so that the help costs nothing
-and no verb pays for what another needs.
+A verb's function is in `harness.cli.commands` and is imported only when the verb runs, so that the help costs nothing
+and no verb pays for the imports of another.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _grid(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=DIR",
         help="a sparse checkpoint of the one base model: locked, transferred, tabulated as row NAME; repeatable. "
-        "Without --methods these and the dense row are meant, with it they stand beside the named methods",
+        "Without --methods the grid is these and the dense row, with it they join the named methods",
     )
     parser.add_argument("--study", metavar="NAME", help="default: the preset's name")
     parser.add_argument(
@@ -53,12 +53,12 @@ def _grid(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="checkpoint_minutes=N, device_batch=N (examples on the device at a time); changes no identity",
+        help="checkpoint_minutes=N, device_batch=N (examples on the device at a time); changes no stage id; repeatable",
     )
     parser.add_argument(
         "--max-gpu-hours",
         metavar="H",
-        help="start a run estimated at up to H hours (without it: 24 GPU-hours, or 8 hours without a GPU)",
+        help="start a run estimated at up to H hours (default: 24 GPU-hours, or 8 hours without a GPU)",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan, start nothing, write nothing")
     _common(parser)
@@ -127,7 +127,7 @@ def _gc(parser: argparse.ArgumentParser) -> None:
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--online", action="store_true", help="also ask whether the hub answers (a few seconds)")
+    parser.add_argument("--online", action="store_true", help="also try whether the hub responds (a few seconds)")
     _common(parser)
 
 
@@ -207,7 +207,7 @@ VERBS = (
     ),
     Verb(
         "invalidate",
-        "take back finished stages and all that rests on them",
+        "make finished stages, and all that depend on them, run again",
         _invalidate,
         "harness.cli.commands.invalidate:run",
     ),
@@ -216,7 +216,7 @@ VERBS = (
     ),
     Verb(
         "doctor",
-        "what this machine has, what it enables, what to do where something lacks",
+        "what this machine has, what it enables, what to do about what is missing",
         _doctor,
         "harness.cli.commands.doctor:run",
     ),

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from harness.errors import Cancelled, Interrupted, Problem, unknown_name
+from harness.errors import Cancelled, Interrupted
 from harness.execution.display import Display
 from harness.execution.driver import Driver
 from harness.execution.hardware import this_machine
@@ -24,7 +24,6 @@ from harness.stages.context import Resources, Sources
 from harness.store.leftovers import close_finished
 from harness.store.store import Store
 from harness.studies.state import local_snapshot, read_cancelled, read_states, work
-from harness.wording import option
 from harness.worker.run import StageBusy, first_line, run_stage
 
 if TYPE_CHECKING:
@@ -138,25 +137,3 @@ def run_locally(
             raise
         scheduler.close()
     return outcome
-
-
-EXECUTORS = ("debug", "local", "slurm")
-
-AVAILABLE_EXECUTORS = ("local", "debug")
-
-
-def execution_problems(executor: str, workers: int | None) -> list[Problem]:
-    """What is wrong with how a grid is to be run."""
-    found = _executor_problems(executor)
-    if workers is not None and workers < 1:
-        found.append(Problem(f"{option('workers')} {workers}: expected 1 or more.", "workers"))
-    return found
-
-
-def _executor_problems(name: str) -> list[Problem]:
-    if name not in EXECUTORS:
-        return [Problem(unknown_name("executor", name, AVAILABLE_EXECUTORS), "executor")]
-    if name not in AVAILABLE_EXECUTORS:
-        instead = f"{option('executor')} {AVAILABLE_EXECUTORS[0]}"
-        return [Problem(f"executor {name!r} is not in this version; use {instead}.", "executor")]
-    return []
