@@ -169,7 +169,11 @@ def _axes(parser: argparse.ArgumentParser) -> None:
         help="the hub, a folder with TASK/SPLIT.parquet in its schema, or the synthetic world (or synthetic:SEED)",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a hyperparameter; repeatable"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a hyperparameter; repeatable, the last value of a key counts",
     )
 
 
