@@ -2,7 +2,7 @@
 
 Rooms: this package holds specs, plan, store, recipes, tasks, models, the arithmetic (`compression`), training and the
 command line; `methods` holds one declaration per method; `paper_tables` turns records into tables; `slurm` talks to a
-scheduler. Nothing is imported here, so that `harness --help` stays quick: the names of `harness.api` are brought when
+scheduler. Nothing is imported here, so that `harness --help` stays quick: the names of `harness.api` are imported when
 they are first used.
 """
 

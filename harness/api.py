@@ -5,8 +5,8 @@
     outcome = grid.run(workers=2)
     frame = harness.records(study="reduced")     # a row for each cell and metric
 
-The names stand in `harness` as well; importing that imports nothing else. Arguments are the options of `harness grid`
-with underscores, read by the same code, so that a grid asked for here is the one asked for there, stage for stage.
+The names are in `harness` as well; importing that imports nothing else. Arguments are the options of `harness grid`
+with underscores, read by the same code, so that equal arguments give equal grids, stage for stage.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ def plan_grid(
     """Check and plan a grid; writes nothing and starts nothing.
 
     models: aliases, or a mapping NAME -> folder; None: the preset's, where it names any. Axes: one value, a sequence,
-    or comma-separated words; None: the preset's. set: recipe key -> value. sparse_from: NAME -> folder.
-    resource: KEY -> value. The other arguments are as in `harness grid`. Raises UsageError with every problem found.
+    or comma-separated text; None: the preset's. set: recipe key -> value. sparse_from: NAME -> folder.
+    resource: KEY -> value. The other arguments are as in `harness grid`. Values keep their type: the text "2" is no
+    number in `set`. Raises UsageError with every problem found.
     """
     problems = Problems()
     given = {
@@ -94,11 +95,11 @@ def plan_grid(
 
 
 def records(store: str | Path = "runs", study: str | None = None) -> pd.DataFrame:
-    """The numbers of a study, a row for each cell and metric, whether its record is in or not.
+    """The numbers of a study, a row for each cell and metric, finished or not.
 
-    Columns as in `COLUMNS`: value in percent and measured_sparsity as a share, both NaN where the record is not in;
+    Columns as in `COLUMNS`: value in percent and measured_sparsity as a share, both NaN before the cell is finished;
     state: of the cell's last stage, `stage_id`; pruning_seed: missing where the method has none.
-    study: None where the store holds one. Raises UsageError for no such study, StoreError for records that were edited.
+    study: None where the store holds one. Raises UsageError for an unknown study, StoreError for edited records.
     """
     import pandas as pd
 

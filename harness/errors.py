@@ -1,4 +1,4 @@
-"""Errors a user can act on: what was found, what was expected, and the next move."""
+"""Errors a user can act on, and their problems: what was found, what was expected, and the next move."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from harness.wording import for_command_line, for_python
 T = TypeVar("T")
 MOST_NAMES_LISTED = 20
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-# Some libraries raise classes of their own for what the system told them.
+# Some libraries raise classes of their own where the system reports a full disk.
 DISK_FULL_WORDS = ("no space left on device", "disk quota exceeded", "not enough disk space")
 
 
 class HarnessError(Exception):
-    """Something the user can mend; printed without a traceback."""
+    """Something the user can correct; printed without a traceback."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing for the user to mend.
+    """One thing for the user to correct.
 
     message: what was found, what was expected and the next move; it names options by `harness.wording.option`.
     option: the option of the command line that it concerns, as "sparse-from"; None: no single one.
@@ -94,15 +94,15 @@ class StoreError(HarnessError):
 
 
 class Interrupted(HarnessError):
-    """A signal asked the run to stop; the last checkpoint is on disk. Exit code 130."""
+    """A signal stopped the run; the last checkpoint is on disk. Exit code 130."""
 
 
 class Cancelled(HarnessError):
-    """`harness cancel` asked this one stage to stop. No Interrupted: the rest of a run goes on."""
+    """`harness cancel` stopped this one stage. Not an Interrupted: the rest of the run goes on."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """The sentence for a name that is not in a catalogue, with the nearest known names."""
+    """The sentence for a name that no catalogue has, with the nearest known names."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
@@ -111,14 +111,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error comes of a full disk or a used-up quota, whichever library tells it."""
+    """Whether a full disk or quota caused an error, whichever library raises it."""
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return True
     return any(words in str(error).lower() for words in DISK_FULL_WORDS)
 
 
 def system_problem(error: OSError) -> str:
-    """The sentence for an error of the system: the file, what happened to it, and the next move."""
+    """The sentence for an error of the operating system: the file, what happened, and the next move."""
     where = f"{error.filename}: " if error.filename else ""
     what = error.strerror or str(error) or type(error).__name__
     if is_disk_full(error):

@@ -1,4 +1,4 @@
-"""From a study's records to scores: one per cell, task and metric, in percent; None where the record is not in."""
+"""From a study's records to scores: one per cell, task and metric, in percent; None where a record is missing."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,12 +13,12 @@ PAPER_PRESETS = ("paper", "paper-released")
 
 
 def is_comparable(study: Study) -> bool:
-    """Whether a difference from the paper's numbers means something: model, data and metric are the paper's."""
+    """Whether a difference from the paper's numbers is meaningful: model, data and metric are the paper's."""
     return study.recipe["preset"] in PAPER_PRESETS
 
 
 def collect_scores(study: Study, records: Records) -> list[Score]:
-    """Every number the study's cells yield, from verified records."""
+    """Every number of the study's cells, from verified records."""
     return [score for cell in study.plan.paths for score in cell_scores(study, records, cell)]
 
 

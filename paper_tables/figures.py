@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ImageFormat = Literal["png", "svg"]
 DOTS_PER_INCH = 150
 
-# Told apart by people who do not see red and green as two colours: seaborn's "colorblind", then Tol's "muted".
+# Distinct for people who do not see red and green as two colours: seaborn's "colorblind", then Tol's "muted".
 _COLORS_OF_KNOWN = {
     "dense": "#4d4d4d",
     "finetune-pruning": "#de8f05",

@@ -12,10 +12,10 @@ PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9
 
 
 def notes(study: Study, records: Records, rows: Sequence[Row]) -> list[str]:
-    """The preset's own notes, the pre-training budget that was spent, who wins at it, and what was assumed."""
+    """The preset's own notes, the pre-training budget, the order of the methods, and the assumed settings."""
     found = list(study.recipe["notes"])
     found += _budget(study, records)
-    found += _taken_in(study, records)
+    found += _external_checkpoints(study, records)
     found += _winners(study, rows)
     settings: dict[str, list[Any]] = study.recipe["settings"]
     assumed = [key for key, (_, evidence, _) in settings.items() if evidence == "assumed"]
@@ -46,7 +46,7 @@ def _budget(study: Study, records: Records) -> list[str]:
     return found
 
 
-def _taken_in(study: Study, records: Records) -> list[str]:
+def _external_checkpoints(study: Study, records: Records) -> list[str]:
     """Sparse models that were not pruned here: where each came from, and what was counted in it."""
     found = []
     for stage_id, spec in study.plan.stages.items():
@@ -61,10 +61,10 @@ def _taken_in(study: Study, records: Records) -> list[str]:
 
 
 def _winners(study: Study, rows: Sequence[Row]) -> list[str]:
-    """The order of the sparse fp32 methods of each model, task, metric and sparsity, as far as it may be told.
+    """The order of the sparse fp32 methods of each model, task, metric and sparsity, where they are comparable.
 
-    It may be told among methods that were fine-tuned on equal terms. Between the others no winner is named, and a
-    sentence says in what they differ (one for all metrics of a task).
+    Methods are comparable that were fine-tuned on equal terms. Between others no winner is named, and a sentence lists
+    the settings in which they differ (one for all metrics of a task).
     """
     groups: dict[tuple[str, str, str, float], list[Row]] = {}
     for row in rows:
@@ -91,7 +91,7 @@ def _winners(study: Study, rows: Sequence[Row]) -> list[str]:
 
 
 def _on_equal_terms(study: Study, group: Sequence[Row]) -> list[list[Row]]:
-    """The rows of a group parted into those with equal terms, the largest part first."""
+    """The rows of a group split into sets with equal terms, the largest first."""
     parts: list[list[Row]] = []
     for row in group:
         part = next((part for part in parts if _terms(study, part[0]) == _terms(study, row)), None)
@@ -103,7 +103,7 @@ def _on_equal_terms(study: Study, group: Sequence[Row]) -> list[list[Row]]:
 
 
 def _terms(study: Study, row: Row) -> dict[str, Any]:
-    """On what terms a row's model was fine-tuned: by the parameters of its own stage, whatever the preset is called."""
+    """The settings a row's model was fine-tuned with: parameters of its own stage, whatever the preset's name."""
     evaluation = study.plan.stages[row.stage_ids[0]]
     stage = study.plan.stages[evaluation.parents["model"]]
     terms = {name: stage.parameters.get(name) for name in (*FINE_TUNING, *TASK_DATA)}

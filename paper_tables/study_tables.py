@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tables:
-    """A study's numbers: every seed's, gathered to rows, and on the page."""
+    """A study's numbers: each seed's score, the rows over seeds, and the page in Markdown."""
 
     study: Study
     scores: Sequence[Score]

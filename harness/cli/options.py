@@ -27,36 +27,39 @@ def options_from_args(arguments: argparse.Namespace, problems: Problems) -> Grid
 
 
 def _settings(texts: Iterable[str], problems: Problems) -> dict[str, Any]:
+    """Of assignments to one key the last counts, so that a command may be repeated with another value at its end."""
     form = "KEY=VALUE, for example transfer.learning_rate=1e-4"
-    return {key: read_value(value) for key, value in _assigned("set", texts, form, problems).items()}
+    return {key: read_value(value) for key, value in _assigned("set", texts, form, problems)}
 
 
 def _resources(texts: Iterable[str], problems: Problems) -> dict[str, Any]:
     form = "KEY=VALUE, for example checkpoint_minutes=5"
-    return {key: read_value(value) for key, value in _assigned("resource", texts, form, problems).items()}
+    return {key: read_value(value) for key, value in _assigned("resource", texts, form, problems)}
 
 
 def _folders(texts: Iterable[str], problems: Problems) -> dict[str, str]:
     words = [word for text in texts for word in split_words(text)]
-    found = _assigned("sparse-from", words, "NAME=DIR", problems)
-    for name in [name for name, folder in found.items() if not folder]:
-        problems.add(f"{option('sparse-from')} {name}=: expected NAME=DIR.", "sparse-from")
-        del found[name]
+    name = option("sparse-from")
+    found: dict[str, str] = {}
+    for key, folder in _assigned("sparse-from", words, "NAME=DIR", problems):
+        if not folder:
+            problems.add(f"{name} {key}=: expected NAME=DIR.", "sparse-from")
+        elif key in found:
+            problems.add(f"{name}: {key!r} is given twice; give each folder its own NAME.", "sparse-from")
+        else:
+            found[key] = folder
     return found
 
 
-def _assigned(name: str, texts: Iterable[str], form: str, problems: Problems) -> dict[str, str]:
-    """KEY -> VALUE. A text of another form, and a key that was given before, is a problem."""
-    found: dict[str, str] = {}
+def _assigned(name: str, texts: Iterable[str], form: str, problems: Problems) -> list[tuple[str, str]]:
+    """(KEY, VALUE) of each text; one of another form is a problem and left out."""
+    found = []
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
-        if not (equals and key):
-            problems.add(f"{option(name)} {text}: expected {form}.", name)
-        elif key in found:
-            once = "give each folder its own NAME" if name == "sparse-from" else "give it once"
-            problems.add(f"{option(name)}: {key!r} is given twice; {once}.", name)
+        if equals and key:
+            found.append((key, value))
         else:
-            found[key] = value
+            problems.add(f"{option(name)} {text}: expected {form}.", name)
     return found
 
 

@@ -1,7 +1,7 @@
-"""The verbs of the command line as data: what each is called, which arguments it takes and which function it runs.
+"""The verbs of the command line as data: each with its name, its arguments and the function it runs.
 
-A verb's function stands in `harness.commands` and is imported only when the verb runs, so that the help costs nothing
-and no verb pays for what another needs.
+A verb's function is in `harness.cli.commands` and is imported only when the verb runs, so that the help costs nothing
+and no verb pays for the imports of another.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _grid(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=DIR",
         help="a sparse checkpoint of the one base model: locked, transferred, tabulated as row NAME; repeatable. "
-        "Without --methods these and the dense row are meant, with it they stand beside the named methods",
+        "Without --methods the grid is these and the dense row, with it they join the named methods",
     )
     parser.add_argument("--study", metavar="NAME", help="default: the preset's name")
     parser.add_argument(
@@ -53,12 +53,13 @@ def _grid(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="checkpoint_minutes=N, micro_batch_size=N (examples on the device at a time); changes no identity",
+        help="checkpoint_minutes=N, micro_batch_size=N (examples on the device at a time); changes no stage id; "
+        "repeatable",
     )
     parser.add_argument(
         "--max-gpu-hours",
         metavar="H",
-        help="start a run estimated at up to H hours (without it: 24 GPU-hours, or 8 hours without a GPU)",
+        help="start a run estimated at up to H hours (default: 24 GPU-hours, or 8 hours without a GPU)",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan, start nothing, write nothing")
     _common(parser)
@@ -127,7 +128,7 @@ def _gc(parser: argparse.ArgumentParser) -> None:
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--online", action="store_true", help="also ask whether the hub answers (a few seconds)")
+    parser.add_argument("--online", action="store_true", help="also try whether the hub responds (a few seconds)")
     _common(parser)
 
 
@@ -169,7 +170,11 @@ def _axes(parser: argparse.ArgumentParser) -> None:
         help="the hub, a folder with TASK/SPLIT.parquet in its schema, or the synthetic world (or synthetic:SEED)",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a hyperparameter; repeatable"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a hyperparameter; repeatable, the last value of a key counts",
     )
 
 
@@ -207,7 +212,7 @@ VERBS = (
     ),
     Verb(
         "invalidate",
-        "invalidate finished stages and all that depends on them",
+        "make finished stages, and all that depend on them, run again",
         _invalidate,
         "harness.cli.commands.invalidate:run",
     ),
@@ -216,7 +221,7 @@ VERBS = (
     ),
     Verb(
         "doctor",
-        "what this machine has, what it enables, what to do where something lacks",
+        "what this machine has, what it enables, what to do about what is missing",
         _doctor,
         "harness.cli.commands.doctor:run",
     ),

@@ -1,4 +1,4 @@
-"""Checks: what the facts of an environment mean for running the harness there. Pure: facts in, sentences out."""
+"""Checks: what the facts about a machine mean for running the harness on it. Pure: facts in, sentences out."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ IN_MEMORY = ("tmpfs", "ramfs")
 
 @dataclass(frozen=True)
 class Check:
-    """state: "ok"; "note", something is missing that only some runs need; "problem", nothing runs here without it.
+    """state: "ok"; "note", something is missing that only some runs need; "problem", nothing runs without it.
 
-    enables: what rests on it. next_move: "" where there is nothing to do.
+    enables: what depends on it. next_move: "" where there is nothing to do.
     """
 
     name: str
@@ -41,7 +41,7 @@ def all_checks(environment: Environment) -> list[Check]:
 
 
 def is_able(checks: Iterable[Check]) -> bool:
-    """Whether something can run on this machine: no basic thing is missing."""
+    """Whether anything can run on this machine: no check is a problem."""
     return all(check.state != PROBLEM for check in checks)
 
 
@@ -61,11 +61,11 @@ def _packages(environment: Environment) -> Iterator[Check]:
     required = [text for text in packages.requirements if "extra ==" not in text]
     enables = "planning, running, tables"
     if not required:
-        yield Check("packages", PROBLEM, "our own metadata are not there", enables, "pip install the project")
+        yield Check("packages", PROBLEM, "the project's own metadata are missing", enables, "pip install the project")
         return
     bad = list(_unmet(packages, required))
     if bad:
-        move = "pip install -c constraints.txt -e . in a checkout, else install the wheel again with what it requires"
+        move = "pip install -c constraints.txt -e . in a checkout, else install the wheel again with its requirements"
         yield Check("packages", PROBLEM, "; ".join(bad), enables, move)
     else:
         yield Check("packages", OK, f"{len(required)} of {len(required)} within their ranges", enables)
@@ -79,18 +79,18 @@ def _packages(environment: Environment) -> Iterator[Check]:
         if differ:
             move = "pip install -c constraints.txt -e . for the tested ones"
             yield Check(
-                "tested", NOTE, f"{len(differ)} other than in constraints.txt: {', '.join(differ)}", enables, move
+                "tested", NOTE, f"{len(differ)} differ from constraints.txt: {', '.join(differ)}", enables, move
             )
         else:
             yield Check("tested", OK, "the installed versions are those of constraints.txt", enables)
 
 
 def _unmet(packages: Packages, required: Iterable[str]) -> Iterator[str]:
-    """A few words for every requirement that is absent or out of its range."""
+    """A phrase for every requirement that is absent or out of its range."""
     try:
         from packaging.requirements import Requirement
     except ImportError:
-        yield "packaging is not installed, so that ranges could not be compared"
+        yield "packaging is not installed, so ranges cannot be compared"
         yield from (f"{text} is not installed" for text in required if named(text) not in packages.installed)
         return
     for text in required:
@@ -105,7 +105,7 @@ def _unmet(packages: Packages, required: Iterable[str]) -> Iterator[str]:
 
 
 def _is_within(version: str, specifier: str) -> bool | None:
-    """None where it cannot be told."""
+    """None where it cannot be compared."""
     try:
         from packaging.specifiers import SpecifierSet
     except ImportError:
@@ -114,7 +114,7 @@ def _is_within(version: str, specifier: str) -> bool | None:
 
 
 def _public(version: str) -> str:
-    """A version without the name of its build: 2.13.0+cpu is 2.13.0."""
+    """A version without its build: 2.13.0 for 2.13.0+cpu."""
     return version.partition("+")[0]
 
 
@@ -145,13 +145,15 @@ def _gpus(environment: Environment) -> Iterator[Check]:
     if not number:
         yield Check("gpu", NOTE, "no NVIDIA device", enables, "none for small models: they run on the CPU")
     elif hardware.gpus:
-        state, move = (OK, "") if hardware.driver else (NOTE, "install NVIDIA's driver, or ask who runs this machine")
+        state, move = (
+            (OK, "") if hardware.driver else (NOTE, "install NVIDIA's driver, or ask this machine's administrators")
+        )
         yield Check("gpu", state, f"{len(hardware.gpus)} of {number} in use by the harness, {driver}", enables, move)
     else:
         hidden = hardware.visible_devices is not None and packages.torch_cuda
         why = f"hidden by CUDA_VISIBLE_DEVICES={hardware.visible_devices!r}" if hidden else "torch cannot use them"
         move = "unset CUDA_VISIBLE_DEVICES, or name devices in it" if hidden else "see torch above"
-        yield Check("gpu", NOTE, f"{number} there, {driver}, none usable: {why}", enables, move)
+        yield Check("gpu", NOTE, f"{number} present, {driver}, none usable: {why}", enables, move)
 
 
 def _cores(environment: Environment) -> Iterator[Check]:
@@ -172,7 +174,7 @@ def _memory(environment: Environment) -> Iterator[Check]:
     hardware = environment.hardware
     enables = "training; each worker holds a model, its optimizer and a teacher"
     if hardware.memory_bytes is None:
-        yield Check("memory", NOTE, "could not be told", enables)
+        yield Check("memory", NOTE, "unknown", enables)
         return
     usable = min(hardware.memory_bytes, hardware.memory_limit or hardware.memory_bytes)
     found = f"{_gib(usable)}"
@@ -187,8 +189,10 @@ def _memory(environment: Environment) -> Iterator[Check]:
 
 def _disk(environment: Environment) -> Iterator[Check]:
     disk = environment.disk
-    where = f"{disk.store}" + ("" if disk.tried_in == disk.store.absolute() else f" (not there yet; {disk.tried_in})")
-    enables = "records that are whole or not there, and leases that one process holds"
+    where = f"{disk.store}" + (
+        "" if disk.tried_in == disk.store.absolute() else f" (does not exist yet; tried in {disk.tried_in})"
+    )
+    enables = "records written whole or not at all, and leases held by one process"
     elsewhere = "name another folder with --store DIR"
     if disk.problems:
         failed = "; ".join(f"{operation} failed: {error}" for operation, error in disk.problems.items())
@@ -197,13 +201,13 @@ def _disk(environment: Environment) -> Iterator[Check]:
         found = f"{where} is writable, with exclusive creation, hard links and fsync"
         yield Check("store", OK, found, enables)
     state = PROBLEM if disk.free_bytes < LEAST_DISK else NOTE if disk.free_bytes < LITTLE_DISK else OK
-    move = "" if state == OK else f"free some (harness gc shows what it can), or {elsewhere}"
+    move = "" if state == OK else f"free some space (harness gc shows how much it can free), or {elsewhere}"
     enables = "artifacts and checkpoints (grid --dry-run estimates them)"
     yield Check("disk", state, f"{_gib(disk.free_bytes)} free at the store", enables, move)
     yield _file_system(disk.file_system)
     if disk.stale:
         found = f"{len(disk.stale)} held by processes that are gone ({', '.join(disk.stale[:3])})"
-        yield Check("leases", NOTE, found, "one worker at a stage", "harness grid takes them over by itself")
+        yield Check("leases", NOTE, found, "one worker at a stage", "none: harness grid takes them over")
     else:
         yield Check("leases", OK, f"{len(disk.live)} held, none by a process that is gone", "one worker at a stage")
 
@@ -211,14 +215,14 @@ def _disk(environment: Environment) -> Iterator[Check]:
 def _file_system(kind: str | None) -> Check:
     several = "drivers on several machines"
     if kind is None:
-        return Check("file system", NOTE, "its type could not be told", several)
+        return Check("file system", NOTE, "of unknown type", several)
     if kind.startswith(SHARED):
-        move = "keep it to one machine, or try the store there with two machines before a long run"
+        move = "use it from one machine, or try the store from two machines before a long run"
         return Check(
             "file system", NOTE, f"{kind}, perhaps shared between machines", "drivers on several machines", move
         )
     if kind.startswith(IN_MEMORY):
-        return Check("file system", NOTE, f"{kind}: gone with the next start", "a trial", "--store on a disk")
+        return Check("file system", NOTE, f"{kind}: lost at the next reboot", "a trial", "--store on a disk")
     return Check("file system", OK, f"{kind}, of this machine", "drivers of this machine, any number at once")
 
 
@@ -227,7 +231,7 @@ def _clock(environment: Environment) -> Iterator[Check]:
     skew, now = environment.disk.clock_skew, environment.now
     shown = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
     if now < NOT_BEFORE:
-        yield Check("clock", NOTE, f"{shown}, before this version was made", enables, "set the machine's clock")
+        yield Check("clock", NOTE, f"{shown}, earlier than this version", enables, "set the machine's clock")
     elif skew is not None and abs(skew) > MOST_SKEW_SECONDS:
         word = "ahead of" if skew > 0 else "behind"
         found = f"the store's file system is {abs(skew):.0f} s {word} this machine"
@@ -253,24 +257,24 @@ def _reaching(environment: Environment) -> Iterator[Check]:
     hub, enables = environment.hub, "harness fetch"
     if hub.offline:
         move = "unset HF_HUB_OFFLINE to fetch; runs never need it"
-        yield Check("hub", NOTE, "HF_HUB_OFFLINE is set: the hub is not asked", enables, move)
+        yield Check("hub", NOTE, "HF_HUB_OFFLINE is set: no request is sent", enables, move)
     elif hub.reachable is None:
-        yield Check("hub", OK, "not asked (--online does)", enables)
+        yield Check("hub", OK, "not tried (--online does)", enables)
     elif hub.reachable:
-        move = "harness fetch on a machine with internet, and bring its cache; or local folders"
-        yield Check("hub", NOTE, f"{hub.endpoint} gives no answer: {hub.reachable}", enables, move)
+        move = "harness fetch on a machine with internet and copy its cache here, or use local folders"
+        yield Check("hub", NOTE, f"{hub.endpoint} does not respond: {hub.reachable}", enables, move)
     else:
-        yield Check("hub", OK, f"{hub.endpoint} answers", enables)
+        yield Check("hub", OK, f"{hub.endpoint} responds", enables)
 
 
 def _cached(name: str, here: Mapping[str, bool], enables: str, otherwise: str) -> Check:
     present = [each for each, is_here in here.items() if is_here]
     absent = [each for each, is_here in here.items() if not is_here]
-    found = f"{len(present)} of {len(here)} of the catalogue here" + (f" ({', '.join(present)})" if present else "")
+    found = f"{len(present)} of {len(here)} in the catalogue present" + (f" ({', '.join(present)})" if present else "")
     if not absent:
         return Check(name, OK, found, enables)
     move = f"harness fetch where there is internet, or {otherwise}"
-    return Check(name, NOTE, f"{found}, not here: {', '.join(absent)}", enables, move)
+    return Check(name, NOTE, f"{found}, absent: {', '.join(absent)}", enables, move)
 
 
 def _slurm(environment: Environment) -> Iterator[Check]:
@@ -282,7 +286,7 @@ def _slurm(environment: Environment) -> Iterator[Check]:
         move = "none for this machine; log in to a cluster's node for SLURM" if has_executor else ""
         yield Check("slurm", NOTE, f"no SLURM commands{without}", enables, move or "--executor local")
     elif absent:
-        move = "ask who runs the cluster for the missing ones, or --executor local"
+        move = "ask the cluster's administrators for the missing ones, or --executor local"
         yield Check("slurm", NOTE, f"{', '.join(here)} here, {', '.join(absent)} not{without}", enables, move)
     else:
         found = f"{', '.join(here)} here ({here['sbatch'] or 'version unknown'}){without}"
@@ -295,7 +299,7 @@ def _source(environment: Environment) -> Iterator[Check]:
         yield Check("source", NOTE, "installed, not a git checkout", enables, "none; records name the version alone")
     elif environment.uncommitted:
         found = f"commit {environment.commit[:12]} with uncommitted changes"
-        yield Check("source", NOTE, found, enables, "commit them before numbers that are to stand")
+        yield Check("source", NOTE, found, enables, "commit them before a run whose numbers you keep")
     else:
         yield Check("source", OK, f"commit {environment.commit[:12]}, nothing uncommitted", enables)
 

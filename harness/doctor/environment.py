@@ -1,7 +1,7 @@
 """Environment: the facts about a machine that `harness doctor` judges. Gathered here, judged in `checks`.
 
-Nothing heavy is imported, and what cannot be found out is None: a broken installation must still be told about. The one
-thing written is a folder of three small files beside the store's, which goes at once.
+Nothing heavy is imported, and a fact that cannot be found is None, so that a broken installation is still described.
+The only thing written is a temporary folder with three small files beside the store.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import harness
+from harness.execution.available import AVAILABLE_EXECUTORS
 from harness.execution.hardware import this_machine
 from harness.inputs.content_hashes import ContentHashes
-from harness.inputs.hub import HubSource
+from harness.inputs.data_sources import hub_sets
+from harness.inputs.hub import HubSource, cached_files
 from harness.inputs.models import MODELS, PackageSource, find_models
 from harness.store.processes import is_gone
 from harness.store.store import Store
 from harness.tasks import TASKS
+from harness.worker.provenance import provenance
 
 DISTRIBUTION = "encoder-compression-harness"
 SLURM_COMMANDS = ("sbatch", "squeue", "scontrol", "sacct")
@@ -38,7 +41,7 @@ ANSWER_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Packages:
-    """requirements: as in our metadata, extras with their marker. installed: version by name, without the absent.
+    """requirements: as in our metadata, extras with their marker. installed: name -> version of those present.
 
     tested: name -> version of a checkout's constraints.txt. torch_cuda: whether the build of torch can use a GPU.
     """
@@ -53,9 +56,9 @@ class Packages:
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """devices: NVIDIA devices there are; gpus: those a stage may use. cores: that this process may use.
+    """devices: all NVIDIA devices; gpus: those a stage may use. cores: those this process may use.
 
-    cpu_limit: cores that a control group allows in time. memory_limit: bytes that it allows.
+    cpu_limit: cores' worth of time that a control group allows. memory_limit: bytes that it allows.
     """
 
     devices: tuple[str, ...]
@@ -73,10 +76,10 @@ class Hardware:
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """What was tried in the store's folder, or in its nearest parent that is there (`tried_in`).
+    """The result of the operations tried in the store's folder, or in its nearest parent that exists (`tried_in`).
 
     problems: operation -> error, of "write", "exclusive create", "hard link", "fsync". clock_skew: seconds by which the
-    file system's clock is ahead of this machine's. stale: stages under lease whose process is gone; live: others.
+    file system's clock is ahead of this machine's. stale: leased stages whose process is gone; live: the others.
     """
 
     store: Path
@@ -91,9 +94,9 @@ class Disk:
 
 @dataclass(frozen=True, kw_only=True)
 class Hub:
-    """cache None: huggingface_hub is not installed. reachable: None where it was not asked for, "" yes, else why not.
+    """cache None: huggingface_hub is not installed. reachable: None where it was not tried, "" yes, else why not.
 
-    models, data_sets: of our catalogue -> whether they are on this machine.
+    models, data_sets: name in our catalogue -> whether it is on this machine.
     """
 
     cache: Path | None
@@ -107,7 +110,7 @@ class Hub:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """slurm: its commands that are there -> what `sbatch --version` said (the others: ""). commit None: no checkout."""
+    """slurm: command on this machine -> output of `sbatch --version` (others: ""). commit None: no checkout."""
 
     packages: Packages
     hardware: Hardware
@@ -121,10 +124,7 @@ class Environment:
 
 
 def read_environment(store: Path, *, online: bool) -> Environment:
-    """The facts about this machine and this store. online: whether the hub may be asked for an answer."""
-    from harness.execution.executors import AVAILABLE_EXECUTORS
-    from harness.worker.provenance import provenance
-
+    """The facts about this machine and this store. online: whether to send the hub a request."""
     source = provenance()
     return Environment(
         packages=_packages(Path(harness.__file__).parents[1]),
@@ -163,15 +163,15 @@ def _declared(root: Path) -> tuple[tuple[str, ...], str]:
 
     A checkout comes first: the metadata of an editable installation are as old as the installation.
     """
-    project = root / "pyproject.toml"
-    if (
-        project.is_file()
-        and (told := tomllib.loads(project.read_text(encoding="utf-8")).get("project", {})).get("name") == DISTRIBUTION
-    ):
+    file = root / "pyproject.toml"
+    project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {}) if file.is_file() else {}
+    if project.get("name") == DISTRIBUTION:
         extras = [
-            f'{text}; extra == "{extra}"' for extra, all_of in told["optional-dependencies"].items() for text in all_of
+            f'{text}; extra == "{extra}"'
+            for extra, requirements in project["optional-dependencies"].items()
+            for text in requirements
         ]
-        return (*told["dependencies"], *extras), told["requires-python"]
+        return (*project["dependencies"], *extras), project["requires-python"]
     try:
         found = metadata.metadata(DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -193,7 +193,7 @@ def _version(name: str) -> str | None:
 
 
 def _is_cuda_build(version: str) -> bool:
-    """Told without importing torch: by the build's name, and where it has none by the packages it brings."""
+    """From the name of the build, or without one from the packages it requires; torch is not imported."""
     if "+" in version:
         return "+cu" in version
     return any(text.lower().startswith(("nvidia-", "cuda-")) for text in metadata.requires("torch") or ())
@@ -221,12 +221,12 @@ def _hardware(root: Path, variables: Mapping[str, str]) -> Hardware:
 
 
 def _memory(meminfo: str) -> dict[str, int]:
-    """Bytes by name, of /proc/meminfo (which counts in KiB)."""
+    """Bytes by name, from /proc/meminfo (which counts in KiB)."""
     return {name: int(kib) * 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB$", meminfo, re.MULTILINE)}
 
 
 def control_groups(text: str) -> dict[str, str]:
-    """Path of this process's group by controller, of /proc/self/cgroup; "" is the unified one of version 2."""
+    """Path of this process's group by controller, from /proc/self/cgroup; "" is the unified one of version 2."""
     lines = (line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2)
     return {controller: path for _, controllers, path in lines for controller in controllers.split(",")}
 
@@ -255,7 +255,7 @@ def memory_limit(mount: Path, groups: Mapping[str, str], total: int | None) -> i
 
 
 def _up(mount: Path, path: str | None) -> list[Path]:
-    """The folders of a group and of those above it. Where a container hides its path, the mount still counts."""
+    """The folders of a group and of its parents. The mount itself is one: a container may hide the group's path."""
     if path is None:
         return []
     inner = Path(path.lstrip("/"))
@@ -270,7 +270,7 @@ def _text(path: Path) -> str:
 
 
 def read_disk(root: Path) -> Disk:
-    """Tries what the store needs, in a temporary folder where the store is or would be."""
+    """Tries the operations that the store needs, in a temporary folder where the store is or would be."""
     place = _nearest(root.absolute())
     problems, skew = try_disk(place)
     store = Store(root)
@@ -291,7 +291,7 @@ def read_disk(root: Path) -> Disk:
 
 
 def try_disk(place: Path) -> tuple[dict[str, str], float | None]:
-    """Operation -> error of those that failed, and by how many seconds the file system's clock is ahead of ours."""
+    """Failed operation -> its error, and by how many seconds the file system's clock is ahead of ours."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=".harness-doctor-", dir=place))
     except OSError as error:
@@ -349,7 +349,7 @@ def _sync(path: Path, folder: Path) -> None:
 
 
 def file_system_of(path: Path, mounts: str) -> str | None:
-    """Type of the file system that holds a path, of /proc/mounts; the last mount of the longest matching folder."""
+    """Type of the file system that holds a path, from /proc/mounts: the last mount on the longest matching folder."""
     best, found = -1, None
     for fields in (line.split() for line in mounts.splitlines()):
         if len(fields) >= 3:
@@ -360,9 +360,6 @@ def file_system_of(path: Path, mounts: str) -> str | None:
 
 
 def _hub(online: bool) -> Hub:
-    from harness.inputs.data_sources import hub_sets
-    from harness.inputs.hub import cached_files
-
     sets = {what.removeprefix("task ").strip("'"): key for key, what in hub_sets(TASKS.values(), corpus=True).items()}
     try:
         from huggingface_hub import constants
@@ -397,12 +394,12 @@ def _is_here(model: str) -> bool:
 
 
 def _nearest(path: Path) -> Path:
-    """The folder, or its nearest parent that is there."""
+    """The folder, or its nearest parent that exists."""
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def reach(endpoint: str, seconds: float = ANSWER_SECONDS) -> str:
-    """Why an address gives no answer; "" when it gives one, whatever it says."""
+    """Why an address does not respond; "" when it does, with whatever status."""
     try:
         request = urllib.request.Request(endpoint, method="HEAD")
         urllib.request.urlopen(request, timeout=seconds).close()
@@ -416,11 +413,11 @@ def reach(endpoint: str, seconds: float = ANSWER_SECONDS) -> str:
 def _slurm() -> dict[str, str]:
     found = {name: "" for name in SLURM_COMMANDS if shutil.which(name)}
     if "sbatch" in found:
-        found["sbatch"] = _said(["sbatch", "--version"])
+        found["sbatch"] = _output(["sbatch", "--version"])
     return found
 
 
-def _said(command: Sequence[str]) -> str:
+def _output(command: Sequence[str]) -> str:
     options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": ANSWER_SECONDS}
     try:
         return subprocess.run(command, **options).stdout.strip()

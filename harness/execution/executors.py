@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from harness.errors import Interrupted, Problem, unknown_name
+from harness.errors import Interrupted
 from harness.execution.decisions import NextStep, after_outcome, begin_run
 from harness.execution.display import Display
 from harness.execution.driver import Driver
@@ -21,7 +21,6 @@ from harness.execution.outcome import Outcome
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
 from harness.store.store import Store
-from harness.wording import option
 from harness.worker.run import StageBusy, first_line, outcome_of, run_stage
 
 
@@ -125,25 +124,3 @@ def run_locally(
             raise
         scheduler.close()
     return outcome
-
-
-EXECUTORS = ("debug", "local", "slurm")
-
-AVAILABLE_EXECUTORS = ("local", "debug")
-
-
-def execution_problems(executor: str, workers: int | None) -> list[Problem]:
-    """What is wrong with how a grid is to be run."""
-    found = _executor_problems(executor)
-    if workers is not None and workers < 1:
-        found.append(Problem(f"{option('workers')} {workers}: expected 1 or more.", "workers"))
-    return found
-
-
-def _executor_problems(name: str) -> list[Problem]:
-    if name not in EXECUTORS:
-        return [Problem(unknown_name("executor", name, AVAILABLE_EXECUTORS), "executor")]
-    if name not in AVAILABLE_EXECUTORS:
-        instead = f"{option('executor')} {AVAILABLE_EXECUTORS[0]}"
-        return [Problem(f"executor {name!r} is not in this version; use {instead}.", "executor")]
-    return []

@@ -1,1 +1,1 @@
-"""One grid, from what was asked to what will run and cost: what the command line and the Python interface share."""
+"""One grid, from its options to its plan, cost and run: what the command line and the Python interface share."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
 from harness.errors import Problems, UsageError, system_problem
+from harness.execution.available import execution_problems
 from harness.execution.display import display_on
-from harness.execution.executors import execution_problems, run_in_process, run_locally
+from harness.execution.executors import run_in_process, run_locally
 from harness.execution.hardware import this_machine
 from harness.execution.outcome import Outcome
 from harness.grids.estimate import Estimate, check_limit, estimate

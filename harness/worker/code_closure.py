@@ -33,6 +33,7 @@ OUTSIDE: Mapping[str, str] = {  # reached, and why it cannot change a number onc
     "harness.identity": "digests of what a stage reads: a mismatch stops it, a match changes nothing",
     "harness.progress": "reports how far a stage is",
     "harness.synthetic": "tables and tiny encoders: named by their generator's version, whose output a test holds",
+    "harness.wording": "how a sentence names an option",
 }
 # Attribute of the context -> the module whose objects it provides.
 HANDED_OVER = {"sources": "harness.inputs.data_sources"}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from grid_world import ROOT, Ran, World, files_below, gone_process
+from grid_world import ROOT, Ran, World, files_below, gone_process, python
 
 from harness.doctor import environment
 from harness.doctor.checks import GIB, Check, all_checks, is_able
@@ -122,7 +122,7 @@ BASICS = {
         "torch<3,>=2.13 is not installed",
         "pip install -c constraints.txt",
     ),
-    "no metadata": (but("packages", requirements=()), "packages", "metadata are not there", "pip install"),
+    "no metadata": (but("packages", requirements=()), "packages", "metadata are missing", "pip install"),
     "a store without links": (
         but("disk", problems={"hard link": "Operation not permitted"}),
         "store",
@@ -158,7 +158,7 @@ NOTES = {
     "GPU that torch cannot use": (
         replace(but("packages", torch_cuda=False), hardware=replace(WELL.hardware, gpus=())),
         "gpu",
-        "2 there, driver 580.65.06, none usable: torch cannot use them",
+        "2 present, driver 580.65.06, none usable: torch cannot use them",
         "see torch above",
     ),
     "hidden GPUs": (
@@ -174,17 +174,27 @@ NOTES = {
     "memory taken": (but("hardware", available_bytes=GIB), "memory", "1.0 GiB available now", "fewer --workers"),
     "little disk": (but("disk", free_bytes=5 * GIB), "disk", "5.0 GiB free", "--store DIR"),
     "nfs": (but("disk", file_system="nfs4"), "file system", "nfs4, perhaps shared", "two machines"),
-    "tmpfs": (but("disk", file_system="tmpfs"), "file system", "gone with the next start", "--store"),
-    "stale leases": (but("disk", stale=("ab12", "cd34")), "leases", "2 held by processes that are gone", "by itself"),
+    "tmpfs": (but("disk", file_system="tmpfs"), "file system", "lost at the next reboot", "--store"),
+    "stale leases": (
+        but("disk", stale=("ab12", "cd34")),
+        "leases",
+        "2 held by processes that are gone",
+        "takes them over",
+    ),
     "skewed clock": (but("disk", clock_skew=-90.0), "clock", "90 s behind this machine", "time server"),
-    "clock of 1970": (replace(WELL, now=60.0), "clock", "1970-01-01T00:01:00+00:00, before", "set the machine's clock"),
+    "clock of 1970": (
+        replace(WELL, now=60.0),
+        "clock",
+        "1970-01-01T00:01:00+00:00, earlier than this version",
+        "set the machine's clock",
+    ),
     "no hub client": (but("hub", cache=None), "hub cache", "huggingface_hub is not installed", "packages"),
     "offline": (but("hub", offline=True), "hub", "HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE"),
-    "no internet": (but("hub", reachable="no route"), "hub", "https://hub gives no answer: no route", "harness fetch"),
+    "no internet": (but("hub", reachable="no route"), "hub", "https://hub does not respond: no route", "harness fetch"),
     "model not cached": (
         but("hub", models={"bert-base": False, "minilm-l6": True}),
         "models",
-        "1 of 2 of the catalogue here (minilm-l6), not here: bert-base",
+        "1 of 2 in the catalogue present (minilm-l6), absent: bert-base",
         "--models NAME=DIR",
     ),
     "data not cached": (but("hub", data_sets={"sst2": False}), "data sets", "0 of 1", "--data DIR"),
@@ -193,7 +203,7 @@ NOTES = {
         replace(WELL, slurm={"sbatch": "", "squeue": ""}),
         "slurm",
         "sbatch, squeue here, scontrol, sacct not",
-        "ask who runs the cluster",
+        "ask the cluster's administrators",
     ),
     "SLURM without an executor": (
         replace(WELL, executors=("local", "debug")),
@@ -317,6 +327,14 @@ def test_an_address_that_does_not_answer_says_why() -> None:
 # -- the command
 
 
+def test_the_command_imports_no_room_that_plans_or_runs() -> None:
+    code = "import sys, harness.cli.commands.doctor; print(*sys.modules)"
+    imported = python("-c", code).stdout.split()
+    assert "harness.doctor.environment" in imported
+    rooms = ("harness.planning", "harness.grids", "harness.studies", "harness.stages", "harness.worker.run", "methods")
+    assert [name for name in imported if name.startswith(rooms)] == []
+
+
 def test_this_machine_in_both_forms(run_harness: Run, world: World) -> None:
     before = files_below(world.folder)
     told = run_harness(world.reading("doctor"))
@@ -330,7 +348,7 @@ def test_this_machine_in_both_forms(run_harness: Run, world: World) -> None:
     for line, of in zip(lines, found["checks"], strict=True):
         assert line.startswith(of["state"])
         assert of["name"] in line
-    assert last.endswith("0 problems: the basics are there.")
+    assert last.endswith("0 problems: this machine can run grids.")
 
 
 def test_a_checkout_is_compared_with_its_own_pyproject_and_not_with_older_metadata() -> None:

@@ -179,7 +179,7 @@ def test_fetch_asks_for_the_released_models_of_the_named_base(tmp_path: Path) ->
     assert done.returncode == 1
     for what in ("model 'distilbert'", "distilbert 0.85", "distilbert 0.9", "task 'sst2'"):
         assert f"{what}: " in done.stderr
-    assert done.stderr.count("did not come") == 4  # and no corpus: nothing is pruned here
+    assert done.stderr.count("was not fetched") == 4  # and no corpus: nothing is pruned here
 
 
 def test_fetch_says_all_that_did_not_come(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_fetch_says_all_that_did_not_come(tmp_path: Path) -> None:
     assert done.returncode == 1
     for what in ("model 'bert-base'", "task 'sst2'", "the corpus"):
         assert f"{what}: " in done.stderr
-    assert done.stderr.count("did not come") == 3
+    assert done.stderr.count("was not fetched") == 3
 
 
 def test_fetch_finds_what_is_there(cache: Path) -> None:
@@ -207,7 +207,7 @@ def without_network(cache: Path, *words: str) -> subprocess.CompletedProcess[str
 def test_fetch_without_a_network_asks_once_and_says_so(tmp_path: Path) -> None:
     done = without_network(tmp_path / "empty", "fetch", "--models", "bert-base,distilbert", "--tasks", "sst2")
     assert done.returncode == 1
-    assert done.stderr.count("did not come: it is not in the cache.") == 4
+    assert done.stderr.count("was not fetched: it is not in the cache.") == 4
     assert "The hub (http://127.0.0.1:9) cannot be reached from here (ConnectError" in done.stderr
     assert "Retry" not in done.stderr, "the client's own retries take half a minute for every snapshot"
 
@@ -225,7 +225,7 @@ def test_a_snapshot_that_came_in_part_is_not_called_whole(cache: Path, tmp_path:
     done = harness(tmp_path / "cache", "fetch", "--models", "bert-base", "--tasks", "sst2")
     assert done.returncode == 1
     assert "model 'bert-base'" in done.stderr
-    assert "did not come whole" in done.stderr
+    assert "is incomplete" in done.stderr
     assert "has no model.safetensors" in done.stderr
 
 

@@ -121,9 +121,9 @@ def test_the_recipe_is_checked_without_reading_the_stages(store: Store) -> None:
     path = store.study_path("mine")
     text = path.read_text()
     path.write_text(text[: text.index('"stages": {')])  # nothing of what follows the recipe can be read
-    check_recipe(store, "mine", recipe())
+    check_recipe(store, "mine", preset())
     with pytest.raises(UsageError, match=r"has another recipe \(it differs in transfer.epochs\)"):
-        check_recipe(store, "mine", recipe("transfer.epochs=7"))
+        check_recipe(store, "mine", preset("transfer.epochs=7"))
     with pytest.raises(StoreError, match="is damaged"):
         read_study(store, "mine")
 
@@ -139,9 +139,9 @@ def test_the_recipe_is_found_in_any_layout_of_the_file(store: Store, indent: int
     ]  # what a mark in the text would take for it
     members = {"cells": tree["cells"], **dict(sorted(tree.items(), reverse=reverse))}
     path.write_text(json.dumps(members, indent=indent))
-    check_recipe(store, "mine", recipe())
+    check_recipe(store, "mine", preset())
     with pytest.raises(UsageError, match="has another recipe"):
-        check_recipe(store, "mine", recipe("transfer.epochs=7"))
+        check_recipe(store, "mine", preset("transfer.epochs=7"))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"cells"', '{"cells": []', '{"cells": [] "recipe": {}}', "\x00"])
@@ -149,7 +149,7 @@ def test_a_damaged_study_is_named_with_the_next_move(store: Store, text: str) ->
     write(store, "mine", plan())
     store.study_path("mine").write_text(text)
     with pytest.raises(StoreError, match="is damaged .* Move it away and give its grid's command again"):
-        check_recipe(store, "mine", recipe())
+        check_recipe(store, "mine", preset())
 
 
 def stage(kind: str, **parents: str) -> StageSpec:

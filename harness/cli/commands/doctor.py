@@ -1,4 +1,4 @@
-"""`harness doctor`: what this machine has, what each thing enables, and the next move where one is missing."""
+"""`harness doctor`: what this machine has, what each thing enables, and the next move for what is missing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 from harness.doctor.checks import all_checks, is_able
 from harness.doctor.environment import read_environment
+from harness.wording import counted
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code: 0 the basics to run something here are there, 3 they are not."""
+    """Exit code: 0 this machine can run something, 3 a check is a problem."""
     checks = all_checks(read_environment(Path(options.store), online=options.online))
     able = is_able(checks)
     if options.json:
@@ -21,6 +22,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(*checks, sep="\n")
         counts = Counter(check.state for check in checks)
-        verdict = "the basics are there" if able else "mend the problems first"
-        print(f"{counts['ok']} ok, {counts['note']} to note, {counts['problem']} problems: {verdict}.")
+        verdict = "this machine can run grids" if able else "solve the problems first"
+        notes, problems = counted(counts["note"], "note"), counted(counts["problem"], "problem")
+        print(f"{counts['ok']} ok, {notes}, {problems}: {verdict}.")
     return 0 if able else 3

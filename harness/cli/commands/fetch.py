@@ -1,4 +1,4 @@
-"""`harness fetch`: fill the hub's cache with what a study needs, on a machine with internet, before others run it."""
+"""`harness fetch`: fill the hub's cache with what a grid needs, on a machine with internet."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from harness.planning.presets import Preset
 
 REACH_SECONDS = 10.0
 Groups = tuple[tuple[str, ...], ...]
-# Names or patterns of files, in groups: a snapshot is whole when it has something of each. A sparse checkpoint may come
-# without a tokenizer.
+# Names or patterns of files, in groups: a complete snapshot has a file of each. A sparse checkpoint may have no
+# tokenizer.
 MODEL_FILES: Groups = (("config.json",), WEIGHT_FILES, TOKENIZER_FILES)
 SPARSE_FILES: Groups = (("config.json",), CHECKPOINT_FILES)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code: 0 everything is in the cache. Raises UsageError for names, HarnessError for what did not come."""
+    """Exit code: 0 everything is in the cache. Raises UsageError for bad options, HarnessError for failed downloads."""
     from harness.inputs.data_sources import hub_sets
 
     problems = Problems()
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """Files of a repository of the hub. groups: must all be there; also: come where there are some."""
+    """Files of a repository of the hub. groups: must all be present; also: taken where there are some."""
 
     what: str
     repository: str
@@ -77,7 +77,7 @@ class _Snapshot:
 
 
 def _released(axes: Axes, preset: Preset) -> list[ReleasedCheckpoint]:
-    """The preset's checkpoints of the named models and sparsities, where a method in question starts from them."""
+    """The preset's checkpoints of the named models and sparsities, where one of the methods starts from them."""
     methods = axes.methods or [row.method for row in preset.rows]
     if not any(needs(get_method(name), released=True).released for name in methods):
         return []
@@ -89,18 +89,18 @@ def _released(axes: Axes, preset: Preset) -> list[ReleasedCheckpoint]:
 
 
 def _unreachable() -> str | None:
-    """Why the hub cannot be reached, asked once: its client would try for half a minute for every snapshot."""
+    """Why the hub cannot be reached. Tried once: its client would try for half a minute for every snapshot."""
     from huggingface_hub import constants, get_session
 
     try:
         get_session().head(constants.ENDPOINT, timeout=REACH_SECONDS)
     except Exception as error:  # the hub's client raises errors of many libraries
-        return f"The hub ({constants.ENDPOINT}) cannot be reached from here ({_told(error)})."
+        return f"The hub ({constants.ENDPOINT}) cannot be reached from here ({_first_line(error)})."
     return None
 
 
 def _fetch(snapshot: _Snapshot, failed: list[str], unreachable: str | None) -> None:
-    """Bring one snapshot into the cache and say where it is; what does not come is noted, and the rest goes on."""
+    """Download one snapshot into the cache and print its folder. A failure is added to `failed`; the rest goes on."""
     from huggingface_hub import snapshot_download
 
     print(snapshot.what, file=sys.stderr, flush=True)
@@ -116,16 +116,16 @@ def _fetch(snapshot: _Snapshot, failed: list[str], unreachable: str | None) -> N
             )
         )
     except Exception as error:
-        reason = "it is not in the cache" if unreachable is not None else _told(error)
-        failed.append(f"{snapshot.what} did not come: {reason}.")
+        reason = "it is not in the cache" if unreachable is not None else _first_line(error)
+        failed.append(f"{snapshot.what} was not fetched: {reason}.")
         return
     lacking = [" or ".join(group) for group in snapshot.groups if not any(any(folder.glob(name)) for name in group)]
     if lacking:
-        failed.append(f"{snapshot.what} did not come whole: {folder} has no {', no '.join(lacking)}.")
+        failed.append(f"{snapshot.what} is incomplete: {folder} has no {', no '.join(lacking)}.")
     else:
         print(folder)
 
 
-def _told(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.cli.options import options_from_args
 from harness.errors import Problems
-from harness.execution.executors import execution_problems
+from harness.execution.available import execution_problems
 from harness.execution.outcome import Outcome
 from harness.grids.planned import PlannedGrid, cancelled_note, plan_as_json, plan_as_text, plan_grid, start
 from harness.store.store import Store

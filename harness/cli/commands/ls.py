@@ -1,4 +1,4 @@
-"""`harness ls`: what there is to name in a grid."""
+"""`harness ls`: the models, methods, tasks and presets that a grid can name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ASSUMED_MARK = "*"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code: 0, or 1 when --check finds a method that cannot be used. Raises UsageError for a name not there."""
+    """Exit code: 0, or 1 when --check finds a method that cannot be used. Raises UsageError for an unknown name."""
     if options.check:
         if options.what != "methods":
             raise UsageError(f"--check is for methods: harness ls methods --check, not ls {options.what}.")
@@ -58,8 +58,8 @@ def _check(name: str | None, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(rows, indent=1))
     elif rows:
-        told = [{**row, "problem": row["problem"] or "none"} for row in rows]
-        print(tabulate(told, headers="keys", disable_numparse=True, maxcolwidths=[None, None, 90]))
+        shown = [{**row, "problem": row["problem"] or "none"} for row in rows]
+        print(tabulate(shown, headers="keys", disable_numparse=True, maxcolwidths=[None, None, 90]))
     else:
         print("no other package provides methods.")
     return 1 if any(row["problem"] for row in rows) else 0
@@ -73,7 +73,7 @@ def _models() -> list[dict[str, Any]]:
 
 
 def _methods() -> list[dict[str, Any]]:
-    """The built-in ones, and those of other packages, which are not imported for it: they may be broken or slow."""
+    """The built-in methods, and those of other packages. These are not imported: they may be broken or slow."""
     methods = [get_method(name) for name in BUILT_IN]
     rows = [{"name": m.name, "in the paper": m.title, "transfer KD": m.transfer_kd, "note": m.note} for m in methods]
     for found in installed_methods():
@@ -110,7 +110,7 @@ def _presets() -> list[dict[str, Any]]:
 
 
 def _settings(name: str) -> tuple[list[dict[str, Any]], str]:
-    """Every setting of a preset with its evidence, those that nobody published marked; then its tasks and rows."""
+    """Every setting of a preset with its evidence, the assumed ones marked; then its models, tasks and rows."""
     preset = load_preset(name)
     settings = preset.recipe.settings
     rows = [

@@ -1,4 +1,4 @@
-"""`harness plots`: a study's records as pictures, accuracy over nominal compression."""
+"""`harness plots`: a study's records as figures, accuracy over nominal compression."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.studies.verification import verified_records
 def run(options: argparse.Namespace) -> int:
     """Writes OUT/STUDY-MODEL.png and .svg for every model of the study.
 
-    Exit code: 0 every cell has its numbers, 4 some are missing (the pictures are made all the same).
+    Exit code: 0 every cell has its numbers, 4 some are missing (the figures are still made).
     Raises StoreError when a record cannot be trusted, UsageError when OUT cannot be written to.
     """
     from paper_tables import aggregate
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _stems(study: str, models: Iterable[str]) -> dict[str, str]:
-    """A file name for each model, without its suffix. A model may be called anything, a file may not."""
+    """A file name for each model, without suffix. A model's name may hold characters that a file name may not."""
     stems: dict[str, str] = {}
     for model in models:
         stem = wanted = f"{study}-{re.sub(r'[^A-Za-z0-9._-]', '_', model)}"

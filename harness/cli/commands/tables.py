@@ -6,7 +6,6 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.errors import UsageError, system_problem
 from harness.files import replace_file
@@ -14,12 +13,9 @@ from harness.store.store import Store
 from harness.studies.study import only_study
 from paper_tables.study_tables import read_tables
 
-if TYPE_CHECKING:
-    pass
-
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code: 0 every cell has its numbers, 4 some are missing (the table is made all the same).
+    """Exit code: 0 every cell has its numbers, 4 some are missing (the table is still made).
 
     Raises StoreError when a record cannot be trusted.
     """
@@ -42,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a table whole. Raises UsageError where it cannot be written."""
+    """Write a table in one step. Raises UsageError where it cannot be written."""
     try:
         replace_file(path, text)
     except OSError as error:
