@@ -15,6 +15,7 @@ from harness.execution.executors import run_in_process, run_locally
 from harness.execution.hardware import this_machine
 from harness.execution.outcome import Outcome
 from harness.grids.estimate import Estimate, check_limit, estimate
+from harness.grids.memory import memory_problems
 from harness.grids.request import Asked, Request, read_request, words
 from harness.grids.workload import read_timings
 from harness.inputs.content_hashes import ContentHashes
@@ -44,6 +45,7 @@ class Planned:
         states = read_states(self.plan, self.store, local_snapshot(self.plan, self.store))
         found = work(self.plan, states, read_cancelled(states, self.store))
         missing = [*self.request.missing, *gone_artifacts(self.plan, found.waiting, self.store)]
+        missing += memory_problems(self.plan, found.waiting, self.request.world.shapes, this_machine().memory_bytes)
         return Outlook(states, found, tuple(missing), estimated(self.plan, found.waiting, self.store, self.request))
 
 

@@ -24,7 +24,7 @@ from harness.store.leases import Holder, Lease, LeaseLost, acquire
 from harness.store.processes import is_gone, this_process
 from harness.store.store import Store
 from harness.worker.provenance import provenance
-from harness.worker.source_state import SourceChanged, check_source
+from harness.worker.source_state import SourceChanged, check_source, watch
 
 if TYPE_CHECKING:
     pass
@@ -187,6 +187,7 @@ def _run_to_record(
 ) -> None:
     started = time.time()
     _check_version(spec)
+    watch(kind_of(spec).run)
     check_source()
     in_memory = set(sys.modules)
     records = {role: store.read_record(parent) for role, parent in spec.parents.items()}
