@@ -147,7 +147,9 @@ def _axes(parser: argparse.ArgumentParser) -> None:
         metavar="M,..",
         help="aliases, or NAME=DIR for a folder in the hub's layout (default: the preset's, where it names any)",
     )
-    parser.add_argument("--methods", metavar="M,..", help="default: the preset's rows")
+    parser.add_argument(
+        "--methods", metavar="M,..", help="names, or package.module:METHOD (default: the preset's rows)"
+    )
     parser.add_argument("--sparsities", metavar="S,..", help="fractions in [0, 1)")
     parser.add_argument("--tasks", metavar="T,..", help="default: the preset's tasks")
     parser.add_argument("--quantization", metavar="Q,..", help="none, int8")
