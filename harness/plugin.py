@@ -2,8 +2,8 @@
 
     from harness.plugin import FINE_TUNING, Chain, Method, Parameter, StageKind, StageSpec
 
-docs/new-method.md builds a method from it. The computation of a stage kind (the function that `run` names) stands in a
-module of its own and imports `harness.stages`, `harness.training` and `harness.compression`.
+docs/new-method.md builds a method from it. The computation of a stage kind (the function that `run` names) is in a
+module of its own, which imports `harness.stages`, `harness.training` and `harness.compression`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ As a program it records the source of the method's stage kinds: python -m harnes
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from harness.planning.planner import plan_cells
 from harness.planning.presets import load_preset
 from harness.plugin import Method, StageKind
 from harness.tasks import TASKS
-from harness.worker.code_closure import SourceTree
+from harness.worker.code_closure import SourceTree, package_folder
 from harness.worker.code_versions import Current, Recorder, check, read_current, write_current
 
 FILE_NAME = "code_versions.toml"
@@ -72,7 +71,7 @@ def check_code_versions(method: Method, file: Path | None = None) -> None:
 def _current(kinds: Sequence[StageKind]) -> dict[str, Current]:
     if not kinds:
         raise ValueError("the method brings no stage kind, so there is no source to watch.")
-    tree = SourceTree({top: _folder(top) for top in {_top(kind) for kind in kinds}}, handed_over={})
+    tree = SourceTree({top: package_folder(top) for top in {_top(kind) for kind in kinds}}, handed_over={})
     return read_current(tree, {kind.name: kind for kind in kinds})
 
 
@@ -80,16 +79,8 @@ def _top(kind: StageKind) -> str:
     return kind.run.partition(":")[0].partition(".")[0]
 
 
-def _folder(package: str) -> Path:
-    """Where a top package is; it is located, not imported."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"{package} is no package that can be found: a stage kind's run is package.module:function.")
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
 def _file_of(kinds: Sequence[StageKind]) -> Path:
-    return _folder(_top(kinds[0])) / FILE_NAME
+    return package_folder(_top(kinds[0])) / FILE_NAME
 
 
 def _recorder(target: str) -> Recorder:

@@ -152,7 +152,7 @@ def _axes(parser: argparse.ArgumentParser) -> None:
         "aliases, or NAME=DIR for a folder in the hub's layout (default: the preset's, where it names any); an axis "
         "given several times adds up",
     )
-    axis("--methods", "M,..", "default: the preset's rows")
+    axis("--methods", "M,..", "names, or package.module:METHOD (default: the preset's rows)")
     axis("--sparsities", "S,..", "fractions in [0, 1)")
     axis("--tasks", "T,..", "default: the preset's tasks")
     axis("--quantization", "Q,..", "none, int8")

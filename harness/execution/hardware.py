@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,6 +21,12 @@ class Machine:
         """How many stages to run side by side: one for each GPU, or as many as the cores hold at `threads` each."""
         return len(self.gpus) or max(1, self.cores // threads)
 
+    def memory_bytes(self) -> int | None:
+        """Of the smallest GPU where there is one, else of the machine; None where nobody can tell."""
+        if self.gpus:
+            return _gpu_memory_bytes()
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
 
 def this_machine() -> Machine:
     return Machine(gpus=_gpus(Path("/dev"), os.environ), cores=len(os.sched_getaffinity(0)))
@@ -36,6 +43,16 @@ def _gpus(devices: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
     names = [name.strip() for name in chosen.split(",")]
     shown = names[: names.index("-1")] if "-1" in names else names  # those after -1 are hidden
     return tuple(name for name in shown if name)
+
+
+def _gpu_memory_bytes() -> int | None:
+    """Of the smallest GPU, as NVIDIA's own tool has it (in MiB); torch would take seconds to import."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        return min(int(line) for line in done.stdout.split()) * 2**20
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
 
 
 def _torch_may_use_gpus() -> bool:

@@ -16,6 +16,7 @@ from harness.execution.executors import run_in_process, run_locally
 from harness.execution.hardware import this_machine
 from harness.execution.outcome import Outcome
 from harness.grids.estimate import Estimate, check_limit, estimate
+from harness.grids.memory import memory_problems
 from harness.grids.options import GridOptions
 from harness.grids.request import Request, read_request
 from harness.grids.workload import read_timings
@@ -74,9 +75,12 @@ class PlannedGrid:
         plan, store, request = self.plan, self.store, self.request
         states = read_states(plan, store)
         found = read_remaining(plan, store, states)
-        missing = (*request.missing, *gone_artifacts(plan, found.waiting, store))
+        missing = [*request.missing, *gone_artifacts(plan, found.waiting, store)]
+        missing += memory_problems(plan, found.waiting, request.sizes.shapes, this_machine().memory_bytes)
         timings = read_timings(plan, store, found.waiting, request.sizes.shapes)
-        return GridStatus(states, found, missing, estimate(plan, found.waiting, request.sizes, timings, this_machine()))
+        return GridStatus(
+            states, found, tuple(missing), estimate(plan, found.waiting, request.sizes, timings, this_machine())
+        )
 
     def run(self, *, executor: str = "local", workers: int | None = None) -> Outcome:
         """Run what is not done; standard error shows how far it is.

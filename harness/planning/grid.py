@@ -1,8 +1,8 @@
 """The grid: axes as a user writes them, checked all at once and expanded to cells.
 
 Without methods, sparsities and quantization the preset's rows are meant; naming any of them means the full product.
-Sparse checkpoints of the user's own stand for themselves: alone they mean their cells and the dense ones, and with
-methods they are further methods of the product, each at the sparsity that was counted.
+Sparse checkpoints of the user's own: alone they mean their cells and the dense ones; with methods they are further
+methods of the product, each at the sparsity that was counted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Axes:
     sparse_from: Mapping[str, float] = field(default_factory=dict)
 
     def problems(self) -> list[Problem]:
-        """One for every value that cannot be meant, with the option that it stands in."""
+        """One for every value that is not valid, with the option that it is given by."""
         found = Problems()
         if not self.models:
             choices = "give aliases (harness ls models) or NAME=DIR"
@@ -107,7 +107,7 @@ class Grid:
 def expand(axes: Axes, preset: Preset) -> Grid:
     """Cells of the grid without repeats, in the order models, tasks, methods, sparsities, quantization, seeds.
 
-    The order does not depend on the order in which an axis was written; tasks stand in the preset's order, so that
+    The order does not depend on the order in which an axis was written; tasks follow the preset's order, so that
     the cheap ones come first. Raises UsageError with every problem.
     """
     problems = axes.problems()

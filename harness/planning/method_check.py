@@ -5,6 +5,7 @@ What that code does there, hanging or leaving included, harms nobody else. As a 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -49,9 +50,12 @@ def loading_problem(name: str) -> str | None:
     """Loads the method in this process; what is wrong with it, or with what came along."""
     before = set(sys.modules)
     try:
-        find_method(name)
+        kinds = find_method(name).method.kinds
     except UsageError as error:
         return str(error)
+    for kind in kinds:
+        if not _is_there(module := kind.run.partition(":")[0]):
+            return f"{find_packaged(name)}: stage kind {kind.name!r} is run by {kind.run}, and there is no {module}."
     heavy = [package for package in HEAVY if package in sys.modules and package not in before]
     if heavy:
         return (
@@ -59,6 +63,14 @@ def loading_problem(name: str) -> str | None:
             "it inside the functions that need it."
         )
     return None
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module can be found; it is not imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:  # a package above it is not there
+        return False
 
 
 def main(name: str) -> None:

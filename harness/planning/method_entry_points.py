@@ -55,7 +55,7 @@ def packaged_methods(reserved: frozenset[str]) -> tuple[PackagedMethod, ...]:
 
 
 def can_be_named(found: PackagedMethod) -> bool:
-    """Whether a grid can give its name; one that two packages claim is told as such when it is given."""
+    """Whether a grid can give its name; for one that two packages claim, the grid says so."""
     return bool(_NAME.fullmatch(found.name))
 
 
@@ -137,10 +137,10 @@ def _mentions_us(distribution: Distribution) -> bool:
 def _called(distribution: Distribution) -> tuple[str, str]:
     """Name and version; a half-removed package has lost its METADATA."""
     try:
-        told = [distribution.metadata["Name"], distribution.metadata["Version"]]
+        fields = [distribution.metadata["Name"], distribution.metadata["Version"]]
     except Exception:  # what is raised differs between Python's versions
-        told = ["", ""]
-    return told[0] or "(no name)", told[1] or "(no version)"
+        fields = ["", ""]
+    return fields[0] or "(no name)", fields[1] or "(no version)"
 
 
 def _problem(name: str, target: str, reserved: Collection[str]) -> str | None:

@@ -205,7 +205,7 @@ def _load(path: str) -> Any:
 
 @cache
 def _check_not_hidden(package: str) -> None:
-    """Raises UsageError when a folder of that name stands before ours where Python looks for modules.
+    """Raises UsageError when Python finds a folder of that name before ours.
 
     A notebook's Python looks in its own folder first; the command line and the workers do not.
     """

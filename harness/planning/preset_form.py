@@ -1,4 +1,4 @@
-"""The form of a preset: its keys and rows, and one sentence for each that is missing, misspelt or cannot be meant.
+"""The form of a preset: its keys and rows, and one sentence for each that is missing, misspelt or not valid.
 
 The settings below `recipe` are checked in `harness.planning.presets`, which knows their types.
 """

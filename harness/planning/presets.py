@@ -2,15 +2,15 @@
 
 A value in a preset is a table {value = .., EVIDENCE = "source or reason"}, where EVIDENCE is one of
 
-    published   stands in the paper or in the authors' release
-    partner     stands in a recipe published by the authors' partners or in another project
+    published   given in the paper or in the authors' release
+    partner     given in a recipe published by the authors' partners or in another project
     assumed     nobody published it; the text says why this value
 
 Where a key is given more than once for a stage, the most specific one counts: KIND.models.MODEL.tasks.TASK.KEY, then
 KIND.tasks.TASK.KEY, KIND.models.MODEL.KEY, KIND.KEY and common.KEY. Data settings stand under task.TASK.KEY. The
 section of a kind that a method brings is [recipe."OWNER:NAME"]; it counts in grids that name such a method.
 
-A preset may extend a shipped one (extends = "NAME"): it takes over what it does not say itself. A preset of the user's
+A preset may extend a shipped one (extends = "NAME"): what it does not give, it takes from there. A preset of the user's
 own is a file of the same form, named by its path.
 
 [[sparse_checkpoints]] of a preset (model, sparsity, repository, revision, published) are released sparse encoders at
@@ -69,7 +69,7 @@ class Preset:
     def recipe_hash(self) -> str:
         """128 bits over every dotted key and value, and the released checkpoints.
 
-        Evidence and sources do not count, nor do declared defaults: those that a study uses stand in its settings.
+        Evidence and sources do not count, nor do declared defaults: a study lists those it uses among its settings.
         """
         values = {key: setting.value for key, setting in self.recipe.settings.items()}
         released = {f"sparse_checkpoints.{checkpoint}": checkpoint.content_id for checkpoint in self.sparse_checkpoints}

@@ -8,6 +8,7 @@ its syntax tree without comments and docstrings, so that wording does not count.
 from __future__ import annotations
 
 import ast
+import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,6 +197,14 @@ class SourceTree:
 def project_tree() -> SourceTree:
     """This project's source, as installed."""
     return SourceTree({"harness": Path(harness.__file__).parent})
+
+
+def package_folder(name: str) -> Path:
+    """Where a top package is; it is located, not imported. Raises ValueError where there is none."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"{name} is no package that can be found: a stage kind's run is package.module:function.")
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def digest_of(nodes: list[ast.stmt]) -> str:

@@ -25,7 +25,7 @@ from harness.store.processes import is_gone, this_process
 from harness.store.stage import StoredStage
 from harness.store.store import Store
 from harness.worker.provenance import provenance
-from harness.worker.source_state import SourceChanged, check_source
+from harness.worker.source_state import SourceChanged, check_source, watch
 
 logger = logging.getLogger("harness")
 
@@ -185,6 +185,7 @@ def _run_to_record(
 ) -> None:
     started = time.time()
     _check_version(spec)
+    watch(kind_of(spec).run)
     check_source()
     in_memory = set(sys.modules)
     stage, parents = store.stage(spec.stage_id), {role: store.stage(parent) for role, parent in spec.parents.items()}

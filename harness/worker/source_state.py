@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.identity import file_sha256, sha256_of
-from harness.worker.code_closure import COMPUTES, project_tree
+from harness.worker.code_closure import COMPUTES, SourceTree, package_folder, project_tree
 
 WATCHED = (*COMPUTES, "harness.worker")
 
@@ -69,6 +70,15 @@ def source_digest() -> str:
 
 
 _AT_IMPORT = SourceState(watched_files())
+_OWNED: dict[str, SourceState] = {}  # by top package of a kind that a method brings, since a stage first ran it
+
+
+def watch(run: str) -> None:
+    """Watch the package of a kind's `run` from here on, where it is none of ours."""
+    package = run.partition(":")[0].partition(".")[0]
+    if package != "harness" and package not in _OWNED:
+        with suppress(ValueError):  # no package: that its function is not found ends the stage
+            _OWNED[package] = SourceState(SourceTree({package: package_folder(package)}).files(package))
 
 
 def check_source(*, imported_after: Collection[str] | None = None) -> None:
@@ -77,7 +87,7 @@ def check_source(*, imported_after: Collection[str] | None = None) -> None:
     imported_after: names of the modules that were in memory at an earlier check; only a change in one imported since
     counts then, because the others have run as they were.
     """
-    changed = _AT_IMPORT.changed()
+    changed = [module for state in (_AT_IMPORT, *_OWNED.values()) for module in state.changed()]
     if imported_after is not None:
         changed = [module for module in changed if module in sys.modules and module not in imported_after]
     if changed:

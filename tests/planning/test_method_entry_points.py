@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import Distribution
@@ -12,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from grid_world import ROOT, Ran, World, inputs, of_kind, plan, preset, python, sentences
+from grid_world import Ran, World, inputs, of_kind, plan, preset, sentences
 from sparse_files import write_sparse
 
 from harness.errors import StoreError, UsageError
@@ -31,8 +30,7 @@ Install = Callable[..., Path]
 
 # Prune OFA's sparse model, transferred in one epoch without a teacher.
 GOOD = """
-from harness.planning.method import Method
-from harness.planning.planner import Chain
+from harness.plugin import Method
 
 def stages(chain):
     return chain.transfer(chain.sparse_model(), distillation=False, epochs=1)
@@ -40,6 +38,13 @@ def stages(chain):
 METHOD = Method(
     name="short", title="Short", stages=stages, sparse=True, transfer_kd="no", note="n"
 )
+"""
+
+KIND = """
+from dataclasses import replace
+from harness.plugin import StageKind
+
+METHOD = replace(METHOD, kinds=(StageKind(name="short:lab", version=1, run="{}", recipe={{}}, work="data"),))
 """
 
 
@@ -145,32 +150,6 @@ def broken(install: Install, request: pytest.FixtureRequest) -> str:
 
 
 # -- naming one
-
-
-def test_the_example_of_the_guide_is_installed_listed_and_planned(world: World, tmp_path: Path) -> None:
-    _, _, section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## A new method")
-    project = tomllib.loads(section.partition("```toml\n")[2].partition("```")[0])["project"]
-    ((name, target),) = project["entry-points"]["harness.methods"].items()
-    module = {target.partition(":")[0]: section.partition("```python\n")[2].partition("```")[0]}
-    site = write_package(tmp_path / "site", project["name"], {name: target}, module, version=project["version"])
-    grid = world.grid("--methods", f"dense,prune-ofa-no-kd,{name}", "--dry-run", "--json")
-    done = python("-m", "harness", *grid, installed=[site])
-    assert (done.returncode, done.stderr) == (0, "")
-    found = json.loads(done.stdout)
-    # 3 methods on 2 tasks. Both transfers start from one sparse model, and no cell needs the teacher but dense itself.
-    assert found["counts"]["cells"] == 6
-    assert found["counts"]["stages"] == {
-        "corpus": 1,
-        "pairs": 1,
-        "teacher_preparation": 1,
-        "student_pruning": 1,
-        "dense": 2,
-        "transfer": 4,
-        "evaluation": 6,
-    }
-    checked = python("-m", "harness", "ls", "methods", name, "--check", "--json", installed=[site])
-    assert checked.returncode == 0, checked.stderr
-    assert json.loads(checked.stdout) == [{"name": name, "package": "short-transfer 1.0", "problem": None}]
 
 
 @pytest.mark.usefixtures("short")
@@ -311,6 +290,12 @@ def test_a_broken_one_is_told_by_the_check(broken: str) -> None:
     ("text", "limit_seconds", "told"),
     [
         ("import torch\n" + GOOD, 30, "its declaration imports torch, which planning does without"),
+        (GOOD + KIND.format("acme_odd:run"), 30, None),
+        (
+            GOOD + KIND.format("acme_lab.stage:run"),
+            30,
+            "'short:lab' is run by acme_lab.stage:run, and there is no acme_lab",
+        ),
         ("import time; time.sleep(60)", 0.6, "acme_odd:METHOD was not loaded within 0.6 seconds"),
         ("import os; os._exit(7)", 30, "loading acme_odd:METHOD ended the process with code 7 (it said nothing)"),
         ("import os; os._exit(0)", 30, "loading acme_odd:METHOD ended the process with code 0 (it said nothing)"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from grid_world import HERE, ROOT
 
+from harness.worker import source_state
 from harness.worker.source_state import SourceState, watched_files
 
 # Runs a plan on fakes from a copy of the package; the first stage does to the copy what the test says.
@@ -135,3 +136,23 @@ def test_a_file_that_changed_before_the_first_check_is_not_trusted(file: Path) -
     os.utime(file, ns=(0, 1))
     assert state.changed() == ["m"]
     assert state.changed() == ["m"]
+
+
+def test_the_package_of_a_methods_own_kind_is_watched_from_its_first_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "acme_watched"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "stage.py").write_text("CONSTANT = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(source_state, "_OWNED", {})
+    source_state.watch("acme_watched.stage:run")
+    source_state.watch("harness.stages.fine_tuning:dense")
+    source_state.check_source()
+    (package / "stage.py").write_text("CONSTANT = 20\n")
+    with pytest.raises(source_state.SourceChanged, match=r"the source of acme_watched\.stage changed"):
+        source_state.check_source()
+    source_state.watch("acme_watched.stage:run")  # a second stage does not take the change for the start
+    with pytest.raises(source_state.SourceChanged):
+        source_state.check_source()

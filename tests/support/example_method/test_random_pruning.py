@@ -12,7 +12,8 @@ def test_exactly_the_share_is_zero_and_the_rest_is_as_it_was() -> None:
 
 
 def test_the_mask_seed_reaches_the_stage() -> None:
-    one, other = (planned("random_pruning:METHOD", f"random-pruning:pruning.mask_seed={seed}") for seed in (0, 1))
+    settings = [[f"random-pruning:pruning.{value}" for value in ("epochs=3", f"mask_seed={seed}")] for seed in (0, 1)]
+    one, other = (planned("random_pruning:METHOD", *each) for each in settings)
     assert len(one.stages.keys() - other.stages.keys()) == 4  # two sparsities: pruning and evaluation
 
 
