@@ -12,8 +12,9 @@ def test_exactly_the_share_is_zero_and_the_rest_is_as_it_was() -> None:
 
 
 def test_the_mask_seed_reaches_the_stage() -> None:
-    settings = [[f"random-pruning:pruning.{value}" for value in ("epochs=3", f"mask_seed={seed}")] for seed in (0, 1)]
-    one, other = (planned("random_pruning:METHOD", *each) for each in settings)
+    kind = "random-pruning:pruning"
+    settings = [{f"{kind}.epochs": 3.0, f"{kind}.mask_seed": seed} for seed in (0, 1)]
+    one, other = (planned("random_pruning:METHOD", settings=each) for each in settings)
     assert len(one.stages.keys() - other.stages.keys()) == 4  # two sparsities: pruning and evaluation
 
 
