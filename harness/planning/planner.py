@@ -6,7 +6,9 @@ share (corpus, teacher preparation, student pruning, task teachers) appears once
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import gc
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from harness.errors import Problem, UsageError
 from harness.planning.chain import Chain, PlanCache
@@ -23,8 +25,24 @@ def plan_cells(
 
     known: methods that were found already, by name; others are looked up.
     """
+    with _without_garbage_collection():
+        return _planned(cells, recipe, inputs, dict(known or {}))
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """A plan only grows: the collector would walk through all of it again and again, and find nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _planned(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, methods: dict[str, FoundMethod]) -> Plan:
     plan, cache = Plan(), PlanCache()
-    methods = dict(known or {})
     named: dict[str, None] = {}
     problems: dict[Problem, None] = {}
     for cell in cells:
