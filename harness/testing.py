@@ -15,7 +15,7 @@ from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
 from harness.planning.method_entry_points import load_method
 from harness.planning.planner import plan_cells
-from harness.planning.presets import load_preset
+from harness.planning.preset import load_preset
 from harness.plugin import Method, StageKind
 from harness.tasks import TASKS
 from harness.worker.code_closure import SourceTree, package_folder

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from harness.data import NUM_SPECIAL_TOKENS
+from harness.data.special_tokens import NUM_SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     import datasets

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.data import NUM_SPECIAL_TOKENS
+from harness.data.special_tokens import NUM_SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     import datasets

@@ -23,7 +23,7 @@ from harness.grids.workload import read_timings
 from harness.inputs.content_hashes import ContentHashes
 from harness.planning.graph import Plan
 from harness.planning.planner import plan_cells
-from harness.planning.presets import load_preset
+from harness.planning.preset import load_preset
 from harness.specs import Cell
 from harness.store.store import Store
 from harness.studies.state import Remaining, read_remaining, read_states

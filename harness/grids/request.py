@@ -19,7 +19,7 @@ from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.grid import Axes, Grid, expand
 from harness.planning.method_needs import needs
 from harness.planning.method_registry import get_method, is_method
-from harness.planning.presets import Preset, load_preset
+from harness.planning.preset import Preset, load_preset
 from harness.stages.context import Resources, Sources
 from harness.studies.study import check_name
 from harness.tasks import TASKS, Task, get_task

@@ -15,7 +15,7 @@ from harness.errors import Problem, Problems, UsageError, unknown_name
 from harness.planning.method_needs import needs, prunes_in_pretraining
 from harness.planning.method_registry import FoundMethod, find_method, get_method, method_problem
 from harness.planning.method_summary import SPARSE_FROM
-from harness.planning.presets import Preset, Rows
+from harness.planning.preset import Preset, Rows
 from harness.specs import QUANTIZATIONS, Cell, sparsity_problem
 from harness.tasks import TASKS
 from harness.wording import option

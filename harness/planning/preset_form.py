@@ -1,6 +1,6 @@
 """The form of a preset: its keys and rows, and one sentence for each that is missing, misspelt or not valid.
 
-The settings below `recipe` are checked in `harness.planning.presets`, which knows their types.
+The settings below `recipe` are checked in `harness.planning.preset`, which knows their types.
 """
 
 from __future__ import annotations

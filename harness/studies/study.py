@@ -19,7 +19,7 @@ from harness.files import replace_file
 from harness.planning.graph import Plan
 from harness.planning.method_registry import find_method
 from harness.planning.method_summary import MethodFacts
-from harness.planning.presets import Preset
+from harness.planning.preset import Preset
 from harness.specs import Cell, StageSpec
 from harness.store.leases import HeartbeatMonitor, Lease, acquire
 from harness.store.processes import is_gone, this_process

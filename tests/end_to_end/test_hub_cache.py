@@ -20,7 +20,7 @@ from harness.inputs.data_sources import WIKIPEDIA
 from harness.inputs.families import BERT
 from harness.inputs.hub import HubSource
 from harness.inputs.models import MODELS
-from harness.planning.presets import load_preset
+from harness.planning.preset import load_preset
 from harness.store.store import Store
 from harness.studies.study import read_study
 from harness.tasks import TASKS

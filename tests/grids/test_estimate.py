@@ -24,7 +24,7 @@ from harness.inputs.shapes import HUB_SHAPES, Shape, shape_of
 from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
 from harness.planning.planner import plan_cells
-from harness.planning.presets import load_preset
+from harness.planning.preset import load_preset
 from harness.specs import StageSpec
 from harness.store.store import Store
 from harness.studies.study import read_study

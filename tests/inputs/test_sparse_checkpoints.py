@@ -23,7 +23,7 @@ from harness.inputs.sparse_checkpoints import encoder_zeros
 from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
 from harness.planning.planner import plan_cells
-from harness.planning.presets import Preset, load_preset, parse_preset
+from harness.planning.preset import Preset, load_preset, parse_preset
 from harness.store.store import Store
 from harness.studies.study import read_study
 from harness.tasks import TASKS

@@ -12,7 +12,7 @@ from grid_world import settings
 from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.grid import Axes, expand
 from harness.planning.planner import plan_cells
-from harness.planning.presets import load_preset
+from harness.planning.preset import load_preset
 from harness.store.store import Store
 from harness.studies.study import Study, merged, read_study, write_study
 

@@ -11,7 +11,7 @@ from harness.inputs.models import MODELS
 from harness.planning.grid import Axes, expand
 from harness.planning.kinds import FINE_TUNING, TASK_DATA, get_kind
 from harness.planning.planner import plan_cells
-from harness.planning.presets import load_preset
+from harness.planning.preset import load_preset
 from harness.tasks import TASKS
 
 PRESET = load_preset("equal")

@@ -21,7 +21,7 @@ from harness.planning.method_check import check_method
 from harness.planning.method_registry import BUILT_IN, get_method, installed_methods, is_method, method_names
 from harness.planning.method_summary import MethodFacts
 from harness.planning.planner import plan_cells
-from harness.planning.presets import load_preset
+from harness.planning.preset import load_preset
 from harness.store.store import Store
 from harness.studies.study import add_to_study, merged, read_study, write_study
 

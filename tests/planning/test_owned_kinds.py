@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from grid_world import HERE, Ran, World, inputs, of_kind, plan, preset
+from grid_world import HERE, Ran, World, inputs, of_kind, plan, preset, sentences, settings
 
 from harness.errors import UsageError
 from harness.planning import method_entry_points
@@ -22,7 +22,7 @@ from harness.planning.method import Method
 from harness.planning.method_needs import Needs, needs
 from harness.planning.method_registry import find_method, kind_of, owned_kinds
 from harness.planning.planner import plan_cells
-from harness.planning.presets import load_preset, parse_preset
+from harness.planning.preset import load_preset, parse_preset
 from harness.planning.recipe import split_key
 from harness.specs import StageSpec
 from harness.store.store import Store
@@ -153,14 +153,14 @@ def test_its_own_parameter_is_set_and_makes_another_stage() -> None:
 )
 def test_a_bad_assignment_of_it_is_named(assignment: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
-        load_preset("quick", [TARGET]).changed([assignment])
-    (problem,) = caught.value.problems
+        load_preset("quick", [TARGET]).changed(settings(assignment))
+    (problem,) = sentences(caught.value)
     assert words in problem
 
 
 def test_a_grid_that_does_not_name_the_method_knows_no_such_key() -> None:
     with pytest.raises(UsageError, match="recipe key 'random-pruning:pruning.mask_seed' is not known"):
-        load_preset("quick").changed([f"{KIND}.mask_seed=1"])
+        load_preset("quick").changed({f"{KIND}.mask_seed": 1})
     assert KIND not in KINDS
 
 
@@ -174,7 +174,7 @@ SEED = 'mask_seed = { value = 5, published = "page 3" }'
 def test_a_preset_has_a_section_for_it_which_goes_before_the_default() -> None:
     found = parse_preset("mine", section(KIND, SEED), [TARGET]).recipe
     kind = found.owned[KIND]
-    filled = found.changed([EPOCHS])
+    filled = found.changed(settings(EPOCHS))
     assert filled.parameters(kind, task="sst2")["mask_seed"] == 5
     assert f"{KIND}.mask_seed" not in filled.defaults(kind)
     assert found.settings[f"{KIND}.mask_seed"].source == "page 3"
@@ -200,7 +200,7 @@ def test_a_section_is_checked_where_its_method_is_named(text: str, named: list[s
         return
     with pytest.raises(UsageError) as caught:
         parse_preset("mine", text, named)
-    assert words in caught.value.problems[0]
+    assert words in sentences(caught.value)[0]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_study_is_read_where_the_method_is_not(
 def problem_of(target: str) -> str:
     with pytest.raises(UsageError) as caught:
         find_method(target)
-    (problem,) = caught.value.problems
+    (problem,) = sentences(caught.value)
     return problem
 
 

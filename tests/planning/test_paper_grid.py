@@ -19,7 +19,7 @@ from harness.inputs.models import MODELS
 from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
 from harness.planning.planner import plan_cells
-from harness.planning.presets import load_preset
+from harness.planning.preset import load_preset
 from harness.tasks import TASKS
 
 PAPER_MODELS = ("bert-base", "bert-large", "distilbert")
@@ -114,7 +114,7 @@ from harness.inputs.data_sources import HubData
 from harness.planning.grid import Axes, expand
 from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.planner import plan_cells
-from harness.planning.presets import load_preset
+from harness.planning.preset import load_preset
 from harness.tasks import TASKS
 
 begin = time.process_time()

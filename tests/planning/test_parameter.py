@@ -10,7 +10,7 @@ from grid_world import SLICE, preset
 
 from harness.planning.kinds import KINDS, StageKind
 from harness.planning.parameter import Parameter
-from harness.planning.presets import load_preset
+from harness.planning.preset import load_preset
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_defaults_in_use_are_told_with_their_evidence() -> None:
         "lab:stage.frequency": (0.5, "assumed", "half of the time"),
         "lab:stage.batch_size": (7, "published", "section 5"),
     }
-    changed = bare.changed(["lab:stage.frequency=0.25", "lab:stage.tasks.sst2.batch_size=9"])
+    changed = bare.changed({"lab:stage.frequency": 0.25, "lab:stage.tasks.sst2.batch_size": 9})
     assert changed.parameters(LAB)["frequency"] == 0.25
     assert changed.defaults(LAB).keys() == {"lab:stage.batch_size"}
     assert changed.parameters(LAB, task="sst2")["batch_size"] == 9

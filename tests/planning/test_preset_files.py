@@ -15,7 +15,7 @@ from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.grid import Axes, expand
 from harness.planning.method_registry import BUILT_IN
 from harness.planning.planner import plan_cells
-from harness.planning.presets import Rows, is_preset_file, load_preset, preset_names
+from harness.planning.preset import Rows, is_preset_file, load_preset, preset_names
 from harness.specs import QUANTIZATIONS
 
 Run = Callable[[Sequence[str]], Ran]

@@ -35,5 +35,5 @@ def test_attempts_leases_and_checkpoints_are_listed_by_stage(store: Store) -> No
 def test_a_store_cannot_be_below_a_file(store: Store) -> None:
     store.root.parent.joinpath("file").write_text("x")
     store.check_is_folder()
-    with pytest.raises(UsageError, match="file is a file. Name a folder with --store"):
+    with pytest.raises(UsageError, match="file is a file. Name a folder with store"):
         Store(store.root.parent / "file" / "runs").check_is_folder()

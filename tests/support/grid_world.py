@@ -20,7 +20,7 @@ from harness.grids.options import read_value
 from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
 from harness.planning.planner import plan_cells
-from harness.planning.presets import Preset, load_preset
+from harness.planning.preset import Preset, load_preset
 from harness.specs import StageSpec
 from harness.store.processes import this_process
 

@@ -16,7 +16,7 @@ from harness.inputs.sparse_checkpoints import CHECKPOINT_FILES, ReleasedCheckpoi
 from harness.planning.grid import Axes
 from harness.planning.method_needs import needs
 from harness.planning.method_registry import get_method
-from harness.planning.presets import Preset
+from harness.planning.preset import Preset
 
 REACH_SECONDS = 10.0
 Groups = tuple[tuple[str, ...], ...]

@@ -11,7 +11,7 @@ from tabulate import tabulate
 from harness.errors import UsageError, unknown_name
 from harness.inputs.models import MODELS, PackageSource
 from harness.planning.method_registry import BUILT_IN, get_method, installed_methods
-from harness.planning.presets import load_preset, preset_names
+from harness.planning.preset import load_preset, preset_names
 from harness.tasks import TASKS
 
 ASSUMED_MARK = "*"

@@ -12,9 +12,8 @@ def test_exactly_the_share_is_zero_and_the_rest_is_as_it_was() -> None:
 
 
 def test_the_mask_seed_reaches_the_stage() -> None:
-    kind = "random-pruning:pruning"
-    settings = [{f"{kind}.epochs": 3.0, f"{kind}.mask_seed": seed} for seed in (0, 1)]
-    one, other = (planned("random_pruning:METHOD", settings=each) for each in settings)
+    seed, epochs = (f"random-pruning:pruning.{name}" for name in ("mask_seed", "epochs"))
+    one, other = (planned("random_pruning:METHOD", settings={epochs: 3.0, seed: value}) for value in (0, 1))
     assert len(one.stages.keys() - other.stages.keys()) == 4  # two sparsities: pruning and evaluation
 
 

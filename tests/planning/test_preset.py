@@ -5,7 +5,7 @@ from grid_world import OTHER_TASKS, plan, preset, sentences
 
 from harness.errors import UsageError
 from harness.planning.kinds import KINDS, get_kind
-from harness.planning.presets import Preset, load_preset, parse_preset, preset_names
+from harness.planning.preset import Preset, load_preset, parse_preset, preset_names
 from harness.tasks import TASKS
 
 HEAD = """

@@ -107,7 +107,9 @@ class Preset:
 def preset_names() -> list[str]:
     """Presets shipped with the package."""
     return sorted(
-        f.name[:-5] for f in resources.files("harness").joinpath("presets").iterdir() if f.name.endswith(".toml")
+        f.name[:-5]
+        for f in resources.files("harness.planning").joinpath("presets").iterdir()
+        if f.name.endswith(".toml")
     )
 
 
@@ -121,7 +123,7 @@ def load_preset(word: str, methods: Collection[str] = ()) -> Preset:
         return _from_file(Path(word), methods)
     if word not in preset_names():
         raise UsageError(unknown_name("preset", word, preset_names()) + " A file of your own is named FILE.toml.")
-    text = resources.files("harness").joinpath("presets", f"{word}.toml").read_text(encoding="utf-8")
+    text = resources.files("harness.planning").joinpath("presets", f"{word}.toml").read_text(encoding="utf-8")
     return parse_preset(word, text, methods)
 
 
