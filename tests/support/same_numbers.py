@@ -124,13 +124,22 @@ def grids(world: Path, store: Path, executor: str) -> dict[str, list[str]]:
     workers = ("--workers", "2") if executor == "local" else ()
     one_task = ("--tasks", "sst2", *workers)
     sparse = f"mine={world / 'sparse'}"
-    generated = ("--models", "tiny-narrow", "--data", "synthetic")
     return {
         "slice": tiny(world / "model", *workers),
         "mine": tiny(world / "model", "--sparse-from", sparse, "--study", "mine", *one_task),
         "distilbert": tiny(world / "distilbert", "--study", "distilbert", *one_task),
-        "generated": tiny(world / "model", *generated, "--study", "generated", *one_task),
+        "generated": _with(
+            tiny(world / "model", "--study", "generated", *one_task), models="tiny-narrow", data="synthetic"
+        ),
     }
+
+
+def _with(words: list[str], **values: str) -> list[str]:
+    """The command line with other values of options that it has."""
+    changed = list(words)
+    for name, value in values.items():
+        changed[changed.index(f"--{name}") + 1] = value
+    return changed
 
 
 def make_world(folder: Path) -> Path:
