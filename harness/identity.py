@@ -1,4 +1,4 @@
-"""Canonical JSON, digests, and the form of pinned commits: what makes two computations the same.
+"""Canonical JSON, digests, and the forms of names and pinned commits: what makes two computations the same.
 
 A digest covers values only. Paths, hosts, device counts and log levels never enter one.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 STAGE_ID_HEX_DIGITS = 32  # 128 bits
-
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a study, a method, a sparse checkpoint: it can be a file name and a row
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -26,6 +26,11 @@ def canonical_json(value: Any) -> str:
 def sha256_of(value: Any) -> str:
     """SHA-256 (hex) over the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def is_name(text: str) -> bool:
+    """Whether a text has letters, digits, '.', '_' and '-' alone, and starts with a letter or digit."""
+    return bool(re.fullmatch(NAME, text))
 
 
 def is_commit(revision: str) -> bool:

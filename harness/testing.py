@@ -63,7 +63,7 @@ def check_code_versions(method: Method, file: Path | None = None) -> None:
     """Raises AssertionError when the source of a stage kind changed while its version stayed, and says what to do.
 
     The source is every definition that the kind's `run` may use in its own top package. file: where it is recorded;
-    None: code_versions.toml in that package.
+    None: code_versions.toml beside the module of the first kind's `run`.
     """
     check(file or _file_of(method.kinds), _current(method.kinds), _recorder("package.module:METHOD"))
 
@@ -80,7 +80,8 @@ def _top(kind: StageKind) -> str:
 
 
 def _file_of(kinds: Sequence[StageKind]) -> Path:
-    return package_folder(_top(kinds[0])) / FILE_NAME
+    below_top = kinds[0].run.partition(":")[0].split(".")[1:-1]
+    return package_folder(_top(kinds[0])).joinpath(*below_top) / FILE_NAME
 
 
 def _recorder(target: str) -> Recorder:
@@ -91,7 +92,7 @@ def _recorder(target: str) -> Recorder:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description="record the source of a method's stage kinds as it is")
     parser.add_argument("target", metavar="package.module:METHOD")
-    parser.add_argument("--file", type=Path, help=f"default: {FILE_NAME} in the package of the kinds' run")
+    parser.add_argument("--file", type=Path, help=f"default: {FILE_NAME} beside the module of the first kind's run")
     parser.add_argument(
         "--proof", default="", help="how a source that changed under the same version was shown harmless"
     )

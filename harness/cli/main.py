@@ -19,7 +19,7 @@ from harness.cli.verbs import VERBS
 if TYPE_CHECKING:
     from harness.errors import Problem
 
-EXIT_FAILED, EXIT_USAGE, EXIT_MISSING, EXIT_INTERRUPTED = 1, 2, 4, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -127,7 +127,10 @@ class PlannedGrid:
 
 
 def plan_grid(options: GridOptions, store: Store, problems: Problems) -> PlannedGrid:
-    """Checks and plans; writes nothing. Raises UsageError with the problems given and every one found."""
+    """Checks and plans; writes nothing.
+
+    Raises UsageError with the problems given and every one found, StoreError for a study of that name that is damaged.
+    """
     store.check_is_folder()
     hashes = ContentHashes(store.content_hashes_path)
     request = read_request(options, hashes, problems)
@@ -140,7 +143,8 @@ def plan_grid(options: GridOptions, store: Store, problems: Problems) -> Planned
 def start(grid: PlannedGrid, status: GridStatus, *, executor: str, workers: int | None) -> Outcome:
     """Write the study and run what is not done; standard error shows how far it is.
 
-    Raises UsageError when something is missing or it costs more than allowed, Interrupted on a signal.
+    Raises UsageError when something is missing or it costs more than allowed, StoreError for records that cannot be
+    trusted, Interrupted on a signal.
     """
     plan, store, request = grid.plan, grid.store, grid.request
     if status.missing:
@@ -153,14 +157,21 @@ def start(grid: PlannedGrid, status: GridStatus, *, executor: str, workers: int 
     except OSError as error:
         raise UsageError(f"nothing was started: {system_problem(error)}") from None
     grid.hashes.remember()
-    verified_records(plan, store)
-    if executor == "debug":
-        with _progress_on(sys.stderr):
-            return run_in_process(
-                plan, store, request.sources, request.resources, lambda line: print(line, file=sys.stderr, flush=True)
-            )
-    with display_on(sys.stderr) as display:
-        return run_locally(plan, store, request.sources, request.resources, workers, display)
+    verified_records(plan, store)  # a run must not build on records that cannot be trusted
+    match executor:
+        case "debug":
+            with _progress_on(sys.stderr):
+                return run_in_process(
+                    plan,
+                    store,
+                    request.sources,
+                    request.resources,
+                    lambda line: print(line, file=sys.stderr, flush=True),
+                )
+        case "local":
+            with display_on(sys.stderr) as display:
+                return run_locally(plan, store, request.sources, request.resources, workers, display)
+    raise UsageError(execution_problems(executor, workers) or f"executor {executor!r} has no run.")
 
 
 @contextmanager

@@ -57,11 +57,11 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
         problems.attempt(partial(check_name, options.study), None, "study")
     resources = _resources(options.resource, problems)
     data = options.data or (preset.data if preset else None)
-    place = problems.attempt(lambda: _place(data, hashes), None, "data")
+    source = problems.attempt(lambda: _data_source(data, hashes), None, "data")
     tasks, needs_corpus = required_data(axes, preset, problems, found.models.values())
-    if place is not None:
-        problems.extend(place.problems(tasks, corpus=needs_corpus), "data")
-        problems.extend(_foreign_vocabularies(found.models.values(), place))
+    if source is not None:
+        problems.extend(source.problems(tasks, corpus=needs_corpus), "data")
+        problems.extend(_foreign_vocabularies(found.models.values(), source))
     shapes: dict[str, Shape] = {}
     for alias, model in found.models.items():
         shape: Shape | None = problems.attempt(partial(shape_of, model), None, "models")
@@ -69,7 +69,7 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
             shapes[alias] = shape
     problems.check()
     assert preset is not None
-    assert place is not None
+    assert source is not None
     identities = {
         alias: ModelIdentity(weights=model.weights, tokenizer=model.tokenizer, pretrained=model.pretrained)
         for alias, model in found.models.items()
@@ -82,18 +82,18 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
         preset=preset,
         inputs=Inputs(
             models=identities,
-            data=place.content_ids(tasks, corpus=needs_corpus),
+            data=source.content_ids(tasks, corpus=needs_corpus),
             sparse_from={name: checkpoint.content_id for name, checkpoint in own.found.items()},
             released=preset.released,
         ),
-        sources=Sources(models=found.models, data=place, checkpoints=checkpoints),
+        sources=Sources(models=found.models, data=source, checkpoints=checkpoints),
         resources=Resources(**resources),
-        missing=(*found.missing, *not_cached, *place.missing(tasks, corpus=needs_corpus)),
-        sizes=InputSizes(shapes=shapes, data=place.sizes(tasks, corpus=needs_corpus)),
+        missing=(*found.missing, *not_cached, *source.missing(tasks, corpus=needs_corpus)),
+        sizes=InputSizes(shapes=shapes, data=source.sizes(tasks, corpus=needs_corpus)),
     )
 
 
-def _foreign_vocabularies(models: Iterable[BaseModel], place: DataSource) -> list[Problem]:
+def _foreign_vocabularies(models: Iterable[BaseModel], source: DataSource) -> list[Problem]:
     """A problem for every encoder whose vocabulary is the synthetic world's where the data are others."""
     from harness.inputs.data_sources import SyntheticData
 
@@ -104,7 +104,7 @@ def _foreign_vocabularies(models: Iterable[BaseModel], place: DataSource) -> lis
             "models",
         )
         for model in models
-        if model.generated and not isinstance(place, SyntheticData)
+        if model.generated and not isinstance(source, SyntheticData)
     ]
 
 
@@ -178,7 +178,7 @@ def _own_checkpoints(options: GridOptions, found: FoundModels, hashes: ContentHa
     return find_own(options.sparse_from, base, hashes, is_method)
 
 
-def _place(data: str | None, hashes: ContentHashes) -> DataSource:
+def _data_source(data: str | None, hashes: ContentHashes) -> DataSource:
     from harness.inputs.data_sources import FolderData, HubData, SyntheticData
 
     if data is None:

@@ -8,14 +8,13 @@ torch; the stage `sparse_checkpoint` loads them, counts again and refuses those 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, UsageError
-from harness.identity import is_commit, sha256_of
+from harness.identity import is_commit, is_name, sha256_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.families import Family, num_layers
 from harness.inputs.hub import HubSource, cached_snapshot
@@ -27,7 +26,6 @@ TOLERANCE = 0.005
 SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
 # In order of preference. Only the stage opens a pickled file, and reads nothing but tensors from it.
 CHECKPOINT_FILES = (SAFETENSORS, PICKLED)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +145,7 @@ def find_own(
     """
     own = OwnCheckpoints()
     for name, folder in folders.items():
-        if not _NAME.fullmatch(name) or is_reserved(name):
+        if not is_name(name) or is_reserved(name):
             why = "is the name of a method" if is_reserved(name) else "is no word"
             own.problems.append(
                 Problem(

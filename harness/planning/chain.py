@@ -9,16 +9,15 @@ from typing import Any
 from harness.errors import UsageError, unknown_name
 from harness.planning.equivalents import identity_version
 from harness.planning.graph import Inputs, Plan
-from harness.planning.kinds import DISTILLATION, KINDS, StageKind, get_kind
+from harness.planning.kinds import DISTILLATION, KINDS, RESERVED, StageKind, get_kind
 from harness.planning.recipe import Recipe, fixed_settings
 from harness.specs import Cell, StageSpec
 from harness.tasks import get_task
 from harness.wording import option
 
 TEACHER_SEED = 0
-WITHOUT_DISTILLATION = tuple(DISTILLATION)
-
-PRETRAINING_SEED = 0  # of a model that has no pre-training of its own
+PRETRAINING_SEED = 0  # where a model with random weights is pre-trained
+DISTILLATION_PARAMETERS = tuple(DISTILLATION)
 
 
 @dataclass
@@ -109,13 +108,15 @@ class Chain:
 
         start: whose weights it begins with (parent "model", or the inputs of a pre-trained model).
         teacher: whom it distils from (parent "teacher"); without one the stage has no distillation parameters.
-        mask_from: a stage whose zero pattern it takes (parent "mask").
+        mask_from: becomes the parent "mask", whose zero pattern the kind's own code may read.
         parameters: those of the kind's identity, such as sparsity; and values that the method fixes, whatever the
         recipe says. Raises UsageError for a parameter that the stage cannot have, and for one of its identity that is
         missing.
         """
         declared, task = self._declared(kind), get_task(self.cell.task)
-        without = () if teacher else WITHOUT_DISTILLATION
+        if taken := RESERVED & parameters.keys():
+            raise UsageError(f"{declared.name}: {', '.join(sorted(taken))}: given by the chain, not by a method.")
+        without = () if teacher else DISTILLATION_PARAMETERS
         identity: dict[str, Any] = {"model": self.cell.model, "seed": self.cell.seed}
         fixed: dict[str, Any] = {}
         for name, value in parameters.items():
@@ -166,7 +167,7 @@ class Chain:
         )
 
     def student_pruning(self) -> StageSpec:
-        """Gradual pruning of that model on the same corpus, distilled from itself (Prune OFA)."""
+        """Gradual magnitude pruning of the prepared teacher on the same corpus, distilled from it (Prune OFA)."""
         pairs = self.pairs()
         return self.stage(
             "student_pruning",
@@ -179,7 +180,7 @@ class Chain:
     # -- where fine-tuning starts
 
     def pretrained_model(self) -> StageSpec | PretrainedModel:
-        """The dense pre-trained model: the base model itself, or what pre-training here makes of random weights."""
+        """The dense pre-trained model: the base model itself; for random weights, the one pre-trained in this grid."""
         found = self.inputs.models[self.cell.model]
         if not found.pretrained:
             return self._prepared(self.pairs(), PRETRAINING_SEED)
@@ -234,7 +235,7 @@ class Chain:
         """
         teacher = self.teacher() if distillation else None
         if settings:
-            without = () if teacher else WITHOUT_DISTILLATION
+            without = () if teacher else DISTILLATION_PARAMETERS
             settings = fixed_settings(get_kind("transfer"), settings, without=without)
         return self.fine_tuning("transfer", start=sparse_model, teacher=teacher, **settings)
 

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, unknown_name
+from harness.identity import NAME
 from harness.planning.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ WORK: Mapping[str, str] = {
     "scoring": "runs a model on evaluation data",
     "conversion": "changes a model's form, without training",
 }
-_OWNED = re.compile(r"(?P<owner>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<name>[A-Za-z0-9][A-Za-z0-9_-]*)")
+RESERVED = frozenset(("task", "kind", "parents", "inputs", "without"))  # what the chain itself gives a stage
+_OWNED = re.compile(rf"(?P<owner>{NAME}):(?P<name>[A-Za-z0-9][A-Za-z0-9_-]*)")
 _TARGET = re.compile(r"\w+(\.\w+)*:\w+")
 
 
@@ -160,6 +162,8 @@ class StageKind:
         twice = [name for name in self.identity if name in self.recipe]
         if twice:
             return f"{', '.join(twice)}: in recipe and in identity; a recipe gives it, or the plan does."
+        if taken := [name for name in self.identity if name in RESERVED and name != "task"]:
+            return f"identity: {taken[0]!r} is a word of the chain's own calls; choose another name."
         if unknown := [name for name in self.task_data if name not in TASK_DATA]:
             return unknown_name("task_data", unknown[0], TASK_DATA)
         return None

@@ -24,7 +24,7 @@ class Method:
     the identity of the stages it adds, so a changed declaration leads to other stages by itself. A method that needs
     arithmetic of its own brings a stage kind, whose version and source are watched like those of any other.
 
-    title: the method's name in the paper's tables.
+    title: the method's name in the paper, for `harness ls methods`.
     stages: adds the stages of a cell to the chain and returns the one whose artifact is the cell's fp32 model.
     kinds: the stage kinds that it brings, each named OWNER:NAME after the method or its package.
     sparse: whether sparsity is an axis; a dense method collapses it to 0.

@@ -16,11 +16,11 @@ from functools import cache
 from importlib.metadata import Distribution, distributions
 
 from harness.errors import UsageError
+from harness.identity import is_name
 from harness.planning.method import Method
 from harness.planning.method_summary import SPARSE_FROM
 
 GROUP = "harness.methods"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TARGET = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 _NAME_RULE = "a name has letters, digits, '.', '_' and '-', and starts with a letter or digit"
 _NEXT_MOVE = "Mend or uninstall the package, or leave the method out."
@@ -56,7 +56,7 @@ def packaged_methods(reserved: frozenset[str]) -> tuple[PackagedMethod, ...]:
 
 def can_be_named(found: PackagedMethod) -> bool:
     """Whether a grid can give its name; for one that two packages claim, the grid says so."""
-    return bool(_NAME.fullmatch(found.name))
+    return bool(is_name(found.name))
 
 
 def check_usable(found: PackagedMethod) -> None:
@@ -90,7 +90,7 @@ def load_method(target: str, origin: str, expected_name: str | None = None) -> M
         raise UsageError(
             f"{origin}: {target} is {_kind_of(value)}, expected a harness.plugin.Method{named}. {_NEXT_MOVE}"
         )
-    if not _NAME.fullmatch(value.name):
+    if not is_name(value.name):
         raise UsageError(f"{origin}: {target} is a Method named {value.name!r}: {_NAME_RULE}. {_NEXT_MOVE}")
     if expected_name is not None and value.name != expected_name:
         raise UsageError(
@@ -146,7 +146,7 @@ def _called(distribution: Distribution) -> tuple[str, str]:
 def _problem(name: str, target: str, reserved: Collection[str]) -> str | None:
     if name in reserved:
         return "the name is a built-in method's, which stays in use; the package must choose another"
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         return _NAME_RULE
     if not _TARGET.fullmatch(target):
         return f"its entry point is {target!r}, expected package.module:METHOD"

@@ -57,12 +57,12 @@ def fine_tune(context: StageContext, *, modifier: ModifierFactory, new_head: boo
 
 
 def dense(context: StageContext) -> StageResult:
-    """Plain fine-tuning of the base model."""
+    """Plain fine-tuning of the dense pre-trained model."""
     return fine_tune(context, modifier=lambda model, matrices, num_steps: Modifier(matrices=matrices))
 
 
 def task_pruning(context: StageContext) -> StageResult:
-    """Gradual magnitude pruning of the base model during fine-tuning (the paper's fine-tune pruning baseline)."""
+    """Gradual magnitude pruning of the dense pre-trained model during fine-tuning (the paper's baseline)."""
     return fine_tune(
         context,
         modifier=lambda model, matrices, num_steps: GradualPruning.of(context.parameters, matrices, num_steps),

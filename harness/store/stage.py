@@ -30,7 +30,7 @@ RECORD_SCHEMA = 1
 
 @dataclass(frozen=True)
 class StoredStage:
-    """root: of the store. Creating one touches no disk; every method reads the files as they are now."""
+    """root: of the store. Creating a StoredStage touches no disk; every method reads the files as they are now."""
 
     root: Path
     stage_id: str
@@ -82,7 +82,8 @@ class StoredStage:
     def read_record(self) -> dict[str, Any]:
         """The record, its digest verified.
 
-        Raises FileNotFoundError when there is none, StoreError when it was edited or belongs to another stage.
+        Raises FileNotFoundError when there is none, StoreError when it is damaged, was edited, has another schema or
+        belongs to another stage.
         """
         path = self.record_path
         try:
@@ -92,14 +93,16 @@ class StoredStage:
         if not isinstance(record, dict):
             raise StoreError(f"record {path} is damaged (not an object). {self._redo_hint()}")
         if record.get("schema") != RECORD_SCHEMA:
-            raise StoreError(f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}.")
+            raise StoreError(
+                f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}. {self._redo_hint()}"
+            )
         claimed = record.pop("digest", None)
         if claimed != sha256_of(record):
             raise StoreError(
                 f"record {path} was changed after it was written (its digest does not match). {self._redo_hint()}"
             )
         if record.get("stage_id") != self.stage_id:
-            raise StoreError(f"record {path} belongs to stage {record.get('stage_id')}.")
+            raise StoreError(f"record {path} belongs to stage {record.get('stage_id')}. {self._redo_hint()}")
         record["digest"] = claimed
         return record
 
@@ -208,7 +211,8 @@ class StoredStage:
     def begin_attempt(self, event: Mapping[str, Any]) -> int:
         """Reserve the next number and write the attempt's first event; returns the number.
 
-        event: as in the others below, with "time" (seconds since the epoch) set to now unless it is given.
+        event: who runs it (`processes.this_process`), the lease's generation and the job; "time", in seconds since the
+        epoch, is now unless it is given.
         """
         last = self.last_attempt()
         number = 1 if last is None else last.number + 1
@@ -227,9 +231,10 @@ class StoredStage:
         self._append(number, {"event": "ended", "time": time.time(), **event})
 
     def try_to_end_attempt(self, number: int, event: Mapping[str, Any]) -> None:
-        """`end_attempt` where the disk takes it. On a full disk the attempt stays open, as that of a killed worker:
+        """`end_attempt` where the disk takes it.
 
-        its stage counts as done where its record exists, and is pending otherwise.
+        On a full disk the attempt stays open, as that of a killed worker does: its stage counts as done where its
+        record exists, and is pending otherwise.
         """
         with contextlib.suppress(OSError):
             self.end_attempt(number, event)

@@ -16,6 +16,7 @@ from typing import Any
 
 from harness.errors import StoreError, UsageError, unknown_name
 from harness.files import replace_file
+from harness.identity import is_name
 from harness.planning.graph import Plan
 from harness.planning.method_registry import find_method
 from harness.planning.method_summary import MethodFacts
@@ -53,7 +54,7 @@ class Study:
 
 def check_name(name: str) -> None:
     """Raises UsageError unless the name can stand as a file name."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+    if not is_name(name):
         raise UsageError(f"study {name!r}: use letters, digits, '.', '_' and '-', starting with a letter or digit.")
 
 

@@ -195,8 +195,9 @@ class SourceTree:
 
 
 def project_tree() -> SourceTree:
-    """This project's source, as installed."""
-    return SourceTree({"harness": Path(harness.__file__).parent})
+    """This project's source, as installed: stage kinds may stand in harness and, with a built-in method, in methods."""
+    home = Path(harness.__file__).parent
+    return SourceTree({"harness": home, "methods": home.with_name("methods")})
 
 
 def package_folder(name: str) -> Path:

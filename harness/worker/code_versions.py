@@ -80,7 +80,8 @@ def read_current(tree: SourceTree, kinds: Mapping[str, StageKind]) -> dict[str, 
 
 def problems(record: Record, current: Mapping[str, Current], recorder: Recorder = MAKE) -> list[str]:
     """What is not as recorded, in words; empty when all is."""
-    gone = sorted(record.kinds.keys() - current.keys())
+    owners = {_owner(name) for name in current}
+    gone = sorted(name for name in record.kinds.keys() - current.keys() if _owner(name) in owners)
     found = [f"kind {name} is recorded and no longer there: {recorder.command}." for name in gone]
     changed: list[str] = []
     for name, now in current.items():
@@ -98,6 +99,11 @@ def problems(record: Record, current: Mapping[str, Current], recorder: Recorder 
     return found + ([THREE_MOVES.format(kinds=", ".join(changed), **vars(recorder))] if changed else [])
 
 
+def _owner(kind: str) -> str:
+    """The method or package that has the kind, of OWNER:NAME; "" for one of the harness: a file may hold several."""
+    return kind.rpartition(":")[0]
+
+
 def changes(record: Record, now: Current) -> str:
     """Which definitions differ from the recorded ones."""
     differing = [name for name, digest in now.definitions.items() if record.definitions.get(name, digest) != digest]
@@ -111,7 +117,9 @@ def updated(record: Record, current: Mapping[str, Current], proof: str = "", rec
 
     proof: how it was shown that the source gives the numbers of the recorded versions.
     """
-    kinds: dict[str, Recorded] = {}
+    owners = {_owner(name) for name in current}
+    kinds = {name: kind for name, kind in record.kinds.items() if _owner(name) not in owners}
+    others = record.definitions if kinds else {}
     refused = False
     for name, now in current.items():
         before = record.kinds.get(name)
@@ -122,7 +130,7 @@ def updated(record: Record, current: Mapping[str, Current], proof: str = "", rec
     if refused:
         raise ValueError("\n".join(problems(record, current, recorder)))
     definitions = {name: digest for now in current.values() for name, digest in now.definitions.items()}
-    return Record(kinds, definitions, proof.strip() or record.proof)
+    return Record(kinds, {**others, **definitions}, proof.strip() or record.proof)
 
 
 def read_record(text: str) -> Record:

@@ -49,7 +49,7 @@ def run_bundle(
 ) -> dict[str, str]:
     """Run the stages of a bundle in order; where one fails, only those that depend on it do not run.
 
-    Returns stage id -> error of those that failed; the rest is in the store.
+    Returns stage id -> reason, for each stage that was begun or refused and did not finish; the rest is in the store.
     expired_leases: stage id -> generation of its lease, which may be taken over. job: as in `run_stage`.
     """
     specs = {spec.stage_id: spec for spec in stages}

@@ -45,6 +45,9 @@ def _run(command: list[str], cwd: Path, more: Mapping[str, str] | None = None) -
     return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=1200)
 
 
+EXAMPLE = Path(__file__).parents[1] / "support" / "example_method"
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     pytest.importorskip("setuptools", minversion="77")
@@ -126,6 +129,31 @@ def test_the_demo_runs_from_there_with_nothing_given_but_its_name(installed: Ins
     drawn = installed.run("harness", "plots", "--store", "demo", "--out", "figures")
     assert drawn.returncode == 0, drawn.stderr
     assert (installed.folder / "figures" / "quick-tiny-narrow.png").stat().st_size > 10_000
+
+
+def test_a_method_of_another_package_runs_beside_the_wheel(
+    installed: Installed, tiny: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The example of docs/new-method.md, installed by its entry point: listed, checked, run by workers, tabulated."""
+    source = shutil.copytree(EXAMPLE, tmp_path / "example")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(installed.bin / "python")]
+    words = ["install", "--no-deps", "--no-index", "--no-build-isolation", str(source)]
+    done = _run([*pip, *words], tmp_path)
+    assert done.returncode == 0, done.stderr
+    checked = installed.run("harness", "ls", "methods", "random-pruning", "--check")
+    assert checked.returncode == 0, checked.stdout
+    model, data = tiny
+    store = tmp_path / "runs"
+    words = grid_arguments(model, data, store, dense__epochs=1.0, **{"random-pruning:pruning__epochs": 1.0})
+    words[words.index("--executor") + 1] = "local"
+    words += ["--tasks", "sst2", "--methods", "random-pruning", "--sparsities", "0.85", "--workers", "1"]
+    done = installed.run("harness", *words)
+    assert done.returncode == 0, done.stderr
+    assert "3 stages done, 0 failed, 0 blocked." in done.stdout  # the teacher, the pruning, its evaluation
+    tables = installed.run("harness", "tables", "--store", str(store))
+    assert tables.returncode == 0, tables.stderr
+    assert "random-pruning" in tables.stdout
+    assert "84.9" in tables.stdout  # floor(0.85 * 1024) = 870 of 1,024 and 1,740 of 2,048: 84.96 % counted zeros
 
 
 @pytest.mark.parametrize("words", [["ls", "presets"], ["ls", "presets", "paper"], ["ls", "methods"], ["--help"]])

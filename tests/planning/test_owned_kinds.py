@@ -333,6 +333,19 @@ def test_a_kind_that_the_method_does_not_declare_cannot_be_added(acme: Callable[
         plan(**{**AXES, "methods": [target]})
 
 
+@pytest.mark.parametrize("word", ["task", "parents", "inputs", "without"])
+def test_what_the_chain_gives_a_stage_no_method_can(acme: Callable[..., str], word: str) -> None:
+    target = acme("taken", ("sparsity=chain.cell.sparsity", f"sparsity=chain.cell.sparsity, **{{{word!r}: 1}}"))
+    with pytest.raises(UsageError, match=f"random-pruning:pruning: {word}: given by the chain") as caught:
+        plan(EPOCHS, **{**AXES, "methods": [target]})
+    assert len(caught.value.problems) == 1
+
+
+def test_an_identity_that_is_a_word_of_the_chain_is_refused(acme: Callable[..., str]) -> None:
+    target = acme("parents", ('"sparsity", "seed")', '"sparsity", "seed", "parents")'))
+    assert "identity: 'parents' is a word of the chain's own calls" in problem_of(target)
+
+
 def test_an_error_in_its_stages_is_a_sentence(acme: Callable[..., str], run_harness: Run, world: World) -> None:
     target = acme("odd", ("start, teacher = chain.pretrained_model(), chain.teacher()", "raise KeyError('what')"))
     done = run_harness(world.grid("--methods", f"dense,{target}", "--tasks", "sst2", "--dry-run"))

@@ -11,15 +11,17 @@ import sys
 from pathlib import Path
 
 from harness.planning.kinds import KINDS
+from harness.planning.method_registry import BUILT_IN, owned_kinds
 from harness.worker.code_closure import project_tree
 from harness.worker.code_versions import read_current, write_current
 
 FILE = Path(__file__).with_name("code_versions.toml")
+WATCHED = {**KINDS, **owned_kinds(BUILT_IN)}  # the harness's own and those of its built-in methods
 
 
 def save(proof: str = "") -> None:
     """Record the source as it is. Raises ValueError for a change without proof, or a version that went back."""
-    write_current(FILE, read_current(project_tree(), KINDS), proof)
+    write_current(FILE, read_current(project_tree(), WATCHED), proof)
 
 
 def main(arguments: list[str]) -> int:

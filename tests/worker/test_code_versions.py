@@ -9,7 +9,7 @@ import code_versions
 import pytest
 from made_up_source import LAB, project, write
 
-from harness.planning.kinds import KINDS, StageKind
+from harness.planning.kinds import StageKind
 from harness.worker.code_versions import (
     Current,
     Record,
@@ -25,7 +25,7 @@ KIND = StageKind(name="lab", version=1, run="lab.stage:run", recipe={}, work="tr
 
 def test_the_source_of_every_kind_is_the_one_recorded_for_its_version() -> None:
     record = read_record(code_versions.FILE.read_text(encoding="utf-8"))
-    found = problems(record, read_current(project(), KINDS))
+    found = problems(record, read_current(project(), code_versions.WATCHED))
     assert not found, "\n" + "\n".join(found)
 
 
@@ -109,6 +109,16 @@ def test_kinds_that_come_and_go_are_named(tmp_path: Path, record: Record) -> Non
     ]
 
 
+def test_kinds_of_several_owners_share_a_file_and_leave_each_other_alone(tmp_path: Path) -> None:
+    found = lab(tmp_path)["lab"]
+    one = updated(Record({}, {}), {"one:stage": found})
+    both = read_record(write_record(updated(one, {"two:stage": found})))
+    assert both.kinds.keys() == {"one:stage", "two:stage"}
+    assert problems(both, {"one:stage": found}) == problems(both, {"two:stage": found}) == []
+    (gone,) = problems(both, {"two:another": found})[:1]
+    assert gone.startswith("kind two:stage is recorded and no longer there")
+
+
 def test_a_refusal_tells_only_of_kinds_that_changed(tmp_path: Path) -> None:
     (tmp_path / "still").mkdir()
     still, moved = lab(tmp_path / "still")["lab"], lab(tmp_path, deep_leaf=CHANGED)["lab"]
@@ -123,7 +133,7 @@ def test_the_command_refuses_a_change_and_a_proof_writes_it(
 ) -> None:
     file = tmp_path / "code_versions.toml"
     monkeypatch.setattr(code_versions, "FILE", file)
-    monkeypatch.setattr(code_versions, "KINDS", {"lab": KIND})
+    monkeypatch.setattr(code_versions, "WATCHED", {"lab": KIND})
     monkeypatch.setattr(code_versions, "project_tree", lambda: write(tmp_path, LAB))
     assert code_versions.main([]) == 0
     before = file.read_text()
