@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from harness.wording import for_command_line, for_python
@@ -23,14 +23,25 @@ class HarnessError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing for the user to correct.
+    """One thing for the user to mend. Its texts name options by `harness.wording.option`.
 
-    message: what was found, what was expected and the next move; it names options by `harness.wording.option`.
+    found: what was found; where the other two are not given, the whole sentence.
     option: the option of the command line that it concerns, as "sparse-from"; None: no single one.
+    expected: what could stand there instead. next_move: a sentence that says what to do.
     """
 
-    message: str
+    found: str
     option: str | None = None
+    expected: str | None = None
+    next_move: str | None = None
+
+    @property
+    def message(self) -> str:
+        """The sentence for people, in which options are still references."""
+        if self.expected is None and self.next_move is None:
+            return self.found
+        first = self.found if self.expected is None else f"{self.found}: expected {self.expected}"
+        return f"{first}." if self.next_move is None else f"{first}. {self.next_move}"
 
     def __str__(self) -> str:
         """As Python shows it; `on_command_line` is the other surface."""
@@ -41,7 +52,10 @@ class Problem:
         return for_command_line(self.message)
 
     def as_json(self) -> dict[str, str | None]:
-        return {"option": self.option, "message": self.on_command_line}
+        """option, found, expected and next_move, null where there is none, and the whole sentence as message."""
+        parts = {"found": self.found, "expected": self.expected, "next_move": self.next_move}
+        spelled = {name: None if text is None else for_command_line(text) for name, text in parts.items()}
+        return {"option": self.option, **spelled, "message": self.on_command_line}
 
 
 class UsageError(HarnessError):
@@ -64,8 +78,8 @@ class Problems:
 
     def add(self, problem: Problem | str, option: str | None = None) -> None:
         """Note a problem. option: what it concerns, where the problem itself does not say."""
-        message, concerns = (problem.message, problem.option) if isinstance(problem, Problem) else (problem, None)
-        self.found.append(Problem(message, concerns or option))
+        noted = problem if isinstance(problem, Problem) else Problem(problem)
+        self.found.append(replace(noted, option=noted.option or option))
 
     def extend(self, problems: Iterable[Problem | str], option: str | None = None) -> None:
         for problem in problems:
@@ -102,12 +116,17 @@ class Cancelled(HarnessError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """The sentence for a name that no catalogue has, with the nearest known names."""
+    """The sentence for a name that is not among the known ones, with the nearest."""
+    return unknown(kind, name, known).message
+
+
+def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> Problem:
+    """The problem of a name that is not among the known ones, with the nearest. where: what stands before it."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    listed = f" Known: {', '.join(names) or 'none'}." if len(names) <= MOST_NAMES_LISTED or not near else ""
-    return f"{kind} {name!r} is not known.{hint}{listed}"
+    moves = [f"Did you mean {' or '.join(repr(n) for n in near)}?"] if near else []
+    moves += [f"Known: {', '.join(names) or 'none'}."] if len(names) <= MOST_NAMES_LISTED or not near else []
+    return Problem(f"{where}{kind} {name!r} is not known", next_move=" ".join(moves))
 
 
 def is_disk_full(error: BaseException) -> bool:

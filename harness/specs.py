@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from harness.errors import Problem
 from harness.identity import STAGE_ID_HEX_DIGITS, sha256_of
 
 QUANTIZATIONS = ("none", "int8")
 
 
-def sparsity_problem(value: float) -> str | None:
-    """What is wrong with a sparsity, in a sentence; None for a fraction in [0, 1)."""
+def sparsity_problem(value: float) -> Problem | None:
+    """What is wrong with a sparsity; None for a fraction in [0, 1)."""
     if 0 <= value < 1:
         return None
-    hint = f" For {value:g} percent write {value / 100:g}." if 1 < value < 100 else ""
-    return f"sparsity {value:g}: expected a fraction in [0, 1).{hint}"
+    hint = f"For {value:g} percent write {value / 100:g}." if 1 < value < 100 else None
+    return Problem(f"sparsity {value:g}", expected="a fraction in [0, 1)", next_move=hint)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

@@ -119,7 +119,7 @@ def test_every_problem_is_told_at_once_in_the_words_of_the_arguments(world: Worl
         "sparsities x: expected a number.",
         "For 85 percent write 0.85",
         "seed -1: expected 0 or more.",
-        "pruning_seeds is empty: give at least one.",
+        "pruning_seeds is empty. Give at least one.",
         "set no.such=true: ",
         "resource micro_batch_size=-3: expected a whole number",
         "max_gpu_hours 0: expected a number of hours above 0.",

@@ -14,9 +14,28 @@ def test_a_text_is_a_problem_of_no_option() -> None:
 
 
 def test_an_error_reads_as_in_python_and_its_data_as_on_the_command_line() -> None:
-    problem = Problem(f"{option('sparse-from')} x: expected NAME=DIR.", "sparse-from")
+    problem = Problem(f"{option('sparse-from')} x", "sparse-from", "NAME=DIR")
     assert str(UsageError([problem, "and more."])) == "sparse_from x: expected NAME=DIR.\nand more."
-    assert problem.as_json() == {"option": "sparse-from", "message": "--sparse-from x: expected NAME=DIR."}
+    assert problem.as_json() == {
+        "option": "sparse-from",
+        "found": "--sparse-from x",
+        "expected": "NAME=DIR",
+        "next_move": None,
+        "message": "--sparse-from x: expected NAME=DIR.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("problem", "sentence"),
+    [
+        (Problem("as it is, with no period"), "as it is, with no period"),
+        (Problem("seed -1", expected="0 or more"), "seed -1: expected 0 or more."),
+        (Problem("seeds is empty", next_move="Give one."), "seeds is empty. Give one."),
+        (Problem("x", expected="y", next_move="Do z."), "x: expected y. Do z."),
+    ],
+)
+def test_the_sentence_is_what_was_found_what_was_expected_and_the_next_move(problem: Problem, sentence: str) -> None:
+    assert problem.message == sentence
 
 
 def test_problems_are_collected_once_each_and_raised_together() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from harness.errors import Problems
+from harness.errors import Problem, Problems
 from harness.grids.options import GridOptions, read_options, read_value, split_words
 from harness.wording import option
 
@@ -43,9 +43,10 @@ def _folders(texts: Iterable[str], problems: Problems) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, folder in _assigned("sparse-from", words, "NAME=DIR", problems):
         if not folder:
-            problems.add(f"{name} {key}=: expected NAME=DIR.", "sparse-from")
+            problems.add(Problem(f"{name} {key}=", "sparse-from", expected="NAME=DIR"))
         elif key in found:
-            problems.add(f"{name}: {key!r} is given twice; give each folder its own NAME.", "sparse-from")
+            twice = f"{name}: {key!r} is given twice"
+            problems.add(Problem(twice, "sparse-from", next_move="Give each folder its own NAME."))
         else:
             found[key] = folder
     return found
@@ -59,7 +60,7 @@ def _assigned(name: str, texts: Iterable[str], form: str, problems: Problems) ->
         if equals and key:
             found.append((key, value))
         else:
-            problems.add(f"{option(name)} {text}: expected {form}.", name)
+            problems.add(Problem(f"{option(name)} {text}", name, expected=form))
     return found
 
 

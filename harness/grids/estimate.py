@@ -149,12 +149,13 @@ def check_limit(found: Estimate, max_hours: float | None) -> None:
     largest = max(found.kinds, key=lambda kind: kind.hours or 0.0)
     name = option("max-gpu-hours")
     allowed = f"{limit:g} {found.unit}, the limit" if max_hours is None else f"{name} {max_hours:g}"
-    message = (
+    too_long = (
         f"this run is estimated at about {_rounded(found.hours)} {found.unit} (most of it {largest.kind}, "
-        f"{_rounded(largest.hours)}, {largest.basis}), above {allowed}. Start it with {name} "
-        f"{_above(found.hours)}, or name fewer cells; harness grid --dry-run shows the whole estimate."
+        f"{_rounded(largest.hours)}, {largest.basis}), above {allowed}"
     )
-    raise UsageError(Problem(message, "max-gpu-hours"))
+    shown = "harness grid --dry-run shows the whole estimate"
+    start = f"Start it with {name} {_above(found.hours)}, or name fewer cells; {shown}."
+    raise UsageError(Problem(too_long, "max-gpu-hours", next_move=start))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Problems
+from harness.errors import Problem, Problems
 from harness.wording import option
 
 ModelChoice = tuple[str, Path | None]  # an alias of the catalogue (None), or the name of a folder in the hub's layout
@@ -63,7 +63,7 @@ def read_models(words: Iterable[Any], problems: Problems) -> tuple[ModelChoice, 
     for word in map(str, words):
         alias, equals, folder = word.partition("=")
         if equals and not (alias and folder):
-            problems.add(f"model {word!r}: expected NAME=DIR.", "models")
+            problems.add(Problem(f"model {word!r}", "models", expected="NAME=DIR"))
         else:
             found.append((alias, Path(folder) if equals else None))
     return tuple(found)
@@ -111,7 +111,7 @@ def _numbers(kind: type, name: str, values: Any, problems: Problems) -> tuple[An
             found.append(read_number(kind, word))
         except ValueError:
             expected = "a whole number" if kind is int else "a number"
-            problems.add(f"{option(name)} {word}: expected {expected}.", name.replace("_", "-"))
+            problems.add(Problem(f"{option(name)} {word}", name.replace("_", "-"), expected))
     return tuple(found) if found or not words else None
 
 
@@ -122,8 +122,8 @@ def _text(name: str, value: Any, problems: Problems) -> str:
 def _mapping(read: Callable[[Any], Any], name: str, values: Any, problems: Problems) -> dict[str, Any] | None:
     if isinstance(values, Mapping):
         return {str(key): read(value) for key, value in values.items()}
-    expected = "expected a mapping of names to values, as {'transfer.epochs': 2}"
-    problems.add(f"{option(name)}={values!r}: {expected}.", name.replace("_", "-"))
+    expected = "a mapping of names to values, as {'transfer.epochs': 2}"
+    problems.add(Problem(f"{option(name)}={values!r}", name.replace("_", "-"), expected))
     return None
 
 
@@ -141,7 +141,7 @@ def _hours(name: str, value: Any, problems: Problems) -> float | None:
         hours = -1.0
     if 0 < hours < float("inf"):
         return float(hours)
-    problems.add(f"{option(name)} {value}: expected a number of hours above 0.", name.replace("_", "-"))
+    problems.add(Problem(f"{option(name)} {value}", name.replace("_", "-"), "a number of hours above 0"))
     return None
 
 

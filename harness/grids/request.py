@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.errors import Problem, Problems, UsageError, unknown_name
+from harness.errors import Problem, Problems, UsageError, unknown
 from harness.grids.options import GridOptions, ModelChoice, read_models, read_number
 from harness.grids.workload import InputSizes
 from harness.inputs.content_hashes import ContentHashes
@@ -100,8 +100,9 @@ def _foreign_vocabularies(models: Iterable[BaseModel], source: DataSource) -> li
     return [
         Problem(
             f"model {model.alias!r} knows the words of the synthetic world alone; of other data nearly every word is "
-            f"unknown to it. Expected {option('data')} synthetic, or another model (harness ls models, or NAME=DIR).",
+            "unknown to it",
             "models",
+            next_move=f"Give {option('data')} synthetic, or another model (harness ls models, or NAME=DIR).",
         )
         for model in models
         if model.generated and not isinstance(source, SyntheticData)
@@ -215,7 +216,7 @@ def _resources(given: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
     for key, value in given.items():
         what = f"{option('resource')} {assignment(key, value)}"
         if key not in RESOURCES:
-            problems.add(f"{what}: " + unknown_name("resource", key, RESOURCES), "resource")
+            problems.add(unknown("resource", key, RESOURCES, where=f"{what}: "), "resource")
             continue
         resource = RESOURCES[key]
         try:
@@ -223,7 +224,7 @@ def _resources(given: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
         except ValueError:
             number = None
         if number is None or not resource.allows(number):
-            problems.add(f"{what}: expected {resource.expected}.", "resource")
+            problems.add(Problem(what, "resource", resource.expected))
         else:
             values[key] = number
     return values

@@ -94,7 +94,9 @@ def find_models(models: Iterable[tuple[str, Path | None]], hashes: ContentHashes
     found = FoundModels()
     for alias, folder in dict.fromkeys(models):
         if alias in found.models:
-            found.problems.append(Problem(f"model {alias!r} is named for two folders; give each its own NAME=DIR."))
+            found.problems.append(
+                Problem(f"model {alias!r} is named for two folders", next_move="Give each its own NAME=DIR.")
+            )
         else:
             try:
                 model = _read_folder(alias, folder, hashes) if folder else _from_catalogue(alias, hashes)

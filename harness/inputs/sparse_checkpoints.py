@@ -149,8 +149,9 @@ def find_own(
             why = "is the name of a method" if is_reserved(name) else "is no word"
             own.problems.append(
                 Problem(
-                    f"{option('sparse-from')} {name}={folder}: {name!r} {why}. Use letters, digits, '.', '_' and '-', "
-                    "starting with a letter or digit; it is the title of a row."
+                    f"{option('sparse-from')} {name}={folder}: {name!r} {why}",
+                    next_move="Use letters, digits, '.', '_' and '-', starting with a letter or digit; it is the title "
+                    "of a row.",
                 )
             )
         else:

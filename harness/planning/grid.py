@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
-from harness.errors import Problem, Problems, UsageError, unknown_name
+from harness.errors import Problem, Problems, UsageError, unknown
 from harness.planning.method_needs import needs, prunes_in_pretraining
 from harness.planning.method_registry import FoundMethod, find_method, get_method, method_problem
 from harness.planning.method_summary import SPARSE_FROM
@@ -43,8 +43,8 @@ class Axes:
         """One for every value that is not valid, with the option that it is given by."""
         found = Problems()
         if not self.models:
-            choices = "give aliases (harness ls models) or NAME=DIR"
-            found.add(f"{option('models')} is empty, here and in the preset: {choices}.", "models")
+            empty = f"{option('models')} is empty, here and in the preset"
+            found.add(Problem(empty, "models", next_move="Give aliases (harness ls models) or NAME=DIR."))
         for name, values in (
             ("methods", self.methods),
             ("sparsities", self.sparsities),
@@ -54,41 +54,46 @@ class Axes:
             ("pruning-seeds", self.pruning_seeds),
         ):
             if values is not None and not values:
-                found.add(f"{option(name)} is empty: give at least one.", name)
+                found.add(Problem(f"{option(name)} is empty", name, next_move="Give at least one."))
         for name in self.methods or ():
             if name.startswith(SPARSE_FROM):
-                alone = f"method {name!r}: a sparse checkpoint is named by {option('sparse-from')} NAME=DIR alone."
-                found.add(alone, "methods")
+                alone = f"A sparse checkpoint is named by {option('sparse-from')} NAME=DIR alone."
+                found.add(Problem(f"{name!r} is no method to name", "methods", next_move=alone))
             elif problem := method_problem(name):
                 found.add(problem, "methods")
-        found.extend((unknown_name("task", name, TASKS) for name in self.tasks or () if name not in TASKS), "tasks")
+        found.extend((unknown("task", name, TASKS) for name in self.tasks or () if name not in TASKS), "tasks")
         for name in self.quantization or ():
             if name not in QUANTIZATIONS:
-                found.add(unknown_name("quantization", name, QUANTIZATIONS), "quantization")
+                found.add(unknown("quantization", name, QUANTIZATIONS), "quantization")
         out_of_range = (problem for value in self.sparsities or () if (problem := sparsity_problem(value)))
         found.extend(out_of_range, "sparsities")
         for name, seeds in (("seeds", self.seeds or ()), ("pruning-seeds", self.pruning_seeds)):
             found.extend((problem for seed in seeds if (problem := _seed_problem(seed))), name)
         if self.sparse_from and len(set(self.models)) > 1:
             found.add(
-                f"{option('sparse-from')}: a checkpoint belongs to one base model, and {option('models')} names "
-                f"{len(set(self.models))}. Give each its own grid.",
-                "sparse-from",
+                Problem(
+                    f"{option('sparse-from')}: a checkpoint belongs to one base model, and {option('models')} names "
+                    f"{len(set(self.models))}",
+                    "sparse-from",
+                    next_move="Give each its own grid.",
+                )
             )
         if self.sparse_from and self.methods is None and self.sparsities is not None:
             found.add(
-                f"{option('sparsities')}: the sparsity of a checkpoint is counted, not chosen. Leave it out, or name "
-                f"{option('methods')}.",
-                "sparsities",
+                Problem(
+                    f"{option('sparsities')}: the sparsity of a checkpoint is counted, not chosen",
+                    "sparsities",
+                    next_move=f"Leave it out, or name {option('methods')}.",
+                )
             )
         return found.found
 
 
-def _seed_problem(seed: int) -> str | None:
+def _seed_problem(seed: int) -> Problem | None:
     if seed < 0:
-        return f"seed {seed}: expected 0 or more."
+        return Problem(f"seed {seed}", expected="0 or more")
     if seed > LARGEST_SEED:
-        return f"seed {seed}: expected {LARGEST_SEED} or less (NumPy's generators take 32 bits)."
+        return Problem(f"seed {seed}", expected=f"{LARGEST_SEED} or less (NumPy's generators take 32 bits)")
     return None
 
 

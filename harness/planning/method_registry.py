@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness.errors import UsageError, unknown_name
+from harness.errors import Problem, UsageError, unknown, unknown_name
 from harness.planning.kinds import KINDS, StageKind, get_kind
 from harness.planning.method import Method
 from harness.planning.method_entry_points import (
@@ -94,9 +94,9 @@ def is_owner(name: str) -> bool:
     return is_method(name) or any(found.package == name for found in installed_methods())
 
 
-def method_problem(name: str) -> str | None:
-    """The sentence for a name that no method has, with the nearest; None for one that a grid can give."""
-    return None if is_method(name) else unknown_name("method", name, method_names())
+def method_problem(name: str) -> Problem | None:
+    """The problem of a name that no method has, with the nearest; None for one that a grid can give."""
+    return None if is_method(name) else unknown("method", name, method_names())
 
 
 def find_packaged(name: str) -> PackagedMethod:

@@ -64,10 +64,10 @@ def _row_problems(row: Mapping[str, Any]) -> list[str]:
         if not _is_text(row["method"]):
             found.append(f"method = {row['method']!r}: expected the name of a method (harness ls methods).")
         elif problem := method_problem(row["method"]):
-            found.append(problem)
+            found.append(problem.message)
     if "sparsities" in row:
         if _is_list_of(row["sparsities"], int, float):
-            found += [problem for value in row["sparsities"] if (problem := sparsity_problem(value))]
+            found += [problem.message for value in row["sparsities"] if (problem := sparsity_problem(value))]
         else:
             found.append(f"sparsities = {row['sparsities']!r}: expected a list of fractions in [0, 1).")
     if "quantization" in row:

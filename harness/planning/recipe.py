@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.errors import UsageError, unknown_name
+from harness.errors import Problem, UsageError, unknown, unknown_name
 from harness.planning import parameter
 from harness.planning.kinds import KINDS, TASK_DATA, StageKind
 from harness.planning.parameter import Parameter
@@ -42,18 +42,19 @@ class Recipe:
 
     def changed(self, values: Mapping[str, Any]) -> Recipe:
         """A recipe with other values for some of its keys. Raises UsageError listing every bad one."""
-        settings, problems, kinds = dict(self.settings), [], self.kinds
+        settings, kinds = dict(self.settings), self.kinds
+        problems: list[Problem] = []
         for key, value in values.items():
             what = f"{option('set')} {assignment(key, value)}"
             declared = parameter_of_key(key, kinds)
             if declared is None:
                 owned = (f"{kind.name}.{name}" for kind in self.owned.values() for name in kind.recipe)
-                problems.append(f"{what}: " + unknown_name("recipe key", key, [*self.settings, *owned]))
+                problems.append(unknown("recipe key", key, [*self.settings, *owned], where=f"{what}: "))
                 continue
             try:
                 settings[key] = Setting(declared.parse(value), "set", "command line")
             except ValueError as error:
-                problems.append(f"{what}: {error}")
+                problems.append(Problem(f"{what}: {error}"))
         if problems:
             raise UsageError(problems)
         return replace(self, settings=settings)
@@ -79,7 +80,12 @@ class Recipe:
                     missing.append(f"task.{task}.{name}")
         if missing:
             give = option("set")
-            raise UsageError([f"the recipe has no value for {key}. Give one: {give} {key}=.." for key in missing])
+            raise UsageError(
+                [
+                    Problem(f"the recipe has no value for {key}", next_move=f"Give one: {give} {key}=..")
+                    for key in missing
+                ]
+            )
         return found
 
     def defaults(self, kind: StageKind, *, model: str | None = None, task: str | None = None) -> dict[str, Setting]:

@@ -324,7 +324,7 @@ def test_what_is_not_cached_is_a_warning_of_the_dry_run_and_an_error_of_the_run(
 
 def test_an_executor_of_a_later_version_is_refused(run_harness: Run, world: World) -> None:
     (problem,) = problems(run_harness, world.grid("--executor", "slurm"))
-    assert "not in this version; use --executor local" in problem
+    assert "not in this version. Use --executor local" in problem
 
 
 # -- models

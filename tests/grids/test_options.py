@@ -77,7 +77,7 @@ def test_an_axis_given_several_times_adds_up() -> None:
 def test_of_two_values_for_one_key_the_last_counts_and_two_folders_for_one_name_are_refused() -> None:
     found, problems = from_words("--set", "a.b=1", "--set", "a.b=2", "--sparse-from", "n=D", "--sparse-from", "n=E")
     assert found.set == {"a.b": 2}
-    assert problems == ["--sparse-from: 'n' is given twice; give each folder its own NAME."]
+    assert problems == ["--sparse-from: 'n' is given twice. Give each folder its own NAME."]
 
 
 def test_what_cannot_be_read_is_noted_and_left_out() -> None:

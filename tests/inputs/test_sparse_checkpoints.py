@@ -188,7 +188,7 @@ def test_every_problem_is_listed_with_those_of_the_grid(run_harness: Run, world:
         "--sparse-from nothing: expected NAME=DIR.",
         "'two words' is no word. Use letters, digits",
         "'dense' is the name of a method.",
-        "'a' is given twice; give each folder its own NAME.",
+        "'a' is given twice. Give each folder its own NAME.",
         f"--sparse-from absent: no config.json in {below / 'absent'}.",
         "--sparse-from binary: ",
         "save_pretrained writes model.safetensors",
@@ -210,7 +210,7 @@ def test_every_problem_is_listed_with_those_of_the_grid(run_harness: Run, world:
     ("words", "said"),
     [
         (["--sparsities", "0.5"], "--sparsities: the sparsity of a checkpoint is counted, not chosen."),
-        (["--methods", "sparse-from:mine"], "a sparse checkpoint is named by --sparse-from NAME=DIR alone"),
+        (["--methods", "sparse-from:mine"], "A sparse checkpoint is named by --sparse-from NAME=DIR alone"),
     ],
 )
 def test_options_that_contradict_it_are_refused(run_harness: Run, world: World, words: list[str], said: str) -> None:

@@ -148,7 +148,7 @@ def test_encoders_made_for_it_are_refused_on_other_data(capsys: pytest.CaptureFi
     stored = capsys.readouterr().err.splitlines()
     for name in ("tiny-narrow", "tiny-wide"):
         (line,) = (line for line in stored if f"model {name!r} knows the words of the synthetic world alone" in line)
-        assert "Expected --data synthetic, or another model" in line
+        assert "Give --data synthetic, or another model" in line
     assert main([*words, "--data", "synthetic:5"]) == 0
 
 
