@@ -153,6 +153,8 @@ def test_a_method_of_another_package_runs_beside_the_wheel(
     tables = installed.run("harness", "tables", "--store", str(store))
     assert tables.returncode == 0, tables.stderr
     assert "random-pruning" in tables.stdout
+    gone = _run([*pip, "uninstall", "--yes", "random-pruning"], tmp_path)  # the other tests list what the wheel has
+    assert gone.returncode == 0, gone.stderr
     assert "84.9" in tables.stdout  # floor(0.85 * 1024) = 870 of 1,024 and 1,740 of 2,048: 84.96 % counted zeros
 
 
