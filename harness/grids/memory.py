@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 
 from harness.errors import UsageError
-from harness.grids.workload import model_of
+from harness.grids.workload import shape_for
 from harness.inputs.shapes import Shape
 from harness.planning.graph import Plan
 from harness.planning.kinds import KINDS
@@ -20,24 +21,21 @@ def memory_problems(
     available: bytes of the device that trains, None where nobody can tell; looked up once, where a kind gives its need.
     """
     found: dict[str, None] = {}
-    there: int | None = None
-    looked = False
+    machine = cache(available)
     for stage_id in waiting:
         spec = plan.stages[stage_id]
         if spec.kind in KINDS:
             continue
-        memory, shape = kind_of(spec).memory, shapes.get(model_of(spec, plan) or "")
+        memory, shape = kind_of(spec).memory, shape_for(spec, plan, shapes)
         if memory is None or shape is None:
             continue
-        if not looked:
-            there, looked = available(), True
         try:
             needed = float(memory(shape, spec.parameters))
         except Exception as error:  # another package's code
             raise UsageError(
                 f"stage kind {spec.kind!r}: its memory cannot be computed ({type(error).__name__}: {error})."
             ) from error
-        if there is not None and needed > there:
+        if (there := machine()) is not None and needed > there:
             found[
                 f"{plan.label(stage_id)} needs {needed / 1e9:,.1f} GB of memory at once, and this machine has "
                 f"{there / 1e9:,.1f} GB. Run it on a larger one, or change the setting that it grows with."

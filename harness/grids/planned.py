@@ -72,15 +72,14 @@ class PlannedGrid:
 
     def status(self) -> GridStatus:
         """What there is to do in the store as it is now."""
-        plan, store, request = self.plan, self.store, self.request
+        plan, store, request, machine = self.plan, self.store, self.request, this_machine()
         states = read_states(plan, store)
         found = read_remaining(plan, store, states)
         missing = [*request.missing, *gone_artifacts(plan, found.waiting, store)]
-        missing += memory_problems(plan, found.waiting, request.sizes.shapes, this_machine().memory_bytes)
+        missing += memory_problems(plan, found.waiting, request.sizes.shapes, machine.memory_bytes)
         timings = read_timings(plan, store, found.waiting, request.sizes.shapes)
-        return GridStatus(
-            states, found, tuple(missing), estimate(plan, found.waiting, request.sizes, timings, this_machine())
-        )
+        cost = estimate(plan, found.waiting, request.sizes, timings, machine)
+        return GridStatus(states, found, tuple(missing), cost)
 
     def run(self, *, executor: str = "local", workers: int | None = None) -> Outcome:
         """Run what is not done; standard error shows how far it is.
