@@ -234,7 +234,7 @@ class Chain:
         settings: what the method fixes, whatever the recipe says. Raises UsageError for one that the stage cannot have.
         """
         teacher = self.teacher() if distillation else None
-        if settings:
+        if settings:  # checked here as well: fine_tuning would let a method give another model or seed
             without = () if teacher else DISTILLATION_PARAMETERS
             settings = fixed_settings(get_kind("transfer"), settings, without=without)
         return self.fine_tuning("transfer", start=sparse_model, teacher=teacher, **settings)
