@@ -1,8 +1,7 @@
-"""Where and with what a record was made."""
+"""With which code a record was made; on what machine is `machine_facts`."""
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from functools import cache
@@ -18,7 +17,7 @@ PACKAGES = ("torch", "transformers", "accelerate", "datasets", "evaluate", "toke
 
 @cache
 def provenance() -> dict[str, Any]:
-    """Commit, package versions and hardware; no part of a stage's identity."""
+    """Commit and package versions; no part of a stage's identity."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -30,20 +29,7 @@ def provenance() -> dict[str, Any]:
         **_commit(),
         "python": platform.python_version(),
         "versions": versions,
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
 
 
 def _commit() -> dict[str, Any]:

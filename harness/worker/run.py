@@ -24,6 +24,7 @@ from harness.store.leases import Holder, Lease, LeaseLost
 from harness.store.processes import is_gone, this_process
 from harness.store.stage import StoredStage
 from harness.store.store import Store
+from harness.worker.machine_facts import machine_facts
 from harness.worker.provenance import provenance
 from harness.worker.source_state import SourceChanged, check_source, watch
 
@@ -220,7 +221,7 @@ def _run_to_record(
             "result": {"metrics": result.metrics, "did": result.did, **result.details},
             "artifact": described,
             "times": {"started": started, "ended": time.time(), "attempt": attempt},
-            "provenance": {**provenance(), "kind_version": kind_of(spec).version},
+            "provenance": {**provenance(), **machine_facts(), "kind_version": kind_of(spec).version},
         },
         guard=lease.check,
     )

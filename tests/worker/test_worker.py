@@ -98,7 +98,8 @@ def test_a_record_names_its_stage_its_parents_its_result_and_its_artifact(
     }
     assert record["times"]["attempt"] == 1
     assert 0 <= record["times"]["ended"] - record["times"]["started"] < 60
-    assert {"harness", "commit", "python", "versions", "machine", "cores"} <= set(record["provenance"])
+    made = record["provenance"]
+    assert {"harness", "commit", "python", "versions", "machine", "processor", "vector_flags", "torch"} <= set(made)
 
 
 def test_a_finished_run_leaves_no_checkpoint_and_nothing_half_written(run: Run, planned: Plan, store: Store) -> None:
