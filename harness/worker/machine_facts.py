@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 # Instructions that torch, BLAS and oneDNN choose kernels by: SSE to AVX-512 and AMX on x86, NEON and SVE on ARM.
-_VECTOR_FLAG = re.compile(r"(s?sse|fma|f16c|avx|amx|bmi|asimd|neon|sve|sme|bf16|i8mm)")
+_VECTOR_FLAG = re.compile(r"(s?sse|fma|f16c|avx|amx|asimd|neon|sve|sme|bf16|i8mm)")
 # Variables by which a user chooses them.
 _KERNEL_VARIABLES = (
     "ATEN_CPU_CAPABILITY",
@@ -38,7 +38,7 @@ def machine_facts(cpuinfo: str | None = None) -> dict[str, Any]:
         "machine": platform.machine(),
         "processor": _field(cpuinfo, "model name") or platform.processor(),
         "processor_version": " ".join(filter(None, (_field(cpuinfo, name) for name in _VERSION))),
-        "vector_flags": sorted(flag for flag in _flags(cpuinfo) if _VECTOR_FLAG.match(flag)),
+        "vector_flags": " ".join(sorted(flag for flag in _flags(cpuinfo) if _VECTOR_FLAG.match(flag))),
         "cores": os.cpu_count(),
         "kernel_variables": {name: os.environ[name] for name in _KERNEL_VARIABLES if name in os.environ},
         "torch": _torch_facts(),
