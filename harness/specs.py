@@ -53,6 +53,11 @@ class Cell:
             "pruning_seed": self.pruning_seed,
         }
 
+    @property
+    def bits(self) -> int:
+        """Of weights and activations."""
+        return 8 if self.quantization == "int8" else 32
+
     def __str__(self) -> str:
         sparse = f" {self.sparsity:g}" if self.sparsity else ""
         return f"{self.model} {self.method}{sparse} {self.task} {self.quantization} seed {self.seed}"

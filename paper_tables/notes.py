@@ -6,14 +6,20 @@ from typing import Any
 from harness.planning.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
 from harness.studies.study import Study
 from harness.studies.verification import Records
+from paper_tables.comparable import Differing, note_on_comparison
 from paper_tables.rows import Row, method_title
 
 PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9
 
 
-def notes(study: Study, records: Records, rows: Sequence[Row]) -> list[str]:
-    """The preset's own notes, the pre-training budget, the order of the methods, and the assumed settings."""
-    found = list(study.recipe["notes"])
+def notes(study: Study, records: Records, rows: Sequence[Row], differing: Differing | None = None) -> list[str]:
+    """Why numbers of the paper are left out, the preset's own notes, the pre-training budget, the order of the methods,
+    and the assumed settings.
+
+    differing: what sets cells apart from the paper's.
+    """
+    found = note_on_comparison(differing or {})
+    found += study.recipe["notes"]
     found += _budget(study, records)
     found += _external_checkpoints(study, records)
     found += _winners(study, rows)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, UsageError
-from harness.identity import is_commit, is_name, sha256_of
+from harness.identity import is_commit, is_name
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.families import Family, num_layers
 from harness.inputs.hub import HubSource, cached_snapshot
@@ -42,8 +42,7 @@ class ReleasedCheckpoint:
 
     @property
     def content_id(self) -> str:
-        """Of repository and commit: a commit of the hub fixes its files, so none of them need be here."""
-        return sha256_of([self.source.repository, self.source.revision, "sparse checkpoint"])
+        return self.source.content_id("sparse checkpoint")
 
     def __str__(self) -> str:
         return f"{self.model} {self.sparsity:g}"

@@ -1,16 +1,17 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import harness
 from harness.cli.main import main
 from harness.errors import StoreError
-from harness.planning.graph import Plan
 from harness.store.store import Store
 from harness.studies.study import Study
 from harness.studies.verification import verified_records
-from paper_tables.collect import collect_scores, is_comparable
+from paper_tables.collect import collect_scores
 from paper_tables.score import Score
 
 Make = Callable[..., Study]
@@ -93,9 +94,37 @@ def test_an_edited_record_does_not_reach_a_table(store: Store, make_study: Make,
         collect_scores(study, verified_records(study.plan, store))
 
 
-@pytest.mark.parametrize(("preset", "expected"), [("paper", True), ("paper-released", True), ("reduced", False)])
-def test_only_the_papers_presets_compare_with_the_paper(preset: str, expected: bool) -> None:
-    assert is_comparable(Study("mine", {"preset": preset}, Plan())) is expected
+@pytest.mark.parametrize(
+    ("assignments", "expected"),
+    [
+        ((), {"dense": "na", "finetune-pruning": "yes", "prune-ofa-no-kd": "no", "prune-ofa": "yes"}),
+        (
+            ("transfer.kd_weight=0", "transfer.ce_weight=1"),
+            {"dense": "na", "finetune-pruning": "yes", "prune-ofa-no-kd": "no", "prune-ofa": "no"},
+        ),
+        (
+            ("task_pruning.kd_weight=0", "task_pruning.ce_weight=1"),
+            {"dense": "na", "finetune-pruning": "no", "prune-ofa-no-kd": "no", "prune-ofa": "yes"},
+        ),
+    ],
+)
+def test_whether_a_cell_was_distilled_is_told_by_its_stages(
+    store: Store, make_study: Make, assignments: tuple[str, ...], expected: dict[str, str]
+) -> None:
+    """Also for int8, whose quantization distils in its own right."""
+    study = make_study(*assignments, tasks=["sst2"])
+    scores = collect_scores(study, {})
+    assert {(score.method, score.transfer_kd) for score in scores} == set(expected.items())
+    frame = harness.records(store.root)
+    assert dict(zip(frame["method"], frame["transfer_kd"], strict=True)) == expected
+
+
+def test_what_a_method_claims_of_its_distillation_does_not_count(make_study: Make) -> None:
+    study = make_study(tasks=["sst2"], methods=["prune-ofa", "prune-ofa-no-kd"])
+    for name, facts in study.plan.methods.items():
+        study.plan.methods[name] = replace(facts, transfer_kd={"prune-ofa": "no", "prune-ofa-no-kd": "yes"}[name])
+    found = {score.method: score.transfer_kd for score in collect_scores(study, {})}
+    assert found == {"prune-ofa": "yes", "prune-ofa-no-kd": "no"}
 
 
 # -- the verb
