@@ -77,7 +77,7 @@ def aggregate(scores: Iterable[Score]) -> list[Row]:
             score.study,
             score.model,
             score.method,
-            round(score.sparsity, 6),  # 17 * 0.05 and 0.85 are one cell
+            score.sparsity,
             score.transfer_kd,
             score.bits,
             score.task,

@@ -136,15 +136,15 @@ def test_missing_cells_are_printed_as_missing_and_end_with_4(
     study = make_study(methods=["dense", "prune-ofa"], tasks=["sst2"])
     publish(study, {"sst2": {"accuracy": 0.9}}, method="dense", zeros=0.0)
     assert main(["tables", "--store", str(store.root)]) == 4
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| tiny")]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| dense", "| prune-ofa"))]
     assert len(lines) == 2
-    assert "90.00 (1)" in lines[0]
+    assert "90.00" in lines[0]
     assert "missing" in lines[1]
     publish(study, {"sst2": {"accuracy": 0.8}}, method="prune-ofa")
     assert main(["tables", "--store", str(store.root)]) == 0
     printed = capsys.readouterr().out
     assert "missing" not in printed
-    assert "80.00 (1)" in printed
+    assert "80.00" in printed
 
 
 def test_a_seed_that_is_missing_is_counted_and_ends_with_4(
