@@ -19,6 +19,7 @@ from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.families import Family, num_layers
 from harness.inputs.hub import HubSource, cached_snapshot
 from harness.inputs.models import BaseModel, folder_content_id, read_config
+from harness.specs import as_sparsity, sparsity_problem
 from harness.wording import option
 
 # How far the counted sparsity may be from the claimed one: half a point.
@@ -81,7 +82,7 @@ def parse_released(entries: Iterable[Mapping[str, Any]]) -> tuple[ReleasedCheckp
             continue
         checkpoint = ReleasedCheckpoint(
             model=entry["model"],
-            sparsity=float(entry["sparsity"]),
+            sparsity=as_sparsity(entry["sparsity"]),
             source=HubSource(repository=entry["repository"], revision=entry["revision"]),
             evidence=entry["published"],
         )
@@ -110,6 +111,8 @@ def _entry_problems(entry: Mapping[str, Any]) -> list[str]:
         )
     if type(entry["sparsity"]) not in (int, float) or not 0 < entry["sparsity"] < 1:
         found.append(f"{what}: expected a sparsity in (0, 1).")
+    elif problem := sparsity_problem(entry["sparsity"]):
+        found.append(f"{what}: {problem.message}")
     return found
 
 

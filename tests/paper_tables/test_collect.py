@@ -9,13 +9,18 @@ import harness
 from harness.cli.main import main
 from harness.errors import StoreError
 from harness.store.store import Store
-from harness.studies.study import Study
+from harness.planning.graph import Inputs, ModelIdentity
+from harness.planning.planner import plan_cells
+from harness.planning.preset import load_preset
+from harness.studies.study import Study, merged, read_study, write_study
 from harness.studies.verification import verified_records
 from paper_tables.collect import collect_scores
 from paper_tables.score import Score
 
 Make = Callable[..., Study]
 Publish = Callable[..., None]
+SLICE = Path(__file__).parents[1] / "support" / "presets" / "slice.toml"
+SPLITS = ("corpus/train", "corpus/validation", "sst2/train", "sst2/validation")
 MNLI_SETTINGS = [f"task.mnli.{key}" for key in ("max_length=128", "train_examples=9", "train_subset_seed=0")]
 
 
@@ -168,3 +173,29 @@ def test_the_json_of_a_table_leads_back_to_the_records(
     assert row["stage_ids"] == [study.plan.endpoint(cell) for cell in study.plan.paths]
     # 75 and 25 stand 25 from their mean: sqrt((625 + 625) / 1).
     assert row["spread"] == pytest.approx(35.3553390593)
+
+
+def test_a_study_with_sparsities_that_nearly_agree_shows_them_apart(
+    store: Store, make_study: Make, publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As an earlier version made it, which trained both; the page has a row for each."""
+    sparsities = (0.85, 0.8500000001, 0.8500000000000001, 1e-300)
+    cell = next(c for c in make_study(methods=["prune-ofa"], tasks=["sst2"], sparsities=[0.85]).plan.paths)
+    chosen = load_preset(str(SLICE))
+    found = Inputs(models={"tiny": ModelIdentity(weights="w", tokenizer="t")}, data={split: split for split in SPLITS})
+    plan = plan_cells([replace(cell, sparsity=sparsity) for sparsity in sparsities], chosen.recipe, found)
+    write_study(store, merged(store, "mine", chosen, plan))
+    study = read_study(store, "mine")
+    for number, sparsity in enumerate(sparsities):
+        publish(study, {"sst2": {"accuracy": 0.5 + number / 10}}, sparsity=sparsity)
+    assert main(["tables", "--store", str(store.root)]) == 0
+    lines = [line.strip("| ").split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("| prune")]
+    assert [(line[1].strip(), line[-1].strip()) for line in lines] == [
+        ("1e-300", "80.00"),
+        ("0.85", "50.00"),
+        ("0.8500000000000001", "70.00"),
+        ("0.8500000001", "60.00"),
+    ]
+    assert main(["plots", "--store", str(store.root), "--out", str(tmp_path)]) == 0
+    assert len(harness.records(store.root)) == 4
+    assert "0.8500000001" in harness.tables(store.root)
