@@ -1,9 +1,11 @@
 """Notes under a table: what a reader must know before using a number. Computed from the study's own records."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.planning.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
+from harness.studies.row_check import mixed_rows
 from harness.studies.study import Study
 from harness.studies.verification import Records
 from paper_tables.comparable import Differing, note_on_comparison
@@ -13,12 +15,12 @@ PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9
 
 
 def notes(study: Study, records: Records, rows: Sequence[Row], differing: Differing | None = None) -> list[str]:
-    """Why numbers of the paper are left out, the preset's own notes, the pre-training budget, the order of the methods,
-    and the assumed settings.
+    """What a reader must know, in sentences: rows of unlike seeds and sources, why numbers of the paper are left out, the
+    preset's own notes, the pre-training budget, the order of the methods, and the assumed settings.
 
     differing: what sets cells apart from the paper's.
     """
-    found = note_on_comparison(differing or {})
+    found = [*mixed_rows(study.plan), *_sources(study, records), *note_on_comparison(differing or {})]
     found += study.recipe["notes"]
     found += _budget(study, records)
     found += _external_checkpoints(study, records)
@@ -33,6 +35,21 @@ def notes(study: Study, records: Records, rows: Sequence[Row], differing: Differ
     if changed:
         found.append(f"Changed by --set: {', '.join(sorted(changed))}.")
     return found
+
+
+def _sources(study: Study, records: Records) -> list[str]:
+    """Kinds of other packages whose stages were computed by several sources under one version."""
+    sources: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for stage_id, record in records.items():
+        made = record.get("provenance", {})
+        if "kind_source" in made:
+            sources[study.plan.stages[stage_id].kind, made["kind_version"]].add(made["kind_source"])
+    return [
+        f"{kind}: its stages were computed by {len(found)} different sources under version {version}, so rows of it "
+        "may not compare (records, provenance.kind_source). Its package should raise the version of the kind."
+        for (kind, version), found in sources.items()
+        if len(found) > 1
+    ]
 
 
 def _budget(study: Study, records: Records) -> list[str]:
@@ -82,7 +99,7 @@ def _winners(study: Study, rows: Sequence[Row]) -> list[str]:
     for (model, task, metric, sparsity), group in groups.items():
         first, *others = _on_equal_terms(study, group)
         ranked += [
-            f"{order}, {model} at {sparsity}, {task} {metric}: {', '.join(_title_and_value(row) for row in best)}{seeds}."
+            f"{order}, {model} at {sparsity}, {task} {metric}: {', '.join(map(_title_and_value, best))}{seeds}."
             for best in map(_best_first, (first, *others))
             for order, seeds in _order(best)
         ]

@@ -80,8 +80,8 @@ class Comparison:
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     if one == other:
         return []
-    pairs = [(name, one.get(name), other.get(name)) for name in sorted(one.keys() | other.keys())]
-    return [(name, *values) for name, *values in pairs if values[0] != values[1]]
+    names = sorted(one.keys() | other.keys())
+    return [(name, one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)]
 
 
 def _parent_kind(spec: StageSpec, role: str, plan: Plan) -> str | None:

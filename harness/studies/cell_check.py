@@ -22,7 +22,7 @@ def cell_problem(plan: Plan, cell: Cell) -> str | None:
         problem = _unlike_its_method(plan, cell)
     else:
         problem = next(_unlike_its_facts(plan, cell), None)
-    if problem is None and not set(path) == set(plan.ancestors(path[-1])):
+    if problem is None and set(path) != set(plan.ancestors(path[-1])):
         problem = "they are not its last stage and all that it depends on"
     return problem
 
@@ -45,7 +45,7 @@ def _unlike_its_facts(plan: Plan, cell: Cell) -> Iterator[str]:
     end = plan.endpoint(cell)
     evaluation, models = plan.stages[end].parameters, plan.models_behind(end)
     arithmetic = "int8" if cell.quantization == "int8" else "fp32"
-    facts = [
+    facts: list[tuple[str, object, object]] = [
         ("evaluation.task", evaluation.get("task"), cell.task),
         ("evaluation.arithmetic", evaluation.get("arithmetic"), arithmetic),
     ]

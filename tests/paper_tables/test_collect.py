@@ -8,10 +8,10 @@ import pytest
 import harness
 from harness.cli.main import main
 from harness.errors import StoreError
-from harness.store.store import Store
 from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.planner import plan_cells
 from harness.planning.preset import load_preset
+from harness.store.store import Store
 from harness.studies.study import Study, merged, read_study, write_study
 from harness.studies.verification import verified_records
 from paper_tables.collect import collect_scores

@@ -100,7 +100,13 @@ def test_other_data_of_one_task_and_another_corpus_set_apart_what_reads_them(pap
 
 @pytest.mark.parametrize(
     "assignment",
-    ["common.threads=2", "common.attention=eager", "evaluation.batch_size=7", "common.evaluation_pairs=5", "pairs.seed=9"],
+    [
+        "common.threads=2",
+        "common.attention=eager",
+        "evaluation.batch_size=7",
+        "common.evaluation_pairs=5",
+        "pairs.seed=9",
+    ],
 )
 def test_seeds_and_what_changes_no_score_beyond_rounding_do_not_count(paper: MakePaper, assignment: str) -> None:
     assert set().union(*apart(paper(assignment)).values()) == set()

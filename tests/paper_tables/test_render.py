@@ -73,7 +73,10 @@ def test_csv_quotes_a_study_name_with_a_comma() -> None:
 
 def test_markdown_is_the_papers_wide_table() -> None:
     text = to_markdown(aggregate(SCORES))
-    assert [line for line in text.splitlines() if line.startswith("#")] == ["## Table 1: bert-base", "## demo: minilm-l6"]
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        "## Table 1: bert-base",
+        "## demo: minilm-l6",
+    ]
     # Numbers of one seed and of two are as many: the more are the rule, and the others say so. 81.50 - 81.10 = 0.40 and 88.00 - 88.42 = -0.42.
     assert cells(text) == [
         ["method", "sparsity", "KD", "bits", "squad EM", "squad F1"],
@@ -93,8 +96,15 @@ def paper_like(comparable: bool) -> list[Score]:
     return [
         replace(
             BASE,
-            **{"method": method, "sparsity": sparsity, "transfer_kd": kd, "bits": bits, "task": task, "metric": metric},
-            **{"seed": seed, "value": 60.0 + 30 * seed, "comparable": comparable},
+            method=method,
+            sparsity=sparsity,
+            transfer_kd=kd,
+            bits=bits,
+            task=task,
+            metric=metric,
+            seed=seed,
+            value=60.0 + 30 * seed,
+            comparable=comparable,
         )
         for method, sparsity, kd, bits in lines
         for task, metric in PAPER_COLUMNS
@@ -189,7 +199,13 @@ def test_no_rows_print_as_no_results() -> None:
 
 
 def test_sparsity_has_two_decimals_or_as_many_as_it_needs() -> None:
-    assert list(sparsity_texts([0.0, 0.85, 0.9, 0.975, 1 / 3]).values()) == ["0.00", "0.85", "0.90", "0.975", "0.333333"]
+    assert list(sparsity_texts([0.0, 0.85, 0.9, 0.975, 1 / 3]).values()) == [
+        "0.00",
+        "0.85",
+        "0.90",
+        "0.975",
+        "0.333333",
+    ]
 
 
 def test_sparsities_that_would_read_alike_or_as_zero_are_written_in_full() -> None:

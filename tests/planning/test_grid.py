@@ -181,9 +181,10 @@ def test_sparsities_that_differ_by_arithmetic_alone_are_one_cell() -> None:
     """17 * 0.05 is 0.8500000000000001 in floating point; also where it is the only one."""
     assert 17 * 0.05 != 0.85
     for sparsities in ([0.85, 17 * 0.05], [17 * 0.05]):
-        cells = expand(Axes(models=["tiny"], methods=["prune-ofa"], sparsities=sparsities, tasks=["sst2"]), preset()).cells
+        cells = expand(
+            Axes(models=["tiny"], methods=["prune-ofa"], sparsities=sparsities, tasks=["sst2"]), preset()
+        ).cells
         assert [cell.sparsity for cell in cells] == [0.85]
-
 
 
 def test_a_name_like_no_other_is_answered_with_the_names_there_are() -> None:

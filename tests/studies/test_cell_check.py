@@ -59,7 +59,10 @@ def find(cells: Cells, **fields: object) -> dict[str, Any]:
     [
         ({"model": "wide"}, "transfer.model is 'wide', not 'tiny'"),
         ({"method": "prune-ofa-no-kd"}, "transfer has no teacher, unlike its method's"),
-        ({"method": "finetune-pruning", "pruning_seed": 0}, "there is a stage task_pruning where its method has transfer"),
+        (
+            {"method": "finetune-pruning", "pruning_seed": 0},
+            "there is a stage task_pruning where its method has transfer",
+        ),
         ({"sparsity": 0.9}, "student_pruning.sparsity is 0.9, not 0.85"),
         ({"task": "squad"}, "evaluation.task is 'squad', not 'sst2'"),
         ({"quantization": "int8"}, "evaluation.arithmetic is 'int8', not 'fp32'"),
@@ -114,8 +117,14 @@ def test_every_cell_of_a_plan_has_its_own_stages(pretrained: bool, released: boo
         released=chosen.released,
         sparse_from={"mine": "checkpoint"},
     )
-    axes = Axes(models=["bert-base"], methods=list(AXES["methods"]), quantization=["none", "int8"], seeds=(0, 7),
-                pruning_seeds=(0, 3), sparse_from={"mine": 0.5})
+    axes = Axes(
+        models=["bert-base"],
+        methods=list(AXES["methods"]),
+        quantization=["none", "int8"],
+        seeds=(0, 7),
+        pruning_seeds=(0, 3),
+        sparse_from={"mine": 0.5},
+    )
     planned = plan_cells(expand(axes, chosen).cells, chosen.recipe, found)
     assert len(of_kind(planned, "sparse_checkpoint")) == (3 if released else 1)
     assert {cell_problem(planned, cell) for cell in planned.paths} == {None}
