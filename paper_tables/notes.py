@@ -15,8 +15,10 @@ PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9
 
 
 def notes(study: Study, records: Records, rows: Sequence[Row], differing: Differing | None = None) -> list[str]:
-    """What a reader must know, in sentences: rows of unlike seeds and sources, why numbers of the paper are left out, the
-    preset's own notes, the pre-training budget, the order of the methods, and the assumed settings.
+    """What a reader must know, in sentences.
+
+    Rows of unlike seeds and sources, why numbers of the paper are left out, the preset's own notes, the pre-training
+    budget, the order of the methods, and the assumed settings.
 
     differing: what sets cells apart from the paper's.
     """

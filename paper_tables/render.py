@@ -122,10 +122,9 @@ def paper_text(row: Row) -> str:
     """The paper's number and how far ours is above it, as 81.10 +0.15; empty where the paper's does not stand here."""
     if row.published is None:
         return ""
-    difference = (
-        "" if row.difference is None else f" {round(row.difference, 2) + 0.0:+.2f}"
-    )  # + 0.0 turns -0.0 into 0.0
-    return f"{_two_decimals(row.published)}{difference}"
+    if row.difference is None:
+        return _two_decimals(row.published)
+    return f"{row.published:.2f} {round(row.difference, 2) + 0.0:+.2f}"  # + 0.0 turns -0.0 into 0.0
 
 
 def sparsity_texts(sparsities: Iterable[float]) -> dict[float, str]:
@@ -151,9 +150,8 @@ def _six_decimals(sparsity: float) -> str:
 def _tables_of_model(title: str, rows: Sequence[Row], seeds: int) -> list[WideTable]:
     lines = {line: list(group) for line, group in groupby(rows, key=_line)}
     header, *body = _lead(lines)
-    columns = {
-        column: _column(column, lines, seeds) for column in sorted(map(_task_and_metric, rows), key=column_order)
-    }
+    ordered = sorted(set(map(_task_and_metric, rows)), key=column_order)
+    columns = {column: _column(column, lines, seeds) for column in ordered}
     tasks = [list(group) for _, group in groupby(columns, key=lambda column: column[0])]
     used = _width(zip(header, *body, strict=True))
     widths = [_width(columns[column] for column in task) for task in tasks]
@@ -250,11 +248,9 @@ def _legend_of_zeros(rows: Sequence[Row]) -> list[str]:
     if any(map(_is_off, rows)):
         return [f"zeros: {what}."]
     off = [100 * abs(share - row.sparsity) for row in rows if row.sparsity for share in row.measured_sparsity or ()]
-    return (
-        [f"sparsity: the {what} is within {max(0.01, math.ceil(100 * max(off)) / 100):.2f} points of it."]
-        if off
-        else []
-    )
+    if not off:
+        return []
+    return [f"sparsity: the {what} is within {max(0.01, math.ceil(100 * max(off)) / 100):.2f} points of it."]
 
 
 def _width(columns: Iterable[Collection[str]]) -> int:

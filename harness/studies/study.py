@@ -61,7 +61,7 @@ def check_name(name: str) -> None:
 
 
 def read_study(store: Store, name: str) -> Study:
-    """Raises UsageError when there is no such study, StoreError when a stage does not fit its id, or a cell its stages."""
+    """Raises UsageError when there is no such study, StoreError when ids or cells do not fit their stages."""
     path = store.study_path(name)
     if not path.is_file():
         known = study_names(store)

@@ -77,7 +77,8 @@ def test_markdown_is_the_papers_wide_table() -> None:
         "## Table 1: bert-base",
         "## demo: minilm-l6",
     ]
-    # Numbers of one seed and of two are as many: the more are the rule, and the others say so. 81.50 - 81.10 = 0.40 and 88.00 - 88.42 = -0.42.
+    # Numbers of one seed and of two are as many: the more are the rule, and the others say so.
+    # 81.50 - 81.10 = 0.40 and 88.00 - 88.42 = -0.42.
     assert cells(text) == [
         ["method", "sparsity", "KD", "bits", "squad EM", "squad F1"],
         ["dense", "0.00", "na", "32", "missing", "-"],
