@@ -80,10 +80,12 @@ def _as_in_paper(name: str, cells: Iterable[Cell]) -> Plan:
 
 
 def _counts(found: Difference) -> bool:
-    rounding = found.what == "setting" and (
-        found.name.rpartition(".")[2] in ROUNDING or found.name == "evaluation.batch_size"
-    )
-    return found.what != "version" and not found.is_of_a_seed and not rounding
+    """A setting that one of the two lacks is of another code version: no kind has a parameter without a value."""
+    if found.what != "setting":
+        return found.what != "version"
+    of_code = None in (found.one, found.other)
+    rounding = found.name.rpartition(".")[2] in ROUNDING or found.name == "evaluation.batch_size"
+    return not (of_code or rounding or found.is_of_a_seed)
 
 
 MOST_SETTINGS_NAMED = 3

@@ -7,12 +7,15 @@ otherwise, the old results and the new ones would stand in one row.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
 
 from harness.errors import UsageError
 from harness.grids.request import Request
 from harness.planning.difference import Comparison, Difference
 from harness.planning.graph import Plan
 from harness.planning.planner import plan_cells
+from harness.specs import Cell
 from harness.store.store import Store
 from harness.studies.row_check import described
 from harness.studies.study import read_study
@@ -31,14 +34,9 @@ def check_methods(store: Store, study: str, request: Request, plan: Plan) -> Non
     older = read_study(store, study).plan
     found: dict[str, list[Difference]] = defaultdict(list)
     cells: dict[str, int] = defaultdict(int)
-    for cell in older.paths:
-        if cell.method not in theirs:
-            continue
-        try:
-            now = plan_cells([cell], request.preset.recipe, request.inputs, request.grid.methods)
-        except (UsageError, KeyError):
-            continue
-        comparison = Comparison(older, now, counts=lambda each: each.what in ("setting", "stages"))
+    now = _planned_again(request, [cell for cell in older.paths if cell.method in theirs])
+    comparison = Comparison(older, now, counts=lambda each: each.what in ("setting", "stages"))
+    for cell in now.paths:
         if differences := comparison.differences(older.endpoint(cell), now.endpoint(cell)):
             found[cell.method] += differences
             cells[cell.method] += 1
@@ -52,3 +50,18 @@ def check_methods(store: Store, study: str, request: Request, plan: Plan) -> Non
                 for name, differences in found.items()
             ]
         )
+
+
+def _planned_again(request: Request, cells: Sequence[Cell]) -> Plan:
+    """The cells as they would be planned now, less those that cannot be."""
+    recipe, inputs, methods = request.preset.recipe, request.inputs, request.grid.methods
+    try:
+        return plan_cells(cells, recipe, inputs, methods)
+    except (UsageError, KeyError):
+        again = Plan()
+        for cell in cells:
+            with suppress(UsageError, KeyError):
+                one = plan_cells([cell], recipe, inputs, methods)
+                again.stages.update(one.stages)
+                again.paths.update(one.paths)
+        return again

@@ -21,11 +21,15 @@ def mixed_rows(plan: Plan) -> list[str]:
     rows: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
     for cell in plan.paths:
         rows[cell.model, cell.method, cell.sparsity, cell.task, cell.quantization].append(cell)
-    comparison = Comparison(plan, plan, counts=lambda found: not found.is_of_a_seed)
+    comparison = Comparison(plan, plan, counts=lambda each: not each.is_of_a_seed)
     mixed: dict[tuple[str, str], list[str]] = defaultdict(list)
     for first, *others in rows.values():
-        ends = {plan.endpoint(cell) for cell in others}
-        found = {str(each): each for end in ends for each in comparison.differences(plan.endpoint(first), end)}
+        found = {
+            repr(each): each
+            for cell in others
+            for each in comparison.differences(plan.endpoint(first), plan.endpoint(cell))
+            if not _follows_the_seed(each, first, cell)
+        }
         if found:
             title = f"{first.model}{f' {first.sparsity:g}' if first.sparsity else ''} {first.task} {first.quantization}"
             mixed[first.method, described(list(found.values()))].append(title)
@@ -34,6 +38,12 @@ def mixed_rows(plan: Plan) -> list[str]:
         f"{differing}."
         for (method, differing), titles in mixed.items()
     ]
+
+
+def _follows_the_seed(found: Difference, first: Cell, cell: Cell) -> bool:
+    """Whether a setting is the cell's seed under another name."""
+    seeds = (first.seed, cell.seed), (first.pruning_seed, cell.pruning_seed)
+    return found.what == "setting" and (found.one, found.other) in seeds
 
 
 def described(differences: list[Difference]) -> str:

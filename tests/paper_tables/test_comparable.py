@@ -18,6 +18,7 @@ from harness.inputs.models import find_models
 from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.grid import Axes, expand
 from harness.planning.kinds import KINDS
+from harness.planning.parameter import Parameter
 from harness.planning.planner import plan_cells
 from harness.planning.preset import load_preset
 from harness.store.store import Store
@@ -125,9 +126,25 @@ def test_the_recipe_on_equal_terms_is_ours_and_does_not_compare(paper: MakePaper
 
 
 def test_a_later_code_version_is_no_setting_of_the_paper(paper: MakePaper, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = paper()
-    monkeypatch.setitem(KINDS, "transfer", replace(KINDS["transfer"], version=KINDS["transfer"].version + 1))
-    assert set().union(*apart(study).values()) == set()
+    """Nor is a setting that it brought."""
+    study, kind = paper(), KINDS["transfer"]
+    recipe = {**kind.recipe, "label_smoothing": Parameter(float, default=0.0, assumed="as before")}
+    monkeypatch.setitem(KINDS, "transfer", replace(kind, version=kind.version + 1, recipe=recipe))
+    found = apart(study)
+    assert ("prune-ofa", 0.85, 8) in found
+    assert set().union(*found.values()) == set()
+
+
+def test_a_transfer_without_its_teacher_is_set_apart(paper: MakePaper) -> None:
+    """Its stages lack the settings of distillation, and the teacher with them."""
+    study = paper(methods=["prune-ofa", "prune-ofa-no-kd"], sparsities=[0.85], quantization=["none"], seeds=(0,))
+    paths = {cell.method: path for cell, path in study.plan.paths.items()}
+    for cell in study.plan.paths:  # each with the stages of the other
+        study.plan.paths[cell] = paths["prune-ofa-no-kd" if cell.method == "prune-ofa" else "prune-ofa"]
+    assert apart(study) == {
+        ("prune-ofa", 0.85, 32): {"teacher of transfer"},
+        ("prune-ofa-no-kd", 0.85, 32): {"teacher of transfer"},
+    }
 
 
 def test_what_the_paper_does_not_print_is_not_looked_at(paper: MakePaper) -> None:

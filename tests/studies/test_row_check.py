@@ -30,6 +30,18 @@ def test_seeds_alone_are_alike(store: Store) -> None:
     assert together(store, plan(**AXES), more) == []
 
 
+def test_a_setting_of_a_package_that_is_the_seed_under_another_name_is_alike() -> None:
+    planned = plan(tasks=["sst2"], methods=["dense"], seeds=(0, 7))
+    stages, paths = {}, {}
+    for cell, path in planned.paths.items():
+        model, end = (planned.stages[stage_id] for stage_id in path)
+        model = replace(model, kind="acme:lab", parameters={**model.parameters, "draw": cell.seed, "epochs": 2.0})
+        end = replace(end, parents={"model": model.stage_id})
+        stages |= {model.stage_id: model, end.stage_id: end}
+        paths[cell] = (model.stage_id, end.stage_id)
+    assert mixed_rows(Plan(stages=stages, paths=paths)) == []
+
+
 def test_seeds_on_other_data_are_told_for_each_method(store: Store) -> None:
     mended = plan(**AXES, seeds=(1,), found=inputs(changed={"sst2/train": "mended"}))
     assert together(store, plan(**AXES, seeds=(0,)), mended) == [
