@@ -25,6 +25,7 @@ from paper_tables.published import PAPER_MODELS, published_value
 
 PRUNED_HERE, RELEASED = "paper", "paper-released"  # `equal` is a recipe of ours, not the paper's
 ROUNDING = frozenset(("threads", "attention", "evaluation_pairs"))  # of any kind; change no score beyond rounding
+MOST_SETTINGS_NAMED = 3
 
 Differing = Mapping[Cell, tuple[Difference, ...]]
 
@@ -88,9 +89,6 @@ def _counts(found: Difference) -> bool:
     return not (of_code or rounding or found.is_of_a_seed)
 
 
-MOST_SETTINGS_NAMED = 3
-
-
 def note_on_comparison(differing: Differing) -> list[str]:
     """One sentence that says why the paper's numbers do not stand beside ours; none where nothing sets them apart."""
     apart = [cell for cell, found in differing.items() if found]
@@ -110,9 +108,9 @@ def note_on_comparison(differing: Differing) -> list[str]:
         more = len(settings) - MOST_SETTINGS_NAMED
         shown = "; ".join([*settings[:MOST_SETTINGS_NAMED], *([f"and {more} more"] if more > 0 else [])])
         said.append(f"the settings ({shown})")
-    beside = "beside none of these numbers" if len(apart) == len(differing) else "not beside every number"
+    stand = "stand beside none" if len(apart) == len(differing) else "do not stand beside all"
     return [
-        f"The paper's numbers stand {beside}: {len(apart)} of {len(differing)} cells differ from its own in "
+        f"The paper's numbers {stand} of ours: {len(apart)} of {len(differing)} cells differ from its own in "
         f"{', '.join(said)}."
     ]
 

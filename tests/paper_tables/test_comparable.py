@@ -157,7 +157,7 @@ def test_what_the_paper_does_not_print_is_not_looked_at(paper: MakePaper) -> Non
 def test_the_note_says_what_differs_with_both_values(paper: MakePaper) -> None:
     found = differing_from_paper(paper("dense.epochs=1", weights="tiny", data={"sst2/train": "d"}, methods=["dense"]))
     assert note_on_comparison(found) == [
-        "The paper's numbers stand beside none of these numbers: 2 of 2 cells differ from its own in the model "
+        "The paper's numbers stand beside none of ours: 2 of 2 cells differ from its own in the model "
         "(bert-base), the data (sst2), the settings (dense.epochs 1.0, in the paper's preset 3.0)."
     ]
     assert note_on_comparison(differing_from_paper(paper(name="same"))) == []
