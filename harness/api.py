@@ -41,6 +41,7 @@ COLUMNS: Mapping[str, str] = {
     "quantization": "str",
     "seed": "Int64",
     "pruning_seed": "Int64",
+    "transfer_kd": "str",
     "metric": "str",
     "value": "float64",
     "measured_sparsity": "float64",
@@ -98,7 +99,8 @@ def records(store: str | Path = "runs", study: str | None = None) -> pd.DataFram
     """The numbers of a study, a row for each cell and metric, finished or not.
 
     Columns as in `COLUMNS`: value in percent and measured_sparsity as a share, both NaN before the cell is finished;
-    state: of the cell's last stage, `stage_id`; pruning_seed: missing where the method has none.
+    state: of the cell's last stage, `stage_id`; pruning_seed: missing where the method has none. transfer_kd: whether
+    its training on the task distilled, as the KD column of the tables.
     study: None where the store holds one. Raises UsageError for an unknown study, StoreError for edited records.
     """
     import pandas as pd

@@ -16,12 +16,29 @@ from harness.identity import STAGE_ID_HEX_DIGITS, sha256_of
 QUANTIZATIONS = ("none", "int8")
 
 
+SPARSITY_DECIMALS = 6  # as a page prints it
+_ARITHMETIC = 1e-12  # what computing a fraction may be off by
+
+
+def as_sparsity(value: float) -> float:
+    """The fraction as a page prints it, so that 17 * 0.05 is 0.85 and one cell with it."""
+    return round(float(value), SPARSITY_DECIMALS)
+
+
 def sparsity_problem(value: float) -> Problem | None:
-    """What is wrong with a sparsity; None for a fraction in [0, 1)."""
-    if 0 <= value < 1:
+    """What is wrong with a sparsity; None for a fraction in [0, 1) that a page prints in full."""
+    if not 0 <= value < 1:
+        hint = f"For {value:g} percent write {value / 100:g}." if 1 < value < 100 else None
+        return Problem(f"sparsity {value:g}", expected="a fraction in [0, 1)", next_move=hint)
+    printed = as_sparsity(value)
+    is_another = printed == 1 or (printed == 0 and value != 0)
+    if not is_another and abs(value - printed) <= _ARITHMETIC:
         return None
-    hint = f"For {value:g} percent write {value / 100:g}." if 1 < value < 100 else None
-    return Problem(f"sparsity {value:g}", expected="a fraction in [0, 1)", next_move=hint)
+    return Problem(
+        f"sparsity {value!r}",
+        expected=f"{SPARSITY_DECIMALS} decimals at most, as a page prints it",
+        next_move=None if is_another else f"Write {printed:g}.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -52,6 +69,11 @@ class Cell:
             "seed": self.seed,
             "pruning_seed": self.pruning_seed,
         }
+
+    @property
+    def bits(self) -> int:
+        """Of weights and activations."""
+        return 8 if self.quantization == "int8" else 32
 
     def __str__(self) -> str:
         sparse = f" {self.sparsity:g}" if self.sparsity else ""

@@ -1,33 +1,30 @@
 """From a study's records to scores: one per cell, task and metric, in percent; None where a record is missing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from harness.planning.graph import Plan
 from harness.specs import Cell
 from harness.studies.study import Study
 from harness.studies.verification import Records
 from harness.tasks import Task, get_task
 from paper_tables.score import Score
 
-PAPER_PRESETS = ("paper", "paper-released")
+
+def collect_scores(study: Study, records: Records, comparable: Collection[Cell] = ()) -> list[Score]:
+    """Every number of the study's cells, from verified records. comparable: cells that are the paper's own."""
+    return [
+        score for cell in study.plan.paths for score in cell_scores(study, records, cell, comparable=cell in comparable)
+    ]
 
 
-def is_comparable(study: Study) -> bool:
-    """Whether a difference from the paper's numbers is meaningful: model, data and metric are the paper's."""
-    return study.recipe["preset"] in PAPER_PRESETS
-
-
-def collect_scores(study: Study, records: Records) -> list[Score]:
-    """Every number of the study's cells, from verified records."""
-    return [score for cell in study.plan.paths for score in cell_scores(study, records, cell)]
-
-
-def cell_scores(study: Study, records: Records, cell: Cell) -> Iterator[Score]:
+def cell_scores(study: Study, records: Records, cell: Cell, *, comparable: bool = False) -> Iterator[Score]:
     """The numbers of one cell: one for each metric of each split it is scored on."""
     stage_id = study.plan.endpoint(cell)
     record = records.get(stage_id)
     task = get_task(cell.task)
-    method = study.plan.methods[cell.method]
+    prunes = study.plan.methods[cell.method].prunes_in_pretraining
+    kd = transfer_kd(study.plan, cell)
     splits = study.plan.stages[stage_id].inputs
     for split, reported_as in task.evaluation_splits:
         if split not in splits:
@@ -38,16 +35,33 @@ def cell_scores(study: Study, records: Records, cell: Cell) -> Iterator[Score]:
                 model=cell.model,
                 method=cell.method,
                 sparsity=cell.sparsity,
-                transfer_kd=method.transfer_kd,
-                bits=8 if cell.quantization == "int8" else 32,
+                transfer_kd=kd,
+                bits=cell.bits,
                 task=reported_as,
                 metric=metric,
                 seed=cell.seed,
-                pruning_seed=cell.pruning_seed if method.prunes_in_pretraining else None,
+                pruning_seed=cell.pruning_seed if prunes else None,
                 value=None if record is None else _percent(record, task, reported_as, metric),
                 measured_sparsity=None if record is None else record["result"]["cell_sparsity"],
                 stage_id=stage_id,
+                comparable=comparable,
             )
+
+
+def transfer_kd(plan: Plan, cell: Cell) -> str:
+    """Whether the stages that trained the cell's model on its task distilled it: "yes" or "no"; "na" for a dense one.
+
+    Told by the stages, whatever the method declares: a teacher whose loss has a weight. Quantization comes after the
+    transfer and does not count.
+    """
+    trained = [
+        spec
+        for spec in plan.models_behind(plan.endpoint(cell))
+        if spec.kind != "quantization" and "task" in spec.parameters
+    ]
+    if any("teacher" in spec.parents and spec.parameters.get("kd_weight") != 0 for spec in trained):
+        return "yes"
+    return "na" if plan.methods[cell.method].transfer_kd == "na" else "no"
 
 
 def _percent(record: Mapping[str, Any], task: Task, reported_as: str, metric: str) -> float:

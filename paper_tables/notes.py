@@ -1,19 +1,29 @@
 """Notes under a table: what a reader must know before using a number. Computed from the study's own records."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.planning.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
+from harness.studies.row_check import mixed_rows
 from harness.studies.study import Study
 from harness.studies.verification import Records
+from paper_tables.comparable import Differing, note_on_comparison
 from paper_tables.rows import Row, method_title
 
 PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9
 
 
-def notes(study: Study, records: Records, rows: Sequence[Row]) -> list[str]:
-    """The preset's own notes, the pre-training budget, the order of the methods, and the assumed settings."""
-    found = list(study.recipe["notes"])
+def notes(study: Study, records: Records, rows: Sequence[Row], differing: Differing | None = None) -> list[str]:
+    """What a reader must know, in sentences.
+
+    Rows of unlike seeds and sources, why numbers of the paper are left out, the preset's own notes, the pre-training
+    budget, the order of the methods, and the assumed settings.
+
+    differing: what sets cells apart from the paper's.
+    """
+    found = [*mixed_rows(study.plan), *_sources(study, records), *note_on_comparison(differing or {})]
+    found += study.recipe["notes"]
     found += _budget(study, records)
     found += _external_checkpoints(study, records)
     found += _winners(study, rows)
@@ -27,6 +37,21 @@ def notes(study: Study, records: Records, rows: Sequence[Row]) -> list[str]:
     if changed:
         found.append(f"Changed by --set: {', '.join(sorted(changed))}.")
     return found
+
+
+def _sources(study: Study, records: Records) -> list[str]:
+    """Kinds of other packages whose stages were computed by several sources under one version."""
+    sources: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for stage_id, record in records.items():
+        made = record.get("provenance", {})
+        if "kind_source" in made:
+            sources[study.plan.stages[stage_id].kind, made["kind_version"]].add(made["kind_source"])
+    return [
+        f"{kind}: its stages were computed by {len(found)} different sources under version {version}, so rows of it "
+        "may not compare (records, provenance.kind_source). Its package should raise the version of the kind."
+        for (kind, version), found in sources.items()
+        if len(found) > 1
+    ]
 
 
 def _budget(study: Study, records: Records) -> list[str]:
@@ -63,8 +88,9 @@ def _external_checkpoints(study: Study, records: Records) -> list[str]:
 def _winners(study: Study, rows: Sequence[Row]) -> list[str]:
     """The order of the sparse fp32 methods of each model, task, metric and sparsity, where they are comparable.
 
-    Methods are comparable that were fine-tuned on equal terms. Between others no winner is named, and a sentence lists
-    the settings in which they differ (one for all metrics of a task).
+    Methods are comparable that were fine-tuned on equal terms. Of those whose means are no further apart than their
+    seeds spread, nothing is said. Between others no winner is named, and a sentence lists the settings in which they
+    differ (one for all metrics of a task).
     """
     groups: dict[tuple[str, str, str, float], list[Row]] = {}
     for row in rows:
@@ -74,20 +100,38 @@ def _winners(study: Study, rows: Sequence[Row]) -> list[str]:
     unranked: dict[str, None] = {}
     for (model, task, metric, sparsity), group in groups.items():
         first, *others = _on_equal_terms(study, group)
-        for equals in (first, *others):
-            if len(equals) > 1:
-                best = sorted(equals, key=lambda row: (-(row.value or 0.0), row.method))
-                shown = [f"{row.value:.2f}" for row in best]
-                order = ", ".join(f"{method_title(row.method)} {value}" for row, value in zip(best, shown, strict=True))
-                head = "Best" if shown[0] != shown[1] else "No single best"
-                ranked.append(f"{head} at this budget, {model} at {sparsity:g}, {task} {metric}: {order}.")
+        ranked += [
+            f"{order}, {model} at {sparsity}, {task} {metric}: {', '.join(map(_title_and_value, best))}{seeds}."
+            for best in map(_best_first, (first, *others))
+            for order, seeds in _order(best)
+        ]
         for equals in others:
             differing = ", ".join(_differing(_terms(study, first[0]), _terms(study, equals[0])))
             unranked[
-                f"No winner is named between {_titles(equals)} and {_titles(first)}, {model} at {sparsity:g}, {task}: "
+                f"No winner is named between {_titles(equals)} and {_titles(first)}, {model} at {sparsity}, {task}: "
                 f"they differ in {differing}."
             ] = None
     return [*ranked, *unranked]
+
+
+def _best_first(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: (-(row.value or 0.0), row.method))
+
+
+def _order(best: Sequence[Row]) -> list[tuple[str, str]]:
+    """How the first stands to the second, and what is to be known of the seeds; nothing where the seeds do not tell."""
+    if len(best) < 2:
+        return []
+    gap = (best[0].value or 0.0) - (best[1].value or 0.0)
+    spreads = [row.spread for row in best[:2] if row.spread is not None]
+    if spreads and gap <= max(spreads):
+        return []
+    alike = f"{best[0].value:.2f}" == f"{best[1].value:.2f}"
+    return [(f"{'No single best' if alike else 'Best'} at this budget", "" if spreads else " (one seed each)")]
+
+
+def _title_and_value(row: Row) -> str:
+    return f"{method_title(row.method)} {row.value:.2f}"
 
 
 def _on_equal_terms(study: Study, group: Sequence[Row]) -> list[list[Row]]:

@@ -61,34 +61,33 @@ def nominal_compression(bits: int, sparsity: float) -> float:
     return round(32 / (bits * (1 - sparsity)), 6)  # 1 - 0.9 is not quite a tenth
 
 
-def charts(rows: Iterable[Row], *, comparable: bool) -> list[Chart]:
+def charts(rows: Iterable[Row]) -> list[Chart]:
     """A chart per model and a panel per metric, in the order of the tables; a metric without results keeps its panel.
 
-    comparable: True when data and preset are the paper's. Only then are its numbers points, also where ours are
-    missing.
+    The paper's number of a row is a point too, also where ours is missing.
     """
     by_model: dict[str, list[Row]] = {}
     for row in sorted(rows, key=row_order):
         by_model.setdefault(row.model, []).append(row)
-    return [_chart(model, of_model, comparable) for model, of_model in by_model.items()]
+    return [_chart(model, of_model) for model, of_model in by_model.items()]
 
 
-def _chart(model: str, rows: Sequence[Row], comparable: bool) -> Chart:
+def _chart(model: str, rows: Sequence[Row]) -> Chart:
     by_metric: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         by_metric.setdefault((row.task, row.metric), []).append(row)
     cells = _cells(rows).values()
     return Chart(
         model=model,
-        panels=tuple(_panel(*column, by_metric[column], comparable) for column in sorted(by_metric, key=column_order)),
+        panels=tuple(_panel(*column, by_metric[column]) for column in sorted(by_metric, key=column_order)),
         cells=sum(planned for planned, _ in cells),
         missing=sum(missing for _, missing in cells),
     )
 
 
-def _panel(task: str, metric: str, rows: Sequence[Row], comparable: bool) -> Panel:
+def _panel(task: str, metric: str, rows: Sequence[Row]) -> Panel:
     dense = [row.value for row in rows if (row.method, row.bits) == ("dense", 32)]
-    points = [point for row in rows for point in (*_ours(row), *(_papers(row) if comparable else ()))]
+    points = [point for row in rows for point in (*_ours(row), *_papers(row))]
     return Panel(task=task, metric=metric, points=tuple(points), dense=dense[0] if dense else None)
 
 

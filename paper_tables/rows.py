@@ -4,7 +4,7 @@ Scores in, rows out. How a row looks on the page is `render`'s concern.
 """
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,11 +17,13 @@ from paper_tables.score import Score
 class Row:
     """One number of a table. Values, spread and difference are in percent (points), sparsity is a fraction.
 
-    table: "Table 1", "Table 2" or "Table 3" for the paper's models, else the study's name.
+    table: "Table 1", "Table 2" or "Table 3" where a number of that model is comparable with the paper's, else the
+    study's name.
     value: mean over the seeds that have a value, None when none has. n: how many have one; missing: how many have not.
     spread: sample standard deviation (n - 1 below the line), None when n < 2. spread_over: what varied in it,
     "transfer seeds", "pruning seeds" or "transfer and pruning seeds".
-    published: the paper's number, None where it prints none. difference: value - published, None unless comparable.
+    published: the paper's number, None where it prints none or a seed is not comparable with it. difference: value -
+    published.
     measured_sparsity: smallest and largest counted share of zeros. stage_ids: the evaluations behind it, by seed.
     """
 
@@ -57,16 +59,17 @@ class _Number(NamedTuple):
     metric: str
 
 
-def aggregate(scores: Iterable[Score], *, comparable: bool = False) -> list[Row]:
+def aggregate(scores: Iterable[Score]) -> list[Row]:
     """One row per number, in the paper's order whatever the order of `scores`.
 
-    comparable: True when data and preset are the paper's, so that a difference from its numbers means something.
     Raises ValueError when a seed of a number comes twice, or when two studies meet in one table.
     """
     seeds: dict[_Number, dict[tuple[int, int], Score]] = {}
     studies: dict[str, str] = {}
+    scores = list(scores)
+    of_paper = {(score.study, score.model) for score in scores if score.comparable}
     for score in scores:
-        table = _table(score.study, score.model)
+        table = _table(score.study, score.model, of_paper)
         if studies.setdefault(table, score.study) != score.study:
             names = ", ".join(sorted((studies[table], score.study)))
             raise ValueError(f"{table} would mix the studies {names}. Two recipes never share a table: give one study.")
@@ -74,7 +77,7 @@ def aggregate(scores: Iterable[Score], *, comparable: bool = False) -> list[Row]
             score.study,
             score.model,
             score.method,
-            round(score.sparsity, 6),  # 17 * 0.05 and 0.85 are one cell
+            score.sparsity,
             score.transfer_kd,
             score.bits,
             score.task,
@@ -90,7 +93,7 @@ def aggregate(scores: Iterable[Score], *, comparable: bool = False) -> list[Row]
             )
         by_seed[seed] = score
     rows = [
-        _row(number, [by_seed[seed] for seed in sorted(by_seed)], comparable=comparable)
+        _row(_table(number.study, number.model, of_paper), number, [by_seed[seed] for seed in sorted(by_seed)])
         for number, by_seed in seeds.items()
     ]
     return sorted(rows, key=row_order)
@@ -121,15 +124,15 @@ def column_order(column: tuple[str, str]) -> tuple[int, tuple[str, str]]:
     return _rank(column, PAPER_COLUMNS), column
 
 
-def _row(number: _Number, scores: Sequence[Score], *, comparable: bool) -> Row:
+def _row(table: str, number: _Number, scores: Sequence[Score]) -> Row:
     """scores: the seeds of one number, at least one, sorted by seed."""
     present = [score for score in scores if score.value is not None]
     values = [score.value for score in present if score.value is not None]
     value = statistics.fmean(values) if values else None
-    published = _published(number)
+    published = _published(number) if all(score.comparable for score in scores) else None
     zeros = [score.measured_sparsity for score in scores if score.measured_sparsity is not None]
     return Row(
-        table=_table(number.study, number.model),
+        table=table,
         model=number.model,
         method=number.method,
         sparsity=number.sparsity,
@@ -142,7 +145,7 @@ def _row(number: _Number, scores: Sequence[Score], *, comparable: bool) -> Row:
         spread=statistics.stdev(values) if len(values) > 1 else None,
         spread_over=_spread_over(present) if len(values) > 1 else None,
         published=published,
-        difference=value - published if comparable and value is not None and published is not None else None,
+        difference=value - published if value is not None and published is not None else None,
         missing=len(scores) - len(values),
         measured_sparsity=(min(zeros), max(zeros)) if zeros else None,
         stage_ids=tuple(score.stage_id for score in scores if score.stage_id is not None),
@@ -164,8 +167,8 @@ def _spread_over(scores: Sequence[Score]) -> str:
     return "transfer and pruning seeds" if transfer and pruning else "pruning seeds" if pruning else "transfer seeds"
 
 
-def _table(study: str, model: str) -> str:
-    return PAPER_MODELS[model].table if model in PAPER_MODELS else study
+def _table(study: str, model: str, of_paper: Collection[tuple[str, str]]) -> str:
+    return PAPER_MODELS[model].table if (study, model) in of_paper and model in PAPER_MODELS else study
 
 
 def _rank(name: object, known: Sequence[object]) -> int:

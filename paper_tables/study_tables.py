@@ -27,11 +27,13 @@ class Tables:
 def read_tables(store: Store, name: str) -> Tables:
     """Raises UsageError when there is no such study, StoreError when a record cannot be trusted."""
     from paper_tables import aggregate, to_markdown
-    from paper_tables.collect import collect_scores, is_comparable
+    from paper_tables.collect import collect_scores
+    from paper_tables.comparable import differing_from_paper
     from paper_tables.notes import notes
 
     study = read_study(store, name)
     records = verified_records(study.plan, store)
-    scores = collect_scores(study, records)
-    rows = aggregate(scores, comparable=is_comparable(study))
-    return Tables(study, scores, rows, to_markdown(rows, notes=notes(study, records, rows)))
+    differing = differing_from_paper(study)
+    scores = collect_scores(study, records, {cell for cell, found in differing.items() if not found})
+    rows = aggregate(scores)
+    return Tables(study, scores, rows, to_markdown(rows, notes=notes(study, records, rows, differing)))

@@ -200,8 +200,8 @@ def test_records_before_and_after_a_run(world: World, fakes: ModuleType) -> None
     assert len(failed.failed) == 2
     frame = harness.records(world.store)
     assert list(frame.columns) == [
-        *("study", "model", "method", "sparsity", "task", "quantization", "seed", "pruning_seed", "metric"),
-        *("value", "measured_sparsity", "state", "stage_id"),
+        *("study", "model", "method", "sparsity", "task", "quantization", "seed", "pruning_seed"),
+        *("transfer_kd", "metric", "value", "measured_sparsity", "state", "stage_id"),
     ]
     # sst2 has accuracy, squad exact match and F1: 3 numbers for each of dense, prune-ofa and its int8
     assert frame.groupby(["method", "quantization"]).size().to_dict() == {

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from harness import __version__
-from harness.cli.streams import open_closed_streams
+from harness.cli.streams import open_closed_streams, spell_what_cannot_be_encoded
 from harness.cli.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the `harness` command; returns the exit code."""
     open_closed_streams()
+    spell_what_cannot_be_encoded()
     options = _parser().parse_args(arguments)
     try:
         code = _run(options)

@@ -17,6 +17,7 @@ from harness.execution.hardware import this_machine
 from harness.execution.outcome import Outcome
 from harness.grids.estimate import Estimate, check_limit, estimate
 from harness.grids.memory import memory_problems
+from harness.grids.method_changes import check_methods
 from harness.grids.options import GridOptions
 from harness.grids.request import Request, read_request
 from harness.grids.workload import read_timings
@@ -26,6 +27,7 @@ from harness.planning.planner import plan_cells
 from harness.planning.preset import load_preset
 from harness.specs import Cell
 from harness.store.store import Store
+from harness.studies.row_check import mixed_rows
 from harness.studies.state import Remaining, read_remaining, read_states
 from harness.studies.state_table import state_table
 from harness.studies.study import add_to_study, check_recipe
@@ -136,6 +138,7 @@ def plan_grid(options: GridOptions, store: Store, problems: Problems) -> Planned
     name = options.study or request.preset.name
     check_recipe(store, name, request.preset)
     plan = plan_cells(request.grid.cells, request.preset.recipe, request.inputs, request.grid.methods)
+    check_methods(store, name, request, plan)
     return PlannedGrid(options=options, store=store, study=name, request=request, plan=plan, hashes=hashes)
 
 
@@ -152,9 +155,11 @@ def start(grid: PlannedGrid, status: GridStatus, *, executor: str, workers: int 
     try:
         if status.work.waiting:
             store.check_writable()
-        add_to_study(store, grid.study, request.preset, plan)
+        study = add_to_study(store, grid.study, request.preset, plan)
     except OSError as error:
         raise UsageError(f"nothing was started: {system_problem(error)}") from None
+    for sentence in mixed_rows(study.plan):
+        print(f"note: {sentence}", file=sys.stderr)
     grid.hashes.remember()
     verified_records(plan, store)  # a run must not build on records that cannot be trusted
     match executor:

@@ -6,12 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from harness.identity import require_commit
-
-if TYPE_CHECKING:
-    pass
+from harness.identity import require_commit, sha256_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +19,10 @@ class HubSource:
 
     def __post_init__(self) -> None:
         require_commit(f"model {self.repository}", self.revision)
+
+    def content_id(self, what: str) -> str:
+        """Of one part of it, such as its weights: a commit fixes its files, so none of them need be here."""
+        return sha256_of([self.repository, self.revision, what])
 
     def __str__(self) -> str:
         return f"{self.repository} at {self.revision[:12]}"

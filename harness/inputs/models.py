@@ -133,8 +133,8 @@ def _from_catalogue(alias: str, hashes: ContentHashes) -> BaseModel:
     return BaseModel(
         alias=alias,
         folder=_cached_model(source),
-        weights=sha256_of([source.repository, source.revision, "weights"]),
-        tokenizer=sha256_of([source.repository, source.revision, "tokenizer"]),
+        weights=source.content_id("weights"),
+        tokenizer=source.content_id("tokenizer"),
     )
 
 

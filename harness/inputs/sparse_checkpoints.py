@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, UsageError
-from harness.identity import is_commit, is_name, sha256_of
+from harness.identity import is_commit, is_name
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.families import Family, num_layers
 from harness.inputs.hub import HubSource, cached_snapshot
 from harness.inputs.models import BaseModel, folder_content_id, read_config
+from harness.specs import as_sparsity, sparsity_problem
 from harness.wording import option
 
 # How far the counted sparsity may be from the claimed one: half a point.
@@ -42,8 +43,7 @@ class ReleasedCheckpoint:
 
     @property
     def content_id(self) -> str:
-        """Of repository and commit: a commit of the hub fixes its files, so none of them need be here."""
-        return sha256_of([self.source.repository, self.source.revision, "sparse checkpoint"])
+        return self.source.content_id("sparse checkpoint")
 
     def __str__(self) -> str:
         return f"{self.model} {self.sparsity:g}"
@@ -82,7 +82,7 @@ def parse_released(entries: Iterable[Mapping[str, Any]]) -> tuple[ReleasedCheckp
             continue
         checkpoint = ReleasedCheckpoint(
             model=entry["model"],
-            sparsity=float(entry["sparsity"]),
+            sparsity=as_sparsity(entry["sparsity"]),
             source=HubSource(repository=entry["repository"], revision=entry["revision"]),
             evidence=entry["published"],
         )
@@ -111,6 +111,8 @@ def _entry_problems(entry: Mapping[str, Any]) -> list[str]:
         )
     if type(entry["sparsity"]) not in (int, float) or not 0 < entry["sparsity"] < 1:
         found.append(f"{what}: expected a sparsity in (0, 1).")
+    elif problem := sparsity_problem(entry["sparsity"]):
+        found.append(f"{what}: {problem.message}")
     return found
 
 

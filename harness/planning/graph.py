@@ -74,6 +74,13 @@ class Plan:
             self._ancestors[stage_id] = (*ordered, stage_id)
         return self._ancestors[stage_id]
 
+    def models_behind(self, stage_id: str) -> list[StageSpec]:
+        """The stages whose model this one starts from, the last first: each the parent "model" of the one before."""
+        found: list[StageSpec] = []
+        while (stage_id := self.stages[stage_id].parents.get("model", "")) in self.stages:
+            found.append(self.stages[stage_id])
+        return found
+
     def label(self, stage_id: str) -> str:
         """The stage's name for people."""
         return stage_label(self.stages[stage_id], self.stages)

@@ -16,7 +16,7 @@ from harness.planning.method_needs import needs, prunes_in_pretraining
 from harness.planning.method_registry import FoundMethod, find_method, get_method, method_problem
 from harness.planning.method_summary import SPARSE_FROM
 from harness.planning.preset import Preset, Rows
-from harness.specs import QUANTIZATIONS, Cell, sparsity_problem
+from harness.specs import QUANTIZATIONS, Cell, as_sparsity, sparsity_problem
 from harness.tasks import TASKS
 from harness.wording import option
 
@@ -137,7 +137,7 @@ def expand(axes: Axes, preset: Preset) -> Grid:
         if prunes_in_pretraining(method) and not prunes and set(axes.pruning_seeds) != {0}:
             dropped[f"{method.name} at other pruning seeds: preset {preset.name!r} starts from released models"] = None
         for sparsity, quantization in product(
-            sorted(set(rows.sparsities)), sorted(set(rows.quantization), reverse=True)
+            sorted(set(map(as_sparsity, rows.sparsities))), sorted(set(rows.quantization), reverse=True)
         ):
             if method.sparse and sparsity == 0:
                 dropped[f"{method.name} at sparsity 0: it prunes nothing there; the dense method is that row"] = None

@@ -28,7 +28,8 @@ class Method:
     stages: adds the stages of a cell to the chain and returns the one whose artifact is the cell's fp32 model.
     kinds: the stage kinds that it brings, each named OWNER:NAME after the method or its package.
     sparse: whether sparsity is an axis; a dense method collapses it to 0.
-    transfer_kd: "yes", "no" or "na", as the paper's tables print it.
+    transfer_kd: whether its transfer is meant to distil, "yes" or "no"; "na" where the question does not arise. For
+    `harness ls methods`: a page tells what the stages did.
     note: what it does, where it stands in the paper, where we differ.
     quantization: what it is defined for.
     quantize: adds the stage that makes the cell's int8 model of its fp32 model.

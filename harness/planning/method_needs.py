@@ -19,6 +19,7 @@ from harness.specs import Cell
 from harness.tasks import TASKS
 
 _RELEASED = "a released sparse encoder"
+NO_RECIPE = Recipe(settings={})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +52,7 @@ def prunes_in_pretraining(method: Method) -> bool:
 
 def _stages(method: Method, pruning_seed: int, *, released: bool) -> Plan:
     """The stages of stand-in cells; a cell whose stages cannot be built adds none, and its error shows in planning."""
-    plan = Plan()
-    inputs = Inputs(
-        models=_Anything(ModelIdentity(weights="weights", tokenizer="tokenizer")),
-        data=_Anything("data"),
-        sparse_from=_Anything("checkpoint"),
-        released=_Anything(_RELEASED) if released else {},
-    )
+    plan, inputs = Plan(), stand_in_inputs(released=released, pretrained=True)
     for task in TASKS:
         for quantization in method.quantization:
             cell = Cell(
@@ -70,7 +65,7 @@ def _stages(method: Method, pruning_seed: int, *, released: bool) -> Plan:
                 pruning_seed=pruning_seed,
             )
             owned = {kind.name: kind for kind in method.kinds}
-            chain = _StandIn(plan=plan, cell=cell, recipe=Recipe(settings={}), inputs=inputs, owned=owned)
+            chain = StandIn(plan=plan, cell=cell, recipe=NO_RECIPE, inputs=inputs, owned=owned)
             try:
                 model = method.stages(chain)
                 if quantization == "int8":
@@ -80,14 +75,24 @@ def _stages(method: Method, pruning_seed: int, *, released: bool) -> Plan:
     return plan
 
 
-class _StandIn(Chain):
-    """A chain without a recipe."""
+def stand_in_inputs(*, released: bool, pretrained: bool) -> Inputs:
+    """Every model, data and checkpoint there could be. released, pretrained: whether there are such encoders."""
+    return Inputs(
+        models=Anything(ModelIdentity(weights="weights", tokenizer="tokenizer", pretrained=pretrained)),
+        data=Anything("data"),
+        sparse_from=Anything("checkpoint"),
+        released=Anything(_RELEASED) if released else {},
+    )
+
+
+class StandIn(Chain):
+    """A chain without a recipe: its stages have the parameters that the plan gives them, and no others."""
 
     def _recipe(self, kind: StageKind, task: str | None, without: tuple[str, ...]) -> dict[str, Any]:
         return {}
 
 
-class _Anything(dict[Any, Any]):
+class Anything(dict[Any, Any]):
     """The same value under every key."""
 
     def __init__(self, value: Any) -> None:

@@ -59,7 +59,7 @@ def _planned(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, methods: dic
                 declared_by=found.target,
                 cache=cache,
             )
-            end = _add_stages(found, chain)
+            end = add_stages(found, chain)
         except UsageError as error:
             problems.update(dict.fromkeys(error.problems))
             continue
@@ -71,7 +71,7 @@ def _planned(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, methods: dic
     return plan
 
 
-def _add_stages(found: FoundMethod, chain: Chain) -> str:
+def add_stages(found: FoundMethod, chain: Chain) -> str:
     """Add a cell's stages and return the id of the last. What another package's code raises is a UsageError."""
     try:
         model = found.method.stages(chain)

@@ -25,10 +25,12 @@ from harness.specs import Cell, StageSpec
 from harness.store.leases import HeartbeatMonitor, Lease, acquire
 from harness.store.processes import is_gone, this_process
 from harness.store.store import Store
-from harness.wording import option
+from harness.studies.cell_check import cell_problem
+from harness.wording import counted, option
 
 STUDY_SCHEMA = 1
 _SPACE = re.compile(r"[ \t\n\r]*")  # of JSON
+MOST_CELLS_NAMED = 3
 POLL_SECONDS = 0.1  # between two tries to take the lease of a study that another grid is being added to
 
 
@@ -59,7 +61,7 @@ def check_name(name: str) -> None:
 
 
 def read_study(store: Store, name: str) -> Study:
-    """Raises UsageError when there is no such study, StoreError when a stage does not fit its id."""
+    """Raises UsageError when there is no such study, StoreError when ids or cells do not fit their stages."""
     path = store.study_path(name)
     if not path.is_file():
         known = study_names(store)
@@ -94,8 +96,24 @@ def _parse(tree: dict[str, Any], path: Path) -> Study:
     for row in tree["cells"]:
         fields = dict(row)
         path_ids = tuple(fields.pop("stages"))
-        plan.paths[Cell(**fields)] = path_ids
+        if (cell := Cell(**fields)) in plan.paths:
+            raise ValueError(f"cell {cell} stands twice in it")
+        plan.paths[cell] = path_ids
+    _check_cells(plan, path)
     return Study(tree["study"], tree["recipe"], plan)
+
+
+def _check_cells(plan: Plan, path: Path) -> None:
+    """Raises StoreError that names the cells whose stages are not their own."""
+    found = [(cell, problem) for cell in plan.paths if (problem := cell_problem(plan, cell))]
+    if found:
+        named = "; ".join(f"{cell}: {problem}" for cell, problem in found[:MOST_CELLS_NAMED])
+        more = f"; and {counted(len(found) - MOST_CELLS_NAMED, 'cell')} more" if len(found) > MOST_CELLS_NAMED else ""
+        raise StoreError(
+            f"study {path}: the stages of a cell are not its own ({named}{more}). The file was edited, or is of a "
+            "version whose method had other stages. Move it away and give its grid's command again: finished stages "
+            "stay finished."
+        )
 
 
 def study_names(store: Store) -> list[str]:

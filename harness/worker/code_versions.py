@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.identity import sha256_of
 from harness.planning.kinds import StageKind
-from harness.worker.code_closure import DIGEST_HEX_DIGITS, SourceTree
+from harness.worker.code_closure import DIGEST_HEX_DIGITS, SourceTree, package_folder
 
 HEADER = """\
 # Written by `{command}`. For each stage kind: its version and the digest of the source it is computed by.
@@ -76,6 +76,21 @@ class Record:
 
 def read_current(tree: SourceTree, kinds: Mapping[str, StageKind]) -> dict[str, Current]:
     return {name: Current(kind.version, tree.closure(kind.run)) for name, kind in kinds.items()}
+
+
+def own_source(kind: StageKind) -> str | None:
+    """The digest of all that a kind of another package uses of that package; None for one of the harness.
+
+    Also None where its source cannot be followed: then nothing tells two sources apart.
+    """
+    if kind.owner is None:
+        return None
+    top = kind.run.partition(":")[0].partition(".")[0]
+    try:
+        tree = SourceTree({top: package_folder(top)}, handed_over={})
+        return read_current(tree, {kind.name: kind})[kind.name].digest
+    except ValueError:
+        return None
 
 
 def problems(record: Record, current: Mapping[str, Current], recorder: Recorder = MAKE) -> list[str]:

@@ -24,6 +24,7 @@ from harness.store.leases import Holder, Lease, LeaseLost
 from harness.store.processes import is_gone, this_process
 from harness.store.stage import StoredStage
 from harness.store.store import Store
+from harness.worker.code_versions import own_source
 from harness.worker.machine_facts import machine_facts
 from harness.worker.provenance import provenance
 from harness.worker.source_state import SourceChanged, check_source, watch
@@ -188,6 +189,7 @@ def _run_to_record(
     _check_version(spec)
     watch(kind_of(spec).run)
     check_source()
+    source = own_source(kind_of(spec))  # read now: as the provenance
     in_memory = set(sys.modules)
     stage, parents = store.stage(spec.stage_id), {role: store.stage(parent) for role, parent in spec.parents.items()}
     records = {role: parent.read_record() for role, parent in parents.items()}
@@ -221,7 +223,12 @@ def _run_to_record(
             "result": {"metrics": result.metrics, "did": result.did, **result.details},
             "artifact": described,
             "times": {"started": started, "ended": time.time(), "attempt": attempt},
-            "provenance": {**provenance(), **machine_facts(), "kind_version": kind_of(spec).version},
+            "provenance": {
+                **provenance(),
+                **machine_facts(),
+                "kind_version": kind_of(spec).version,
+                **({} if source is None else {"kind_source": source}),
+            },
         },
         guard=lease.check,
     )

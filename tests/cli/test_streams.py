@@ -1,16 +1,24 @@
-"""Commands that are started with some of the standard streams closed."""
+"""Commands that are started with some of the standard streams closed, or with an encoding that lacks a letter."""
 
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from grid_world import HERE, World, environment
 
+from harness.inputs.content_hashes import ContentHashes
+from harness.inputs.data_sources import HubData
+from harness.inputs.models import find_models
+from harness.planning.graph import Inputs, ModelIdentity
+from harness.planning.grid import Axes, expand
+from harness.planning.planner import plan_cells
+from harness.planning.preset import load_preset
 from harness.store.store import Store
-from harness.studies.study import read_study
+from harness.studies.study import merged, read_study, write_study
+from harness.tasks import TASKS
 
 FAKE = [sys.executable, "-P", str(HERE / "fake_stages.py")]
 
@@ -52,3 +60,86 @@ def test_a_file_opened_later_gets_the_number_of_no_standard_stream(world: World)
         "import os, harness.cli.streams as s; s.open_closed_streams(); os._exit(os.open('/dev/zero', os.O_RDONLY) > 2)"
     )
     assert shell([sys.executable, "-P", "-c", script], "<&- >&- 2>&-", world.folder).returncode == 1
+
+
+# -- encodings that lack a letter
+
+
+def spoken(encoding: str, *words: str, folder: Path, variables: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    """Exit code and all that a command prints, its errors among it."""
+    variables = variables or {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "harness", *words],
+        cwd=folder,
+        env={**environment(), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.fixture
+def compared(world: World) -> World:
+    """A study with two seeds of a number that the paper prints too: its page has ± and Δ."""
+    chosen = load_preset("paper")
+    model = find_models([("bert-base", None)], ContentHashes()).models["bert-base"]
+    identity = ModelIdentity(weights=model.weights, tokenizer=model.tokenizer)
+    data = HubData().content_ids(TASKS.values(), corpus=True)
+    cells = expand(Axes(models=["bert-base"], methods=["dense"], tasks=["sst2"], seeds=(0, 1)), chosen).cells
+    plan = plan_cells(cells, chosen.recipe, Inputs(models={"bert-base": identity}, data=data))
+    store = Store(world.store)
+    write_study(store, merged(store, "mine", chosen, plan))
+    for number, cell in enumerate(plan.paths):
+        stage_id = plan.endpoint(cell)
+        result = {"metrics": {"sst2": {"accuracy": 0.9 + number / 100}}, "cell_sparsity": 0.0}
+        store.stage(stage_id).publish_record({**plan.stages[stage_id].fingerprint_fields(), "result": result})
+    return world
+
+
+@pytest.mark.parametrize(
+    ("encoding", "signs"),
+    [
+        ("utf-8", ("90.50±0.71", "paper, Δ")),
+        ("latin-1", ("90.50\xb10.71", "paper, delta")),
+        ("ascii", ("90.50+/-0.71", "paper, delta")),
+    ],
+)
+def test_a_table_is_printed_in_any_encoding(compared: World, encoding: str, signs: tuple[str, str]) -> None:
+    code, printed = spoken(encoding, *compared.reading("tables"), folder=compared.folder)
+    assert code == 0, printed
+    text = printed.decode(encoding)
+    assert all(sign in text for sign in signs), text
+
+
+@pytest.mark.parametrize("variables", [{"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+def test_a_table_is_printed_in_the_c_locale(compared: World, variables: dict[str, str]) -> None:
+    code, printed = spoken("", *compared.reading("tables"), folder=compared.folder, variables=variables)
+    assert code == 0, printed
+    assert b"90.50" in printed
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["ls", "models", "Δ"], 2),
+        (["grid", "--models", "\u0394=nowhere", "--dry-run"], 2),
+        (["grid", "--models", "\udcff", "--dry-run"], 2),  # a byte that is no letter in the encoding of file names
+        (["status", "--store", "no such \u0394"], 2),
+        (["status", "--study", "\udcff\u0394"], 2),
+        (["tables", "--out", "\u0394 \udcff"], 0),
+        (["doctor", "--store", "\u0394"], None),
+    ],
+    ids=lambda value: ascii(value[:2]) if isinstance(value, list) else "",
+)
+def test_names_with_odd_letters_are_printed_in_any_encoding(
+    compared: World, encoding: str, words: list[str], expected: int | None
+) -> None:
+    store = [] if "--store" in words or words[0] == "ls" else ["--store", str(compared.store)]
+    code, printed = spoken(encoding, *words, *store, folder=compared.folder)
+    assert b"Traceback" not in printed, printed
+    assert b"UnicodeEncodeError" not in printed, printed
+    assert printed
+    assert code == expected or expected is None

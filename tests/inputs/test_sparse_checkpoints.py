@@ -233,7 +233,7 @@ def test_it_is_a_row_under_its_name(run_harness: Run, world: World, fakes: Modul
     table = run_harness(world.reading("tables")).out
     (row,) = [line for line in table.splitlines() if "| mine " in line]
     assert "0.8496" in row
-    assert "50.00 (1)" in row
+    assert "50.00" in row
     assert "sparse-from" not in table
     assert "not pruned here but taken from elsewhere; 1 of 2 encoder weights are zero." in table
     assert "sparse-from:mine" in run_harness(world.reading("tables", "--format", "csv")).out

@@ -1,20 +1,26 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import harness
 from harness.cli.main import main
 from harness.errors import StoreError
-from harness.planning.graph import Plan
+from harness.planning.graph import Inputs, ModelIdentity
+from harness.planning.planner import plan_cells
+from harness.planning.preset import load_preset
 from harness.store.store import Store
-from harness.studies.study import Study
+from harness.studies.study import Study, merged, read_study, write_study
 from harness.studies.verification import verified_records
-from paper_tables.collect import collect_scores, is_comparable
+from paper_tables.collect import collect_scores
 from paper_tables.score import Score
 
 Make = Callable[..., Study]
 Publish = Callable[..., None]
+SLICE = Path(__file__).parents[1] / "support" / "presets" / "slice.toml"
+SPLITS = ("corpus/train", "corpus/validation", "sst2/train", "sst2/validation")
 MNLI_SETTINGS = [f"task.mnli.{key}" for key in ("max_length=128", "train_examples=9", "train_subset_seed=0")]
 
 
@@ -93,9 +99,37 @@ def test_an_edited_record_does_not_reach_a_table(store: Store, make_study: Make,
         collect_scores(study, verified_records(study.plan, store))
 
 
-@pytest.mark.parametrize(("preset", "expected"), [("paper", True), ("paper-released", True), ("reduced", False)])
-def test_only_the_papers_presets_compare_with_the_paper(preset: str, expected: bool) -> None:
-    assert is_comparable(Study("mine", {"preset": preset}, Plan())) is expected
+@pytest.mark.parametrize(
+    ("assignments", "expected"),
+    [
+        ((), {"dense": "na", "finetune-pruning": "yes", "prune-ofa-no-kd": "no", "prune-ofa": "yes"}),
+        (
+            ("transfer.kd_weight=0", "transfer.ce_weight=1"),
+            {"dense": "na", "finetune-pruning": "yes", "prune-ofa-no-kd": "no", "prune-ofa": "no"},
+        ),
+        (
+            ("task_pruning.kd_weight=0", "task_pruning.ce_weight=1"),
+            {"dense": "na", "finetune-pruning": "no", "prune-ofa-no-kd": "no", "prune-ofa": "yes"},
+        ),
+    ],
+)
+def test_whether_a_cell_was_distilled_is_told_by_its_stages(
+    store: Store, make_study: Make, assignments: tuple[str, ...], expected: dict[str, str]
+) -> None:
+    """Also for int8, whose quantization distils in its own right."""
+    study = make_study(*assignments, tasks=["sst2"])
+    scores = collect_scores(study, {})
+    assert {(score.method, score.transfer_kd) for score in scores} == set(expected.items())
+    frame = harness.records(store.root)
+    assert dict(zip(frame["method"], frame["transfer_kd"], strict=True)) == expected
+
+
+def test_what_a_method_claims_of_its_distillation_does_not_count(make_study: Make) -> None:
+    study = make_study(tasks=["sst2"], methods=["prune-ofa", "prune-ofa-no-kd"])
+    for name, facts in study.plan.methods.items():
+        study.plan.methods[name] = replace(facts, transfer_kd={"prune-ofa": "no", "prune-ofa-no-kd": "yes"}[name])
+    found = {score.method: score.transfer_kd for score in collect_scores(study, {})}
+    assert found == {"prune-ofa": "yes", "prune-ofa-no-kd": "no"}
 
 
 # -- the verb
@@ -107,15 +141,15 @@ def test_missing_cells_are_printed_as_missing_and_end_with_4(
     study = make_study(methods=["dense", "prune-ofa"], tasks=["sst2"])
     publish(study, {"sst2": {"accuracy": 0.9}}, method="dense", zeros=0.0)
     assert main(["tables", "--store", str(store.root)]) == 4
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| tiny")]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| dense", "| prune-ofa"))]
     assert len(lines) == 2
-    assert "90.00 (1)" in lines[0]
+    assert "90.00" in lines[0]
     assert "missing" in lines[1]
     publish(study, {"sst2": {"accuracy": 0.8}}, method="prune-ofa")
     assert main(["tables", "--store", str(store.root)]) == 0
     printed = capsys.readouterr().out
     assert "missing" not in printed
-    assert "80.00 (1)" in printed
+    assert "80.00" in printed
 
 
 def test_a_seed_that_is_missing_is_counted_and_ends_with_4(
@@ -139,3 +173,29 @@ def test_the_json_of_a_table_leads_back_to_the_records(
     assert row["stage_ids"] == [study.plan.endpoint(cell) for cell in study.plan.paths]
     # 75 and 25 stand 25 from their mean: sqrt((625 + 625) / 1).
     assert row["spread"] == pytest.approx(35.3553390593)
+
+
+def test_a_study_with_sparsities_that_nearly_agree_shows_them_apart(
+    store: Store, make_study: Make, publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As an earlier version made it, which trained both; the page has a row for each."""
+    sparsities = (0.85, 0.8500000001, 0.8500000000000001, 1e-300)
+    cell = next(c for c in make_study(methods=["prune-ofa"], tasks=["sst2"], sparsities=[0.85]).plan.paths)
+    chosen = load_preset(str(SLICE))
+    found = Inputs(models={"tiny": ModelIdentity(weights="w", tokenizer="t")}, data={split: split for split in SPLITS})
+    plan = plan_cells([replace(cell, sparsity=sparsity) for sparsity in sparsities], chosen.recipe, found)
+    write_study(store, merged(store, "mine", chosen, plan))
+    study = read_study(store, "mine")
+    for number, sparsity in enumerate(sparsities):
+        publish(study, {"sst2": {"accuracy": 0.5 + number / 10}}, sparsity=sparsity)
+    assert main(["tables", "--store", str(store.root)]) == 0
+    lines = [line.strip("| ").split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("| prune")]
+    assert [(line[1].strip(), line[-1].strip()) for line in lines] == [
+        ("1e-300", "80.00"),
+        ("0.85", "50.00"),
+        ("0.8500000000000001", "70.00"),
+        ("0.8500000001", "60.00"),
+    ]
+    assert main(["plots", "--store", str(store.root), "--out", str(tmp_path)]) == 0
+    assert len(harness.records(store.root)) == 4
+    assert "0.8500000001" in harness.tables(store.root)

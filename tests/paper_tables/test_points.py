@@ -24,6 +24,10 @@ BASE = Score(
 DENSE = replace(BASE, method="dense", sparsity=0.0, transfer_kd="na", value=93.0, stage_id="d0")
 
 
+def comparable(score: Score) -> Score:
+    return replace(score, comparable=True)
+
+
 @pytest.mark.parametrize(
     ("bits", "sparsity", "expected"),
     # 32 / 32; 1 / 0.15; 32 / 8; 4 / 0.15; and the paper's 10 times 4.
@@ -35,7 +39,7 @@ def test_nominal_compression_by_hand(bits: int, sparsity: float, expected: float
 
 def test_a_point_is_the_row_of_the_table() -> None:
     scores = [BASE, replace(BASE, seed=1, value=91.0, stage_id="s1"), DENSE, replace(BASE, bits=8, stage_id="q0")]
-    (chart,) = charts(aggregate(scores), comparable=False)
+    (chart,) = charts(aggregate(scores))
     (panel,) = chart.panels
     assert (chart.model, chart.cells, chart.missing) == ("bert-base", 4, 0)
     assert (panel.task, panel.metric, panel.dense) == ("sst2", "accuracy", 93.0)
@@ -48,10 +52,10 @@ def test_a_point_is_the_row_of_the_table() -> None:
     assert (int8.bits, int8.compression) == (8, 26.666667)
 
 
-def test_the_papers_numbers_are_points_only_where_the_study_is_comparable() -> None:
+def test_the_papers_numbers_are_points_where_they_stand_in_the_table() -> None:
     rows = aggregate([BASE, DENSE])
-    assert [point.from_paper for point in charts(rows, comparable=False)[0].panels[0].points] == [False, False]
-    points = charts(rows, comparable=True)[0].panels[0].points
+    assert [point.from_paper for point in charts(rows)[0].panels[0].points] == [False, False]
+    points = charts(aggregate(map(comparable, [BASE, DENSE])))[0].panels[0].points
     # Table 1, BERT-Base, SST-2: reference 92.13, Prune OFA at 85 % 91.46.
     assert [(point.method, point.compression, point.value) for point in points if point.from_paper] == [
         ("dense", 1, 92.13),
@@ -65,7 +69,7 @@ def test_the_papers_numbers_are_points_only_where_the_study_is_comparable() -> N
     ids=str,
 )
 def test_what_the_paper_does_not_print_has_no_point_of_it(change: dict[str, object]) -> None:
-    (chart,) = charts(aggregate([replace(BASE, **change)]), comparable=True)  # type: ignore[arg-type]
+    (chart,) = charts(aggregate([comparable(replace(BASE, **change))]))  # type: ignore[arg-type]
     assert [point.from_paper for point in chart.panels[0].points] == [False]
 
 
@@ -79,7 +83,7 @@ def test_a_missing_cell_leaves_no_point_and_is_counted_once_for_all_its_metrics(
         replace(mnli, bits=8, value=None, stage_id="m2"),
         replace(mnli, task="mnli-mm", bits=8, value=None, stage_id="m2"),
     ]
-    (chart,) = charts(aggregate(scores), comparable=False)
+    (chart,) = charts(aggregate(scores))
     assert (chart.cells, chart.missing) == (3, 2)
     for panel in chart.panels:
         assert [(point.bits, point.n, point.missing) for point in panel.points] == [(32, 1, 1)]
@@ -87,9 +91,9 @@ def test_a_missing_cell_leaves_no_point_and_is_counted_once_for_all_its_metrics(
 
 
 def test_with_all_missing_the_panel_stays_and_the_papers_number_stands_where_ours_belongs() -> None:
-    rows = aggregate([replace(BASE, value=None)])
-    assert charts(rows, comparable=False)[0].panels[0].points == ()
-    (point,) = charts(rows, comparable=True)[0].panels[0].points
+    missing = replace(BASE, value=None)
+    assert charts(aggregate([missing]))[0].panels[0].points == ()
+    (point,) = charts(aggregate([comparable(missing)]))[0].panels[0].points
     assert point == Point(
         method="prune-ofa", bits=32, sparsity=0.85, compression=6.666667, value=91.46, from_paper=True
     )
@@ -101,7 +105,7 @@ def test_a_chart_per_model_and_panels_in_the_papers_order() -> None:
         for model in ("distilbert", "minilm-l6", "bert-base")
         for task, metric in (("qqp", "f1"), ("sst2", "accuracy"), ("squad", "f1"), ("squad", "exact_match"))
     ]
-    found = charts(aggregate(scores), comparable=False)
+    found = charts(aggregate(scores))
     assert [(chart.model, chart.cells) for chart in found] == [("bert-base", 3), ("distilbert", 3), ("minilm-l6", 3)]
     order = [("squad", "exact_match"), ("squad", "f1"), ("sst2", "accuracy"), ("qqp", "f1")]
     assert all([(panel.task, panel.metric) for panel in chart.panels] == order for chart in found)

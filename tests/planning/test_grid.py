@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
 from grid_world import preset, sentences
 
 from harness.errors import UsageError
 from harness.planning.grid import Axes, Grid, expand
+from harness.planning.preset import load_preset
 from harness.specs import Cell
 
 
@@ -146,6 +149,42 @@ def test_every_problem_of_the_axes_is_listed_at_once() -> None:
         assert problem.startswith(start)
         assert hint in problem
     assert [problem for problem in problems if "percent" in problem] == [problems[4]]
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "problem"),
+    [
+        (0.8500000001, "sparsity 0.8500000001: expected 6 decimals at most, as a page prints it. Write 0.85."),
+        (0.1234567, "sparsity 0.1234567: expected 6 decimals at most, as a page prints it. Write 0.123457."),
+        (1e-300, "sparsity 1e-300: expected 6 decimals at most, as a page prints it."),
+        (0.9999999999999, "sparsity 0.9999999999999: expected 6 decimals at most, as a page prints it."),
+    ],
+)
+def test_a_sparsity_that_no_page_could_tell_from_another_is_refused(
+    tmp_path: Path, sparsity: float, problem: str
+) -> None:
+    """In a grid and in a preset's rows."""
+    with pytest.raises(UsageError) as caught:
+        expand(Axes(models=["tiny"], methods=["prune-ofa"], sparsities=[0.85, sparsity]), preset())
+    assert sentences(caught.value) == [problem]
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        'description = "d"\nextends = "quick"\n'
+        f'rows = [{{ method = "prune-ofa", sparsities = [{sparsity!r}], quantization = ["none"] }}]\n'
+    )
+    with pytest.raises(UsageError) as caught:
+        load_preset(str(mine))
+    assert sentences(caught.value) == [f"preset 'mine': row 1: {problem}"]
+
+
+def test_sparsities_that_differ_by_arithmetic_alone_are_one_cell() -> None:
+    """17 * 0.05 is 0.8500000000000001 in floating point; also where it is the only one."""
+    assert 17 * 0.05 != 0.85
+    for sparsities in ([0.85, 17 * 0.05], [17 * 0.05]):
+        cells = expand(
+            Axes(models=["tiny"], methods=["prune-ofa"], sparsities=sparsities, tasks=["sst2"]), preset()
+        ).cells
+        assert [cell.sparsity for cell in cells] == [0.85]
 
 
 def test_a_name_like_no_other_is_answered_with_the_names_there_are() -> None:

@@ -10,6 +10,7 @@ from importlib.metadata import Distribution
 from pathlib import Path
 from types import ModuleType
 
+import pyarrow.parquet as pq
 import pytest
 from grid_world import Ran, World, inputs, of_kind, plan, preset, sentences
 from sparse_files import write_sparse
@@ -477,6 +478,50 @@ def test_the_facts_of_every_method_are_kept() -> None:
     assert list(planned.methods) == ["prune-ofa", "short", "sparse-from:mine"]
     kept = {name: (facts.transfer_kd, facts.prunes_in_pretraining) for name, facts in planned.methods.items()}
     assert kept == {"prune-ofa": ("yes", True), "short": ("no", True), "sparse-from:mine": ("yes", False)}
+
+
+def edited(folder: Path, before: str, after: str) -> None:
+    """The package's module with another text, under the same version, as the next process would find it."""
+    module = folder / "acme_short.py"
+    assert module.read_text().count(before) == 1
+    module.write_text(module.read_text().replace(before, after))
+    del sys.modules["acme_short"]
+    forget()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [[], ["--seeds", "1"], ["--sparsities", "0.9"], ["--dry-run"]],
+    ids=["the same cells", "another seed", "another sparsity", "dry run"],
+)
+def test_a_method_edited_under_the_same_version_does_not_join_its_older_cells(
+    short: Path, run_harness: Run, world: World, fakes: ModuleType, more: list[str]
+) -> None:
+    grid = world.grid("--methods", "dense,short", "--sparsities", "0.85", "--tasks", "sst2")
+    assert run_harness(grid).code == 0
+    before = run_harness(world.reading("tables"))
+    edited(short, "epochs=1", "epochs=2")
+    assert run_harness([*grid, *more]) == (
+        2,
+        "",
+        "error: study 'slice': method 'short' of package acme-methods 2.1 has changed: 1 cell of the study would have "
+        "other stages, which differ in transfer.epochs (1.0 and 2.0), then and now. Give this grid its own name: "
+        "--study NAME.\n",
+    )
+    assert run_harness(world.reading("tables")) == before
+    assert run_harness([*grid, *more, "--study", "new"]).code == 0
+    edited(short, "epochs=2", "epochs=1")
+    assert run_harness([*grid, *more]).code == 0
+
+
+def test_a_methods_other_data_and_versions_are_no_change_of_it(
+    short: Path, run_harness: Run, world: World, fakes: ModuleType
+) -> None:
+    grid = world.grid("--methods", "short", "--tasks", "sst2")
+    assert run_harness(grid).code == 0
+    path = world.folder / "data" / "sst2" / "train.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 1), path)
+    assert run_harness(grid).code == 0
 
 
 def test_a_study_of_an_earlier_version_is_read_and_left_as_it_is(store: Store) -> None:

@@ -34,6 +34,12 @@ def test_the_tables_come_out_of_the_records_byte_for_byte(folder: Path, name: st
 
 
 @pytest.mark.parametrize(("folder", "name"), STUDIES, ids=[name for _, name in STUDIES])
+def test_a_table_fits_a_terminal(folder: Path, name: str) -> None:
+    lines = (folder / f"{name}.md").read_text(encoding="utf-8").splitlines()
+    assert max(len(line) for line in lines if line.startswith("|")) <= 100
+
+
+@pytest.mark.parametrize(("folder", "name"), STUDIES, ids=[name for _, name in STUDIES])
 def test_every_record_is_unedited_and_its_parents_are_the_ones_it_saw(folder: Path, name: str) -> None:
     store = Store(folder)
     recorded = [stage_id for stage_id in read_study(store, name).plan.stages if store.stage(stage_id).has_record()]

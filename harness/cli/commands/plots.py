@@ -11,8 +11,8 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.store.store import Store
-from harness.studies.study import only_study, read_study
-from harness.studies.verification import verified_records
+from harness.studies.study import only_study
+from paper_tables.study_tables import read_tables
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,15 +21,11 @@ def run(options: argparse.Namespace) -> int:
     Exit code: 0 every cell has its numbers, 4 some are missing (the figures are still made).
     Raises StoreError when a record cannot be trusted, UsageError when OUT cannot be written to.
     """
-    from paper_tables import aggregate
-    from paper_tables.collect import collect_scores, is_comparable
     from paper_tables.points import charts
 
     store = Store(Path(options.store))
-    study = read_study(store, options.study or only_study(store))
-    scores = collect_scores(study, verified_records(study.plan, store))
-    comparable = is_comparable(study)
-    drawn = charts(aggregate(scores, comparable=comparable), comparable=comparable)
+    found = read_tables(store, options.study or only_study(store))
+    study, scores, drawn = found.study, found.scores, charts(found.rows)
     folder = _folder(options.out)
 
     from paper_tables.figures import Caption, images, method_colors

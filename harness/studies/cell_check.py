@@ -1,0 +1,59 @@
+"""Whether the stages that a study lists for a cell are that cell's own.
+
+Of every method the model, the task, the quantization, the seed and the completeness of the path can be told; of a
+built-in one every stage (`harness.planning.method_template`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.planning.graph import Plan
+from harness.planning.method_template import templates
+from harness.specs import Cell
+
+
+def cell_problem(plan: Plan, cell: Cell) -> str | None:
+    """What shows that a cell's stages are not its own; None where nothing does."""
+    path = plan.paths[cell]
+    if not path or plan.stages[path[-1]].kind != "evaluation":
+        return "they do not end with an evaluation"
+    if plan.methods[cell.method].is_built_in:
+        problem = _unlike_its_method(plan, cell)
+    else:
+        problem = next(_unlike_its_facts(plan, cell), None)
+    if problem is None and set(path) != set(plan.ancestors(path[-1])):
+        problem = "they are not its last stage and all that it depends on"
+    return problem
+
+
+def _unlike_its_method(plan: Plan, cell: Cell) -> str | None:
+    """The first difference from the form of the method's cells that they are most like; None where they have a form."""
+    found = []
+    for form in templates(cell.method, cell.task, cell.quantization):
+        problem = form.mismatch(plan, plan.endpoint(cell), cell)
+        if problem is None:
+            return None
+        found.append(problem)
+    # A difference in the cell's facts tells more than that in the stages of a form which was not meant.
+    facts = next(_unlike_its_facts(plan, cell), None)
+    return facts or min(found, key=lambda problem: " where its method has " in problem)
+
+
+def _unlike_its_facts(plan: Plan, cell: Cell) -> Iterator[str]:
+    """What can be told of any method."""
+    end = plan.endpoint(cell)
+    evaluation, models = plan.stages[end].parameters, plan.models_behind(end)
+    arithmetic = "int8" if cell.quantization == "int8" else "fp32"
+    facts: list[tuple[str, object, object]] = [
+        ("evaluation.task", evaluation.get("task"), cell.task),
+        ("evaluation.arithmetic", evaluation.get("arithmetic"), arithmetic),
+    ]
+    for spec in models:
+        facts += [
+            (f"{spec.kind}.model", spec.parameters.get("model", cell.model), cell.model),
+            (f"{spec.kind}.task", spec.parameters.get("task", cell.task), cell.task),
+        ]
+    for spec in models[:1]:
+        facts.append((f"{spec.kind}.seed", spec.parameters.get("seed", cell.seed), cell.seed))
+    return (f"{name} is {found!r}, not {expected!r}" for name, found, expected in facts if found != expected)

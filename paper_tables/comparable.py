@@ -1,0 +1,119 @@
+"""Comparable: which of our cells are the paper's own, so that its number may stand beside ours.
+
+A cell is planned again as a shipped preset of the paper's gives it, with the pinned models and data, and the two paths
+are compared field by field. Names decide nothing: not the preset's, not the model's. Code versions do not count, for
+they are no settings of the paper; nor do seeds, and what no number depends on beyond rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from harness.inputs.data_sources import HubData
+from harness.inputs.hub import HubSource
+from harness.inputs.models import MODELS
+from harness.planning.difference import Comparison, Difference
+from harness.planning.graph import Inputs, ModelIdentity, Plan
+from harness.planning.method_needs import needs
+from harness.planning.method_registry import get_method
+from harness.planning.planner import plan_cells
+from harness.planning.preset import load_preset
+from harness.specs import Cell
+from harness.studies.study import Study
+from harness.tasks import TASKS, get_task
+from paper_tables.published import PAPER_MODELS, published_value
+
+PRUNED_HERE, RELEASED = "paper", "paper-released"  # `equal` is a recipe of ours, not the paper's
+ROUNDING = frozenset(("threads", "attention", "evaluation_pairs"))  # of any kind; change no score beyond rounding
+MOST_SETTINGS_NAMED = 3
+
+Differing = Mapping[Cell, tuple[Difference, ...]]
+
+
+def differing_from_paper(study: Study) -> Differing:
+    """What sets each cell that the paper prints a number for apart from the paper's; nothing: it is comparable."""
+    printed = [cell for cell in study.plan.paths if is_printed(cell)]
+    by_preset: dict[str, list[Cell]] = {PRUNED_HERE: [], RELEASED: []}
+    for cell in printed:
+        kinds = {study.plan.stages[stage_id].kind for stage_id in study.plan.paths[cell]}
+        by_preset[RELEASED if "sparse_checkpoint" in kinds else PRUNED_HERE].append(cell)
+    found = {}
+    for preset, cells in by_preset.items():
+        theirs = _as_in_paper(preset, cells)
+        comparison = Comparison(study.plan, theirs, counts=_counts)
+        for cell in cells:
+            if cell in theirs.paths:
+                found[cell] = comparison.differences(study.plan.endpoint(cell), theirs.endpoint(cell))
+            else:
+                found[cell] = (Difference("model", f"{cell.model} at {cell.sparsity:g}", "ours", None),)
+    return {cell: found[cell] for cell in printed}
+
+
+def is_printed(cell: Cell) -> bool:
+    """Whether the paper prints a number of that name, in any metric."""
+    task = get_task(cell.task)
+    return cell.model in PAPER_MODELS and any(
+        published_value(cell.model, cell.method, cell.sparsity, cell.bits, reported_as, metric)
+        for _, reported_as in task.evaluation_splits
+        for metric in task.metrics
+    )
+
+
+def _as_in_paper(name: str, cells: Iterable[Cell]) -> Plan:
+    """The cells as the preset gives them; those that start from a model that was not released are left out."""
+    cells = list(cells)
+    if not cells:
+        return Plan()
+    preset = load_preset(name)
+    models = {
+        alias: ModelIdentity(weights=source.content_id("weights"), tokenizer=source.content_id("tokenizer"))
+        for alias, source in MODELS.items()
+        if isinstance(source, HubSource)
+    }
+    data = HubData().content_ids(TASKS.values(), corpus=True)
+    known = [
+        cell
+        for cell in cells
+        if (cell.model, cell.sparsity) in preset.released
+        or not needs(get_method(cell.method), released=bool(preset.released)).released
+    ]
+    return plan_cells(known, preset.recipe, Inputs(models=models, data=data, released=preset.released))
+
+
+def _counts(found: Difference) -> bool:
+    """A setting that one of the two lacks is of another code version: no kind has a parameter without a value."""
+    if found.what != "setting":
+        return found.what != "version"
+    of_code = None in (found.one, found.other)
+    rounding = found.name.rpartition(".")[2] in ROUNDING or found.name == "evaluation.batch_size"
+    return not (of_code or rounding or found.is_of_a_seed)
+
+
+def note_on_comparison(differing: Differing) -> list[str]:
+    """One sentence that says why the paper's numbers do not stand beside ours; none where nothing sets them apart."""
+    apart = [cell for cell, found in differing.items() if found]
+    if not apart:
+        return []
+    unique = {(each.what, each.name): each for cell in apart for each in differing[cell]}
+    said = []
+    for what, title in (("model", "the model"), ("data", "the data")):
+        if names := sorted(name for kind, name in unique if kind == what):
+            said.append(f"{title} ({', '.join(names)})")
+    settings = [
+        f"{each.name} {_shown(each.one)}, in the paper's preset {_shown(each.other)}"
+        for each in unique.values()
+        if each.what in ("setting", "stages")
+    ]
+    if settings:
+        more = len(settings) - MOST_SETTINGS_NAMED
+        shown = "; ".join([*settings[:MOST_SETTINGS_NAMED], *([f"and {more} more"] if more > 0 else [])])
+        said.append(f"the settings ({shown})")
+    stand = "stand beside none" if len(apart) == len(differing) else "do not stand beside all"
+    return [
+        f"The paper's numbers {stand} of ours: {len(apart)} of {len(differing)} cells differ from its own in "
+        f"{', '.join(said)}."
+    ]
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else str(value)
