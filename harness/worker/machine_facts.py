@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 # Instructions that torch, BLAS and oneDNN choose kernels by: SSE to AVX-512 and AMX on x86, NEON and SVE on ARM.
-_VECTOR_FLAG = re.compile(r"(s?sse|fma|f16c|avx|amx|asimd|neon|sve|sme|bf16|i8mm)")
+_VECTOR_FLAG = re.compile(r"(s?sse|fma|f16c|avx|amx|asimd|neon|sve|sme(?!p)|bf16|i8mm)")
 # Variables by which a user chooses them.
 _KERNEL_VARIABLES = (
     "ATEN_CPU_CAPABILITY",

@@ -77,7 +77,7 @@ def test_results_are_small_and_hold_no_binary_but_pictures() -> None:
     assert all(path.suffix in (".json", ".md", ".csv", ".svg", ".png") for path in files)
     assert max(path.stat().st_size for path in files if path.parent.parent.name == "records") < 20_000
     assert max(path.stat().st_size for path in files) < 1_000_000
-    limits = {"reduced": 1_000_000, "quick": 3_700_000}
+    limits = {"reduced": 1_000_000, "quick": 3_500_000}
     assert {store.name for store, _ in STUDIES} == set(limits)
     for folder, limit in limits.items():
         assert sum(path.stat().st_size for path in files if path.is_relative_to(RESULTS / folder)) < limit

@@ -19,7 +19,7 @@ cpu family\t: 6
 model\t\t: 85
 model name\t: Intel(R) Xeon(R) Platinum 8259CL
 stepping\t: 7
-flags\t\t: fpu vme sse sse2 ht ssse3 fma sse4_1 avx f16c bmi1 avx2 avx512f avx512_vnni amx_tile nopl
+flags\t\t: fpu vme smep sse sse2 ht ssse3 fma sse4_1 avx f16c bmi1 avx2 avx512f avx512_vnni amx_tile nopl
 
 processor\t: 1
 vendor_id\t: Other
