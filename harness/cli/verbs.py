@@ -73,7 +73,8 @@ def _ls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="with methods: load those of other packages, each in a process of its own, and say which cannot be used",
+        help="with methods: load those of other packages and plan toy cells with them, each in a process of its own, "
+        "and say which cannot be used",
     )
     parser.add_argument("--json", action="store_true", help="machine-readable output")
 

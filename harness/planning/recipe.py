@@ -16,6 +16,10 @@ from harness.wording import assignment, option
 EVIDENCE = (*parameter.EVIDENCE, "set")
 
 
+class WrongCall(UsageError):
+    """A method gives a stage what no stage of that kind can have: a mistake of its declaration, not of the user."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """A value, the kind of evidence for it, and the source or reason."""
@@ -111,7 +115,7 @@ class Recipe:
 def fixed_settings(kind: StageKind, values: Mapping[str, Any], *, without: Sequence[str] = ()) -> dict[str, Any]:
     """What a method gives in the place of a recipe's values, in the declared types.
 
-    without: parameters that this stage has not. Raises UsageError for an unknown name or a value it cannot have.
+    without: parameters that this stage has not. Raises WrongCall for an unknown name or a value it cannot have.
     """
     known = [name for name in kind.recipe if name not in without]
     problems = [f"{kind.name}: {unknown_name('setting', name, known)}" for name in values if name not in known]
@@ -122,7 +126,7 @@ def fixed_settings(kind: StageKind, values: Mapping[str, Any], *, without: Seque
         except ValueError as error:
             problems.append(f"{kind.name}.{name}: {error}")
     if problems:
-        raise UsageError(problems)
+        raise WrongCall(problems)
     return fixed
 
 
