@@ -15,6 +15,7 @@ from harness.execution.display import display_on
 from harness.execution.executors import run_in_process, run_locally
 from harness.execution.hardware import this_machine
 from harness.execution.outcome import Outcome
+from harness.grids.arguments import told_of_arguments
 from harness.grids.estimate import Estimate, check_limit, estimate
 from harness.grids.memory import memory_problems
 from harness.grids.options import GridOptions
@@ -81,6 +82,7 @@ class PlannedGrid:
         cost = estimate(plan, found.waiting, request.sizes, timings, machine)
         return GridStatus(states, found, tuple(missing), cost)
 
+    @told_of_arguments
     def run(self, *, executor: str = "local", workers: int | None = None) -> Outcome:
         """Run what is not done; standard error shows how far it is.
 
