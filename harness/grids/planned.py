@@ -168,10 +168,12 @@ def start(grid: PlannedGrid, status: GridStatus, *, executor: str, workers: int 
                     request.sources,
                     request.resources,
                     lambda line: print(line, file=sys.stderr, flush=True),
+                    status.cost.seconds,
                 )
         case "local":
             with display_on(sys.stderr) as display:
-                return run_locally(plan, store, request.sources, request.resources, workers, display)
+                sources, resources, seconds = request.sources, request.resources, status.cost.seconds
+                return run_locally(plan, store, sources, resources, workers, display, seconds)
     raise UsageError(execution_problems(executor, workers) or f"executor {executor!r} has no run.")
 
 

@@ -74,6 +74,13 @@ class Plan:
             self._ancestors[stage_id] = (*ordered, stage_id)
         return self._ancestors[stage_id]
 
+    def base_model(self, spec: StageSpec) -> str | None:
+        """The base model of a stage: its own parameter, or that of the model it is given."""
+        while "model" not in spec.parameters and spec.parents.get("model") in self.stages:
+            spec = self.stages[spec.parents["model"]]
+        model: str | None = spec.parameters.get("model")
+        return model
+
     def label(self, stage_id: str) -> str:
         """The stage's name for people."""
         return stage_label(self.stages[stage_id], self.stages)
