@@ -57,8 +57,8 @@ def test_the_public_form_of_a_plan(run_harness: Run, world: World) -> None:
             "stages",
         }
     for stage in found["stages"]:
-        assert set(stage) == {"id", "kind", "parents", "state"}
-        assert stage["state"] == "pending"
+        assert set(stage) == {"id", "kind", "parents", "state", "reason", "detail"}
+        assert (stage["state"], stage["reason"], stage["detail"]) == ("pending", "new", "")
     # Worked by hand in test_plan.
     assert found["counts"] == {
         "cells": 20,
@@ -74,6 +74,7 @@ def test_the_public_form_of_a_plan(run_harness: Run, world: World) -> None:
             "quantization": 4,
         },
         "to_run": 44,
+        "reasons": {"new": 44},
     }
 
 

@@ -13,7 +13,15 @@ from harness.cli.options import options_from_args
 from harness.errors import Problems
 from harness.execution.available import execution_problems
 from harness.execution.outcome import Outcome
-from harness.grids.planned import PlannedGrid, cancelled_note, plan_as_json, plan_as_text, plan_grid, start
+from harness.grids.planned import (
+    MOST_STAGES_LISTED,
+    PlannedGrid,
+    cancelled_note,
+    plan_as_json,
+    plan_as_text,
+    plan_grid,
+    start,
+)
 from harness.store.store import Store
 from harness.wording import counted, for_command_line
 
@@ -32,7 +40,9 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run and options.json:
         print(json.dumps(plan_as_json(grid, status), indent=1))
     else:
-        print(plan_as_text(grid, status), file=sys.stderr if options.json else sys.stdout)
+        most_listed = MOST_STAGES_LISTED if options.dry_run else 0
+        text = plan_as_text(grid, status, most_listed=most_listed)
+        print(text, file=sys.stderr if options.json else sys.stdout)
     if options.dry_run:
         for sentence in status.missing:
             print(f"warning: {for_command_line(sentence)}", file=sys.stderr)
