@@ -102,14 +102,15 @@ class Recipe:
 
     def _given(self, kind: StageKind, name: str, model: str | None, task: str | None) -> Setting | None:
         """The most specific setting for a parameter of a stage."""
-        prefixes = [
-            f"{kind.name}.models.{model}.tasks.{task}",
-            f"{kind.name}.tasks.{task}",
-            f"{kind.name}.models.{model}",
-            kind.name,
-            *(["common"] if kind.is_common(name) else []),
-        ]
-        return next((self.settings[f"{p}.{name}"] for p in prefixes if f"{p}.{name}" in self.settings), None)
+        keys = setting_keys(kind.name, name, model=model, task=task)
+        keys += [f"common.{name}"] if kind.is_common(name) else []
+        return next((self.settings[key] for key in keys if key in self.settings), None)
+
+
+def setting_keys(kind: str, name: str, *, model: str | None, task: str | None) -> list[str]:
+    """The keys of a kind's own that may give a parameter of a stage its value, the most specific first."""
+    scopes = [f"{kind}.models.{model}.tasks.{task}", f"{kind}.tasks.{task}", f"{kind}.models.{model}", kind]
+    return [f"{scope}.{name}" for scope in scopes]
 
 
 def fixed_settings(kind: StageKind, values: Mapping[str, Any], *, without: Sequence[str] = ()) -> dict[str, Any]:
