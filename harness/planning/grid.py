@@ -46,8 +46,8 @@ class Axes:
             empty = f"{option('models')} is empty, here and in the preset"
             moves = [
                 "Give aliases (harness ls models) or NAME=DIR.",
-                f"To try it: harness grid {option('preset')} quick.",
-                f"To see a plan: harness grid {option('models')} bert-base {option('dry-run')}.",
+                "To try it: harness grid --preset quick.",
+                "To see a plan: harness grid --models bert-base --dry-run.",
             ]
             found.add(Problem(empty, "models", next_move=" ".join(moves)))
         for name, values in (
