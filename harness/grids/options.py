@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import numbers
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -65,12 +66,13 @@ def read_models(words: Iterable[Any], problems: Problems) -> tuple[ModelChoice, 
     """ALIAS or NAME=DIR each; a word of another form is a problem and left out."""
     found: list[ModelChoice] = []
     for word in words:
-        if not isinstance(word, str | Path) or not str(word):
+        text = _path_text(word)
+        if not text:
             problems.add(_wrong("models", word, "an alias, NAME=DIR, or a mapping of names to folders"))
             continue
-        alias, equals, folder = str(word).partition("=")
+        alias, equals, folder = text.partition("=")
         if equals and not (alias and folder):
-            problems.add(Problem(f"model {str(word)!r}", "models", expected="NAME=DIR"))
+            problems.add(Problem(f"model {text!r}", "models", expected="NAME=DIR"))
         else:
             found.append((alias, Path(folder) if equals else None))
     return tuple(found)
@@ -100,10 +102,17 @@ def read_text(name: str, value: Any, problems: Problems) -> str | None:
 
 def read_folder(name: str, value: Any, problems: Problems) -> Path | None:
     """A path of a folder, or None with a problem."""
-    if isinstance(value, str | Path) and str(value) and "\0" not in str(value):
-        return Path(value)
+    text = _path_text(value)
+    if text and "\0" not in text:
+        return Path(text)
     problems.add(_wrong(name, value, "the path of a folder"))
     return None
+
+
+def _path_text(value: Any) -> str | None:
+    """A text or a path as a text; None for anything else, a path in bytes included."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    return text if isinstance(text, str) else None
 
 
 def read_value(text: str) -> Any:
@@ -161,7 +170,7 @@ def _numbers(kind: type, name: str, values: Any, problems: Problems) -> tuple[An
 
 
 def _text_or_path(name: str, value: Any, problems: Problems) -> str | None:
-    return read_text(name, str(value) if isinstance(value, Path) else value, problems)
+    return read_text(name, _path_text(value) or value, problems)
 
 
 def _mapping(name: str, values: Any, problems: Problems) -> dict[str, Any] | None:

@@ -139,6 +139,27 @@ def test_stages_that_cannot_be_called_are_refused_where_they_are_declared(
     assert f"(ValueError: stages={value}: expected a function of a Chain.)" in done.err
 
 
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (('name="odd", title', "name=3, title"), "(ValueError: name=3: expected a text.)"),
+        (('note="n"', "note=None"), "(ValueError: note=None: expected a text.)"),
+        (("sparse=True", 'sparse="no"'), "(ValueError: sparse='no': expected True or False.)"),
+        (('name="odd:lab"', "name=3"), "stage kind 3: run='odd_lab:run': expected a name and a run that are texts.)"),
+        (('run="odd_lab:run"', "run=None"), "run=None: expected a name and a run that are texts.)"),
+        (("recipe={}", 'recipe={}, identity="seed"'), "identity='seed': expected a tuple of names.)"),
+        (("recipe={}", "recipe={}, task_data=[1]"), "task_data=[1]: expected a tuple of names.)"),
+    ],
+)
+def test_a_declaration_of_other_types_is_refused(odd: Callable[..., Path], edit: tuple[str, str], told: str) -> None:
+    path = odd("return good(chain)")
+    assert edit[0] in path.read_text()
+    path.write_text(path.read_text().replace(*edit))
+    problem = str(loading_problem("odd_method:METHOD"))
+    assert problem.startswith("method: odd_method:METHOD cannot be loaded (ValueError: ")
+    assert told in problem
+
+
 def test_data_that_are_read_by_name_count_as_what_the_method_needs(
     odd: Callable[..., Path], run_harness: Run, world: World
 ) -> None:
