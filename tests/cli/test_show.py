@@ -100,6 +100,9 @@ def test_a_cell_is_its_path_and_its_metrics(run_harness: Run, world: World, fake
     assert row(done.out, "metrics") == f"sst2: accuracy {SHARE:.4f}"
     path = lines[lines.index("  stages") + 1 :]
     assert [line.split("  ")[-1] for line in path] == [f"{plan.label(i)} ({i[:8]})" for i in plan.paths[cell]]
+    run_harness(world.grid("--tasks", "sst2", "--seeds", "1", "--pruning-seeds", "5"))
+    listed = run_harness(world.reading("show", words)).out.splitlines()
+    assert [line.split(":")[0] for line in listed[1:]] == [f"  done      {cell}", f"  done      {cell} pruning seed 5"]
     told = json.loads(run_harness(world.reading("show", words, "--json")).out)
     assert [stage["id"] for stage in told["cells"][0]["stages"]] == list(plan.paths[cell])
     assert told["cells"][0]["cell"] == cell.as_json()

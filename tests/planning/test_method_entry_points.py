@@ -297,6 +297,8 @@ def test_a_broken_one_is_told_by_the_check(broken: str) -> None:
             30,
             "'short:lab' is run by acme_lab.stage:run, and there is no acme_lab",
         ),
+        (GOOD.replace("return chain", "chain"), 30, "its stages returned None ("),
+        (GOOD.replace("return chain.transfer", "return stages"), 30, "its stages raised TypeError: stages() got"),
         ("import time; time.sleep(60)", 0.6, "acme_odd:METHOD was not loaded and planned within 0.6 seconds"),
         ("import os; os._exit(7)", 30, "loading acme_odd:METHOD ended the process with code 7 (it said nothing)"),
         ("import os; os._exit(0)", 30, "loading acme_odd:METHOD ended the process with code 0 (it said nothing)"),

@@ -66,12 +66,17 @@ def _cell_line(cell: Mapping[str, Any]) -> str:
         split: {name: value for name, value in found.items() if name in wanted}
         for split, found in (cell["metrics"] or {}).items()
     }
-    return _cut(f"  {cell['state']:<9} {cell['label']}{': ' if scores else ''}{_numbers(scores)}")
+    return _cut(f"  {cell['state']:<9} {_cell_name(cell)}{': ' if scores else ''}{_numbers(scores)}")
+
+
+def _cell_name(cell: Mapping[str, Any]) -> str:
+    pruning_seed = cell["cell"]["pruning_seed"]
+    return f"{cell['label']} pruning seed {pruning_seed}" if pruning_seed else str(cell["label"])
 
 
 def cell_lines(cell: Mapping[str, Any], study: str) -> list[str]:
     """A cell for people: what it came to, and its path of stages."""
-    lines = [f"cell {cell['label']}", *_row("study", study), *_row("state", cell["state"])]
+    lines = [f"cell {_cell_name(cell)}", *_row("study", study), *_row("state", cell["state"])]
     lines += _row("metrics", _numbers(cell["metrics"])) if cell["metrics"] else []
     lines += _row("zeros", f"{cell['sparsity']:.2%} of the encoder's weights") if cell["sparsity"] is not None else []
     lines.append("  stages")
