@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from harness.errors import Problems
 from harness.grids import planned
+from harness.grids.arguments import read_place, read_store, told_of_arguments
 from harness.grids.options import read_options
 from harness.grids.planned import PlannedGrid
-from harness.store.store import Store
 from harness.studies.state import read_states
 from harness.studies.study import only_study, read_study
 from harness.studies.verification import verified_records
@@ -50,6 +50,7 @@ COLUMNS: Mapping[str, str] = {
 }
 
 
+@told_of_arguments
 def plan_grid(
     *,
     models: Words | Mapping[str, str | Path] | None = None,
@@ -92,23 +93,26 @@ def plan_grid(
         "resource": resource,
         "max_gpu_hours": max_gpu_hours,
     }
-    return planned.plan_grid(read_options(given, problems), Store(Path(store)), problems)
+    place = read_store(store, problems)
+    return planned.plan_grid(read_options(given, problems), place, problems)
 
 
+@told_of_arguments
 def records(store: str | Path = "runs", study: str | None = None) -> pd.DataFrame:
     """The numbers of a study, a row for each cell and metric, finished or not.
 
     Columns as in `COLUMNS`: value in percent and measured_sparsity as a share, both NaN before the cell is finished;
     state: of the cell's last stage, `stage_id`; pruning_seed: missing where the method has none. transfer_kd: whether
     its training on the task distilled, as the KD column of the tables.
-    study: None where the store holds one. Raises UsageError for an unknown study, StoreError for edited records.
+    study: None where the store holds one. Raises UsageError for an unknown study and for arguments that cannot be,
+    StoreError for edited records.
     """
     import pandas as pd
 
     from paper_tables.collect import cell_scores
 
-    place = Store(Path(store))
-    found = read_study(place, study or only_study(place))
+    place, name = read_place(store, study)
+    found = read_study(place, name or only_study(place))
     verified = verified_records(found.plan, place)
     states = read_states(found.plan, place)
     rows = [
@@ -119,7 +123,8 @@ def records(store: str | Path = "runs", study: str | None = None) -> pd.DataFram
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict(COLUMNS))
 
 
+@told_of_arguments
 def tables(store: str | Path = "runs", study: str | None = None) -> str:
     """The tables of a study as Markdown, as `harness tables` prints them. Raises as `records`."""
-    place = Store(Path(store))
-    return read_tables(place, study or only_study(place)).markdown
+    place, name = read_place(store, study)
+    return read_tables(place, name or only_study(place)).markdown

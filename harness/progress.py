@@ -26,7 +26,7 @@ class StageProgress:
 
     def __str__(self) -> str:
         loss = "" if self.loss is None else f", loss {self.loss:.4f}"
-        return f"step {self.step} of {self.steps}{loss}, about {self.seconds_left / 60:.1f} min left"
+        return f"step {self.step} of {self.steps}{loss}, {about(self.seconds_left)} left"
 
 
 @dataclass
@@ -53,3 +53,24 @@ def read_progress(path: Path) -> StageProgress | None:
         return StageProgress(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def duration(seconds: float) -> str:
+    """What something took: "8 s", "1 min 05 s", "2 h 05 min"."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def about(seconds: float) -> str:
+    """What something will take, as roughly as one can tell: "a few seconds", "about 20 s", "about 3 min"."""
+    if seconds < 10:
+        return "a few seconds"
+    if seconds < 95:
+        return f"about {round(seconds / 10) * 10} s"
+    if seconds < 95 * 60:
+        return f"about {round(seconds / 60)} min"
+    return f"about {round(seconds / 1800) / 2:g} h"

@@ -10,6 +10,7 @@ import json
 import re
 from typing import Any
 
+MOST_CHARACTERS = 60  # of a value that is shown because it cannot stand where it was given
 _BEGIN, _END = "\ue000", "\ue001"  # private use: Unicode assigns them no meaning
 _OPTION = re.compile(f"{_BEGIN}([a-z-]+){_END}")
 
@@ -30,8 +31,22 @@ def for_python(sentence: str) -> str:
 
 
 def assignment(key: str, value: Any) -> str:
-    """KEY=VALUE as a user writes it after --set: text as it is, everything else as JSON."""
-    return f"{key}={value if isinstance(value, str) else json.dumps(value, default=str)}"
+    """KEY=VALUE as a user writes it after --set: text as it is, everything else as JSON where it can be."""
+    if isinstance(value, str):
+        return f"{key}={value}"
+    try:
+        return f"{key}={json.dumps(value, default=str)}"
+    except (TypeError, ValueError):  # keys that are no text, a value within itself
+        return f"{key}={shown(value)}"
+
+
+def shown(value: Any) -> str:
+    """A value of any kind as Python shows it, cut to `MOST_CHARACTERS`."""
+    try:
+        text = repr(value)
+    except Exception:  # code of its class, or a whole number of thousands of digits
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}.."
 
 
 def counted(count: int, noun: str) -> str:

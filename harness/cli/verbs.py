@@ -73,7 +73,8 @@ def _ls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="with methods: load those of other packages, each in a process of its own, and say which cannot be used",
+        help="with methods: load those of other packages and plan toy cells with them, each in a process of its own, "
+        "and say which cannot be used",
     )
     parser.add_argument("--json", action="store_true", help="machine-readable output")
 
@@ -104,6 +105,11 @@ def _logs(parser: argparse.ArgumentParser) -> None:
     _store(parser)
 
 
+def _show(parser: argparse.ArgumentParser) -> None:
+    _what(parser, also="; words that are all KEY=VALUE of a cell (model, method, quantization, ..) name cells instead")
+    _common(parser)
+
+
 def _selection(parser: argparse.ArgumentParser) -> None:
     _what(parser)
     _common(parser)
@@ -132,12 +138,12 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     _common(parser)
 
 
-def _what(parser: argparse.ArgumentParser) -> None:
+def _what(parser: argparse.ArgumentParser, also: str = "") -> None:
     parser.add_argument(
         "what",
         metavar="WHAT",
         help="words joined by commas that must all match: a stage id (6 digits or more), a kind, a state such as "
-        "failed, or KEY=VALUE with KEY of kind, method, model, seed, sparsity, state, task",
+        f"failed, or KEY=VALUE with KEY of kind, method, model, seed, sparsity, state, task{also}",
     )
     parser.add_argument("--study", metavar="NAME", help="needed where the store has several")
 
@@ -201,6 +207,12 @@ VERBS = (
         "accuracy over compression from the records of a study, as PNG and SVG",
         _plots,
         "harness.cli.commands.plots:run",
+    ),
+    Verb(
+        "show",
+        "a stage's settings, parents, losses, metrics, times; or a cell's path",
+        _show,
+        "harness.cli.commands.show:run",
     ),
     Verb("logs", "what a stage's last attempt logged", _logs, "harness.cli.commands.logs:run"),
     Verb("retry", "let failed and cancelled stages start again", _selection, "harness.cli.commands.retry:run"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
 from harness.execution.driver import Running, View
+from harness.progress import about, duration
 
 LINE_EVERY_SECONDS = 60.0
 
@@ -69,9 +70,9 @@ def summary(view: View) -> str:
     counts = [f"{view.done} of {view.total} done", f"{len(view.running)} running", f"{view.waiting} waiting"]
     counts += [f"{view.failed} failed"] if view.failed else []
     counts += [f"{view.elsewhere} in other processes"] if view.elsewhere else []
-    return "\n".join([", ".join(counts), *(_line(stage) for stage in view.running)])
+    left = f"; {about(view.seconds_left)} left" if view.seconds_left else ""
+    return "\n".join([", ".join(counts) + left, *(_line(stage) for stage in view.running)])
 
 
 def _line(stage: Running) -> str:
-    minutes = (time.time() - stage.since) / 60
-    return f"  {stage.label}: {stage.progress or 'running'} ({minutes:.1f} min so far)"
+    return f"  {stage.label}: {stage.progress or 'running'} ({duration(time.time() - stage.since)} so far)"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from harness.errors import Interrupted
 from harness.execution.bundles import Bundle, next_bundles
 from harness.execution.decisions import EndedStage, NextStep, after_job, begin_run
 from harness.execution.outcome import Outcome
+from harness.execution.pace import Pace, done_line
 from harness.execution.scheduler import JobStatus, Scheduler
 from harness.planning.graph import Plan
 from harness.progress import StageProgress, read_progress
@@ -30,6 +31,7 @@ from harness.studies.state import to_run
 TRIES = 3  # of a stage whose worker died under it
 POLL_SECONDS = 0.1
 ELSEWHERE_SECONDS = 1.0  # between two looks at what other drivers do
+LEFT_SECONDS = 2.0  # between two sums of what is left
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,10 @@ class Running:
 
 @dataclass(frozen=True)
 class View:
-    """The run at one moment, for a display; numbers of stages. elsewhere: those that other drivers run."""
+    """The run at one moment, for a display; numbers of stages. elsewhere: those that other drivers run.
+
+    seconds_left: of the whole run; None: nobody can tell yet.
+    """
 
     done: int
     total: int
@@ -52,11 +57,15 @@ class View:
     waiting: int
     elsewhere: int
     running: tuple[Running, ...]
+    seconds_left: float | None = None
 
 
 @dataclass
 class Driver:
-    """Runs one plan. report: prints a line for people. show: displays the view, called often."""
+    """Runs one plan. report: prints a line for people. show: displays the view, called often.
+
+    estimated: seconds by stage, as estimated before the run, for what it says of the time left.
+    """
 
     plan: Plan
     store: Store
@@ -66,6 +75,9 @@ class Driver:
     show: Callable[[View], None] = lambda view: None
     outcome: Outcome = field(default_factory=Outcome)
     monitor: HeartbeatMonitor = field(default_factory=HeartbeatMonitor)
+    estimated: Mapping[str, float] = field(default_factory=dict)
+    _pace: Pace = field(init=False)
+    _left: tuple[float, float | None] = (float("-inf"), None)  # when it was summed, and the seconds
     _finished: set[str] = field(default_factory=set)
     _waiting: dict[str, None] = field(default_factory=dict)
     _elsewhere: dict[str, None] = field(default_factory=dict)
@@ -78,6 +90,9 @@ class Driver:
     _looked: float = float("-inf")
     _total: int = 0
     _stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self._pace = Pace(self.plan, self.estimated)
 
     def run(self, should_stop: Callable[[], bool], stop: Callable[[], None]) -> Outcome:
         """Returns when nothing is left that could be run. stop: makes running stages save a checkpoint and end.
@@ -224,7 +239,7 @@ class Driver:
         self._deaths[stage_id] += 1
         if self._deaths[stage_id] < TRIES:
             self._waiting[stage_id] = None
-            self.report(f"retrying: {self.plan.label(stage_id)}: {message} ({stage_id})")
+            self.report(f"retrying: {self.plan.label(stage_id)}: {message}")
         else:
             self._fail(stage_id, f"{message}; tried {TRIES} times")
 
@@ -234,17 +249,18 @@ class Driver:
         self._elsewhere.pop(stage_id, None)
         label = self.plan.label(stage_id)
         if attempt is None:
-            self.report(f"done by another process: {label} ({stage_id})")
+            self.report(f"done by another process: {label}")
             return
         self.outcome.done.append(stage_id)
-        minutes = ((attempt.ended or time.time()) - (attempt.started or time.time())) / 60
-        self.report(f"[{len(self.outcome.done)}/{self._total}] done: {label} in {minutes:.1f} min ({stage_id})")
+        seconds = (attempt.ended or time.time()) - (attempt.started or time.time())
+        self._pace.took(stage_id, seconds)
+        self.report(done_line(label, seconds, len(self.outcome.done), self._total, self._seconds_left()))
 
     def _cancel(self, stage_id: str) -> None:
         self._waiting.pop(stage_id, None)
         self._elsewhere.pop(stage_id, None)
         self.outcome.cancelled.append(stage_id)
-        self.report(f"cancelled: {self.plan.label(stage_id)} ({stage_id}); harness retry clears it")
+        self.report(f"cancelled: {self.plan.label(stage_id)}; harness retry clears it")
 
     def _fail(self, stage_id: str, message: str) -> None:
         self._waiting.pop(stage_id, None)
@@ -252,7 +268,7 @@ class Driver:
         self.outcome.failed[stage_id] = message
         log = self.store.stage(stage_id).last_log()
         where = f" (log: {log})" if log is not None else ""
-        self.report(f"failed: {self.plan.label(stage_id)} ({stage_id}): {message}{where}")
+        self.report(f"failed: {self.plan.label(stage_id)}: {message}{where}")
 
     # -- other drivers
 
@@ -282,7 +298,7 @@ class Driver:
                 if stage_id in self.outcome.cancelled:
                     self.outcome.cancelled.remove(stage_id)
                 self._waiting[stage_id] = None
-                self.report(f"retried: {self.plan.label(stage_id)} ({stage_id})")
+                self.report(f"retried: {self.plan.label(stage_id)}")
 
     def _holder(self, stage_id: str) -> Holder | None:
         """Who runs a stage: a live process of this machine, or one elsewhere whose lease has not expired."""
@@ -303,7 +319,7 @@ class Driver:
             key = (stage.spec.stage_id, self._last_number(stage.spec.stage_id))
             if key not in self._announced:
                 self._announced.add(key)
-                self.report(f"started: {stage.label} ({stage.spec.stage_id})")
+                self.report(f"started: {stage.label}")
         self.show(
             View(
                 done=len(self.outcome.done),
@@ -312,8 +328,30 @@ class Driver:
                 waiting=len(self._waiting),
                 elsewhere=len(self._elsewhere),
                 running=running,
+                seconds_left=self._seconds_left(LEFT_SECONDS),
             )
         )
+
+    def _seconds_left(self, at_most_old: float = 0.0) -> float | None:
+        """Of all that can still run. at_most_old: seconds for which an earlier sum is good enough."""
+        now = time.monotonic()
+        if now - self._left[0] > at_most_old:
+            self._left = (now, self._sum_of_left())
+        return self._left[1]
+
+    def _sum_of_left(self) -> float | None:
+        stages = [stage for bundle in self._jobs.values() if (stage := self._running(bundle)) is not None]
+        running = {stage.spec.stage_id: time.time() - stage.since for stage in stages}
+        submitted = (stage_id for bundle in self._jobs.values() for stage_id in bundle.ids)
+        unfinished = {*self._waiting, *submitted} - self._finished - running.keys()
+        cannot_run = {*self.outcome.failed, *self.outcome.cancelled}
+        waiting = []
+        for stage_id in self.plan.stages:  # parents first
+            if cannot_run & set(self._parents(stage_id)):
+                cannot_run.add(stage_id)
+            elif stage_id in unfinished and stage_id not in cannot_run:
+                waiting.append(stage_id)
+        return self._pace.left(waiting, running, self.scheduler.limits().jobs)
 
     def _running(self, bundle: Bundle) -> Running | None:
         """The stage of a bundle that has begun and not ended."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, MappingProxyType
 
 from harness.errors import Interrupted
 from harness.execution.decisions import NextStep, after_outcome, begin_run
@@ -18,10 +19,13 @@ from harness.execution.driver import Driver
 from harness.execution.hardware import this_machine
 from harness.execution.local import LocalScheduler
 from harness.execution.outcome import Outcome
+from harness.execution.pace import Pace, done_line
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
 from harness.store.store import Store
 from harness.worker.run import StageBusy, first_line, outcome_of, run_stage
+
+NOTHING_ESTIMATED: Mapping[str, float] = MappingProxyType({})
 
 
 @contextmanager
@@ -46,29 +50,48 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
 
 
 def run_in_process(
-    plan: Plan, store: Store, sources: Sources, resources: Resources, report: Callable[[str], None]
+    plan: Plan,
+    store: Store,
+    sources: Sources,
+    resources: Resources,
+    report: Callable[[str], None],
+    estimated: Mapping[str, float] = NOTHING_ESTIMATED,
 ) -> Outcome:
     """Run every stage that must run and is not cancelled, parents first. A failure blocks only stages downstream.
 
-    Raises Interrupted when a signal stops it; the running stage has saved a checkpoint.
+    estimated: seconds by stage, as in `Driver`. Raises Interrupted when a signal stops it; the running stage has saved
+    a checkpoint.
     """
     _, remaining = begin_run(plan, store)
     outcome = Outcome(cancelled=[*remaining.cancelled], blocked=[*remaining.downstream])
-    waiting = remaining.waiting
+    waiting, pace = remaining.waiting, Pace(plan, estimated)
     with stop_on_signals() as should_stop:
-        for position, stage_id in enumerate(waiting, start=1):
+        for position, stage_id in enumerate(waiting):
+            label = plan.label(stage_id)
             if outcome.not_done() & set(plan.stages[stage_id].parents.values()):
                 outcome.blocked.append(stage_id)
             elif store.stage(stage_id).has_record():
-                report(
-                    f"[{position}/{len(waiting)}] {plan.label(stage_id)} was finished by another process ({stage_id})"
-                )
+                report(f"done by another process: {label}")
             elif should_stop():
                 raise Interrupted("stopped by a signal; the same command goes on.")
             else:
-                report(f"[{position}/{len(waiting)}] {plan.label(stage_id)} ({stage_id})")
-                _run_one(plan, stage_id, store, sources, resources, should_stop, outcome, report)
+                report(f"started: {label}")
+                begun = time.monotonic()
+                if _run_one(plan, stage_id, store, sources, resources, should_stop, outcome, report):
+                    seconds = time.monotonic() - begun
+                    pace.took(stage_id, seconds)
+                    left = pace.left(_runnable(plan, waiting[position + 1 :], outcome), {}, at_once=1)
+                    report(done_line(label, seconds, len(outcome.done), len(waiting), left))
     return outcome
+
+
+def _runnable(plan: Plan, waiting: Sequence[str], outcome: Outcome) -> list[str]:
+    """Those of the stages that do not depend on one that is not done; parents first."""
+    cannot = outcome.not_done()
+    for stage_id in waiting:
+        if cannot & set(plan.stages[stage_id].parents.values()):
+            cannot.add(stage_id)
+    return [stage_id for stage_id in waiting if stage_id not in cannot]
 
 
 def _run_one(
@@ -80,39 +103,52 @@ def _run_one(
     should_stop: Callable[[], bool],
     outcome: Outcome,
     report: Callable[[str], None],
-) -> None:
+) -> bool:
+    """Whether the stage ran to its end here; what else became of it is noted and reported."""
+    label = plan.label(stage_id)
     try:
         ran = run_stage(plan.stages[stage_id], store, sources, resources, should_stop)
     except StageBusy:
-        report("    runs in another process; passed over")
+        report(f"runs in another process; passed over: {label}")
         outcome.elsewhere.append(stage_id)
     except (Exception, KeyboardInterrupt) as error:
         match after_outcome(outcome_of(error)):
             case NextStep.USE_A_TRY:  # interrupted, by a signal to this process
-                raise Interrupted(f"stopped in {plan.label(stage_id)}; the same command goes on.") from None
+                raise Interrupted(f"stopped in {label}; the same command goes on.") from None
             case NextStep.CANCELLED:
-                report(f"    {first_line(error)}")
+                report(f"cancelled: {label}: {first_line(error)}")
                 outcome.cancelled.append(stage_id)
             case _:  # nothing is retried here
                 log = store.stage(stage_id).last_log()
                 outcome.failed[stage_id] = first_line(error)
-                report(f"    failed: {first_line(error)}" + (f" (log: {log})" if log is not None else ""))
+                where = f" (log: {log})" if log is not None else ""
+                report(f"failed: {label}: {first_line(error)}{where}")
     else:
         if ran:
             outcome.done.append(stage_id)
+            return True
+        report(f"done by another process: {label}")
+    return False
 
 
 def run_locally(
-    plan: Plan, store: Store, sources: Sources, resources: Resources, workers: int | None, display: Display
+    plan: Plan,
+    store: Store,
+    sources: Sources,
+    resources: Resources,
+    workers: int | None,
+    display: Display,
+    estimated: Mapping[str, float] = NOTHING_ESTIMATED,
 ) -> Outcome:
     """Run every stage that must run in `workers` processes (None: as many as GPUs or cores allow).
 
+    estimated: seconds by stage, as in `Driver`.
     Raises Interrupted when a signal stops it; running stages have saved a checkpoint. A second Ctrl-C kills.
     """
     machine = this_machine()
     threads = max((spec.parameters.get("threads", 1) for spec in plan.stages.values()), default=1)
     scheduler = LocalScheduler(store, sources, resources, workers or machine.workers(threads), machine.gpus)
-    driver = Driver(plan, store, scheduler, scheduler.wait, display.report, display.show)
+    driver = Driver(plan, store, scheduler, scheduler.wait, display.report, display.show, estimated=estimated)
     with stop_on_signals() as should_stop:
         try:
             outcome = driver.run(should_stop, scheduler.stop)

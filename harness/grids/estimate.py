@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from tabulate import tabulate
@@ -58,12 +58,14 @@ class Estimate:
     """on_gpu: whether hours are of one GPU (data stages: of the CPU beside it).
 
     checkpoint_bytes: the most that one running stage keeps at a time; the mapped copy of its data comes on top.
+    seconds: of each stage whose work is known.
     """
 
     on_gpu: bool
     kinds: tuple[KindEstimate, ...]
     artifact_bytes: int
     checkpoint_bytes: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def hours(self) -> float:
@@ -102,14 +104,19 @@ def estimate(
     """The cost of the stages that wait."""
     speeds = _by_group(timing for timing in timings if timing.on_gpu in (None, bool(machine.gpus)))
     costs: dict[str, list[_Cost]] = {}
+    seconds: dict[str, float] = {}
     for stage_id in waiting:
         spec = plan.stages[stage_id]
-        costs.setdefault(spec.kind, []).append(_cost(spec, plan, sizes, speeds, machine))
+        cost = _cost(spec, plan, sizes, speeds, machine)
+        costs.setdefault(spec.kind, []).append(cost)
+        if cost.hours is not None:
+            seconds[stage_id] = 3600 * cost.hours
     return Estimate(
         on_gpu=bool(machine.gpus),
         kinds=tuple(_kind_estimate(kind, found) for kind, found in costs.items()),
         artifact_bytes=round(sum(_artifact_bytes(plan.stages[stage_id], plan, sizes) for stage_id in waiting)),
         checkpoint_bytes=max((_checkpoint_bytes(plan.stages[i], plan, sizes) for i in waiting), default=0),
+        seconds=seconds,
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
-from harness.errors import UsageError
 from harness.grids.workload import shape_for
 from harness.inputs.shapes import Shape
 from harness.planning.graph import Plan
 from harness.planning.kinds import KINDS
+from harness.planning.method_call import faults_of
 from harness.planning.method_registry import kind_of
 
 
@@ -29,12 +29,8 @@ def memory_problems(
         memory, shape = kind_of(spec).memory, shape_for(spec, plan, shapes)
         if memory is None or shape is None:
             continue
-        try:
+        with faults_of(memory, f"stage kind {spec.kind!r}: its memory", plan.label(stage_id)):
             needed = float(memory(shape, spec.parameters))
-        except Exception as error:  # another package's code
-            raise UsageError(
-                f"stage kind {spec.kind!r}: its memory cannot be computed ({type(error).__name__}: {error})."
-            ) from error
         if (there := machine()) is not None and needed > there:
             found[
                 f"{plan.label(stage_id)} needs {needed / 1e9:,.1f} GB of memory at once, and this machine has "

@@ -15,6 +15,7 @@ from harness.execution.display import display_on
 from harness.execution.executors import run_in_process, run_locally
 from harness.execution.hardware import this_machine
 from harness.execution.outcome import Outcome
+from harness.grids.arguments import told_of_arguments
 from harness.grids.estimate import Estimate, check_limit, estimate
 from harness.grids.memory import memory_problems
 from harness.grids.method_changes import check_methods
@@ -27,6 +28,7 @@ from harness.planning.planner import plan_cells
 from harness.planning.preset import load_preset
 from harness.specs import Cell
 from harness.store.store import Store
+from harness.studies.reasons import Reason, counts, read_reasons
 from harness.studies.row_check import mixed_rows
 from harness.studies.state import Remaining, read_remaining, read_states
 from harness.studies.state_table import state_table
@@ -34,19 +36,23 @@ from harness.studies.study import add_to_study, check_recipe
 from harness.studies.verification import gone_artifacts, verified_records
 from harness.wording import assignment, counted, for_command_line, for_python, option
 
+MOST_STAGES_LISTED = 20
+COLUMNS = 100  # of a terminal
+
 
 @dataclass(frozen=True)
 class GridStatus:
     """What there is to do of a grid at one moment.
 
     states: of every stage of the plan. work: which of them wait, and which cannot. missing: a sentence for each thing
-    that keeps it from running. cost: of the stages that wait.
+    that keeps it from running. cost: of the stages that wait. reasons: why each unfinished stage runs, or does not.
     """
 
     states: Mapping[str, str]
     work: Remaining
     missing: tuple[str, ...]
     cost: Estimate
+    reasons: Mapping[str, Reason]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -81,8 +87,10 @@ class PlannedGrid:
         missing += memory_problems(plan, found.waiting, request.sizes.shapes, machine.memory_bytes)
         timings = read_timings(plan, store, found.waiting, request.sizes.shapes)
         cost = estimate(plan, found.waiting, request.sizes, timings, machine)
-        return GridStatus(states, found, tuple(missing), cost)
+        reasons = read_reasons(plan, found, states, store, self.study)
+        return GridStatus(states, found, tuple(missing), cost, reasons)
 
+    @told_of_arguments
     def run(self, *, executor: str = "local", workers: int | None = None) -> Outcome:
         """Run what is not done; standard error shows how far it is.
 
@@ -171,10 +179,12 @@ def start(grid: PlannedGrid, status: GridStatus, *, executor: str, workers: int 
                     request.sources,
                     request.resources,
                     lambda line: print(line, file=sys.stderr, flush=True),
+                    status.cost.seconds,
                 )
         case "local":
             with display_on(sys.stderr) as display:
-                return run_locally(plan, store, request.sources, request.resources, workers, display)
+                sources, resources, seconds = request.sources, request.resources, status.cost.seconds
+                return run_locally(plan, store, sources, resources, workers, display, seconds)
     raise UsageError(execution_problems(executor, workers) or f"executor {executor!r} has no run.")
 
 
@@ -191,31 +201,74 @@ def _progress_on(stream: TextIO) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def plan_as_text(grid: PlannedGrid, status: GridStatus, spell: Callable[[str], str] = for_command_line) -> str:
-    """The plan for people: stages by kind and state, those cancelled, the cells left out, and the cost.
+def plan_as_text(
+    grid: PlannedGrid,
+    status: GridStatus,
+    spell: Callable[[str], str] = for_command_line,
+    most_listed: int = MOST_STAGES_LISTED,
+) -> str:
+    """The plan for people: stages by kind and state, those cancelled, the cells left out, the cost, why stages run.
 
-    spell: how the surface that shows it writes the names of options.
+    spell: how the surface that shows it writes the names of options. most_listed: stages, each with its reason.
     """
     cancelled = status.work.cancelled
     lines = [f"study {grid.study}: {_size(grid)}, {len(status.work.waiting)} to run"]
     lines.append(state_table(grid.plan, status.states))
     lines += [cancelled_note(len(cancelled))] if cancelled else []
     lines += [f"dropped: {spell(reason)}" for reason in grid.request.grid.dropped]
-    lines += ["", status.cost.as_text()]
+    lines += ["", status.cost.as_text(), *_reason_lines(grid.plan, status, most_listed)]
     return "\n".join(lines)
 
 
+def _reason_lines(plan: Plan, status: GridStatus, most_listed: int) -> list[str]:
+    """How many stages run for which reason, and the first of them, those that something happened to before new ones."""
+    reasons = {stage_id: status.reasons[stage_id] for stage_id in status.work.waiting}
+    if not reasons:
+        return []
+    found = counts(reasons)
+    lines = ["", f"why they run: {', '.join(f'{count} {why}' for why, count in found.items())}"]
+    listed = [i for why in found for i, reason in reasons.items() if reason.why == why][:most_listed]
+    for stage_id in listed:
+        reason, label = reasons[stage_id], plan.label(stage_id)
+        detail = f" ({reason.detail})" if reason.detail not in label else ""
+        lines.append(_cut(f"  {reason.why}: {label}{detail}"))
+    more = len(reasons) - len(listed)
+    return (
+        lines if not (most_listed and more) else [*lines, f"  and {more} more (harness grid --dry-run --json has all)"]
+    )
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 2]}.."
+
+
 def plan_as_json(grid: PlannedGrid, status: GridStatus) -> dict[str, Any]:
-    """The public form of a plan: cells with their stages, stages with their parents and state, counts, estimate."""
+    """The public form of a plan: cells with their stages, stages with parents, state and reason, counts, estimate.
+
+    reason: why an unfinished stage runs, or does not; null for one that is done or that nothing needs. detail: beside
+    it, what failed or changed.
+    """
     plan, states = grid.plan, status.states
     return {
         "study": grid.study,
         "cells": [{**cell.as_json(), "stages": list(path)} for cell, path in plan.paths.items()],
         "stages": [
-            {"id": stage_id, "kind": spec.kind, "parents": list(spec.parents.values()), "state": states[stage_id]}
+            {
+                "id": stage_id,
+                "kind": spec.kind,
+                "parents": list(spec.parents.values()),
+                "state": states[stage_id],
+                "reason": reason.why if (reason := status.reasons.get(stage_id)) is not None else None,
+                "detail": reason.detail if reason is not None else None,
+            }
             for stage_id, spec in plan.stages.items()
         ],
-        "counts": {"cells": len(plan.paths), "stages": plan.counts(), "to_run": len(status.work.waiting)},
+        "counts": {
+            "cells": len(plan.paths),
+            "stages": plan.counts(),
+            "to_run": len(status.work.waiting),
+            "reasons": counts(status.reasons),
+        },
         "estimate": status.cost.as_json(),
     }
 

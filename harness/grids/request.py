@@ -57,7 +57,8 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
         problems.attempt(partial(check_name, options.study), None, "study")
     resources = _resources(options.resource, problems)
     data = options.data or (preset.data if preset else None)
-    source = problems.attempt(lambda: _data_source(data, hashes), None, "data")
+    unreadable = problems.concern("data")  # then they are not missing as well
+    source = None if unreadable else problems.attempt(lambda: _data_source(data, hashes), None, "data")
     tasks, needs_corpus = required_data(axes, preset, problems, found.models.values())
     if source is not None:
         problems.extend(source.problems(tasks, corpus=needs_corpus), "data")

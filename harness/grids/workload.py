@@ -59,20 +59,12 @@ class Timing:
 
 
 def group_of(spec: StageSpec, plan: Plan) -> Group:
-    return Group(spec.kind, model_of(spec, plan), spec.parameters.get("task"), spec.parameters.get("threads"))
-
-
-def model_of(spec: StageSpec, plan: Plan) -> str | None:
-    """The base model of a stage: its own parameter, or that of the model it is given."""
-    while "model" not in spec.parameters and spec.parents.get("model") in plan.stages:
-        spec = plan.stages[spec.parents["model"]]
-    model: str | None = spec.parameters.get("model")
-    return model
+    return Group(spec.kind, plan.base_model(spec), spec.parameters.get("task"), spec.parameters.get("threads"))
 
 
 def shape_for(spec: StageSpec, plan: Plan, shapes: Mapping[str, Shape]) -> Shape | None:
     """The shape of a stage's base model; None for a stage without one, or of a model not in `shapes`."""
-    return shapes.get(model_of(spec, plan) or "")
+    return shapes.get(plan.base_model(spec) or "")
 
 
 def corpus_bytes(sizes: InputSizes) -> float:

@@ -10,7 +10,7 @@ from harness.errors import UsageError, unknown_name
 from harness.planning.equivalents import identity_version
 from harness.planning.graph import Inputs, Plan
 from harness.planning.kinds import DISTILLATION, KINDS, RESERVED, StageKind, get_kind
-from harness.planning.recipe import Recipe, fixed_settings
+from harness.planning.recipe import Recipe, WrongCall, fixed_settings
 from harness.specs import Cell, StageSpec
 from harness.tasks import get_task
 from harness.wording import option
@@ -115,7 +115,7 @@ class Chain:
         """
         declared, task = self._declared(kind), get_task(self.cell.task)
         if taken := RESERVED & parameters.keys():
-            raise UsageError(f"{declared.name}: {', '.join(sorted(taken))}: given by the chain, not by a method.")
+            raise WrongCall(f"{declared.name}: {', '.join(sorted(taken))}: given by the chain, not by a method.")
         without = () if teacher else DISTILLATION_PARAMETERS
         identity: dict[str, Any] = {"model": self.cell.model, "seed": self.cell.seed}
         fixed: dict[str, Any] = {}
@@ -123,7 +123,7 @@ class Chain:
             (identity if name in declared.identity else fixed)[name] = value
         for name in declared.identity:
             if name not in identity and name != "task":
-                raise UsageError(f"{declared.name}: {name} is missing; give it to fine_tuning.")
+                raise WrongCall(f"{declared.name}: {name} is missing; give it to fine_tuning.")
         if fixed:
             identity |= fixed_settings(declared, fixed, without=without)
         inputs = {"train": self._data(f"{task.name}/{task.train_split}")}
@@ -256,6 +256,10 @@ class Chain:
             arithmetic=arithmetic,
         )
 
+    def kind(self, name: str) -> StageKind:
+        """The declaration of a kind that this chain may add. Raises UsageError for another name."""
+        return self._declared(name)
+
     # -- what calls assemble
 
     def _declared(self, kind: str | StageKind) -> StageKind:
@@ -264,7 +268,7 @@ class Chain:
         found = self.owned.get(name) or KINDS.get(name)
         if found is None or (found is not kind and isinstance(kind, StageKind) and found != kind):
             hint = "" if isinstance(kind, str) else f" Name it in the method's declaration: kinds=({name!r}, ..)."
-            raise UsageError(unknown_name("stage kind", name, [*KINDS, *self.owned]) + hint)
+            raise WrongCall(unknown_name("stage kind", name, [*KINDS, *self.owned]) + hint)
         return found
 
     def _recipe(self, kind: StageKind, task: str | None, without: tuple[str, ...]) -> dict[str, Any]:
@@ -280,5 +284,5 @@ class Chain:
 
     def _data(self, name: str) -> str:
         if name not in self.inputs.data:
-            raise UsageError(f"method {self.cell.method!r} reads {name}, which this grid has no data for.")
+            raise WrongCall(f"method {self.cell.method!r} reads {name}, which this grid has no data for.")
         return self.inputs.data[name]

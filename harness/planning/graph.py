@@ -7,7 +7,7 @@ teachers) appears once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from harness.planning.kinds import KINDS
@@ -74,12 +74,16 @@ class Plan:
             self._ancestors[stage_id] = (*ordered, stage_id)
         return self._ancestors[stage_id]
 
-    def models_behind(self, stage_id: str) -> list[StageSpec]:
+    def models_behind(self, spec: StageSpec) -> Iterator[StageSpec]:
         """The stages whose model this one starts from, the last first: each the parent "model" of the one before."""
-        found: list[StageSpec] = []
-        while (stage_id := self.stages[stage_id].parents.get("model", "")) in self.stages:
-            found.append(self.stages[stage_id])
-        return found
+        while (parent := spec.parents.get("model", "")) in self.stages:
+            spec = self.stages[parent]
+            yield spec
+
+    def base_model(self, spec: StageSpec) -> str | None:
+        """The base model of a stage: its own parameter, or that of the nearest model behind it that has one."""
+        named = (each.parameters["model"] for each in (spec, *self.models_behind(spec)) if "model" in each.parameters)
+        return next(named, None)
 
     def label(self, stage_id: str) -> str:
         """The stage's name for people."""

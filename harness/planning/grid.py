@@ -44,7 +44,12 @@ class Axes:
         found = Problems()
         if not self.models:
             empty = f"{option('models')} is empty, here and in the preset"
-            found.add(Problem(empty, "models", next_move="Give aliases (harness ls models) or NAME=DIR."))
+            moves = [
+                "Give aliases (harness ls models) or NAME=DIR.",
+                "To try it: harness grid --preset quick.",
+                "To see a plan: harness grid --models bert-base --dry-run.",
+            ]
+            found.add(Problem(empty, "models", next_move=" ".join(moves)))
         for name, values in (
             ("methods", self.methods),
             ("sparsities", self.sparsities),

@@ -148,6 +148,8 @@ class StageKind:
             raise ValueError(f"stage kind {self.name!r}: {problem}")
 
     def _problem(self) -> str | None:
+        if not isinstance(self.name, str) or not isinstance(self.run, str):
+            return f"run={self.run!r}: expected a name and a run that are texts."
         if type(self.version) is not int or self.version < 1:
             return f"version={self.version!r}: expected a whole number, 1 or more."
         if not _TARGET.fullmatch(self.run):
@@ -159,6 +161,10 @@ class StageKind:
         for name, parameter in self.recipe.items():
             if not name.isidentifier() or not isinstance(parameter, Parameter):
                 return f"recipe: {name!r}: {parameter!r}: expected a name and a Parameter."
+        for given in ("identity", "task_data"):
+            names = getattr(self, given)
+            if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+                return f"{given}={names!r}: expected a tuple of names."
         twice = [name for name in self.identity if name in self.recipe]
         if twice:
             return f"{', '.join(twice)}: in recipe and in identity; a recipe gives it, or the plan does."

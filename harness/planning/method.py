@@ -48,6 +48,14 @@ class Method:
     quantize: Callable[[Chain, StageSpec], StageSpec] = quantization_aware_training
 
     def __post_init__(self) -> None:
+        for name, text in {"name": self.name, "title": self.title, "note": self.note}.items():
+            if not isinstance(text, str):
+                raise ValueError(f"{name}={text!r}: expected a text.")
+        for name, function in {"stages": self.stages, "quantize": self.quantize}.items():
+            if not callable(function):
+                raise ValueError(f"{name}={function!r}: expected a function of a Chain.")
+        if not isinstance(self.sparse, bool):
+            raise ValueError(f"sparse={self.sparse!r}: expected True or False.")
         check_transfer_kd(self.transfer_kd)
         if not self.quantization or not set(self.quantization) <= set(QUANTIZATIONS):
             raise ValueError(f"quantization={self.quantization!r}: expected some of {', '.join(QUANTIZATIONS)}.")

@@ -1,4 +1,4 @@
-"""Whether a method of another package can be used: its declaration is loaded in a process of its own.
+"""Whether a method of another package can be used: in a process of its own it is loaded, and toy cells are planned.
 
 What that code does there, hanging or leaving included, harms nobody else. As a program it is that process.
 """
@@ -10,12 +10,16 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 
 from harness.errors import UsageError
 from harness.planning.method_entry_points import PackagedMethod
-from harness.planning.method_registry import find_method, find_packaged
+from harness.planning.method_needs import StandIn, needs
+from harness.planning.method_registry import FoundMethod, find_method, find_packaged
+from harness.tasks import TASKS
 
 LIMIT_SECONDS = 60.0  # a declaration takes milliseconds; one that imports torch from a cold disk takes many seconds
+TOY_SPARSITIES = (0.1, 0.5, 0.85, 0.9, 0.95)
 # What a declaration must not import: planning and reading would pay for it.
 HEAVY = ("torch", "transformers", "datasets", "accelerate", "evaluate")
 
@@ -38,7 +42,8 @@ def check_method(found: PackagedMethod, limit_seconds: float = LIMIT_SECONDS) ->
             timeout=limit_seconds,
         )
     except subprocess.TimeoutExpired:
-        return f"{found}: {found.target} was not loaded within {limit_seconds:g} seconds. Expected a plain declaration."
+        late = f"{found.target} was not loaded and planned within {limit_seconds:g} seconds"
+        return f"{found}: {late}. Expected a plain declaration."
     if done.returncode or not done.stdout:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         return f"{found}: loading {found.target} ended the process with code {done.returncode} ({last})."
@@ -50,10 +55,11 @@ def loading_problem(name: str) -> str | None:
     """Loads the method in this process; what is wrong with it, or with what came along."""
     before = set(sys.modules)
     try:
-        kinds = find_method(name).method.kinds
+        found = find_method(name)
+        _plan_toy_cells(found)
     except UsageError as error:
         return str(error)
-    for kind in kinds:
+    for kind in found.method.kinds:
         if not _is_there(module := kind.run.partition(":")[0]):
             return f"{find_packaged(name)}: stage kind {kind.name!r} is run by {kind.run}, and there is no {module}."
     heavy = [package for package in HEAVY if package in sys.modules and package not in before]
@@ -63,6 +69,23 @@ def loading_problem(name: str) -> str | None:
             "it inside the functions that need it."
         )
     return None
+
+
+def _plan_toy_cells(found: FoundMethod) -> None:
+    """Raises UsageError for the first cell that cannot be planned, or that reads the corpus where `needs` says no."""
+    method = found.method
+    for released in (False, True):
+        known = needs(method, released=released)
+        cells = product(TASKS, method.quantization, TOY_SPARSITIES if method.sparse else (0.0,), (0, 1))
+        for task, quantization, sparsity, pruning_seed in cells:
+            stand_in = StandIn(method, released=released, name=found.origin)
+            stand_in.add(task, quantization, sparsity=sparsity, pruning_seed=pruning_seed)
+            if stand_in.reads_corpus and not known.corpus:
+                raise UsageError(
+                    f"{found.origin}: its stages read the corpus at sparsity {sparsity:g} and pruning seed "
+                    f"{pruning_seed}, and not at {0.5:g} and 0, where a grid finds out what they need. Let all of its "
+                    "cells read it, or none."
+                )
 
 
 def _is_there(module: str) -> bool:

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from harness.planning.graph import Plan
-from harness.planning.method_needs import NO_RECIPE, StandIn, stand_in_inputs
+from harness.planning.method_needs import StandIn
 from harness.planning.method_registry import find_method
 from harness.planning.planner import add_stages
 from harness.specs import Cell, StageSpec
@@ -64,10 +64,9 @@ def templates(method: str, task: str, quantization: str) -> tuple[Template, ...]
     made: dict[str, Template] = {}
     for released in (False, True):
         for pretrained in (True, False):
-            plan = Plan()
-            inputs = stand_in_inputs(released=released, pretrained=pretrained)
-            end = add_stages(found, StandIn(plan=plan, cell=cell, recipe=NO_RECIPE, inputs=inputs))
-            made.setdefault(end, _template(plan.stages[end], plan))
+            stand_in = StandIn(found.method, released=released, pretrained=pretrained)
+            end = add_stages(found, stand_in.chain(cell))
+            made.setdefault(end, _template(stand_in.plan.stages[end], stand_in.plan))
     return tuple(made.values())
 
 

@@ -87,7 +87,10 @@ class Parameter:
         Raises ValueError for a value of another type, one that is not finite, or one that the constraint excludes.
         """
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError:
+                raise ValueError("it is too large for a float.") from None
         if type(value) is not self.type:
             raise ValueError(f"{value!r} is {type(value).__name__}, expected {self.type.__name__}.")
         if isinstance(value, float) and not math.isfinite(value):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from harness.errors import Problem, UsageError
 from harness.planning.chain import Chain, PlanCache
 from harness.planning.graph import Inputs, Plan
+from harness.planning.method_call import MethodFault, model_stage
 from harness.planning.method_registry import FoundMethod, find_method
 from harness.planning.recipe import Recipe
 from harness.specs import Cell
@@ -45,6 +46,7 @@ def _planned(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, methods: dic
     plan, cache = Plan(), PlanCache()
     named: dict[str, None] = {}
     problems: dict[Problem, None] = {}
+    faults: dict[tuple[str, str], Problem] = {}  # one for all cells that have it
     for cell in cells:
         try:
             if cell.method not in methods:
@@ -60,32 +62,21 @@ def _planned(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, methods: dic
                 cache=cache,
             )
             end = add_stages(found, chain)
+        except MethodFault as error:
+            faults.setdefault(error.source, error.problems[0])
+            continue
         except UsageError as error:
             problems.update(dict.fromkeys(error.problems))
             continue
         named[cell.method] = None
         plan.paths[cell] = plan.ancestors(end)
-    if problems:
-        raise UsageError(list(problems))
+    if problems or faults:
+        raise UsageError([*problems, *faults.values()])
     plan.methods.update({name: methods[name].facts() for name in sorted(named)})
     return plan
 
 
 def add_stages(found: FoundMethod, chain: Chain) -> str:
-    """Add a cell's stages and return the id of the last. What another package's code raises is a UsageError."""
-    try:
-        model = found.method.stages(chain)
-        is_int8 = chain.cell.quantization == "int8"
-        if is_int8:
-            model = found.method.quantize(chain, model)
-        return chain.evaluation(model, arithmetic="int8" if is_int8 else "fp32").stage_id
-    except UsageError:
-        raise
-    except Exception as error:
-        if found.package is None:
-            raise
-        text = " ".join(str(error).split())
-        raise UsageError(
-            f"{found.origin}: its stages for {chain.cell.model} on {chain.cell.task} cannot be planned "
-            f"({type(error).__name__}{': ' if text else ''}{text}). Mend the package, or leave the method out."
-        ) from error
+    """Add a cell's stages and return the id of the last. Raises UsageError."""
+    model = model_stage(found.method, chain, found.origin if found.package is not None else None)
+    return chain.evaluation(model, arithmetic="int8" if chain.cell.quantization == "int8" else "fp32").stage_id

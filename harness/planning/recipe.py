@@ -16,6 +16,10 @@ from harness.wording import assignment, option
 EVIDENCE = (*parameter.EVIDENCE, "set")
 
 
+class WrongCall(UsageError):
+    """A method gives a stage what no stage of that kind can have: a mistake of its declaration, not of the user."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """A value, the kind of evidence for it, and the source or reason."""
@@ -98,20 +102,21 @@ class Recipe:
 
     def _given(self, kind: StageKind, name: str, model: str | None, task: str | None) -> Setting | None:
         """The most specific setting for a parameter of a stage."""
-        prefixes = [
-            f"{kind.name}.models.{model}.tasks.{task}",
-            f"{kind.name}.tasks.{task}",
-            f"{kind.name}.models.{model}",
-            kind.name,
-            *(["common"] if kind.is_common(name) else []),
-        ]
-        return next((self.settings[f"{p}.{name}"] for p in prefixes if f"{p}.{name}" in self.settings), None)
+        keys = setting_keys(kind.name, name, model=model, task=task)
+        keys += [f"common.{name}"] if kind.is_common(name) else []
+        return next((self.settings[key] for key in keys if key in self.settings), None)
+
+
+def setting_keys(kind: str, name: str, *, model: str | None, task: str | None) -> list[str]:
+    """The keys of a kind's own that may give a parameter of a stage its value, the most specific first."""
+    scopes = [f"{kind}.models.{model}.tasks.{task}", f"{kind}.tasks.{task}", f"{kind}.models.{model}", kind]
+    return [f"{scope}.{name}" for scope in scopes]
 
 
 def fixed_settings(kind: StageKind, values: Mapping[str, Any], *, without: Sequence[str] = ()) -> dict[str, Any]:
     """What a method gives in the place of a recipe's values, in the declared types.
 
-    without: parameters that this stage has not. Raises UsageError for an unknown name or a value it cannot have.
+    without: parameters that this stage has not. Raises WrongCall for an unknown name or a value it cannot have.
     """
     known = [name for name in kind.recipe if name not in without]
     problems = [f"{kind.name}: {unknown_name('setting', name, known)}" for name in values if name not in known]
@@ -122,7 +127,7 @@ def fixed_settings(kind: StageKind, values: Mapping[str, Any], *, without: Seque
         except ValueError as error:
             problems.append(f"{kind.name}.{name}: {error}")
     if problems:
-        raise UsageError(problems)
+        raise WrongCall(problems)
     return fixed
 
 

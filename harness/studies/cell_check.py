@@ -43,7 +43,7 @@ def _unlike_its_method(plan: Plan, cell: Cell) -> str | None:
 def _unlike_its_facts(plan: Plan, cell: Cell) -> Iterator[str]:
     """What can be told of any method."""
     end = plan.endpoint(cell)
-    evaluation, models = plan.stages[end].parameters, plan.models_behind(end)
+    evaluation, models = plan.stages[end].parameters, [*plan.models_behind(plan.stages[end])]
     arithmetic = "int8" if cell.quantization == "int8" else "fp32"
     facts: list[tuple[str, object, object]] = [
         ("evaluation.task", evaluation.get("task"), cell.task),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.errors import StoreError, UsageError, unknown_name
 from harness.files import replace_file
-from harness.identity import is_name
+from harness.identity import STAGE_ID_HEX_DIGITS, is_name
 from harness.planning.graph import Plan
 from harness.planning.method_registry import find_method
 from harness.planning.method_summary import MethodFacts
@@ -29,6 +29,8 @@ from harness.studies.cell_check import cell_problem
 from harness.wording import counted, option
 
 STUDY_SCHEMA = 1
+BLOCK = 1 << 20  # bytes of a study that are read at a time
+_STAGE = re.compile(rb'"([0-9a-f]{%d})"' % STAGE_ID_HEX_DIGITS)
 _SPACE = re.compile(r"[ \t\n\r]*")  # of JSON
 MOST_CELLS_NAMED = 3
 POLL_SECONDS = 0.1  # between two tries to take the lease of a study that another grid is being added to
@@ -134,15 +136,51 @@ def only_study(store: Store) -> str:
     return names[0]
 
 
+def stages_named(store: Store, name: str, wanted: Collection[str]) -> set[str]:
+    """Those of the stages that the study has; none where there is no study. It is read piece by piece."""
+    left, found = set(wanted), set[str]()
+    try:
+        with store.study_path(name).open("rb") as handle:
+            tail = b""
+            while left and (block := handle.read(BLOCK)):
+                here = left.intersection(digits.decode() for digits in _STAGE.findall(tail + block))
+                found |= here
+                left -= here
+                tail = block[-STAGE_ID_HEX_DIGITS - 1 :]
+    except FileNotFoundError:
+        pass
+    return found
+
+
+def read_cells(store: Store, name: str) -> dict[Cell, tuple[str, ...]]:
+    """The path of every cell of a study, its stages not checked; none where there is no study."""
+    rows = _read_member(store, name, "cells") or []
+    return {Cell(**{key: row[key] for key in row if key != "stages"}): tuple(row["stages"]) for row in rows}
+
+
+def read_stage_fields(store: Store, name: str) -> dict[str, dict[str, Any]]:
+    """What `StageSpec.fingerprint_fields` gave for every stage of a study, unchecked; none where there is no study."""
+    return _read_member(store, name, "stages") or {}
+
+
+def _read_member(store: Store, name: str, member: str) -> Any:
+    path = store.study_path(name)
+    if not path.is_file():
+        return None
+    try:
+        return _member(path.read_text(encoding="utf-8"), member)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, error) from None
+
+
 def check_recipe(store: Store, name: str, preset: Preset) -> None:
     """Raises UsageError when a study of that name has another recipe. Its stages are not read: see `merged`."""
     check_name(name)
-    path = store.study_path(name)
-    if path.is_file():
+    if store.study_path(name).is_file():
         try:
-            _check_same(name, _member(path.read_text(encoding="utf-8"), "recipe"), preset)
+            _check_same(name, _read_member(store, name, "recipe"), preset)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _damaged(path, error) from None
+            raise _damaged(store.study_path(name), error) from None
 
 
 def _member(text: str, name: str) -> Any:

@@ -95,6 +95,7 @@ def test_a_running_stage_is_cancelled_from_another_process_and_the_rest_goes_on(
     # 14 stages less the two transfers and the four that depend on them.
     assert "8 stages done, 0 failed, 4 blocked." in out
     assert "2 stages are cancelled and not started (harness retry WHAT clears it)." in out
+    assert out.splitlines()[-1] == f"next: harness retry cancelled --store {world.store} --study slice"
     store = Store(world.store)
     assert (store.stage(begun).checkpoints_path / "saved").exists()
     (attempt,) = store.stage(begun).attempts()

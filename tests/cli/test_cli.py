@@ -1,4 +1,5 @@
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -56,8 +57,8 @@ def test_the_public_form_of_a_plan(run_harness: Run, world: World) -> None:
             "stages",
         }
     for stage in found["stages"]:
-        assert set(stage) == {"id", "kind", "parents", "state"}
-        assert stage["state"] == "pending"
+        assert set(stage) == {"id", "kind", "parents", "state", "reason", "detail"}
+        assert (stage["state"], stage["reason"], stage["detail"]) == ("pending", "new", "")
     # Worked by hand in test_plan.
     assert found["counts"] == {
         "cells": 20,
@@ -73,6 +74,7 @@ def test_the_public_form_of_a_plan(run_harness: Run, world: World) -> None:
             "quantization": 4,
         },
         "to_run": 44,
+        "reasons": {"new": 44},
     }
 
 
@@ -421,6 +423,13 @@ def test_a_grid_with_a_failed_stage_ends_with_1_and_says_so_in_json(
     assert "weights exploded" in done.err
 
 
+def test_commands_to_copy_are_quoted(run_harness: Run, tmp_path: Path) -> None:
+    world = make_world(tmp_path / "two words")
+    done = run_harness(world.grid("--tasks", "sst2", "--methods", "dense"))
+    (following,) = [line for line in done.out.splitlines() if line.startswith("next: ")]
+    assert run_harness(shlex.split(following)[2:]).code == 0
+
+
 def test_a_grid_ends_with_the_next_command(run_harness: Run, world: World, fakes: ModuleType) -> None:
     def fail(context: object) -> None:
         raise RuntimeError("weights exploded")
@@ -429,10 +438,12 @@ def test_a_grid_ends_with_the_next_command(run_harness: Run, world: World, fakes
     study = f"--store {world.store} --study slice"
     fakes.ACTIONS["dense"] = fail
     done = run_harness(words)
-    result, following = done.out.splitlines()[-2:]
+    result, again, *following = done.out.splitlines()[-4:]
     assert (done.code, result) == (1, "0 stages done, 1 failed, 1 blocked.")
-    assert following == f"next: harness logs failed {study}; the same command tries again."
-    assert "weights exploded" in run_harness(following.partition("harness ")[2].partition(";")[0].split()).out
+    assert again == "The same command tries what failed again."
+    assert following == [f"next: harness logs failed {study}", f"next: harness status {study}"]
+    for line in following:
+        assert "weights exploded" in run_harness(shlex.split(line)[2:]).out
     fakes.ACTIONS.clear()
     done = run_harness(words)
     assert done.out.splitlines()[-2:] == ["2 stages done, 0 failed, 0 blocked.", f"next: harness tables {study}"]

@@ -42,7 +42,7 @@ def probe(*arguments: str, before: str = "") -> tuple[int, list[str]]:
     return found["code"], found["offenders"]
 
 
-READING = ("status", "tables", "plots", "logs", "retry", "cancel", "invalidate", "gc", "doctor")
+READING = ("status", "tables", "plots", "logs", "show", "retry", "cancel", "invalidate", "gc", "doctor")
 
 
 @pytest.mark.parametrize("verb", ["help", "grid help", "dry run", "invalid grid", *READING])
@@ -66,6 +66,7 @@ def test_planning_and_reading_import_no_heavy_library(world: World, verb: str) -
         "tables": (world.reading("tables"), 4),
         "plots": (world.reading("plots", "--out", str(world.folder / "figures")), 4),
         "logs": (world.reading("logs", "failed"), 0),
+        "show": (world.reading("show", "dense"), 0),
         "retry": (world.reading("retry", "failed"), 0),
         "cancel": (world.reading("cancel", "transfer"), 0),
         "invalidate": (world.reading("invalidate", "state=done", "--yes"), 0),

@@ -2,6 +2,7 @@
 
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from grid_world import plan
 
 from harness.execution.display import Lines, display_on, summary
 from harness.execution.driver import Running, View
-from harness.progress import EVERY_SECONDS, ProgressFile, StageProgress, read_progress
+from harness.progress import EVERY_SECONDS, ProgressFile, StageProgress, about, duration, read_progress
 
 HALF = StageProgress(step=50, steps=100, loss=0.25, tokens=1000, seconds_left=90.0)
 
@@ -26,9 +27,33 @@ def view(*stages: Running, **counts: int) -> View:
 def test_the_view_counts_and_says_how_far_each_stage_is() -> None:
     assert summary(view(running(HALF), running(None))).splitlines() == [
         "2 of 7 done, 2 running, 4 waiting",
-        "  dense tiny sst2 seed 0: step 50 of 100, loss 0.2500, about 1.5 min left (3.0 min so far)",
-        "  dense tiny sst2 seed 0: running (3.0 min so far)",
+        "  dense tiny sst2 seed 0: step 50 of 100, loss 0.2500, about 90 s left (3 min 00 s so far)",
+        "  dense tiny sst2 seed 0: running (3 min 00 s so far)",
     ]
+
+
+def test_what_is_left_of_the_run_is_said_where_it_is_known() -> None:
+    assert summary(replace(view(), seconds_left=200.0)) == "2 of 7 done, 0 running, 4 waiting; about 3 min left"
+    assert "left" not in summary(replace(view(), seconds_left=0.0))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "took", "takes"),
+    [
+        (0.2, "0 s", "a few seconds"),
+        (8, "8 s", "a few seconds"),
+        (14, "14 s", "about 10 s"),
+        (59.7, "1 min 00 s", "about 60 s"),
+        (65, "1 min 05 s", "about 60 s"),
+        (100, "1 min 40 s", "about 2 min"),
+        (754, "12 min 34 s", "about 13 min"),
+        (7500, "2 h 05 min", "about 2 h"),
+        (9300, "2 h 35 min", "about 2.5 h"),
+        (360_000, "100 h 00 min", "about 100 h"),
+    ],
+)
+def test_times_for_people(seconds: float, took: str, takes: str) -> None:
+    assert (duration(seconds), about(seconds)) == (took, takes)
 
 
 def test_failures_and_other_drivers_are_counted_where_there_are_any() -> None:

@@ -91,7 +91,14 @@ def test_every_stage_runs_once_in_worker_processes(planned: Plan, store: Store, 
     processes = {store.stage(stage_id).attempts()[0].process for stage_id in planned.stages}
     assert os.getpid() not in processes
     assert len(processes) <= 2, "a worker process serves many stages"
-    assert sum(line.startswith("[") and "done:" in line for line in said) == len(planned.stages)
+    ends = [line for line in said if line.startswith("[")]
+    assert [line.split()[0] for line in ends] == [f"[{i}/14]" for i in range(1, 15)]
+    assert sorted(line.partition("] ")[2].partition(": done in ")[0] for line in ends) == sorted(
+        planned.label(stage_id) for stage_id in planned.stages
+    )
+    assert "left" not in ends[0], "nobody can tell at the beginning"
+    assert "left" not in ends[-1], "nothing is left"
+    assert not any(stage_id in line for stage_id in planned.stages for line in said)
 
 
 def test_a_second_run_starts_no_worker(planned: Plan, store: Store, make: Make) -> None:
@@ -423,8 +430,8 @@ def invalidating(store: Store, stage_id: str, at: str, said: list[str]) -> Calla
 @pytest.mark.parametrize(
     ("kind", "at"),
     [
-        pytest.param("corpus", "done: pairs", id="what waiting stages depend on"),
-        pytest.param("task_pruning", "done: task_pruning", id="the driver's last stage"),
+        pytest.param("corpus", "] pairs", id="what waiting stages depend on"),
+        pytest.param("task_pruning", "] task_pruning", id="the driver's last stage"),
     ],
 )
 def test_what_is_invalidated_under_a_driver_runs_again_with_what_depends_on_it(
@@ -455,7 +462,7 @@ def test_a_finished_result_invalidated_at_the_end_is_noticed(planned: Plan, stor
     invalidate(store, [next(i for i in of_kind(planned, "quantization"))])
     said: list[str] = []
     scheduler = make(workers=1)
-    driver = Driver(planned, store, scheduler, scheduler.wait, invalidating(store, end, "done: quantization", said))
+    driver = Driver(planned, store, scheduler, scheduler.wait, invalidating(store, end, "] quantization", said))
     outcome = driver.run(lambda: False, scheduler.stop)
     assert end in outcome.done, said
     assert store.finished(planned.stages) == planned.stages.keys()

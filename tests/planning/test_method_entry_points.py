@@ -181,7 +181,8 @@ def test_a_setting_that_a_stage_cannot_have_is_refused(install: Install, setting
     with pytest.raises(UsageError) as caught:
         plan(methods=["short"])
     (problem,) = sentences(caught.value)
-    assert problem.startswith(told)
+    assert problem.startswith(f"method 'short' of package acme-methods 1.0: its stages: {told.rstrip('.')}")
+    assert "acme_short.py:5)" in problem
 
 
 @pytest.mark.usefixtures("short")
@@ -297,7 +298,9 @@ def test_a_broken_one_is_told_by_the_check(broken: str) -> None:
             30,
             "'short:lab' is run by acme_lab.stage:run, and there is no acme_lab",
         ),
-        ("import time; time.sleep(60)", 0.6, "acme_odd:METHOD was not loaded within 0.6 seconds"),
+        (GOOD.replace("return chain", "chain"), 30, "its stages returned None ("),
+        (GOOD.replace("return chain.transfer", "return stages"), 30, "its stages raised TypeError: stages() got"),
+        ("import time; time.sleep(60)", 0.6, "acme_odd:METHOD was not loaded and planned within 0.6 seconds"),
         ("import os; os._exit(7)", 30, "loading acme_odd:METHOD ended the process with code 7 (it said nothing)"),
         ("import os; os._exit(0)", 30, "loading acme_odd:METHOD ended the process with code 0 (it said nothing)"),
         ("import os; os.write(2, b'a\\nlast words\\n'); os.abort()", 30, "ended the process with code -6 (last words)"),

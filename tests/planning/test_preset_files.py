@@ -311,3 +311,5 @@ def test_models_that_a_file_names_are_those_of_a_grid_that_names_none(run_harnes
     assert done.code == 2
     assert "--models is empty, here and in the preset" in done.err
     assert "harness ls models" in done.err
+    assert "To try it: harness grid --preset quick." in done.err
+    assert "To see a plan: harness grid --models bert-base --dry-run." in done.err

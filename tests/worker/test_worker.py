@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -71,7 +72,13 @@ def test_everything_runs_once_parents_first(run: Run, planned: Plan, store: Stor
     assert outcome == Outcome(done=list(planned.stages))
     assert list(fakes.CALLS) == list(planned.stages)
     assert set(states(planned, store).values()) == {"done"}
-    assert [line.split()[0] for line in said] == [f"[{i}/14]" for i in range(1, 15)]
+    assert [line.split()[0] for line in said] == [word for i in range(1, 15) for word in ("started:", f"[{i}/14]")]
+    labels = [planned.label(stage_id) for stage_id in planned.stages]
+    assert said[::2] == [f"started: {label}" for label in labels]
+    for line, label in zip(said[1::2], labels, strict=True):
+        assert re.fullmatch(rf"\[\d+/14\] {re.escape(label)}: done in \d s(; a few seconds left)?", line)
+    assert "left" not in said[1]
+    assert not any(stage_id in line for stage_id in planned.stages for line in said)
 
 
 def test_a_record_names_its_stage_its_parents_its_result_and_its_artifact(

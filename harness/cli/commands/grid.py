@@ -13,7 +13,15 @@ from harness.cli.options import options_from_args
 from harness.errors import Problems
 from harness.execution.available import execution_problems
 from harness.execution.outcome import Outcome
-from harness.grids.planned import PlannedGrid, cancelled_note, plan_as_json, plan_as_text, plan_grid, start
+from harness.grids.planned import (
+    MOST_STAGES_LISTED,
+    PlannedGrid,
+    cancelled_note,
+    plan_as_json,
+    plan_as_text,
+    plan_grid,
+    start,
+)
 from harness.store.store import Store
 from harness.wording import counted, for_command_line
 
@@ -32,7 +40,9 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run and options.json:
         print(json.dumps(plan_as_json(grid, status), indent=1))
     else:
-        print(plan_as_text(grid, status), file=sys.stderr if options.json else sys.stdout)
+        most_listed = MOST_STAGES_LISTED if options.dry_run else 0
+        text = plan_as_text(grid, status, most_listed=most_listed)
+        print(text, file=sys.stderr if options.json else sys.stdout)
     if options.dry_run:
         for sentence in status.missing:
             print(f"warning: {for_command_line(sentence)}", file=sys.stderr)
@@ -48,17 +58,26 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _outcome_lines(grid: PlannedGrid, outcome: Outcome) -> list[str]:
-    """What a run came to, and the next move."""
+    """What a run came to, and the next moves: a command to a line, to be copied."""
     done = counted(len(outcome.done), "stage")
     lines = [f"{done} done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked."]
-    study = f"--store {shlex.quote(str(grid.store.root))} --study {grid.study}"
     if outcome.elsewhere:
         verb = "runs" if len(outcome.elsewhere) == 1 else "run"
         lines.append(f"{len(outcome.elsewhere)} {verb} in another process; the same command goes on after that.")
     if outcome.cancelled:
         lines.append(cancelled_note(len(outcome.cancelled)))
     if outcome.failed:
-        lines.append(f"next: harness logs failed {study}; the same command tries again.")
-    elif not outcome.elsewhere and not outcome.cancelled:
-        lines.append(f"next: harness tables {study}")
-    return lines
+        lines.append("The same command tries what failed again.")
+    return [*lines, *(f"next: {shlex.join(words)}" for words in _next_commands(grid, outcome))]
+
+
+def _next_commands(grid: PlannedGrid, outcome: Outcome) -> list[list[str]]:
+    verbs: list[list[str]] = []
+    if outcome.failed:
+        verbs += [["logs", "failed"], ["status"]]
+    if outcome.cancelled:
+        verbs.append(["retry", "cancelled"])
+    if outcome.elsewhere:
+        verbs.append(["status", "--watch"])
+    study = ["--store", str(grid.store.root), "--study", grid.study]
+    return [["harness", *verb, *study] for verb in verbs or [["tables"]]]

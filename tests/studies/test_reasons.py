@@ -1,0 +1,210 @@
+"""Why stages run: what a dry run says, on stages without torch."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from fake_stages import fail
+from grid_world import Ran, World, of_kind, plan, preset
+
+from harness.planning.kinds import KINDS
+from harness.store.processes import this_process
+from harness.store.store import Store
+from harness.studies import study as studies
+from harness.studies.reasons import REASONS
+from harness.studies.study import merged, read_stage_fields, read_study, stages_named, write_study
+
+Run = Callable[[Sequence[str]], Ran]
+DENSE = ["--tasks", "sst2", "--methods", "dense,finetune-pruning", "--sparsities", "0.85"]
+
+
+def reasons(run_harness: Run, words: list[str]) -> list[tuple[str, str | None, str | None]]:
+    """Kind, reason and detail of every stage of a dry run."""
+    found = json.loads(run_harness([*words, "--dry-run", "--json"]).out)
+    told = Counter(stage["reason"] for stage in found["stages"] if stage["reason"] is not None)
+    assert dict(told) == found["counts"]["reasons"]
+    assert [reason for reason in REASONS if reason in told] == list(found["counts"]["reasons"])
+    return [(stage["kind"], stage["reason"], stage["detail"]) for stage in found["stages"]]
+
+
+def test_what_was_never_planned_is_new_and_what_is_done_has_no_reason(
+    run_harness: Run, world: World, fakes: ModuleType
+) -> None:
+    words = world.grid(*DENSE, "--seeds", "0")
+    assert {(why, detail) for _, why, detail in reasons(run_harness, words)} == {("new", "")}
+    run_harness(words)
+    assert {(why, detail) for _, why, detail in reasons(run_harness, words)} == {(None, None)}
+    done = run_harness([*words, "--dry-run"])
+    assert "0 to run" in done.out
+    assert "why they run" not in done.out
+    more = reasons(run_harness, world.grid(*DENSE, "--seeds", "0,1"))
+    assert Counter(why for _, why, _ in more) == {None: 4, "new": 4}  # dense, evaluation, pruning, evaluation
+
+
+def test_a_failure_and_what_rests_on_it(run_harness: Run, world: World, fakes: ModuleType) -> None:
+    words = world.grid(*DENSE, "--seeds", "0")
+    fakes.ACTIONS["dense"] = fail
+    run_harness(words)
+    label = "dense tiny sst2 seed 0"
+    pruning = "task_pruning tiny sst2 0.85 seed 0"
+    assert reasons(run_harness, words) == [
+        ("dense", "failed before", "ValueError: made to fail"),
+        ("evaluation", "parent runs again", label),
+        ("task_pruning", "parent runs again", label),
+        ("evaluation", "parent runs again", pruning),
+    ]
+    done = run_harness([*words, "--dry-run"])
+    assert done.out.splitlines()[-5:] == [
+        "why they run: 1 failed before, 3 parent runs again",
+        f"  failed before: {label} (ValueError: made to fail)",
+        f"  parent runs again: evaluation of {label}",
+        f"  parent runs again: {pruning} ({label})",
+        f"  parent runs again: evaluation of {pruning}",
+    ]
+    run_harness(world.reading("retry", "failed"))
+    assert reasons(run_harness, words)[0] == ("dense", "retried", "")
+
+
+def test_what_was_interrupted_killed_or_invalidated(run_harness: Run, world: World, fakes: ModuleType) -> None:
+    words = world.grid(*DENSE, "--seeds", "0")
+
+    def stop(context: Any) -> None:
+        raise KeyboardInterrupt
+
+    fakes.ACTIONS["task_pruning"] = stop
+    assert run_harness(words).code == 130
+    kind, why, detail = reasons(run_harness, words)[2]
+    assert (kind, why) == ("task_pruning", "interrupted")
+    assert detail
+    store = Store(world.store)
+    (pruning,) = of_kind(read_study(store, "slice").plan, "task_pruning")
+    store.stage(pruning).begin_attempt({**this_process()})  # and no end: as after a kill
+    assert reasons(run_harness, words)[2] == ("task_pruning", "interrupted", "its worker was killed")
+    fakes.ACTIONS.clear()
+    run_harness(words)
+    run_harness(world.reading("invalidate", "task_pruning", "--yes"))
+    assert [why for _, why, _ in reasons(run_harness, words)] == [None, None, "invalidated", "invalidated"]
+
+
+def test_what_was_cancelled_and_what_waits_for_it(run_harness: Run, world: World, fakes: ModuleType) -> None:
+    words = world.grid(*DENSE, "--seeds", "0")
+    fakes.ACTIONS["dense"] = fail
+    run_harness(words)
+    run_harness(world.reading("cancel", "task_pruning"))
+    run_harness(world.reading("retry", "dense"))
+    assert [(kind, why) for kind, why, _ in reasons(run_harness, words)] == [
+        ("dense", "retried"),
+        ("evaluation", "parent runs again"),
+        ("task_pruning", "cancelled"),
+        ("evaluation", "waits for a cancelled stage"),
+    ]
+    out = run_harness([*words, "--dry-run"]).out
+    assert "why they run: 1 retried, 1 parent runs again\n" in out
+
+
+def test_a_stage_of_the_study_that_waits_its_turn_is_no_new_one(
+    run_harness: Run, world: World, fakes: ModuleType
+) -> None:
+    def stop(context: Any) -> None:
+        raise KeyboardInterrupt
+
+    fakes.ACTIONS["dense"] = stop
+    words = world.grid("--tasks", "sst2")
+    assert run_harness(words).code == 130
+    told = {kind: why for kind, why, _ in reasons(run_harness, words)}
+    assert (told["dense"], told["task_pruning"]) == ("interrupted", "parent runs again")
+    assert (told["corpus"], told["pairs"], told["student_pruning"]) == ("not run yet",) * 3
+
+
+def test_the_stages_that_a_study_has_are_found(store: Store) -> None:
+    planned = plan(tasks=["sst2"])
+    write_study(store, merged(store, "mine", preset(), planned))
+    ids = set(planned.stages)
+    assert stages_named(store, "mine", [*ids, "0" * 32]) == ids
+    assert stages_named(store, "other", ids) == set()
+    a_hash = next(hashed for spec in planned.stages.values() for hashed in spec.inputs.values())
+    assert stages_named(store, "mine", [a_hash[:32]]) == set()
+
+
+@pytest.mark.parametrize("block", [40, 100, 1 << 20])
+def test_ids_are_found_wherever_a_piece_of_the_file_ends(
+    store: Store, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    planned = plan(tasks=["sst2"])
+    write_study(store, merged(store, "mine", preset(), planned))
+    monkeypatch.setattr(studies, "BLOCK", block)
+    assert stages_named(store, "mine", planned.stages) == set(planned.stages)
+    assert read_stage_fields(store, "mine").keys() == planned.stages.keys()
+
+
+def test_other_weights_change_what_starts_from_them_and_what_follows(
+    run_harness: Run, world: World, fakes: ModuleType
+) -> None:
+    words = world.grid(*DENSE, "--seeds", "0")
+    run_harness(words)
+    (world.folder / "model" / "model.safetensors").write_text("other weights")
+    assert reasons(run_harness, words) == [
+        ("dense", "changed", "other content of model"),
+        ("evaluation", "changed", "its model changed"),
+        ("task_pruning", "changed", "other content of model"),
+        ("evaluation", "changed", "its model changed"),
+    ]
+
+
+def test_a_raised_version_and_another_parameter_are_named(
+    run_harness: Run, world: World, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = world.grid(*DENSE, "--seeds", "0")
+    run_harness(words)
+    monkeypatch.setitem(KINDS, "task_pruning", replace(KINDS["task_pruning"], version=7))
+    told = reasons(run_harness, words)
+    assert [why for _, why, _ in told] == [None, None, "changed", "changed"]
+    assert told[2][2] == "code version 7 (was 1)"
+    path = world.store / "studies" / "slice.json"
+    tree = json.loads(path.read_text())
+    (pruning,) = [i for i, fields in tree["stages"].items() if fields["kind"] == "task_pruning"]
+    tree["stages"][pruning]["parameters"]["epochs"] = 77.0
+    path.write_text(json.dumps(tree, indent=1, sort_keys=True) + "\n")
+    told = reasons(run_harness, words)
+    assert told[2][2] is not None
+    assert told[2][2].startswith("epochs ")
+    assert told[2][2].endswith(" (was 77.0), code version 7 (was 1)")
+
+
+def test_a_long_list_is_cut_and_fits_a_terminal(run_harness: Run, world: World, fakes: ModuleType) -> None:
+    def complain(context: Any) -> None:
+        raise ValueError("x" * 300)
+
+    words = world.grid("--tasks", "sst2", "--seeds", "0,1,2,3,4")
+    out = run_harness([*words, "--dry-run"]).out.splitlines()
+    total = len(json.loads(run_harness([*words, "--dry-run", "--json"]).out)["stages"])
+    start = out.index(f"why they run: {total} new")
+    assert len(out) - start == 22
+    assert out[-1] == f"  and {total - 20} more (harness grid --dry-run --json has all)"
+    fakes.ACTIONS["corpus"] = complain
+    run_harness(world.grid("--tasks", "sst2"))
+    out = run_harness([*world.grid("--tasks", "sst2"), "--dry-run"]).out.splitlines()
+    (line,) = [line for line in out if line.startswith("  failed before: corpus (ValueError: xxx")]
+    assert len(line) == 100
+    assert line.endswith("..")
+    ran = run_harness(world.grid("--tasks", "sst2")).out
+    assert "why they run: 1 failed before" in ran
+    assert "  failed before" not in ran
+
+
+def test_a_damaged_study_is_told(run_harness: Run, world: World, fakes: ModuleType) -> None:
+    words = world.grid(*DENSE, "--seeds", "0")
+    run_harness(words)
+    path = Path(world.store / "studies" / "slice.json")
+    path.write_text(path.read_text().replace('"cells"', '"cels"', 1))
+    (world.folder / "model" / "model.safetensors").write_text("other weights")
+    done = run_harness([*words, "--dry-run"])
+    assert done.code == 1
+    assert "is damaged" in done.err
