@@ -56,7 +56,7 @@ def transfer_kd(plan: Plan, cell: Cell) -> str:
     """
     trained = [
         spec
-        for spec in plan.models_behind(plan.endpoint(cell))
+        for spec in plan.models_behind(plan.stages[plan.endpoint(cell)])
         if spec.kind != "quantization" and "task" in spec.parameters
     ]
     if any("teacher" in spec.parents and spec.parameters.get("kd_weight") != 0 for spec in trained):
