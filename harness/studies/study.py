@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.errors import StoreError, UsageError, unknown_name
 from harness.files import replace_file
-from harness.identity import is_name
+from harness.identity import NAME_IN_WORDS, is_name
 from harness.planning.graph import Plan
 from harness.planning.method_registry import find_method
 from harness.planning.method_summary import MethodFacts
@@ -55,14 +55,14 @@ class Study:
 def check_name(name: str) -> None:
     """Raises UsageError unless the name can stand as a file name."""
     if not is_name(name):
-        raise UsageError(f"study {name!r}: use letters, digits, '.', '_' and '-', starting with a letter or digit.")
+        raise UsageError(f"study {name!r}: use {NAME_IN_WORDS}.")
 
 
 def read_study(store: Store, name: str) -> Study:
     """Raises UsageError when there is no such study, StoreError when a stage does not fit its id."""
     path = store.study_path(name)
-    if not path.is_file():
-        known = study_names(store)
+    known = study_names(store)
+    if name not in known:
         store.check_is_folder()
         if not known:
             where = f"name its folder with {option('store')}"
@@ -70,7 +70,7 @@ def read_study(store: Store, name: str) -> Study:
         raise UsageError(unknown_name("study", name, known))
     try:
         return _parse(json.loads(path.read_bytes()), path)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from None
 
 
@@ -99,7 +99,8 @@ def _parse(tree: dict[str, Any], path: Path) -> Study:
 
 
 def study_names(store: Store) -> list[str]:
-    return sorted(path.stem for path in (store.root / "studies").glob("*.json"))
+    """The names of the store's studies. Files of other names, as of a copy beside one, are not the store's."""
+    return sorted(path.stem for path in (store.root / "studies").glob("*.json") if is_name(path.stem))
 
 
 def only_study(store: Store) -> str:
@@ -173,8 +174,9 @@ def _check_same(name: str, old: dict[str, Any], preset: Preset) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:
+    reason = error.strerror if isinstance(error, OSError) else error
     return StoreError(
-        f"study {path} is damaged ({type(error).__name__}: {error}). "
+        f"study {path} is damaged ({type(error).__name__}: {reason}). "
         "Move it away and give its grid's command again: finished stages stay finished."
     )
 

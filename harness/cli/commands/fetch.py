@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
         for (repository, configuration, revision), purpose in hub_sets(tasks, corpus=needs_corpus).items():
             what = f"{purpose}: {repository} ({configuration}) at {revision[:12]}"
             wanted.append(_Snapshot(what, repository, revision, "dataset", ((f"{configuration}/*.parquet",),)))
+    if not wanted:
+        print(f"nothing to fetch: {_why_nothing(axes, given.data or preset.data)}.", file=sys.stderr)
     failed: list[str] = []
     unreachable = _unreachable() if wanted else None
     for snapshot in wanted:
@@ -62,6 +64,11 @@ def run(options: argparse.Namespace) -> int:
             )
         raise HarnessError("\n".join(failed))
     return 0
+
+
+def _why_nothing(axes: Axes, data: str | None) -> str:
+    models = ", ".join(dict.fromkeys(axes.models)) or "none"
+    return f"the models ({models}) are generated or installed, and the data ({data}) are not the hub's"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -51,14 +50,13 @@ def _outcome_lines(grid: PlannedGrid, outcome: Outcome) -> list[str]:
     """What a run came to, and the next move."""
     done = counted(len(outcome.done), "stage")
     lines = [f"{done} done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked."]
-    study = f"--store {shlex.quote(str(grid.store.root))} --study {grid.study}"
     if outcome.elsewhere:
         verb = "runs" if len(outcome.elsewhere) == 1 else "run"
         lines.append(f"{len(outcome.elsewhere)} {verb} in another process; the same command goes on after that.")
     if outcome.cancelled:
-        lines.append(cancelled_note(len(outcome.cancelled)))
+        lines.append(cancelled_note(grid, len(outcome.cancelled)))
     if outcome.failed:
-        lines.append(f"next: harness logs failed {study}; the same command tries again.")
+        lines.append(f"next: {grid.command('logs', 'failed')}; the same command tries again.")
     elif not outcome.elsewhere and not outcome.cancelled:
-        lines.append(f"next: harness tables {study}")
+        lines.append(f"next: {grid.command('tables')}")
     return lines
