@@ -6,6 +6,7 @@ What `grid` writes and every reading verb reads. Two recipes are two studies.
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -121,10 +122,10 @@ def check_recipe(store: Store, name: str, preset: Preset) -> None:
     """Raises UsageError when a study of that name has another recipe. Its stages are not read: see `merged`."""
     check_name(name)
     path = store.study_path(name)
-    if path.is_file():
+    if os.path.lexists(path):
         try:
             _check_same(name, _member(path.read_text(encoding="utf-8"), "recipe"), preset)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(path, error) from None
 
 
@@ -187,7 +188,7 @@ def merged(store: Store, name: str, preset: Preset, plan: Plan) -> Study:
     Raises UsageError when a study of that name has another recipe.
     """
     check_name(name)
-    if not store.study_path(name).is_file():
+    if not os.path.lexists(store.study_path(name)):
         return Study(name, _with_defaults(name, preset, {}, plan), plan)
     older = read_study(store, name)
     _check_same(name, older.recipe, preset)
