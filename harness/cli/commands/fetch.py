@@ -67,8 +67,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _why_nothing(axes: Axes, data: str | None) -> str:
-    models = ", ".join(dict.fromkeys(axes.models)) or "none"
-    return f"the models ({models}) are generated or installed, and the data ({data}) are not the hub's"
+    models = ", ".join(dict.fromkeys(axes.models))
+    named = [f"the models ({models}) are generated or installed"] if models else ["no model is named"]
+    if data != "hub":
+        named.append(f"the data are {data or 'not named'}, not the hub's")
+    return ", and ".join(named)
 
 
 @dataclass(frozen=True)
