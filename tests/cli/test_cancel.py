@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 from grid_world import HERE, Ran, World, environment, files_below, of_kind, plan
 
+import harness
 from harness.errors import Cancelled, HarnessError, Interrupted
 from harness.execution.executors import Outcome, run_in_process
 from harness.planning.graph import Plan
@@ -252,6 +253,13 @@ def test_cancel_before_anything_ran_keeps_a_grid_from_it(run_harness: Run, world
     status = run_harness(world.reading("status"))
     assert status.code == 4
     assert "cancelled before it started" in status.out
+    assert "  cancelled" in status.out.splitlines()[1]
+    data = json.loads(run_harness(world.reading("status", "--json")).out)
+    assert {stage["state"] for stage in data["stages"]} == {"done", "cancelled"}
+    assert (data["failed"], {stage["id"] for stage in data["cancelled"]}) == ([], set(found["cancelled"]))
+    assert set(harness.records(world.store)["state"]) == {"done", "cancelled"}
+    plan_of_it = json.loads(run_harness([*grid, "--dry-run", "--json"]).out)
+    assert [stage["state"] for stage in plan_of_it["stages"]].count("cancelled") == 2
     log = next(line.split("log: ")[1] for line in status.out.splitlines() if "log: " in line)
     assert Path(log).read_text() == "cancelled before it started\n"
 
