@@ -202,11 +202,8 @@ def _disk(environment: Environment) -> Iterator[Check]:
         found = f"{where} is writable, with exclusive creation, hard links and fsync"
         yield Check("store", OK, found, enables)
     state = PROBLEM if disk.free_bytes < LEAST_DISK else NOTE if disk.free_bytes < LITTLE_DISK else OK
-    move = (
-        ""
-        if state == OK
-        else f"free some space ({command('gc', store=disk.store)} shows how much it can free), or {elsewhere}"
-    )
+    free = f"free some space ({command('gc', store=disk.store)} shows how much it can free), or {elsewhere}"
+    move = "" if state == OK else free
     enables = "artifacts and checkpoints (grid --dry-run estimates them)"
     yield Check("disk", state, f"{_gib(disk.free_bytes)} free at the store", enables, move)
     yield _file_system(disk.file_system)

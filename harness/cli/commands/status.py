@@ -48,8 +48,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read_status(store: Store, study: Study) -> dict[str, Any]:
-    """The public form of a study's state: cells done, every stage's state, how far the running ones are, and the last
-    attempts of failed and of cancelled ones."""
+    """The public form of a study's state: cells done, every stage's state, and more of some.
+
+    Of running stages, how far they are; of failed and of cancelled ones, why and where their log is.
+    """
     plan = study.plan
     verified_records(plan, store)
     states = read_states(plan, store)
