@@ -63,11 +63,11 @@ def test_training_on_a_disk_that_fills_goes_on_and_ends_as_if_undisturbed(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size_kib", [60, 100])  # no room for the library's own first copy; nor for the last
+@pytest.mark.parametrize("size_kib", [80, 104])
 def test_a_disk_that_fills_under_a_librarys_own_files_is_the_reason(
     tiny: Any, mounted: Callable[[str], Path], size_kib: int
 ) -> None:
-    """The pairs are written by `datasets`, which raises an error of its own about it."""
+    """The pairs are written by `datasets`, which raises an error of its own while it handles the one of the disk."""
     store = mounted(f"size={size_kib}k") / "runs"
     full = grid(tiny, store, method="prune-ofa-no-kd")
     assert full.returncode == 1
