@@ -129,11 +129,26 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> P
     return Problem(f"{where}{kind} {name!r} is not known", next_move=" ".join(moves))
 
 
+def full_disk_behind(error: BaseException) -> BaseException | None:
+    """The error of a full disk or quota that caused `error`, or is it; None where there is none.
+
+    Whichever library raises it: some raise their own class from the system's, which says no more of the disk.
+    """
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, OSError) and cause.errno in DISK_FULL:
+            return cause
+        if any(words in str(cause).lower() for words in DISK_FULL_WORDS):
+            return cause
+        seen.add(id(cause))
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return None
+
+
 def is_disk_full(error: BaseException) -> bool:
-    """Whether a full disk or quota caused an error, whichever library raises it."""
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
-        return True
-    return any(words in str(error).lower() for words in DISK_FULL_WORDS)
+    """Whether a full disk or quota caused an error."""
+    return full_disk_behind(error) is not None
 
 
 def system_problem(error: OSError) -> str:

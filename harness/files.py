@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from harness.identity import file_sha256, sha256_of
@@ -31,13 +31,13 @@ def sync_tree(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _durable(path: Path, text: str) -> Iterator[Path]:
-    """A temporary file beside `path` that holds the text durably; the block gives it its name, what is left goes."""
+def _durable(path: Path, content: str | bytes) -> Iterator[Path]:
+    """A temporary file beside `path` that holds the content durably; the block gives it its name, what is left goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with temporary.open("x", encoding="utf-8") as handle:
-            handle.write(text)
+        with temporary.open("xb") as handle:
+            handle.write(content.encode() if isinstance(content, str) else content)
             handle.flush()
             os.fsync(handle.fileno())
         yield temporary
@@ -63,8 +63,19 @@ def write_new(path: Path, text: str, *, guard: Callable[[], None] = no_guard) ->
 
 def replace_file(path: Path, text: str) -> None:
     """Write a file whole, in place of an older one if there is one."""
-    with _durable(path, text) as temporary:
-        temporary.replace(path)
+    replace_files({path: text})
+
+
+def replace_files(contents: Mapping[Path, str | bytes]) -> None:
+    """Write files whole, in place of older ones, and none of them before the disk has taken them all."""
+    with contextlib.ExitStack() as written:
+        named = {path: written.enter_context(_durable(path, content)) for path, content in contents.items()}
+        for path, temporary in named.items():
+            try:
+                temporary.replace(path)
+            except OSError as error:
+                error.filename = str(path)  # not the temporary one, which nobody knows
+                raise
 
 
 def discard_folder(folder: Path) -> None:
@@ -75,7 +86,7 @@ def discard_folder(folder: Path) -> None:
     except FileNotFoundError:
         return
     sync_folder(folder.parent)
-    if hidden.is_symlink():  # what it points to is not the store's
+    if hidden.is_symlink() or not hidden.is_dir():  # what a link points to is not the store's
         hidden.unlink()
     else:
         shutil.rmtree(hidden)

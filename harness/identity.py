@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 STAGE_ID_HEX_DIGITS = 32  # 128 bits
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a study, a method, a sparse checkpoint: it can be a file name and a row
+MOST_NAME_LETTERS = 100  # a file name of 255 bytes has room for what is put before and after
+# Of a study, a method, a sparse checkpoint: it can be a file name and a row.
+NAME = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MOST_NAME_LETTERS - 1}}}"
+NAME_IN_WORDS = f"at most {MOST_NAME_LETTERS} letters, digits, '.', '_' and '-', starting with a letter or digit"
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -29,8 +32,13 @@ def sha256_of(value: Any) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text has letters, digits, '.', '_' and '-' alone, and starts with a letter or digit."""
+    """Whether a text is a name, as in `NAME_IN_WORDS`."""
     return bool(re.fullmatch(NAME, text))
+
+
+def is_stage_id(text: str) -> bool:
+    """Whether a text has the form of a stage id. In a store, files of other names are somebody else's."""
+    return bool(re.fullmatch(rf"[0-9a-f]{{{STAGE_ID_HEX_DIGITS}}}", text))
 
 
 def is_commit(revision: str) -> bool:

@@ -1,4 +1,4 @@
-"""Wording: what sentences for people share, namely options by the name each surface gives them, and counts.
+"""Wording: what sentences for people share: options by the name each surface gives them, commands, counts.
 
 A sentence names an option as `option("sparse-from")`. The surface that shows it decides how that reads: --sparse-from
 on the command line, sparse_from in Python. Until then the name stands between two characters that no other text holds.
@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from pathlib import Path
 from typing import Any
 
+DEFAULT_STORE = Path("runs")  # where a command looks that names no store
 MOST_CHARACTERS = 60  # of a value that is shown because it cannot stand where it was given
 _BEGIN, _END = "\ue000", "\ue001"  # private use: Unicode assigns them no meaning
 _OPTION = re.compile(f"{_BEGIN}([a-z-]+){_END}")
@@ -47,6 +50,15 @@ def shown(value: Any) -> str:
     except Exception:  # code of its class, or a whole number of thousands of digits
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}.."
+
+
+def command(*words: str, store: Path = DEFAULT_STORE, study: str | None = None) -> str:
+    """The command `harness WORDS`, to be copied into a shell: quoted where that would take a word apart.
+
+    It names the store where that is not the default, and the study where there is one to name.
+    """
+    where = [] if store == DEFAULT_STORE else ["--store", str(store)]
+    return shlex.join(["harness", *words, *where, *([] if study is None else ["--study", study])])
 
 
 def counted(count: int, noun: str) -> str:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.wording import counted
 from paper_tables.points import Chart, Panel, Point
 from paper_tables.rows import method_title
 
@@ -240,7 +241,11 @@ def _header(chart: Chart, caption: Caption, page: _Page) -> list[_Line]:
 
 def _counts(chart: Chart) -> str:
     """How many cells are missing, and the seeds behind a point."""
-    cells = f"{chart.missing} of {chart.cells} cells missing" if chart.missing else f"no cell of {chart.cells} missing"
+    cells = (
+        f"{chart.missing} of {counted(chart.cells, 'cell')} missing"
+        if chart.missing
+        else f"no cell of {chart.cells} missing"
+    )
     seeds = {point.n for panel in chart.panels for point in panel.points if not point.from_paper}
     if not seeds:
         return cells

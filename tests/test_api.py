@@ -158,7 +158,7 @@ def test_a_problem_names_the_option_it_concerns_and_each_surface_spells_it(world
         *("sparse-from", "pruning-seeds", "data", "tasks", "study")
     }
     (problem,) = (problem for problem in raised.value.problems if problem.option == "sparse-from")
-    assert str(problem).startswith("sparse_from two words=DIR: 'two words' is no word.")
+    assert str(problem).startswith("sparse_from two words=DIR: 'two words' is no name.")
     assert problem.on_command_line == str(problem).replace("sparse_from", "--sparse-from")
 
 

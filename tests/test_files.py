@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.files import folder_digest, replace_file, write_new
+from harness.files import folder_digest, replace_file, replace_files, write_new
 
 
 def names_below(folder: Path) -> list[str]:
@@ -54,3 +54,31 @@ def test_a_folders_digest_is_of_names_and_bytes_and_not_of_its_place(tmp_path: P
     (there / "y").write_text("2")
     (there / "sub" / "x").rename(there / "x")
     assert folder_digest(there) != digest
+
+
+def test_several_files_are_replaced_together_or_none_of_them_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = {tmp_path / "a.md": "text", tmp_path / "new" / "b.png": b"\x89 bytes", tmp_path / "c": "more"}
+    (tmp_path / "a.md").write_text("old")
+    sync, calls = os.fsync, 0
+
+    def fill(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:  # of the last file
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fill)
+        with pytest.raises(OSError, match="No space") as caught:
+            replace_files(contents)
+    assert caught.value.filename == str(tmp_path / "c")
+    assert names_below(tmp_path) == ["a.md", "new"]
+    assert (tmp_path / "a.md").read_text() == "old"
+    replace_files(contents)
+    assert {path: path.read_bytes() for path in contents} == {
+        path: content if isinstance(content, bytes) else content.encode() for path, content in contents.items()
+    }
+    assert names_below(tmp_path) == ["a.md", "c", "new", "new/b.png"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import inspect
+import shlex
+from pathlib import Path
 
 import pytest
 from grid_world import ROOT
 
 import harness
 from harness.cli.main import _parser
-from harness.wording import assignment, counted, for_command_line, for_python, option
+from harness.wording import DEFAULT_STORE, assignment, command, counted, for_command_line, for_python, option
 
 HOW_IT_RUNS = {"executor", "workers", "store"}
 
@@ -51,3 +53,13 @@ def test_an_assignment_reads_as_after_set(value: object, text: str) -> None:
 
 def test_counts_agree_with_their_nouns() -> None:
     assert [counted(n, "cell") for n in (0, 1, 2)] == ["0 cells", "1 cell", "2 cells"]
+
+
+def test_a_command_can_be_pasted_into_a_shell_and_names_what_is_not_the_default() -> None:
+    store = Path("my runs; $(x)")
+    pasted = command("tables", store=store, study="quick")
+    assert pasted == "harness tables --store 'my runs; $(x)' --study quick"
+    assert shlex.split(pasted) == ["harness", "tables", "--store", str(store), "--study", "quick"]
+    assert command("invalidate", "ab12", store=Path("runs")) == "harness invalidate ab12"
+    assert str(DEFAULT_STORE) == _parser().parse_args(["status"]).store
+    assert str(DEFAULT_STORE) == inspect.signature(harness.plan_grid).parameters["store"].default

@@ -43,7 +43,8 @@ def _run(options: argparse.Namespace) -> int:
     try:
         return int(options.verb.run(options))
     except UsageError as error:
-        _print_problems([problem.on_command_line for problem in error.problems])
+        what = "started" if options.verb.name == "grid" else "changed"
+        _print_problems([problem.on_command_line for problem in error.problems], undone=f"nothing was {what}")
         if vars(options).get("json"):
             _print_as_json(error.problems)
         return EXIT_USAGE
@@ -64,11 +65,11 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_FAILED
 
 
-def _print_problems(problems: Sequence[str]) -> None:
+def _print_problems(problems: Sequence[str], undone: str) -> None:
     if len(problems) == 1:
         print(f"error: {problems[0]}", file=sys.stderr)
         return
-    print(f"{len(problems)} problems; nothing was started:", file=sys.stderr)
+    print(f"{len(problems)} problems; {undone}:", file=sys.stderr)
     for problem in problems:
         print(f"  - {problem}", file=sys.stderr)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from harness.doctor.environment import SLURM_COMMANDS, Environment, Packages, named
+from harness.wording import command
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 GIB = 2**30
@@ -201,7 +202,8 @@ def _disk(environment: Environment) -> Iterator[Check]:
         found = f"{where} is writable, with exclusive creation, hard links and fsync"
         yield Check("store", OK, found, enables)
     state = PROBLEM if disk.free_bytes < LEAST_DISK else NOTE if disk.free_bytes < LITTLE_DISK else OK
-    move = "" if state == OK else f"free some space (harness gc shows how much it can free), or {elsewhere}"
+    free = f"free some space ({command('gc', store=disk.store)} shows how much it can free), or {elsewhere}"
+    move = "" if state == OK else free
     enables = "artifacts and checkpoints (grid --dry-run estimates them)"
     yield Check("disk", state, f"{_gib(disk.free_bytes)} free at the store", enables, move)
     yield _file_system(disk.file_system)
@@ -278,18 +280,19 @@ def _cached(name: str, here: Mapping[str, bool], enables: str, otherwise: str) -
 
 
 def _slurm(environment: Environment) -> Iterator[Check]:
-    here, enables = environment.slurm, "--executor slurm"
+    here, has_executor = environment.slurm, "slurm" in environment.executors
+    enables = "--executor slurm" if has_executor else "nothing yet: this version has no SLURM executor"
     absent = [name for name in SLURM_COMMANDS if name not in here]
-    has_executor = "slurm" in environment.executors
-    without = "" if has_executor else "; this version has no such executor yet"
     if len(absent) == len(SLURM_COMMANDS):
         move = "none for this machine; log in to a cluster's node for SLURM" if has_executor else ""
-        yield Check("slurm", NOTE, f"no SLURM commands{without}", enables, move or "--executor local")
+        yield Check("slurm", NOTE, "no SLURM commands", enables, move or "--executor local")
     elif absent:
-        move = "ask the cluster's administrators for the missing ones, or --executor local"
-        yield Check("slurm", NOTE, f"{', '.join(here)} here, {', '.join(absent)} not{without}", enables, move)
+        ask = "ask the cluster's administrators for the missing ones, or " if has_executor else ""
+        yield Check(
+            "slurm", NOTE, f"{', '.join(here)} here, {', '.join(absent)} not", enables, f"{ask}--executor local"
+        )
     else:
-        found = f"{', '.join(here)} here ({here['sbatch'] or 'version unknown'}){without}"
+        found = f"{', '.join(here)} here ({here['sbatch'] or 'version unknown'})"
         yield Check("slurm", OK if has_executor else NOTE, found, enables, "" if has_executor else "--executor local")
 
 

@@ -9,7 +9,7 @@ from harness.planning.graph import Plan
 from harness.store.attempts import Attempt, outcome_named
 from harness.store.leftovers import finalize_after_kill
 from harness.store.store import Store
-from harness.studies.state import Remaining, read_remaining, read_states
+from harness.studies.state import Remaining, read_states, remaining
 
 
 def begin_run(plan: Plan, store: Store) -> tuple[set[str], Remaining]:
@@ -17,7 +17,7 @@ def begin_run(plan: Plan, store: Store) -> tuple[set[str], Remaining]:
     states = read_states(plan, store)
     finished = {stage_id for stage_id, state in states.items() if state == "done"}
     finalize_after_kill(store, finished)
-    return finished, read_remaining(plan, store, states)
+    return finished, remaining(plan, states)
 
 
 class NextStep(Enum):

@@ -27,6 +27,7 @@ from harness.store.leftovers import finalize_after_kill
 from harness.store.processes import is_live
 from harness.store.store import Store
 from harness.studies.state import to_run
+from harness.wording import counted
 
 TRIES = 3  # of a stage whose worker died under it
 POLL_SECONDS = 0.1
@@ -97,7 +98,8 @@ class Driver:
     def run(self, should_stop: Callable[[], bool], stop: Callable[[], None]) -> Outcome:
         """Returns when nothing is left that could be run. stop: makes running stages save a checkpoint and end.
 
-        Raises Interrupted once all stages have ended that ran when `should_stop` became true.
+        Raises Interrupted once all stages have ended that ran when `should_stop` became true, StoreError when the store
+        is removed meanwhile.
         """
         self._finished, remaining = begin_run(self.plan, self.store)
         self._waiting = dict.fromkeys((*remaining.waiting, *remaining.downstream))
@@ -113,6 +115,7 @@ class Driver:
                 self._look_elsewhere()
                 self._submit()
             if self._is_over():
+                self._announce()  # the last state too
                 break
             self._announce()
             self.pause(POLL_SECONDS if self._jobs else ELSEWHERE_SECONDS)
@@ -148,6 +151,7 @@ class Driver:
         gone = self._finished - self.store.finished(self._finished)
         if not gone:
             return False
+        self.store.check_is_there()
         self._finished -= gone
         submitted = {stage_id for bundle in self._jobs.values() for stage_id in bundle.ids}
         known = {*self._waiting, *submitted, *self.outcome.failed, *self.outcome.cancelled}
@@ -156,7 +160,8 @@ class Driver:
         self._waiting.update(dict.fromkeys(again))
         self._total += len(set(again) - set(self.outcome.done))
         self.outcome.done = [stage_id for stage_id in self.outcome.done if stage_id not in gone]
-        self.report(f"{len(gone)} finished stages were invalidated meanwhile; {len(again)} run again")
+        verb = "was" if len(gone) == 1 else "were"
+        self.report(f"{counted(len(gone), 'finished stage')} {verb} invalidated meanwhile; {len(again)} to run again")
         return True
 
     def _is_taken(self, spec: StageSpec) -> bool:
@@ -260,7 +265,8 @@ class Driver:
         self._waiting.pop(stage_id, None)
         self._elsewhere.pop(stage_id, None)
         self.outcome.cancelled.append(stage_id)
-        self.report(f"cancelled: {self.plan.label(stage_id)}; harness retry clears it")
+        retry = self.store.stage(stage_id).command("retry")
+        self.report(f"cancelled: {self.plan.label(stage_id)}; {retry} clears it")
 
     def _fail(self, stage_id: str, message: str) -> None:
         self._waiting.pop(stage_id, None)

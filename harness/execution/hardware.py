@@ -25,11 +25,21 @@ class Machine:
         """Of the smallest GPU where there is one, else of the machine; None where nobody can tell."""
         if self.gpus:
             return _gpu_memory_bytes()
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        try:
+            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        except (AttributeError, OSError, ValueError):  # not every system knows these names
+            return None
 
 
 def this_machine() -> Machine:
-    return Machine(gpus=_gpus(Path("/dev"), os.environ), cores=len(os.sched_getaffinity(0)))
+    return Machine(gpus=_gpus(Path("/dev"), os.environ), cores=usable_cores())
+
+
+def usable_cores() -> int:
+    """The cores that this process may use; all of the machine where its system, as macOS, keeps no process to some."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _gpus(devices: Path, environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
-from harness.errors import Problems, UsageError, system_problem
+from harness.errors import Problems, StoreError, UsageError, system_problem
 from harness.execution.available import execution_problems
 from harness.execution.display import display_on
 from harness.execution.executors import run_in_process, run_locally
@@ -30,11 +30,11 @@ from harness.specs import Cell
 from harness.store.store import Store
 from harness.studies.reasons import Reason, counts, read_reasons
 from harness.studies.row_check import mixed_rows
-from harness.studies.state import Remaining, read_remaining, read_states
+from harness.studies.state import Remaining, read_states, remaining
 from harness.studies.state_table import state_table
 from harness.studies.study import add_to_study, check_recipe
 from harness.studies.verification import gone_artifacts, verified_records
-from harness.wording import assignment, counted, for_command_line, for_python, option
+from harness.wording import assignment, command, counted, for_command_line, for_python, option
 
 MOST_STAGES_LISTED = 20
 COLUMNS = 100  # of a terminal
@@ -78,11 +78,16 @@ class PlannedGrid:
         """Combinations that were left out, each with its reason."""
         return tuple(map(for_python, self.request.grid.dropped))
 
+    def command(self, *words: str) -> str:
+        """The command `harness WORDS` on this study, to be copied into a shell."""
+        return command(*words, store=self.store.root, study=self.study)
+
     def status(self) -> GridStatus:
-        """What there is to do in the store as it is now."""
+        """What there is to do in the store as it is now. Raises StoreError for records that cannot be trusted."""
         plan, store, request, machine = self.plan, self.store, self.request, this_machine()
+        verified_records(plan, store)  # a run must not build on records that cannot be trusted
         states = read_states(plan, store)
-        found = read_remaining(plan, store, states)
+        found = remaining(plan, states)
         missing = [*request.missing, *gone_artifacts(plan, found.waiting, store)]
         missing += memory_problems(plan, found.waiting, request.sizes.shapes, machine.memory_bytes)
         timings = read_timings(plan, store, found.waiting, request.sizes.shapes)
@@ -153,8 +158,8 @@ def plan_grid(options: GridOptions, store: Store, problems: Problems) -> Planned
 def start(grid: PlannedGrid, status: GridStatus, *, executor: str, workers: int | None) -> Outcome:
     """Write the study and run what is not done; standard error shows how far it is.
 
-    Raises UsageError when something is missing or it costs more than allowed, StoreError for records that cannot be
-    trusted, Interrupted on a signal.
+    Raises UsageError when something is missing or it costs more than allowed, StoreError where the store or a record
+    is gone or cannot be trusted at the end, Interrupted on a signal.
     """
     plan, store, request = grid.plan, grid.store, grid.request
     if status.missing:
@@ -169,7 +174,14 @@ def start(grid: PlannedGrid, status: GridStatus, *, executor: str, workers: int 
     for sentence in mixed_rows(study.plan):
         print(f"note: {sentence}", file=sys.stderr)
     grid.hashes.remember()
-    verified_records(plan, store)  # a run must not build on records that cannot be trusted
+    outcome = _run(grid, executor, workers, status.cost.seconds)
+    _check_kept(grid, outcome)
+    return outcome
+
+
+def _run(grid: PlannedGrid, executor: str, workers: int | None, estimated: Mapping[str, float]) -> Outcome:
+    """estimated: seconds of each stage that waits."""
+    plan, store, request = grid.plan, grid.store, grid.request
     match executor:
         case "debug":
             with _progress_on(sys.stderr):
@@ -179,13 +191,29 @@ def start(grid: PlannedGrid, status: GridStatus, *, executor: str, workers: int 
                     request.sources,
                     request.resources,
                     lambda line: print(line, file=sys.stderr, flush=True),
-                    status.cost.seconds,
+                    estimated,
                 )
         case "local":
             with display_on(sys.stderr) as display:
-                sources, resources, seconds = request.sources, request.resources, status.cost.seconds
-                return run_locally(plan, store, sources, resources, workers, display, seconds)
+                return run_locally(plan, store, request.sources, request.resources, workers, display, estimated)
     raise UsageError(execution_problems(executor, workers) or f"executor {executor!r} has no run.")
+
+
+def _check_kept(grid: PlannedGrid, outcome: Outcome) -> None:
+    """Raises StoreError where the store has not all that the run made, or what it has cannot be trusted."""
+    store, path = grid.store, grid.store.study_path(grid.study)
+    if not path.is_file():
+        raise StoreError(
+            f"study {grid.study!r} is gone ({path}): somebody removed or renamed the store while the grid ran. Bring "
+            "it back, or give the same command again; it runs what is missing."
+        )
+    kept = verified_records(grid.plan, store)
+    if gone := [stage_id for stage_id in outcome.done if stage_id not in kept]:
+        verb = "has no record" if len(gone) == 1 else "have no records"
+        raise StoreError(
+            f"{counted(len(gone), 'stage')} that this run finished {verb} in {store.root} any more: invalidated or "
+            "removed meanwhile. Give the same command again; it runs what is missing."
+        )
 
 
 @contextmanager
@@ -214,7 +242,7 @@ def plan_as_text(
     cancelled = status.work.cancelled
     lines = [f"study {grid.study}: {_size(grid)}, {len(status.work.waiting)} to run"]
     lines.append(state_table(grid.plan, status.states))
-    lines += [cancelled_note(len(cancelled))] if cancelled else []
+    lines += [cancelled_note(grid, len(cancelled))] if cancelled else []
     lines += [f"dropped: {spell(reason)}" for reason in grid.request.grid.dropped]
     lines += ["", status.cost.as_text(), *_reason_lines(grid.plan, status, most_listed)]
     return "\n".join(lines)
@@ -273,9 +301,10 @@ def plan_as_json(grid: PlannedGrid, status: GridStatus) -> dict[str, Any]:
     }
 
 
-def cancelled_note(count: int) -> str:
+def cancelled_note(grid: PlannedGrid, count: int) -> str:
     verb = "is" if count == 1 else "are"
-    return f"{counted(count, 'stage')} {verb} cancelled and not started (harness retry WHAT clears it)."
+    retry = grid.command("retry", "cancelled")
+    return f"{counted(count, 'stage')} {verb} cancelled and not started ({retry} clears it)."
 
 
 def _size(grid: PlannedGrid) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, UsageError
-from harness.identity import is_commit, is_name
+from harness.identity import NAME_IN_WORDS, is_commit, is_name
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.families import Family, num_layers
 from harness.inputs.hub import HubSource, cached_snapshot
@@ -148,12 +148,11 @@ def find_own(
     own = OwnCheckpoints()
     for name, folder in folders.items():
         if not is_name(name) or is_reserved(name):
-            why = "is the name of a method" if is_reserved(name) else "is no word"
+            why = "is the name of a method" if is_reserved(name) else "is no name"
             own.problems.append(
                 Problem(
                     f"{option('sparse-from')} {name}={folder}: {name!r} {why}",
-                    next_move="Use letters, digits, '.', '_' and '-', starting with a letter or digit; it is the title "
-                    "of a row.",
+                    next_move=f"Use {NAME_IN_WORDS}; it is the title of a row.",
                 )
             )
         else:

@@ -16,13 +16,13 @@ from functools import cache
 from importlib.metadata import Distribution, distributions
 
 from harness.errors import UsageError
-from harness.identity import is_name
+from harness.identity import NAME_IN_WORDS, is_name
 from harness.planning.method import Method
 from harness.planning.method_summary import SPARSE_FROM
 
 GROUP = "harness.methods"
 _TARGET = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
-_NAME_RULE = "a name has letters, digits, '.', '_' and '-', and starts with a letter or digit"
+_NAME_RULE = f"a name has {NAME_IN_WORDS}"
 _NEXT_MOVE = "Mend or uninstall the package, or leave the method out."
 
 

@@ -6,7 +6,6 @@ attempt the outcome "infrastructure" and starts the stage again, up to its numbe
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -75,12 +74,12 @@ def fold_events(number: int, text: str, cancel_requested: bool) -> Attempt:
     """text: the attempt's lines, one JSON object an event; a torn line is ignored. number: of the attempt."""
     merged: dict[str, Any] = {}
     for line in text.split("\n"):  # not splitlines: messages may hold other line separators
-        with contextlib.suppress(ValueError):
-            event = json.loads(line)
-            merged.update({key: value for key, value in event.items() if key not in ("event", "time")})
-            merged[event["event"]] = event.get("time")
-            if event["event"] == "retried":
-                merged.update(outcome=None, message="")
+        if not (event := _event(line)):
+            continue
+        merged.update({key: value for key, value in event.items() if key not in ("event", "time")})
+        merged[event["event"]] = event.get("time")
+        if event["event"] == "retried":
+            merged.update(outcome=None, message="")
     if cancel_requested and merged.get("outcome") != "done" and "retried" not in merged:
         merged.update(outcome="cancelled", message=merged.get("message") or "asked to stop")
     return Attempt(
@@ -96,3 +95,12 @@ def fold_events(number: int, text: str, cancel_requested: bool) -> Attempt:
         generation=merged.get("generation", 0),
         job=merged.get("job", ""),
     )
+
+
+def _event(line: str) -> dict[str, Any]:
+    """The event of a line; none where the line is torn or somebody else's."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else {}

@@ -53,7 +53,7 @@ def cancellable(request: Path, should_stop: Callable[[], bool]) -> Iterator[Call
 def refuse_cancelled(stage: StoredStage) -> None:
     """Raises Cancelled where the last attempt was cancelled and no retry has cleared that."""
     if stage.is_cancelled():
-        raise Cancelled(f"stage {stage.stage_id} is cancelled; harness retry {stage.stage_id} clears it.")
+        raise Cancelled(f"stage {stage.stage_id} is cancelled; {stage.command('retry')} clears it.")
 
 
 def cancel_stage(stage: StoredStage) -> str:

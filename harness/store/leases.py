@@ -115,6 +115,7 @@ def current_holder(folder: Path) -> Holder | None:
         owner = json.loads((folder / str(generation)).read_bytes())
     except (OSError, ValueError):
         owner = {}
+    owner = owner if isinstance(owner, dict) else {}
     return Holder(generation, owner, beats, (folder / f"{generation}.released").exists())
 
 
@@ -162,8 +163,13 @@ class HeartbeatMonitor:
         return now - since >= self.seconds
 
 
+def is_number(name: str) -> bool:
+    """Whether a file's name is a number, as those of generations and attempts are."""
+    return name.isascii() and name.isdigit()
+
+
 def _highest(folder: Path) -> int:
     try:
-        return max((int(path.name) for path in folder.iterdir() if path.name.isdigit()), default=0)
+        return max((int(path.name) for path in folder.iterdir() if is_number(path.name)), default=0)
     except FileNotFoundError:
         return 0

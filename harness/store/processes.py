@@ -62,16 +62,19 @@ def is_gone(holder: Holder) -> bool:
     """
     owner, here = holder.owner, this_process()
     started = str(owner.get("process_started", ""))
-    if owner.get("host") != here["host"] or not started:
+    process = owner.get("process")
+    if owner.get("host") != here["host"] or not started or not isinstance(process, int):
         return False
     if "pid_namespace" in owner:
         if _boot(started) != _boot(str(here["process_started"])):
             return (
-                _outside_of_containers(owner) and _outside_of_containers(here) and owner["machine"] == here["machine"]
+                _outside_of_containers(owner)
+                and _outside_of_containers(here)
+                and owner.get("machine") == here["machine"]
             )
         if not owner["pid_namespace"] or owner["pid_namespace"] != here["pid_namespace"]:
             return False
-    return process_start(int(owner["process"])) != started
+    return process_start(process) != started
 
 
 def _boot(started: str) -> str:
@@ -79,7 +82,7 @@ def _boot(started: str) -> str:
 
 
 def _outside_of_containers(owner: Mapping[str, Any]) -> bool:
-    return owner["pid_namespace"] == FIRST_PID_NAMESPACE and bool(owner["machine"])
+    return owner["pid_namespace"] == FIRST_PID_NAMESPACE and bool(owner.get("machine"))
 
 
 def is_live(holder: Holder | None) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import shutil
 import time
 import uuid
@@ -21,9 +20,11 @@ from typing import Any
 from harness.errors import StoreError
 from harness.files import discard_folder, no_guard, sync_folder, sync_tree, write_new
 from harness.identity import canonical_json, sha256_of
+from harness.specs import StageSpec
 from harness.store.attempts import Attempt, fold_events
-from harness.store.leases import Holder, Lease, acquire, current_holder
+from harness.store.leases import Holder, Lease, acquire, current_holder, is_number
 from harness.store.processes import is_gone, is_live, this_process
+from harness.wording import command
 
 RECORD_SCHEMA = 1
 
@@ -76,18 +77,23 @@ class StoredStage:
     # -- record
 
     def has_record(self) -> bool:
-        """Whether the stage is finished."""
-        return self.record_path.is_file()
+        """Whether the stage is finished: something has its record's name. Whether that is sound, `read_record` says."""
+        return os.path.lexists(self.record_path)
 
     def read_record(self) -> dict[str, Any]:
-        """The record, its digest verified.
+        """The record, if it is sound: readable, unchanged since it was written, and of this stage.
 
-        Raises FileNotFoundError when there is none, StoreError when it is damaged, was edited, has another schema or
-        belongs to another stage.
+        Raises FileNotFoundError when there is none, StoreError when it cannot be read, is damaged, was edited, has
+        another schema, belongs to another stage or describes another computation.
         """
         path = self.record_path
         try:
             record = json.loads(path.read_bytes())
+        except OSError as error:
+            if not self.has_record():
+                raise
+            reason = "a link to nothing" if isinstance(error, FileNotFoundError) else error.strerror
+            raise StoreError(f"record {path} cannot be read ({reason}). {self._redo_hint()}") from None
         except ValueError as error:
             raise StoreError(f"record {path} is damaged ({error}). {self._redo_hint()}") from None
         if not isinstance(record, dict):
@@ -103,8 +109,19 @@ class StoredStage:
             )
         if record.get("stage_id") != self.stage_id:
             raise StoreError(f"record {path} belongs to stage {record.get('stage_id')}. {self._redo_hint()}")
+        if not self._is_described_by(record):
+            raise StoreError(
+                f"record {path} describes another computation than stage {self.stage_id}. {self._redo_hint()}"
+            )
         record["digest"] = claimed
         return record
+
+    def _is_described_by(self, record: Mapping[str, Any]) -> bool:
+        """Whether the record's kind, parameters, parents, inputs and versions are those that the stage's id names."""
+        try:
+            return StageSpec.from_json(record).stage_id == self.stage_id
+        except (KeyError, TypeError, ValueError):
+            return False
 
     def publish_record(self, record: Mapping[str, Any], *, guard: Callable[[], None] = no_guard) -> str:
         """Write the record with schema, stage id and its own digest; returns the digest.
@@ -121,7 +138,7 @@ class StoredStage:
     def archive_record(self) -> Path | None:
         """Move the record to invalidated/, where nothing reads it; returns its new path. For the lease's holder."""
         number = 1
-        while (archived := self.archive_path(number)).exists():
+        while os.path.lexists(archived := self.archive_path(number)):
             number += 1
         archived.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -132,14 +149,13 @@ class StoredStage:
         sync_folder(self.record_path.parent)
         return archived
 
-    @property
-    def invalidate_command(self) -> str:
-        """The command that invalidates the stage, to be copied from a message."""
-        return f"harness invalidate {self.stage_id} --store {shlex.quote(str(self.root))}"
+    def command(self, verb: str) -> str:
+        """The command that applies a verb to the stage, to be copied from a message."""
+        return command(verb, self.stage_id, store=self.root)
 
     def _redo_hint(self) -> str:
         """The next move for a record that cannot be trusted; removing it alone would leave what was made from it."""
-        return f"Put back the original, or redo it and all that depends on it: {self.invalidate_command}"
+        return f"Put back the original, or redo it and all that depends on it: {self.command('invalidate')}"
 
     # -- artifact and checkpoints
 
@@ -190,7 +206,7 @@ class StoredStage:
         numbers = sorted(
             int(stem)
             for stem, _, suffix in (name.partition(".") for name in names)
-            if suffix == "jsonl" and stem.isdigit()
+            if suffix == "jsonl" and is_number(stem)
         )
         return [self._read_attempt(number, f"{number}.cancel" in names) for number in numbers]
 

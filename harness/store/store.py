@@ -13,6 +13,7 @@
     content_hashes.json           hashes by path, size and time; only a cache
 
 This module answers for many stages at once, from listings of folders; the files of one stage are `stage.StoredStage`.
+Where stages are listed, entries that are named otherwise are not the store's and are passed over.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.errors import StoreError, UsageError
 from harness.files import write_new
+from harness.identity import is_stage_id
 from harness.store.stage import StoredStage
 from harness.wording import option
 
@@ -47,6 +49,10 @@ class Store:
 
     def study_lease_path(self, name: str) -> Path:
         return self.root / "leases" / f"{STUDY_LEASE}{name}"
+
+    @property
+    def records_path(self) -> Path:
+        return self.root / "records"
 
     @property
     def content_hashes_path(self) -> Path:
@@ -80,21 +86,34 @@ class Store:
         folders = [self.stage(stage_id).record_path.parent for stage_id in one_per_folder]
         return {name for folder in folders for name in _names(folder, ".json")} & wanted
 
+    def check_is_there(self) -> None:
+        """Raises StoreError where the store, which had records before, has no folder of them any more."""
+        if not self.records_path.is_dir():
+            raise StoreError(
+                f"the store {self.root} is gone: somebody removed or renamed it while it was in use. Bring it back and "
+                "give the same command again, which goes on; without it, the command starts from the beginning."
+            )
+
     def recorded(self) -> list[str]:
         """The ids of all stages that have a record, in order."""
-        return sorted(name for folder in (self.root / "records").glob("??") for name in _names(folder, ".json"))
+        return sorted(name for folder in self.records_path.glob("??") for name in _stages(folder, ".json"))
 
     def with_checkpoints(self) -> set[str]:
         """The stages that have a folder of checkpoints."""
-        return _names(self.root / "checkpoints", "")
+        return _stages(self.root / "checkpoints")
 
     def attempted(self) -> set[str]:
         """The stages that have a folder of attempts."""
-        return _names(self.root / "attempts", "")
+        return _stages(self.root / "attempts")
 
     def leased(self) -> set[str]:
         """The stages that have a folder of leases."""
-        return {name for name in _names(self.root / "leases", "") if not name.startswith(STUDY_LEASE)}
+        return _stages(self.root / "leases")
+
+
+def _stages(folder: Path, suffix: str = "") -> set[str]:
+    """The ids of the stages that have an entry in a folder."""
+    return {name for name in _names(folder, suffix) if is_stage_id(name)}
 
 
 def _names(folder: Path, suffix: str) -> set[str]:
@@ -102,5 +121,5 @@ def _names(folder: Path, suffix: str) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name.removesuffix(suffix) for entry in entries if entry.name.endswith(suffix)}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return set()

@@ -17,8 +17,7 @@ from harness.store.attempts import Attempt, outcome_named
 from harness.store.stage import StoredStage
 from harness.store.store import Store
 from harness.studies.reasons import Reason, read_reasons
-from harness.studies.selection import CANCELLED
-from harness.studies.state import read_cancelled, read_remaining, read_states
+from harness.studies.state import read_states, remaining
 from harness.studies.study import Study
 from harness.studies.verification import verified_records
 
@@ -74,18 +73,13 @@ class Descriptions:
         return self.study.plan
 
     @cached_property
-    def _read(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         return read_states(self.plan, self.store)
 
     @cached_property
-    def states(self) -> dict[str, str]:
-        """Of every stage, "cancelled" apart from other failures."""
-        return {**self._read, **dict.fromkeys(read_cancelled(self.store, self._read), CANCELLED)}
-
-    @cached_property
     def reasons(self) -> dict[str, Reason]:
-        work = read_remaining(self.plan, self.store, self._read)
-        return read_reasons(self.plan, work, self._read, self.store, self.study.name)
+        work = remaining(self.plan, self.states)
+        return read_reasons(self.plan, work, self.states, self.store, self.study.name)
 
     @cached_property
     def cells_of(self) -> Mapping[str, list[Cell]]:

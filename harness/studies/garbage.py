@@ -20,16 +20,16 @@ from itertools import groupby
 from pathlib import Path
 
 from harness.files import discard_folder
-from harness.identity import STAGE_ID_HEX_DIGITS
+from harness.identity import STAGE_ID_HEX_DIGITS, is_stage_id
 from harness.planning.graph import Plan
 from harness.store.store import Store
 from harness.studies.lineage import read_studies
+from harness.studies.verification import check_records
 
 KEEPS = ("records", "final", "all")
 CATEGORIES = ("artifacts of no study", "artifacts", "checkpoints", "temporaries")
 ABANDONED_SECONDS = 3600.0
-_STAGE = re.compile(rf"[0-9a-f]{{{STAGE_ID_HEX_DIGITS}}}")
-_TEMPORARY = re.compile(rf"\.({_STAGE.pattern})\.[0-9a-f]{{32}}")
+_TEMPORARY = re.compile(rf"\.([0-9a-f]{{{STAGE_ID_HEX_DIGITS}}})\.[0-9a-f]{{32}}")
 
 
 @dataclass(frozen=True, order=True)
@@ -59,20 +59,22 @@ def kept_artifacts(plans: Sequence[Plan], finished: Collection[str], keep: str) 
 def find_garbage(store: Store, keep: str, clock: float | None = None) -> list[Garbage]:
     """What may be removed now, by stage; nothing of a stage whose lease is held.
 
-    clock: seconds since the epoch; default now. Raises StoreError for a study that is damaged.
+    clock: seconds since the epoch; default now. Raises StoreError for a study that is damaged, and for records that
+    cannot be trusted: redoing those needs what would be removed.
     """
     plans = [study.plan for study in read_studies(store)]
+    check_records(plans, store)
     named = {stage_id for plan in plans for stage_id in plan.stages}
     finished = store.finished(named)
     kept = kept_artifacts(plans, finished, keep)
     abandoned = (time.time() if clock is None else clock) - ABANDONED_SECONDS
     found = []
     for path in _folders(store.root / "artifacts"):
-        if _STAGE.fullmatch(path.name) and path.name not in kept:
+        if is_stage_id(path.name) and path.name not in kept:
             category = CATEGORIES[1] if path.name in named else CATEGORIES[0]
             found.append(Garbage(path.name, path, category))
     for path in _folders(store.root / "checkpoints"):
-        if _STAGE.fullmatch(path.name) and path.name not in named - finished:
+        if is_stage_id(path.name) and path.name not in named - finished:
             found.append(Garbage(path.name, path, "checkpoints"))
     for parent in ("artifacts", "checkpoints"):
         for path in _folders(store.root / parent):

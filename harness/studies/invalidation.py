@@ -58,7 +58,7 @@ def _all_leases(store: Store, lineage: Lineage, stage_ids: Collection[str]) -> I
                 label = stage_label(lineage.specs[stage_id], lineage.specs)
                 busy.append(
                     f"{label} ({stage_id}) is running: {described(store.stage(stage_id).holder())}. "
-                    f"Wait for its end, or stop it with harness cancel {stage_id}."
+                    f"Wait for its end, or stop it with {store.stage(stage_id).command('cancel')}."
                 )
             else:
                 leases[stage_id] = lease

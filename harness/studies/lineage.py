@@ -51,6 +51,6 @@ def _orphans(store: Store, named: Collection[str]) -> dict[str, StageSpec]:
     found: dict[str, StageSpec] = {}
     for stage_id in store.recorded():
         if stage_id not in named:
-            with suppress(ValueError, KeyError, TypeError):
+            with suppress(OSError, ValueError, KeyError, TypeError):
                 found[stage_id] = StageSpec.from_json(json.loads(store.stage(stage_id).record_path.read_bytes()))
     return found

@@ -3,7 +3,7 @@
 WHAT is words joined by commas, and a stage must match them all. A word is a stage id (or its first digits, 6 at least),
 a kind, a state, or KEY=VALUE:
 
-    kind, state    of the stage; a cancelled stage is a failed one too
+    kind, state    of the stage
     model, task, sparsity, seed
                    of the stage itself, or else of the model that it starts from: an evaluation has the seed and the
                    sparsity of what it scores. Corpus and pairs belong to no model
@@ -21,12 +21,16 @@ from harness.errors import Problem, UsageError, unknown_name
 from harness.identity import STAGE_ID_HEX_DIGITS
 from harness.planning.graph import Plan
 from harness.studies.state import STATES
-from harness.wording import option
+from harness.wording import counted, option
 
 LEAST_DIGITS = 6
 MOST_IDS_LISTED = 5
-CANCELLED = "cancelled"  # the state that callers give a stage that failed because it was cancelled
 KEYS = ("kind", "method", "model", "seed", "sparsity", "state", "task")
+
+
+class NothingMatches(UsageError):
+    """Every word of WHAT is known, and no stage matches them all."""
+
 
 Traits = Mapping[str, tuple[str, ...]]  # key -> the values a stage answers to
 
@@ -34,8 +38,8 @@ Traits = Mapping[str, tuple[str, ...]]  # key -> the values a stage answers to
 def select(plan: Plan, states: Mapping[str, str], text: str) -> list[str]:
     """The stages that match every word of `text`, parents first.
 
-    states: of every stage of the plan; "cancelled" where a caller distinguishes that from other failures.
-    Raises UsageError with every word that names nothing, or when no stage matches them all.
+    states: of every stage of the plan. Raises UsageError with every word that names nothing, and NothingMatches when
+    no stage matches them all.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
@@ -53,7 +57,7 @@ def select(plan: Plan, states: Mapping[str, str], text: str) -> list[str]:
     chosen = set.intersection(*matches)
     if not chosen:
         each = ", ".join(f"{word} {len(found)}" for word, found in zip(words, matches, strict=True))
-        raise UsageError(f"nothing matches {text!r} (stages by word: {each}). {_what_there_is(plan, states)}")
+        raise NothingMatches(f"nothing matches {text!r} (stages by word: {each}). {_what_there_is(plan, states)}")
     return [stage_id for stage_id in plan.stages if stage_id in chosen]
 
 
@@ -65,10 +69,9 @@ def stage_traits(plan: Plan, states: Mapping[str, str]) -> dict[str, Traits]:
             methods[stage_id].add(cell.method)
     traits: dict[str, Traits] = {}
     for stage_id, spec in plan.stages.items():
-        state = states[stage_id]
         found: dict[str, tuple[str, ...]] = {
             "kind": (spec.kind,),
-            "state": ("failed", CANCELLED) if state == CANCELLED else (state,),
+            "state": (states[stage_id],),
             "method": tuple(methods[stage_id]) if len(methods[stage_id]) == 1 else (),
         }
         origin = traits.get(spec.parents.get("model", ""), {})
@@ -97,8 +100,9 @@ def _matching(plan: Plan, traits: Mapping[str, Traits], word: str) -> set[str]:
     if key == "sparsity":
         value = _number(word, value)
     known = {found for stage in traits.values() for found in stage[key]}
-    if value not in known | ({*STATES, CANCELLED} if key == "state" else set()):
-        raise UsageError(unknown_name(key, value, known | ({*STATES, CANCELLED} if key == "state" else set())))
+    known |= set(STATES) if key == "state" else set()
+    if value not in known:
+        raise UsageError(unknown_name(key, value, known))
     return {stage_id for stage_id, stage in traits.items() if value in stage[key]}
 
 
@@ -112,7 +116,7 @@ def _number(word: str, value: str) -> str:
 def _named(plan: Plan, traits: Mapping[str, Traits], word: str) -> tuple[str, str]:
     """A word without "=" as (key, value); the key "id" is a stage id in full."""
     kinds = set(plan.counts())
-    if word in (*STATES, CANCELLED):
+    if word in STATES:
         return "state", word
     if word in kinds:
         return "kind", word
@@ -121,7 +125,7 @@ def _named(plan: Plan, traits: Mapping[str, Traits], word: str) -> tuple[str, st
     for key in KEYS:
         if any(word in stage[key] for stage in traits.values()):
             raise UsageError(f"{word!r} is a {key}; write {key}={word}.")
-    raise UsageError(unknown_name("kind, state or stage id", word, [*kinds, *STATES, CANCELLED]))
+    raise UsageError(unknown_name("kind, state or stage id", word, [*kinds, *STATES]))
 
 
 def _whole_id(plan: Plan, digits: str) -> str:
@@ -130,7 +134,9 @@ def _whole_id(plan: Plan, digits: str) -> str:
         raise UsageError(f"{digits!r} is too short for a stage id: give at least {LEAST_DIGITS} of its hex digits.")
     if not found:
         long = (
-            f" It has {len(digits)} digits, an id {STAGE_ID_HEX_DIGITS}." if len(digits) > STAGE_ID_HEX_DIGITS else ""
+            f" It has {counted(len(digits), 'digit')}, an id {STAGE_ID_HEX_DIGITS}."
+            if len(digits) > STAGE_ID_HEX_DIGITS
+            else ""
         )
         raise UsageError(
             f"no stage id of this study begins with {digits!r}.{long} harness status --json lists the ids; "
@@ -138,7 +144,7 @@ def _whole_id(plan: Plan, digits: str) -> str:
         )
     if len(found) > 1:
         listed = ", ".join(found[:MOST_IDS_LISTED]) + (", .." if len(found) > MOST_IDS_LISTED else "")
-        raise UsageError(f"{len(found)} stage ids begin with {digits!r}: {listed}. Give more digits.")
+        raise UsageError(f"{counted(len(found), 'stage id')} begin with {digits!r}: {listed}. Give more digits.")
     return found[0]
 
 

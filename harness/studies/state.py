@@ -9,7 +9,8 @@ from harness.planning.graph import Plan
 from harness.store.attempts import Attempt, outcome_named
 from harness.store.store import Store
 
-STATES = ("done", "running", "queued", "failed", "blocked", "pending")
+STATES = ("done", "running", "queued", "failed", "cancelled", "blocked", "pending")
+STOPS = ("failed", "cancelled", "blocked")  # states of a parent whose children cannot start
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ def state(
 ) -> str:
     """The state of one stage.
 
-    done: it has a record. running, queued: as `activity` says. failed: its last attempt ended in an error, or was
-    cancelled. blocked: it cannot start because a stage that it depends on failed. pending: it can start, or will once
-    its parents are done.
+    done: it has a record. running, queued: as `activity` says. failed: its last attempt ended in an error. cancelled:
+    its last attempt was cancelled, and no `harness retry` has cleared that. blocked: it cannot start because a stage
+    that it depends on failed or is cancelled. pending: it can start, or will once its parents are done.
     """
     if stage_id in finished:
         return "done"
@@ -40,8 +41,8 @@ def state(
     if stage_id in activity.queued:
         return "queued"
     if attempts and (outcome := attempts[-1].outcome) is not None and outcome_named(outcome).is_failure:
-        return "failed"
-    if any(parent in ("failed", "blocked") for parent in parent_states):
+        return "cancelled" if outcome == "cancelled" else "failed"
+    if any(parent in STOPS for parent in parent_states):
         return "blocked"
     return "pending"
 
@@ -79,10 +80,11 @@ class Remaining:
     downstream: tuple[str, ...] = ()
 
 
-def remaining(plan: Plan, states: Mapping[str, str], cancelled: Collection[str]) -> Remaining:
-    """`to_run`, split by what was cancelled."""
+def remaining(plan: Plan, states: Mapping[str, str]) -> Remaining:
+    """`to_run`, split by what is cancelled."""
     needed = to_run(plan, states)
-    out = {stage_id for stage_id in needed if stage_id in cancelled}
+    cancelled = tuple(stage_id for stage_id in needed if states[stage_id] == "cancelled")
+    out = {*cancelled}
     downstream = []
     for stage_id in needed:
         if stage_id not in out and out & set(plan.stages[stage_id].parents.values()):
@@ -90,21 +92,9 @@ def remaining(plan: Plan, states: Mapping[str, str], cancelled: Collection[str])
             downstream.append(stage_id)
     return Remaining(
         waiting=tuple(stage_id for stage_id in needed if stage_id not in out),
-        cancelled=tuple(stage_id for stage_id in needed if stage_id in cancelled),
+        cancelled=cancelled,
         downstream=tuple(downstream),
     )
-
-
-def read_remaining(plan: Plan, store: Store, states: Mapping[str, str]) -> Remaining:
-    """What is left to do of a plan whose stages have these states."""
-    return remaining(plan, states, read_cancelled(store, states))
-
-
-def read_cancelled(store: Store, states: Mapping[str, str]) -> set[str]:
-    """Those of the failed stages whose last attempt was cancelled."""
-    return {
-        stage_id for stage_id, state in states.items() if state == "failed" and store.stage(stage_id).is_cancelled()
-    }
 
 
 def read_states(plan: Plan, store: Store, activity: Activity | None = None) -> dict[str, str]:

@@ -6,6 +6,7 @@ What `grid` writes and every reading verb reads. Two recipes are two studies.
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Collection, Mapping
@@ -16,7 +17,7 @@ from typing import Any
 
 from harness.errors import StoreError, UsageError, unknown_name
 from harness.files import replace_file
-from harness.identity import STAGE_ID_HEX_DIGITS, is_name
+from harness.identity import NAME_IN_WORDS, STAGE_ID_HEX_DIGITS, is_name
 from harness.planning.graph import Plan
 from harness.planning.method_registry import find_method
 from harness.planning.method_summary import MethodFacts
@@ -59,14 +60,14 @@ class Study:
 def check_name(name: str) -> None:
     """Raises UsageError unless the name can stand as a file name."""
     if not is_name(name):
-        raise UsageError(f"study {name!r}: use letters, digits, '.', '_' and '-', starting with a letter or digit.")
+        raise UsageError(f"study {name!r}: use {NAME_IN_WORDS}.")
 
 
 def read_study(store: Store, name: str) -> Study:
     """Raises UsageError when there is no such study, StoreError when ids or cells do not fit their stages."""
     path = store.study_path(name)
-    if not path.is_file():
-        known = study_names(store)
+    known = study_names(store)
+    if name not in known:
         store.check_is_folder()
         if not known:
             where = f"name its folder with {option('store')}"
@@ -74,7 +75,7 @@ def read_study(store: Store, name: str) -> Study:
         raise UsageError(unknown_name("study", name, known))
     try:
         return _parse(json.loads(path.read_bytes()), path)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from None
 
 
@@ -119,7 +120,8 @@ def _check_cells(plan: Plan, path: Path) -> None:
 
 
 def study_names(store: Store) -> list[str]:
-    return sorted(path.stem for path in (store.root / "studies").glob("*.json"))
+    """The names of the store's studies. Files of other names, as of a copy beside one, are not the store's."""
+    return sorted(path.stem for path in (store.root / "studies").glob("*.json") if is_name(path.stem))
 
 
 def only_study(store: Store) -> str:
@@ -176,10 +178,10 @@ def _read_member(store: Store, name: str, member: str) -> Any:
 def check_recipe(store: Store, name: str, preset: Preset) -> None:
     """Raises UsageError when a study of that name has another recipe. Its stages are not read: see `merged`."""
     check_name(name)
-    if store.study_path(name).is_file():
+    if os.path.lexists(store.study_path(name)):
         try:
             _check_same(name, _read_member(store, name, "recipe"), preset)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(store.study_path(name), error) from None
 
 
@@ -229,8 +231,9 @@ def _check_same(name: str, old: dict[str, Any], preset: Preset) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:
+    reason = error.strerror if isinstance(error, OSError) else error
     return StoreError(
-        f"study {path} is damaged ({type(error).__name__}: {error}). "
+        f"study {path} is damaged ({type(error).__name__}: {reason}). "
         "Move it away and give its grid's command again: finished stages stay finished."
     )
 
@@ -241,7 +244,7 @@ def merged(store: Store, name: str, preset: Preset, plan: Plan) -> Study:
     Raises UsageError when a study of that name has another recipe.
     """
     check_name(name)
-    if not store.study_path(name).is_file():
+    if not os.path.lexists(store.study_path(name)):
         return Study(name, _with_defaults(name, preset, {}, plan), plan)
     older = read_study(store, name)
     _check_same(name, older.recipe, preset)

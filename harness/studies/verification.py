@@ -1,19 +1,21 @@
-"""Whether the records of a plan can be trusted. Every verb that reports numbers verifies them first.
+"""Whether the stages that count as done are sound. Whatever reports, builds on or removes results asks here first.
 
-Each record carries its own digest and its parents'. So reading finds an edited record, one that describes another
-stage, and a parent swapped for another store's. A finished stage without its artifact (`harness gc` removes what nobody
-needs) is found before anything starts.
+A stage is done where something has its record's name (`StoredStage.has_record`), and sound where that can be read, is
+unchanged, describes the stage (`StoredStage.read_record`) and was made from the records that its parents have here. So
+reading finds an edited record, another stage's, and a parent swapped for another store's. A finished stage without its
+artifact (`harness gc` removes what nobody needs) is found before anything starts.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from harness.errors import StoreError
 from harness.planning.graph import Plan
 from harness.store.store import Store
+from harness.wording import counted
 
 Records = Mapping[str, Mapping[str, Any]]
 
@@ -31,18 +33,30 @@ def verified_records(plan: Plan, store: Store) -> Records:
         except StoreError as error:
             problems.append(str(error))
             continue
+        except FileNotFoundError:  # invalidated between the two
+            continue
         records[stage_id] = record
-        if {name: record.get(name) for name in spec.fingerprint_fields()} != spec.fingerprint_fields():
-            problems.append(f"record {stage.record_path} describes another computation than stage {stage_id}.")
         for role, parent in spec.parents.items():
             if parent in records and record.get("parent_digests", {}).get(role) != records[parent]["digest"]:
                 problems.append(
                     f"record {stage.record_path} was made from another {role} than the record of {parent} in this "
-                    f"store. Bring the one it was made from, or redo it: {stage.invalidate_command}"
+                    f"store. Bring the one it was made from, or redo it: {stage.command('invalidate')}"
                 )
     if problems:
         raise StoreError("\n".join(problems))
     return records
+
+
+def check_records(plans: Iterable[Plan], store: Store) -> None:
+    """Raises StoreError with every record of these plans that cannot be trusted, each once."""
+    problems: dict[str, None] = {}
+    for plan in plans:
+        try:
+            verified_records(plan, store)
+        except StoreError as error:
+            problems |= dict.fromkeys(str(error).splitlines())
+    if problems:
+        raise StoreError("\n".join(problems))
 
 
 def gone_artifacts(plan: Plan, waiting: Collection[str], store: Store) -> list[str]:
@@ -55,11 +69,12 @@ def gone_artifacts(plan: Plan, waiting: Collection[str], store: Store) -> list[s
 
 
 def _gone_artifact(plan: Plan, stage_id: str, users: int, store: Store) -> str:
-    commands = [store.stage(highest).invalidate_command for highest in _highest_gone(plan, stage_id, store)]
+    commands = [store.stage(highest).command("invalidate") for highest in _highest_gone(plan, stage_id, store)]
+    waiting = f"{counted(users, 'stage')} to run {'starts' if users == 1 else 'start'} from it"
     return (
         f"the artifact of {plan.label(stage_id)} ({stage_id}) is gone ({store.stage(stage_id).artifact_path}); its "
-        f"record exists, and {users} of the stages to run start from it. Bring the folder back, or redo it and all "
-        f"that depends on it: {', '.join(commands)}"
+        f"record exists, and {waiting}. Bring the folder back, or redo it and all that depends on it: "
+        f"{', '.join(commands)}"
     )
 
 

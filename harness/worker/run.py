@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Cancelled, HarnessError, Interrupted, StoreError, is_disk_full
+from harness.errors import Cancelled, HarnessError, Interrupted, StoreError, full_disk_behind, is_disk_full
 from harness.files import folder_digest
 from harness.planning.equivalents import identity_version
 from harness.planning.method_registry import kind_of
@@ -165,8 +165,8 @@ def outcome_of(error: BaseException) -> str:
 
 def first_line(error: BaseException) -> str:
     """The reason of a failure in one line."""
-    if is_disk_full(error):
-        return f"the disk is full ({_summary(error)}). Free some space and give the same command again."
+    if (cause := full_disk_behind(error)) is not None:
+        return f"the disk is full ({_summary(cause)}). Free some space and give the same command again."
     return _summary(error)
 
 
@@ -257,10 +257,10 @@ def _check_artifact(role: str, parent: StoredStage, record: Mapping[str, Any]) -
     if not parent.has_artifact():
         raise StoreError(
             f"the artifact of the {role} stage {parent.stage_id} is gone ({parent.artifact_path}); its record is still "
-            f"there. Bring the folder back, or redo it and all that depends on it: {parent.invalidate_command}"
+            f"there. Bring the folder back, or redo it and all that depends on it: {parent.command('invalidate')}"
         )
     if folder_digest(parent.artifact_path) != record["artifact"]["digest"]:
         raise StoreError(
             f"the artifact of the {role} stage {parent.stage_id} ({parent.artifact_path}) is not the one its record "
-            f"describes. Bring the original back, or redo it and all that depends on it: {parent.invalidate_command}"
+            f"describes. Bring the original back, or redo it and all that depends on it: {parent.command('invalidate')}"
         )

@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 from grid_world import HERE, Ran, World, environment, files_below, of_kind, plan
 
+import harness
 from harness.errors import Cancelled, HarnessError, Interrupted
 from harness.execution.executors import Outcome, run_in_process
 from harness.planning.graph import Plan
@@ -94,14 +95,15 @@ def test_a_running_stage_is_cancelled_from_another_process_and_the_rest_goes_on(
     assert driver.returncode == 1
     # 14 stages less the two transfers and the four that depend on them.
     assert "8 stages done, 0 failed, 4 blocked." in out
-    assert "2 stages are cancelled and not started (harness retry WHAT clears it)." in out
-    assert out.splitlines()[-1] == f"next: harness retry cancelled --store {world.store} --study slice"
+    retry = f"harness retry cancelled --store {world.store} --study slice"
+    assert f"2 stages are cancelled and not started ({retry} clears it)." in out
+    assert out.splitlines()[-1] == f"next: {retry}"
     store = Store(world.store)
     assert (store.stage(begun).checkpoints_path / "saved").exists()
     (attempt,) = store.stage(begun).attempts()
     assert (attempt.outcome, attempt.message) == ("cancelled", "cancelled; stopped after step 7.")
     planned = read_study(store, "slice").plan
-    assert {i for i, state in states(planned, store).items() if state == "failed"} == {begun, other}
+    assert {i for i, state in states(planned, store).items() if state == "cancelled"} == {begun, other}
 
     again = run_harness(world.grid("--tasks", "sst2"))
     assert again.code == 1
@@ -122,12 +124,12 @@ def test_a_worker_that_dies_before_it_notices_leaves_its_stage_cancelled(
     (begun,) = (path.parent.name for path in world.store.glob("checkpoints/*/begun"))
     assert "asked to stop" in run_harness(world.reading("cancel", begun[:8])).out
     refused = run_harness(world.reading("retry", begun))
-    assert refused.code == 2
-    assert "1 running (they are running; harness cancel stops them" in refused.err
+    assert refused.code == 0
+    assert "nothing to retry: 1 running (they are running; harness cancel stops them" in refused.out
     driver.send_signal(signal.SIGKILL)
     driver.wait(timeout=10)
     store = Store(world.store)
-    assert states(read_study(store, "slice").plan, store)[begun] == "failed"
+    assert states(read_study(store, "slice").plan, store)[begun] == "cancelled"
     grid = run_harness(world.grid("--tasks", "sst2"))
     assert "1 stage is cancelled" in grid.out
     assert len(store.stage(begun).attempts()) == 1
@@ -173,7 +175,7 @@ def test_a_driver_that_planned_a_stage_before_it_was_cancelled_does_not_start_it
     assert execute(planned, store) == Outcome(done=[one(planned, "dense")], cancelled=[evaluation])
     (attempt,) = store.stage(evaluation).attempts()
     assert attempt.outcome == "cancelled"
-    with pytest.raises(Cancelled, match=f"harness retry {evaluation} clears it"):
+    with pytest.raises(Cancelled, match=f"harness retry {evaluation} --store {store.root} clears it"):
         run_stage(planned.stages[evaluation], store, Sources(models={}, data=store.root), Resources(), lambda: False)  # type: ignore[arg-type]
 
 
@@ -250,8 +252,15 @@ def test_cancel_before_anything_ran_keeps_a_grid_from_it(run_harness: Run, world
     # Seed 0, which failed for another reason, is tried again as ever.
     assert (len(found["done"]), len(found["cancelled"]), found["failed"], found["blocked"]) == (2, 2, {}, [])
     status = run_harness(world.reading("status"))
-    assert status.code == 1
+    assert status.code == 4
     assert "cancelled before it started" in status.out
+    assert "  cancelled" in status.out.splitlines()[1]
+    data = json.loads(run_harness(world.reading("status", "--json")).out)
+    assert {stage["state"] for stage in data["stages"]} == {"done", "cancelled"}
+    assert (data["failed"], {stage["id"] for stage in data["cancelled"]}) == ([], set(found["cancelled"]))
+    assert set(harness.records(world.store)["state"]) == {"done", "cancelled"}
+    plan_of_it = json.loads(run_harness([*grid, "--dry-run", "--json"]).out)
+    assert [stage["state"] for stage in plan_of_it["stages"]].count("cancelled") == 2
     log = next(line.split("log: ")[1] for line in status.out.splitlines() if "log: " in line)
     assert Path(log).read_text() == "cancelled before it started\n"
 
@@ -281,11 +290,14 @@ def test_retry_says_what_it_left_alone_and_why(run_harness: Run, world: World, f
     run_harness(world.grid("--tasks", "sst2"))
     for what, words in [
         ("dense", "1 done (they are done; harness invalidate removes a result)"),
-        ("student_pruning", "1 blocked (they depend on a stage that failed; retry that one)"),
+        ("student_pruning", "1 blocked (they depend on a stage that failed or is cancelled; retry that one)"),
+        ("cancelled", "no stage matches 'cancelled'"),
+        ("dense,failed", "no stage matches 'dense,failed'"),
     ]:
-        refused = run_harness(world.reading("retry", what))
-        assert (refused.code, refused.out) == (2, "")
-        assert f"nothing to retry: {words}" in refused.err
+        nothing = run_harness(world.reading("retry", what))
+        assert (nothing.code, nothing.out, nothing.err) == (0, f"nothing to retry: {words}.\n", "")
+    told = run_harness(world.reading("retry", "cancelled", "--json"))
+    assert (told.code, json.loads(told.out)["retried"], json.loads(told.out)["matched"]) == (0, [], [])
     run_harness(world.reading("cancel", "student_pruning"))
     mixed = run_harness(world.reading("retry", "model=tiny", "--json"))
     assert mixed.code == 0
@@ -302,7 +314,8 @@ def test_a_bad_what_ends_with_2_and_changes_nothing(
     assert not world.store.exists()
     run_harness(world.grid("--tasks", "sst2", "--methods", "dense"))
     before = files_below(world.store)
-    for what in ("dens", "failed", "modle=tiny", "abcdef"):
+    none_failed = [] if verb == "retry" else ["failed"]  # a retry of nothing is done already
+    for what in ("dens", *none_failed, "modle=tiny", "abcdef"):
         done = run_harness(world.reading(verb, what))
         assert (done.code, done.out) == (2, ""), what
         assert done.err.startswith("error: ")

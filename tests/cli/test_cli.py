@@ -500,7 +500,7 @@ def test_a_failure_that_was_mended_by_other_data_is_forgotten(
     words[words.index("--data") + 1] = str(mended)
     assert run_harness(words).code == 0
     status = run_harness(world.reading("status"))
-    assert "1 of 1 cells done" in status.out
+    assert "1 of 1 cell done" in status.out
     assert status.code == 0
 
 

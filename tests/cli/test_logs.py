@@ -111,3 +111,14 @@ def test_headings_stand_above_their_logs_in_a_pipe(world: World, tried: str) -> 
     lines = done.stdout.splitlines()
     assert lines[0].startswith("== dense")
     assert "step 1 of 1" in lines[1]
+
+
+def test_a_log_that_is_empty_is_said_to_be(run_harness: Run, world: World, tried: str) -> None:
+    log = Store(world.store).stage(tried).last_log()
+    assert log is not None
+    log.write_bytes(b"")
+    for more in ([], ["-f"]):
+        done = run_harness(world.reading("logs", tried, *more))
+        assert (done.code, done.err) == (0, f"the log of attempt 2 is empty ({log}).\n")
+    log.unlink()
+    assert run_harness(world.reading("logs", tried)).err == f"the log of attempt 2 is empty ({log}).\n"

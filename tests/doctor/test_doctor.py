@@ -30,6 +30,7 @@ from harness.doctor.environment import (
     read_disk,
     try_disk,
 )
+from harness.identity import STAGE_ID_HEX_DIGITS
 from harness.store.leases import acquire
 from harness.store.processes import this_process
 from harness.store.store import Store
@@ -208,7 +209,7 @@ NOTES = {
     "SLURM without an executor": (
         replace(WELL, executors=("local", "debug")),
         "slurm",
-        "(slurm 23.11.4); this version has no such executor yet",
+        "scontrol, sacct here (slurm 23.11.4)",
         "--executor local",
     ),
     "no checkout": (replace(WELL, commit=None), "source", "not a git checkout", "version alone"),
@@ -224,6 +225,14 @@ def test_what_only_some_runs_need_is_a_note_with_the_next_move(case: str) -> Non
     assert found in told.found
     assert move in told.next_move
     assert is_able(all_checks(machine))
+
+
+@pytest.mark.parametrize("slurm", [{}, {"sbatch": "", "squeue": ""}, WELL.slurm], ids=["none", "half", "whole"])
+def test_an_executor_that_this_version_lacks_is_not_promised(slurm: dict[str, str]) -> None:
+    told = check(replace(WELL, executors=("local", "debug"), slurm=slurm), "slurm")
+    assert "--executor slurm" not in str(told)
+    assert "this version has no SLURM executor" in told.enables
+    assert told.next_move == "--executor local"
 
 
 def test_a_requirement_for_another_system_is_not_asked_for() -> None:
@@ -309,14 +318,15 @@ def test_a_store_that_is_not_there_is_tried_in_its_nearest_parent_and_not_made(t
 def test_leases_of_dead_processes_are_told_from_live_and_finished_ones(store: Store) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     gone = {**gone_process(), "process": int(dead.stdout)}
-    for stage, owner in {"aa": gone, "bb": this_process(), "cc": this_process(), "dd": gone}.items():
+    a, b, c, d = (letter * STAGE_ID_HEX_DIGITS for letter in "abcd")
+    for stage, owner in {a: gone, b: this_process(), c: this_process(), d: gone}.items():
         lease = acquire(store.stage(stage).lease_path, owner, lambda holder: False)
         assert lease is not None
-        if stage == "cc":
+        if stage == c:
             lease.release()
-    store.stage("dd").publish_record({})
+    store.stage(d).publish_record({})
     found = read_disk(store.root)
-    assert (found.stale, found.live) == (("aa",), ("bb",))
+    assert (found.stale, found.live) == ((a,), (b,))
 
 
 def test_an_address_that_does_not_answer_says_why() -> None:

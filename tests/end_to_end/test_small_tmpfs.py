@@ -19,9 +19,9 @@ from harness.studies.study import read_study
 from harness.studies.verification import verified_records
 
 
-def grid(tiny: Any, store: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def grid(tiny: Any, store: Path, *words: str, method: str = "dense") -> subprocess.CompletedProcess[str]:
     arguments = tiny_world.grid_arguments(tiny.model, tiny.data, store, dense__epochs=2.0)
-    chosen = ["--methods", "dense", "--tasks", "sst2", "--resource", "checkpoint_minutes=0", *words]
+    chosen = ["--methods", method, "--tasks", "sst2", "--resource", "checkpoint_minutes=0", *words]
     command = [sys.executable, "-P", "-m", "harness", *arguments, *chosen]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
@@ -60,3 +60,21 @@ def test_training_on_a_disk_that_fills_goes_on_and_ends_as_if_undisturbed(
     undisturbed = grid(tiny, tmp_path / "undisturbed", "--executor", "debug")
     assert undisturbed.returncode == 0
     assert digests(store) == digests(tmp_path / "undisturbed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size_kib", [80, 104])
+def test_a_disk_that_fills_under_a_librarys_own_files_is_the_reason(
+    tiny: Any, mounted: Callable[[str], Path], size_kib: int
+) -> None:
+    """The pairs are written by `datasets`, which raises an error of its own while it handles the one of the disk."""
+    store = mounted(f"size={size_kib}k") / "runs"
+    full = grid(tiny, store, method="prune-ofa-no-kd")
+    assert full.returncode == 1
+    (reason,) = (line for line in full.stderr.splitlines() if "failed: " in line)
+    assert "failed: the disk is full (OSError: [Errno 28] No space left on device" in reason
+    (pairs,) = store.glob("checkpoints/*")
+    assert read_study(Store(store), tiny_world.STUDY).plan.stages[pairs.name].kind == "pairs"
+    last = Store(store).stage(pairs.name).last_attempt()
+    assert last is not None
+    assert last.outcome in ("infrastructure", None)  # None: no room for the attempt's end either

@@ -213,6 +213,14 @@ def test_progress_of_a_running_stage_is_seen(planned: Plan, store: Store, make: 
     assert steps[-1] == 3
 
 
+def test_the_last_view_is_that_of_the_end(planned: Plan, store: Store, make: Make) -> None:
+    seen: list[View] = []
+    scheduler = make()
+    Driver(planned, store, scheduler, scheduler.wait, lambda line: None, seen.append).run(lambda: False, scheduler.stop)
+    last = seen[-1]
+    assert (last.done, last.total, last.running, last.waiting) == (len(planned.stages), len(planned.stages), (), 0)
+
+
 def test_an_expired_lease_of_another_machine_is_taken_over(planned: Plan, store: Store, make: Make) -> None:
     (dense,) = of_kind(planned, "dense")
     assert acquire(store.stage(dense).lease_path, ELSEWHERE, lambda _: True)

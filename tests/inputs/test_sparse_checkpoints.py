@@ -186,7 +186,7 @@ def test_every_problem_is_listed_with_those_of_the_grid(run_harness: Run, world:
     assert done.code == 2
     expected = [
         "--sparse-from nothing: expected NAME=DIR.",
-        "'two words' is no word. Use letters, digits",
+        "'two words' is no name. Use at most 100 letters, digits",
         "'dense' is the name of a method.",
         "'a' is given twice. Give each folder its own NAME.",
         f"--sparse-from absent: no config.json in {below / 'absent'}.",

@@ -356,8 +356,9 @@ def test_the_first_copy_of_a_package_counts(short: Path, install: Install) -> No
     ("points", "names", "told"),
     [
         ("[harness.methods]\nno equals sign", ["?"], "its entry_points.txt cannot be read"),
-        ("[harness.methods]\nodd name = m:M", ["odd name"], "a name has letters"),
-        ("[harness.methods]\nsparse-from:x = m:M", ["sparse-from:x"], "a name has letters"),
+        ("[harness.methods]\nodd name = m:M", ["odd name"], "a name has at most 100 letters"),
+        ("[harness.methods]\nsparse-from:x = m:M", ["sparse-from:x"], "a name has at most 100 letters"),
+        (f"[harness.methods]\n{'x' * 101} = m:M", ["x" * 101], "a name has at most 100 letters"),
         ("[console_scripts]\nno equals sign", [], None),
     ],
 )

@@ -292,7 +292,7 @@ def test_a_kind_is_named_after_its_method_or_package(acme: Callable[..., str]) -
         (("(PRUNING,)", "PRUNING"), "expected a tuple of StageKind"),
         (("(PRUNING,)", "(PRUNING, PRUNING)"), "random-pruning:pruning is declared twice"),
         (('work="training"', 'work="fun"'), "work='fun': expected one of data"),
-        (('    name="random-pruning",', '    name="random pruning",'), "a name has letters, digits"),
+        (('    name="random-pruning",', '    name="random pruning",'), "a name has at most 100 letters, digits"),
         (
             ('    name="random-pruning",', '    name="dense",'),
             "its name 'dense' is that of another method, methods.dense",

@@ -13,7 +13,7 @@ TABLE = [
     ("done", "pending", "done", True, False, True),
     ("interrupted", "pending", "interrupted", True, True, True),
     ("lease-lost", "failed", "lease-lost", True, False, True),
-    ("cancelled", "failed", "cancelled", False, False, True),
+    ("cancelled", "cancelled", "cancelled", False, False, True),
     ("infrastructure", "failed", "infrastructure", False, False, True),
     ("out-of-memory", "failed", "out-of-memory", False, False, False),
     ("code", "failed", "failed", False, False, False),

@@ -141,3 +141,12 @@ def test_a_finished_stage_is_not_running_whatever_its_lease_says(store: Store) -
     store.stage(dense).acquire_lease()
     store.stage(dense).publish_record({})
     assert not leased_stages(planned, store).running
+
+
+def test_an_owner_that_says_too_little_is_not_known_to_be_gone() -> None:
+    here = this_process()
+    for missing in ("host", "process", "process_started", "pid_namespace", "machine"):
+        owner = {key: value for key, value in here.items() if key != missing}
+        assert not is_gone(Holder(1, owner, 0, False)), missing
+    for owner in ({**here, "process": "x"}, {**here, "process": None}, {}):
+        assert not is_gone(Holder(1, owner, 0, False))

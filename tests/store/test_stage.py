@@ -10,11 +10,14 @@ from grid_world import environment
 
 from harness.errors import StoreError
 from harness.files import folder_digest
+from harness.specs import StageSpec
 from harness.store.stage import StoredStage
 from harness.store.store import Store
 
-A, B = "a" * 32, "b" * 32
+SPEC = StageSpec(kind="corpus", parameters={"shuffle_seed": 12})
+A, B = SPEC.stage_id, StageSpec(kind="pairs", parameters={}).stage_id
 RECORD = {
+    **SPEC.fingerprint_fields(),
     "stage_id": A,
     "result": {"metrics": {"accuracy": 0.875, "correct": 763}, "did": ["é"]},
     "times": {"attempt": 1},
@@ -44,7 +47,7 @@ def test_a_record_comes_back_as_it_went_in(stage: StoredStage, store: Store) -> 
     digest = stage.publish_record(RECORD)
     assert stage.has_record()
     assert stage.read_record() == {**RECORD, "schema": 1, "digest": digest}
-    assert names_below(store.root) == ["records", "records/aa", f"records/aa/{A}.json"]
+    assert names_below(store.root) == ["records", f"records/{A[:2]}", f"records/{A[:2]}/{A}.json"]
 
 
 def test_the_digest_is_of_the_content(stage: StoredStage, tmp_path: Path) -> None:
@@ -182,7 +185,7 @@ def test_an_artifact_whose_record_is_in_is_never_replaced(stage: StoredStage) ->
     def work(text: str) -> None:
         with stage.new_artifact() as folder:
             (folder / "weights").write_text(text)
-        stage.publish_record({"artifact": {"digest": folder_digest(stage.artifact_path)}})
+        stage.publish_record({**RECORD, "artifact": {"digest": folder_digest(stage.artifact_path)}})
 
     work("first")
     with pytest.raises((FileExistsError, StoreError)):
@@ -294,7 +297,7 @@ def test_eight_processes_get_distinct_attempts_and_one_publishes(tmp_path: Path)
         int(word): i for i, lines in enumerate(said) for word in lines[0].split()
     }
     (winner,) = (i for i, lines in enumerate(said) if lines[1] == "published")
-    assert store.stage(A).read_record()["result"] == winner
+    assert json.loads(store.stage(A).record_path.read_text())["result"] == winner
     assert not [name for name in names_below(store.root) if Path(name).name.startswith(".")]
 
 
@@ -370,5 +373,5 @@ def test_an_archived_record_is_kept_and_its_place_is_free(stage: StoredStage) ->
 
 
 def test_a_record_bears_the_id_of_the_stage_that_publishes_it(stage: StoredStage) -> None:
-    stage.publish_record({"stage_id": B})
+    stage.publish_record({**RECORD, "stage_id": B})
     assert stage.read_record()["stage_id"] == A

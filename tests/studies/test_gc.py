@@ -227,7 +227,7 @@ def test_a_grid_that_starts_from_what_is_gone_is_refused_before_anything_starts(
     (teacher,) = [line for line in lines if f"({dense}) is gone" in line]
     assert sparse.endswith(f"or redo it and all that depends on it: harness invalidate {corpus} --store {world.store}")
     assert teacher.endswith(f"harness invalidate {dense} --store {world.store}")
-    assert "1 of the stages to run start from it. Bring the folder back" in teacher
+    assert "1 stage to run starts from it. Bring the folder back" in teacher
     dry = run_harness([*grid, "--dry-run"])
     assert (dry.code, dry.err.count("warning: the artifact of ")) == (0, 2)
 

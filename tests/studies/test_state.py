@@ -9,7 +9,6 @@ from harness.studies.state import (
     Activity,
     Remaining,
     plan_states,
-    read_cancelled,
     read_states,
     remaining,
     state,
@@ -46,10 +45,13 @@ RUNNING, QUEUED, NOTHING = Activity(running={"s"}), Activity(queued={"s"}), Acti
         ("failed", False, NOTHING, [attempt("out-of-memory")], []),
         ("failed", False, NOTHING, [attempt("infrastructure")], []),
         ("failed", False, NOTHING, [attempt("timeout")], []),
-        ("failed", False, NOTHING, [attempt("cancelled")], ["done"]),
+        ("cancelled", False, NOTHING, [attempt("cancelled")], ["done"]),
+        ("cancelled", False, NOTHING, [FAILED, attempt("cancelled")], ["failed"]),
+        ("failed", False, NOTHING, [attempt("cancelled"), FAILED], []),
         # Then its parents.
         ("blocked", False, NOTHING, [], ["failed"]),
         ("blocked", False, NOTHING, [], ["done", "blocked"]),
+        ("blocked", False, NOTHING, [], ["cancelled"]),
         ("blocked", False, NOTHING, [STOPPED], ["failed"]),
         # Else it is pending: never tried, or cut off, or stopped, or its record was removed.
         ("pending", False, NOTHING, [], []),
@@ -162,23 +164,15 @@ def test_reading_the_states_writes_nothing(diamond: Diamond, store: Store) -> No
 
 def test_what_is_cancelled_and_what_depends_on_it_is_left_out() -> None:
     diamond = Diamond()
-    found = diamond.states(diamond.corpus)
-    assert remaining(diamond.plan, found, ()).waiting == tuple(to_run(diamond.plan, found))
+    done = {diamond.corpus}
+    found = diamond.states(*done)
+    assert remaining(diamond.plan, found).waiting == tuple(to_run(diamond.plan, found))
+
+    def without(stage_id: str, *finished: str) -> Remaining:
+        return remaining(diamond.plan, diamond.states(*finished, attempts={stage_id: [attempt("cancelled")]}))
+
     # The second cell depends on right alone; on left only the end of the first cell.
-    left, right = {diamond.left}, {diamond.right}
-    assert remaining(diamond.plan, found, left) == Remaining(
-        (diamond.right, diamond.other), (diamond.left,), (diamond.end,)
-    )
-    assert remaining(diamond.plan, found, right) == Remaining(
-        (diamond.left,), (diamond.right,), (diamond.end, diamond.other)
-    )
+    assert without(diamond.left, *done) == Remaining((diamond.right, diamond.other), (diamond.left,), (diamond.end,))
+    assert without(diamond.right, *done) == Remaining((diamond.left,), (diamond.right,), (diamond.end, diamond.other))
     # What no cell needs any more is not left to do, cancelled or not.
-    found = diamond.states(diamond.corpus, diamond.end)
-    assert remaining(diamond.plan, found, left) == Remaining((diamond.right, diamond.other))
-
-
-def test_cancelled_is_read_from_the_last_attempt_of_failed_stages(store: Store) -> None:
-    for stage_id, outcomes in {"a": ["code", "cancelled"], "b": ["cancelled", "code"]}.items():
-        for outcome in outcomes:
-            store.stage(stage_id).end_attempt(store.stage(stage_id).begin_attempt({}), {"outcome": outcome})
-    assert read_cancelled(store, {"a": "failed", "b": "failed", "c": "done"}) == {"a"}
+    assert without(diamond.left, *done, diamond.end) == Remaining((diamond.right, diamond.other))

@@ -229,7 +229,7 @@ def test_the_only_study_needs_no_name(store: Store) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", ".hidden", "-x", "a\n"])
 def test_a_name_that_cannot_be_a_file_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="use letters, digits"):
+    with pytest.raises(UsageError, match="use at most 100 letters, digits"):
         check_name(name)
 
 

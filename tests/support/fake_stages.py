@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import sys
 import time
@@ -133,6 +134,11 @@ def fill(context: StageContext) -> None:
     raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
+def remove_store(context: StageContext) -> None:
+    """Somebody removes the whole store while the stage runs."""
+    shutil.rmtree(context.artifact.parents[1])
+
+
 def progress(context: StageContext) -> None:
     """Three steps of five, reported one by one; then it waits as `obey` does."""
     for step in (1, 2, 3):
@@ -141,7 +147,7 @@ def progress(context: StageContext) -> None:
     obey(context)
 
 
-ACTORS = (sleep, obey, poll, brief, held, fail, leave, die, die_once, die_recorded, fill, progress)
+ACTORS = (sleep, obey, poll, brief, held, fail, leave, die, die_once, die_recorded, fill, remove_store, progress)
 WORDS = {action.__name__: action for action in ACTORS}
 
 

@@ -29,6 +29,7 @@ from harness.store.store import Store
 from harness.studies.study import read_study
 from harness.studies.verification import verified_records
 from harness.worker import run as worker
+from harness.worker.run import first_line, outcome_of
 
 Run = Callable[[Sequence[str]], Ran]
 SMALL = ("--methods", "dense", "--tasks", "sst2")  # two stages: dense and its evaluation
@@ -264,8 +265,47 @@ def test_a_full_disk_is_known_by_number_and_by_the_libraries_words() -> None:
     assert is_disk_full(refusal(errno.EDQUOT))
     assert is_disk_full(RuntimeError("I/O error: No space left on device (os error 28)"))
     assert is_disk_full(OSError("Not enough disk space. Needed: Unknown size"))
+    assert is_disk_full(raised_from(refusal(errno.ENOSPC)))
+    assert not is_disk_full(raised_from(refusal(errno.EIO)))
     assert not is_disk_full(refusal(errno.EIO))
     assert not is_disk_full(ValueError("full of holes"))
+
+
+def raised_from(cause: Exception, *, explicitly: bool = True, times: int = 2) -> Exception:
+    """The error of a library that raises its own class where another error is handled, some times over."""
+    for _ in range(times):
+        try:
+            try:
+                raise cause
+            except Exception as error:
+                if explicitly:
+                    raise RuntimeError("An error occurred while generating the dataset") from error
+                raise RuntimeError("An error occurred while generating the dataset")  # noqa: B904 - as some do
+        except RuntimeError as error:
+            cause = error
+    return cause
+
+
+@pytest.mark.parametrize("explicitly", [True, False])
+def test_a_full_disk_behind_a_librarys_own_error_is_the_reason(explicitly: bool) -> None:
+    error = raised_from(refusal(errno.ENOSPC), explicitly=explicitly)
+    assert outcome_of(error) == "infrastructure"
+    reason = "the disk is full (OSError: [Errno 28] No space left on device). Free some space and give the same command"
+    assert first_line(error).startswith(reason)
+    other = raised_from(ValueError("row 1 has no label"), explicitly=explicitly)
+    assert (outcome_of(other), first_line(other)) == ("code", f"RuntimeError: {other}")
+
+
+def test_an_error_that_hides_what_it_came_from_or_goes_in_a_circle_is_taken_as_it_is() -> None:
+    with pytest.raises(ValueError, match="was handled") as caught:  # noqa: PT012 - two errors, one in the other
+        try:
+            raise refusal(errno.ENOSPC)
+        except OSError:
+            raise ValueError("a full disk was handled") from None
+    assert not is_disk_full(caught.value)
+    one, two = ValueError("one"), ValueError("two")
+    one.__cause__, two.__cause__ = two, one
+    assert not is_disk_full(one)
 
 
 def test_an_error_of_the_system_names_the_file_and_the_next_move() -> None:

@@ -370,7 +370,9 @@ def test_a_stage_finished_elsewhere_meanwhile_is_not_run_again(
         with store.stage(pairs).new_artifact() as folder:
             (folder / "x").touch()
         digest = folder_digest(store.stage(pairs).artifact_path)
-        store.stage(pairs).publish_record({"artifact": {"digest": digest}, "result": {}})
+        store.stage(pairs).publish_record(
+            {**planned.stages[pairs].fingerprint_fields(), "artifact": {"digest": digest}, "result": {}}
+        )
 
     fakes.ACTIONS["corpus"] = other_process_finishes_the_pairs
     assert run().failed == {}

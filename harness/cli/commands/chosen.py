@@ -12,16 +12,17 @@ from typing import Any
 from harness.specs import StageSpec, stage_label
 from harness.store.store import Store
 from harness.studies.lineage import Lineage
-from harness.studies.selection import CANCELLED, select
-from harness.studies.state import read_cancelled, read_states
+from harness.studies.selection import NothingMatches, select
+from harness.studies.state import read_states
 from harness.studies.study import Study, only_study, read_study
+from harness.wording import counted
 
 MOST_STAGES_LISTED = 20
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """states: of every stage of the study, with "cancelled" apart from other failures. stage_ids: parents first."""
+    """states: of every stage of the study. stage_ids: parents first."""
 
     store: Store
     study: Study
@@ -38,13 +39,21 @@ class Chosen:
         )
 
 
-def read_chosen(options: argparse.Namespace) -> Chosen:
-    """Raises UsageError when there is no such study, or WHAT names nothing."""
+def read_chosen(options: argparse.Namespace, *, may_be_none: bool = False) -> Chosen:
+    """Raises UsageError when there is no such study, or WHAT names nothing.
+
+    may_be_none: known words that no stage matches choose none; otherwise that is an error too.
+    """
     store = Store(Path(options.store))
     study = read_study(store, options.study or only_study(store))
     states = read_states(study.plan, store)
-    states |= dict.fromkeys(read_cancelled(store, states), CANCELLED)
-    return Chosen(store, study, states, select(study.plan, states, options.what))
+    try:
+        stage_ids = select(study.plan, states, options.what)
+    except NothingMatches:
+        if not may_be_none:
+            raise
+        stage_ids = []
+    return Chosen(store, study, states, stage_ids)
 
 
 def unfinished_after(store: Store, lineage: Lineage, roots: Collection[str]) -> list[str]:
@@ -66,4 +75,4 @@ def stages_as_json(specs: Mapping[str, StageSpec], stage_ids: Iterable[str]) -> 
 
 
 def number_of(count: int) -> str:
-    return f"{count} stage{'' if count == 1 else 's'}"
+    return counted(count, "stage")

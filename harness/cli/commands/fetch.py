@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
         for (repository, configuration, revision), purpose in hub_sets(tasks, corpus=needs_corpus).items():
             what = f"{purpose}: {repository} ({configuration}) at {revision[:12]}"
             wanted.append(_Snapshot(what, repository, revision, "dataset", ((f"{configuration}/*.parquet",),)))
+    if not wanted:
+        print(f"nothing to fetch: {_why_nothing(axes, given.data or preset.data)}.", file=sys.stderr)
     failed: list[str] = []
     unreachable = _unreachable() if wanted else None
     for snapshot in wanted:
@@ -62,6 +64,14 @@ def run(options: argparse.Namespace) -> int:
             )
         raise HarnessError("\n".join(failed))
     return 0
+
+
+def _why_nothing(axes: Axes, data: str | None) -> str:
+    models = ", ".join(dict.fromkeys(axes.models))
+    named = [f"the models ({models}) are generated or installed"] if models else ["no model is named"]
+    if data != "hub":
+        named.append(f"the data are {data or 'not named'}, not the hub's")
+    return ", and ".join(named)
 
 
 @dataclass(frozen=True)

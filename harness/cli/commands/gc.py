@@ -14,6 +14,7 @@ from harness.errors import UsageError
 from harness.store.store import Store
 from harness.studies.garbage import CATEGORIES, Garbage, find_garbage, folder_bytes, remove_garbage
 from harness.studies.study import study_names
+from harness.wording import counted
 
 
 def run(options: argparse.Namespace) -> int:
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.yes:
         in_use = f" {len(found) - len(removed)} came into use meanwhile." if len(found) > len(removed) else ""
-        print(f"removed {len(removed)} folders.{in_use}")
+        print(f"removed {counted(len(removed), 'folder')}.{in_use}")
     else:
         print("nothing was removed; add --yes to do it." if found else "nothing to free.")
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -65,19 +64,18 @@ def _outcome_lines(grid: PlannedGrid, outcome: Outcome) -> list[str]:
         verb = "runs" if len(outcome.elsewhere) == 1 else "run"
         lines.append(f"{len(outcome.elsewhere)} {verb} in another process; the same command goes on after that.")
     if outcome.cancelled:
-        lines.append(cancelled_note(len(outcome.cancelled)))
+        lines.append(cancelled_note(grid, len(outcome.cancelled)))
     if outcome.failed:
         lines.append("The same command tries what failed again.")
-    return [*lines, *(f"next: {shlex.join(words)}" for words in _next_commands(grid, outcome))]
+    return [*lines, *(f"next: {grid.command(*words)}" for words in _next_verbs(outcome))]
 
 
-def _next_commands(grid: PlannedGrid, outcome: Outcome) -> list[list[str]]:
-    verbs: list[list[str]] = []
+def _next_verbs(outcome: Outcome) -> list[tuple[str, ...]]:
+    verbs: list[tuple[str, ...]] = []
     if outcome.failed:
-        verbs += [["logs", "failed"], ["status"]]
+        verbs += [("logs", "failed"), ("status",)]
     if outcome.cancelled:
-        verbs.append(["retry", "cancelled"])
+        verbs.append(("retry", "cancelled"))
     if outcome.elsewhere:
-        verbs.append(["status", "--watch"])
-    study = ["--store", str(grid.store.root), "--study", grid.study]
-    return [["harness", *verb, *study] for verb in verbs or [["tables"]]]
+        verbs.append(("status", "--watch"))
+    return verbs or [("tables",)]

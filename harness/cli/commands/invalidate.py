@@ -10,6 +10,7 @@ from harness.errors import UsageError
 from harness.specs import stage_label
 from harness.studies.invalidation import invalidate
 from harness.studies.lineage import Lineage, read_lineage
+from harness.wording import counted
 
 
 def run(options: argparse.Namespace) -> int:
@@ -45,7 +46,10 @@ def run(options: argparse.Namespace) -> int:
         }
         print(json.dumps(fields, indent=1))
     elif options.yes:
-        print(f"{len(archived)} records moved to {store.root / 'invalidated'}; harness grid runs their stages again.")
+        print(
+            f"{counted(len(archived), 'record')} moved to {store.root / 'invalidated'}. The next harness grid runs the "
+            "stages again; one that is running now does so itself, as far as its cells need them."
+        )
     else:
         print("nothing was changed; add --yes to do it.")
     return 0

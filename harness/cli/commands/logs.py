@@ -33,7 +33,9 @@ def run(options: argparse.Namespace) -> int:
         stage = chosen.store.stage(stage_id)
         position = _print_from(stage.log_path(attempt.number), 0)
         if options.follow:
-            _follow(stage, attempt.number, position)
+            position = _follow(stage, attempt.number, position)
+        if not position:
+            print(_empty(stage, attempt), file=sys.stderr)
     untried = len(chosen.stage_ids) - len(found)
     if untried:
         print(f"{number_of(untried)} without such an attempt.", file=sys.stderr)
@@ -68,14 +70,21 @@ def _print_from(path: Path, position: int) -> int:
     return position
 
 
-def _follow(stage: StoredStage, number: int, position: int) -> None:
-    """Print what is added until the attempt has ended, or its worker is gone."""
+def _empty(stage: StoredStage, attempt: Attempt) -> str:
+    """The sentence for an attempt that has logged nothing."""
+    if attempt.outcome is None and stage.is_held():
+        return f"attempt {attempt.number} is running and has logged nothing yet."
+    return f"the log of attempt {attempt.number} is empty ({stage.log_path(attempt.number)})."
+
+
+def _follow(stage: StoredStage, number: int, position: int) -> int:
+    """Print what is added until the attempt has ended, or its worker is gone; returns where the log ended."""
     while True:
         over = _is_over(stage, number)  # before the log, so that all that was written before the end is shown
         position = _print_from(stage.log_path(number), position)
         sys.stdout.flush()
         if over:
-            return
+            return position
         time.sleep(POLL_SECONDS)
 
 

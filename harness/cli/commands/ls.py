@@ -13,6 +13,7 @@ from harness.inputs.models import MODELS, PackageSource
 from harness.planning.method_registry import BUILT_IN, get_method, installed_methods
 from harness.planning.preset import load_preset, preset_names
 from harness.tasks import TASKS
+from harness.wording import counted
 
 ASSUMED_MARK = "*"
 
@@ -123,7 +124,7 @@ def _settings(name: str) -> tuple[list[dict[str, Any]], str]:
         for key, setting in sorted(settings.items())
     ]
     assumed = sum(setting.evidence == "assumed" for setting in settings.values())
-    note = [f"{ASSUMED_MARK} assumed: {assumed} of {len(rows)} settings; nobody published them."]
+    note = [f"{ASSUMED_MARK} assumed: {assumed} of {counted(len(rows), 'setting')}; nobody published them."]
     rows += [
         {
             "key": f"sparse checkpoint {checkpoint}",

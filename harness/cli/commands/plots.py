@@ -8,8 +8,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import UsageError, is_disk_full, system_problem
+from harness.files import replace_files
+from harness.identity import MOST_NAME_LETTERS
 from harness.store.store import Store
 from harness.studies.study import only_study
 from paper_tables.study_tables import read_tables
@@ -33,22 +36,27 @@ def run(options: argparse.Namespace) -> int:
     caption = Caption(study=study.name, preset=study.recipe["preset"], notes=study.recipe["notes"])
     colors = method_colors({score.method for score in scores})
     stems = _stems(study.name, [chart.model for chart in drawn])
-    report = []
+    report: list[dict[str, Any]] = []
+    pictures: dict[Path, bytes] = {}
     for chart in drawn:
-        written = _write(folder, stems[chart.model], images(chart, caption, colors))
-        report.append({**asdict(chart), "files": written})
-        if not options.json:
-            print("\n".join(written))
+        made = {
+            folder / f"{stems[chart.model]}.{suffix}": image for suffix, image in images(chart, caption, colors).items()
+        }
+        pictures |= made
+        report.append({**asdict(chart), "files": list(map(str, made))})
+    _write(folder, pictures)
     if options.json:
         print(json.dumps({"study": study.name, "figures": report}, indent=1))
+    elif pictures:
+        print(*pictures, sep="\n")
     return 4 if any(score.value is None for score in scores) else 0
 
 
 def _stems(study: str, models: Iterable[str]) -> dict[str, str]:
-    """A file name for each model, without suffix. A model's name may hold characters that a file name may not."""
+    """A file name for each model, without suffix. A model's name may hold more than a file name may, and be longer."""
     stems: dict[str, str] = {}
     for model in models:
-        stem = wanted = f"{study}-{re.sub(r'[^A-Za-z0-9._-]', '_', model)}"
+        stem = wanted = f"{study}-{re.sub(r'[^A-Za-z0-9._-]', '_', model)[:MOST_NAME_LETTERS]}"
         number = 2
         while stem in stems.values():
             stem, number = f"{wanted}-{number}", number + 1
@@ -65,15 +73,15 @@ def _folder(out: str) -> Path:
     return folder
 
 
-def _write(folder: Path, stem: str, images: Mapping[str, bytes]) -> list[str]:
-    paths = [folder / f"{stem}.{suffix}" for suffix in images]
-    for path, content in zip(paths, images.values(), strict=True):
-        try:
-            path.write_bytes(content)
-        except OSError as error:
-            raise _unwritable(path, error) from None
-    return [str(path) for path in paths]
+def _write(folder: Path, pictures: Mapping[Path, bytes]) -> None:
+    """Write the pictures, all or none of them."""
+    try:
+        replace_files(pictures)
+    except OSError as error:
+        raise _unwritable(Path(error.filename or folder), error) from None
 
 
 def _unwritable(path: Path, error: OSError) -> UsageError:
+    if is_disk_full(error):
+        return UsageError(f"--out: no picture was written: {system_problem(error)}")
     return UsageError(f"{path} cannot be written ({error.strerror}). Name a folder for the pictures with --out DIR.")

@@ -7,26 +7,22 @@ import json
 from collections.abc import Collection
 
 from harness.cli.commands.chosen import Chosen, number_of, read_chosen, stage_lines, stages_as_json, unfinished_after
-from harness.errors import UsageError
 from harness.store.processes import this_process
 from harness.studies.lineage import read_lineage
-from harness.studies.selection import CANCELLED
 
 WHY_NOT = {
     "done": "they are done; harness invalidate removes a result",
     "running": "they are running; harness cancel stops them, and they can be retried once they have ended",
     "queued": "they are queued already",
-    "blocked": "they depend on a stage that failed; retry that one",
+    "blocked": "they depend on a stage that failed or is cancelled; retry that one",
     "pending": "harness grid starts them",
 }
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code 0. Raises UsageError when none of the stages named failed or was cancelled."""
-    chosen = read_chosen(options)
-    again = chosen.in_state("failed", CANCELLED)
-    if not again:
-        raise UsageError(f"nothing to retry: {_why_not(chosen)}.")
+    """Exit code 0, also where none of the stages named failed or is cancelled: what was asked for is so already."""
+    chosen = read_chosen(options, may_be_none=True)
+    again = chosen.in_state("failed", "cancelled")
     lineage = read_lineage(chosen.store)
     downstream = unfinished_after(chosen.store, lineage, again)
     for stage_id in again:
@@ -39,6 +35,9 @@ def run(options: argparse.Namespace) -> int:
             "downstream": stages_as_json(lineage.specs, downstream),
         }
         print(json.dumps(fields, indent=1))
+        return 0
+    if not again:
+        print(f"nothing to retry: {_why_not(chosen) or f'no stage matches {options.what!r}'}.")
         return 0
     print(f"{number_of(len(again))} will run again with the next harness grid:")
     print("\n".join(stage_lines(lineage.specs, again)))

@@ -18,12 +18,15 @@ from harness.studies.state import read_states
 from harness.studies.state_table import count_table
 from harness.studies.study import Study, only_study, read_study
 from harness.studies.verification import verified_records
+from harness.wording import counted
 
 WATCH_SECONDS = 2.0
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code: 0 every cell is done, 1 a stage failed, 4 some cells are not done. Raises StoreError for bad records.
+    """Exit code: 0 every cell is done, 1 a stage failed, 4 some cells are not done (a stage is cancelled, perhaps).
+
+    Raises StoreError for records that cannot be trusted.
 
     --watch repeats it until no stage is running or queued.
     """
@@ -45,11 +48,25 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read_status(store: Store, study: Study) -> dict[str, Any]:
-    """The public form of a study's state: cells done, every stage's state, how far the running ones are, failures."""
+    """The public form of a study's state: cells done, every stage's state, and more of some.
+
+    Of running stages, how far they are; of failed and of cancelled ones, why and where their log is.
+    """
     plan = study.plan
     verified_records(plan, store)
     states = read_states(plan, store)
-    last = {i: store.stage(i).last_attempt() for i, state in states.items() if state in ("running", "failed")}
+    looked_at = ("running", "failed", "cancelled")
+    last = {i: store.stage(i).last_attempt() for i, state in states.items() if state in looked_at}
+
+    def ended(as_what: str) -> list[dict[str, Any]]:
+        return [
+            {"id": i, "message": attempt.message, "log": str(store.stage(i).log_path(attempt.number))}
+            for i, state in states.items()
+            if state == as_what
+            for attempt in [last[i]]
+            if attempt is not None
+        ]
+
     running = [
         {"id": i, "progress": asdict(progress) if progress else None}
         for i, state in states.items()
@@ -68,13 +85,8 @@ def read_status(store: Store, study: Study) -> dict[str, Any]:
             for i, state in states.items()
         ],
         "running": running,
-        "failed": [
-            {"id": i, "message": attempt.message, "log": str(store.stage(i).log_path(attempt.number))}
-            for i, state in states.items()
-            if state == "failed"
-            for attempt in [last[i]]
-            if attempt is not None
-        ],
+        "failed": ended("failed"),
+        "cancelled": ended("cancelled"),
     }
 
 
@@ -85,12 +97,14 @@ def _progress(stage: StoredStage, last: Attempt | None) -> StageProgress | None:
 def status_text(found: Mapping[str, Any]) -> str:
     """`read_status` for people."""
     labels = {stage["id"]: stage["label"] for stage in found["stages"]}
-    lines = [f"study {found['study']}: {found['cells']['done']} of {found['cells']['total']} cells done"]
+    cells = found["cells"]
+    lines = [f"study {found['study']}: {cells['done']} of {counted(cells['total'], 'cell')} done"]
     lines.append(count_table((stage["kind"], stage["state"]) for stage in found["stages"]))
     for stage in found["running"]:
         progress = f": {StageProgress(**stage['progress'])}" if stage["progress"] else ""
         lines.append(f"running: {labels[stage['id']]} ({stage['id']}){progress}")
-    for stage in found["failed"]:
-        lines.append(f"failed: {labels[stage['id']]} ({stage['id']}): {stage['message']}")
-        lines.append(f"        log: {stage['log']}")
+    for word in ("failed", "cancelled"):
+        for stage in found[word]:
+            lines.append(f"{word}: {labels[stage['id']]} ({stage['id']}): {stage['message']}")
+            lines.append(f"        log: {stage['log']}")
     return "\n".join(lines)

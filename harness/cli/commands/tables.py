@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from harness.errors import UsageError, system_problem
-from harness.files import replace_file
+from harness.files import replace_files
 from harness.store.store import Store
 from harness.studies.study import only_study
 from paper_tables.study_tables import read_tables
@@ -26,10 +27,8 @@ def run(options: argparse.Namespace) -> int:
     study, rows, markdown, csv = found.study, found.rows, found.markdown, to_csv(found.rows)
     if options.out:
         folder = Path(options.out)
-        for suffix, text in (("md", markdown), ("csv", csv)):
-            path = folder / f"{study.name}.{suffix}"
-            _write(path, text)
-            print(path)
+        written = _write(folder, {folder / f"{study.name}.md": markdown, folder / f"{study.name}.csv": csv})
+        print(*written, sep="\n")
     elif options.json:
         print(json.dumps([asdict(row) for row in rows], indent=1))
     else:
@@ -37,9 +36,10 @@ def run(options: argparse.Namespace) -> int:
     return 4 if any(score.value is None for score in found.scores) else 0
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a table in one step. Raises UsageError where it cannot be written."""
+def _write(folder: Path, tables: Mapping[Path, str]) -> list[Path]:
+    """Write the tables, all or none of them. Raises UsageError where they cannot be written."""
     try:
-        replace_file(path, text)
+        replace_files(tables)
     except OSError as error:
-        raise UsageError(f"--out {path.parent}: {system_problem(error)}") from None
+        raise UsageError(f"--out {folder}: {system_problem(error)}") from None
+    return list(tables)
