@@ -22,11 +22,13 @@ class ModelIdentity:
 
     pretrained: False where the weights are random; then all that would start from them starts from the teacher
     preparation, which is their pre-training.
+    positions: the most tokens it can read at once; None: not known.
     """
 
     weights: str
     tokenizer: str
     pretrained: bool = True
+    positions: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ methods of the product, each at the sparsity that was counted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from harness.errors import Problem, Problems, UsageError, unknown
@@ -164,6 +164,11 @@ def expand(axes: Axes, preset: Preset) -> Grid:
     if not cells:
         raise UsageError(["the grid has no cell.", *dropped])
     return Grid(tuple(cells), tuple(dropped), methods)
+
+
+def one_of_each(cells: Iterable[Cell]) -> list[Cell]:
+    """One cell of those that differ in their seeds alone: no recipe key tells seeds apart."""
+    return list(dict.fromkeys(replace(cell, seed=0, pruning_seed=0) for cell in cells))
 
 
 def _runs(rows: Rows, model: str) -> bool:

@@ -70,16 +70,21 @@ def test_a_folder_gives_the_encoder_weights_that_its_records_count(tmp_path: Pat
     assert shape_of(model(folder)).encoder_weights == 10_616_832
 
 
+SILENT = {"vocab_size": None, "max_position_embeddings": None}
+
+
 def test_distilberts_own_names_are_read_and_what_is_not_said_is_the_librarys_default(tmp_path: Path) -> None:
-    folder = write_model(tmp_path / "m", model_type="distilbert", n_layers=3, dim=64, hidden_dim=128)
+    folder = write_model(tmp_path / "m", model_type="distilbert", n_layers=3, dim=64, hidden_dim=128, **SILENT)
     assert shape_of(model(folder)) == Shape(layers=3, width=64, feed_forward=128, vocabulary=30522, positions=512)
 
 
 def test_a_width_that_is_no_number_is_named(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m", hidden_size="wide", vocab_size=0)
-    with pytest.raises(UsageError) as error:
-        shape_of(model(folder))
-    assert [word in str(error.value) for word in ("hidden_size = 'wide'", "vocab_size = 0")] == [True] * 2
+    problems = find_models([("tiny", folder)], ContentHashes()).problems
+    assert [problem.message.partition("gives ")[2].partition(".")[0] for problem in problems] == [
+        "hidden_size = 'wide'",
+        "vocab_size = 0",
+    ]
 
 
 # -- work
@@ -318,8 +323,8 @@ def test_the_refusal_says_both_numbers_the_basis_and_an_option_that_works() -> N
 
 
 def test_a_run_above_the_limit_starts_only_when_asked_for(run_harness: Run, world: grid_world.World) -> None:
-    """400,000 steps of teacher preparation: a thousand times the preset's, for which minutes are estimated."""
-    words = world.grid("--methods", "prune-ofa", "--tasks", "sst2", "--set", "teacher_preparation.steps=400000")
+    """200 million steps of teacher preparation: half a million times the preset's, of so small a model."""
+    words = world.grid("--methods", "prune-ofa", "--tasks", "sst2", "--set", "teacher_preparation.steps=200000000")
     before = grid_world.files_below(world.folder)
     refused = run_harness(words)
     assert refused.code == 2
