@@ -193,6 +193,47 @@ def test_hours_are_scaled_from_records_of_the_same_kind_and_model(planned: Plan,
     assert kind.basis.startswith("assumed")
 
 
+@pytest.mark.parametrize(
+    ("text_bytes", "seconds", "basis"),
+    [
+        (500_000, 4.0, "from 1 record"),  # as much as the record's
+        (5_000_000, 40.0, "from 1 record"),  # ten times as much: the most that it speaks for
+        (5_000_001, 1.0, "assumed 5 MB/s"),
+        (20_000_000_000, 4000.0, "assumed 5 MB/s"),  # Wikipedia: 1.1 hours, and not the 44 of 125,000 bytes a second
+    ],
+)
+def test_a_small_corpus_does_not_speak_for_a_large_one(
+    planned: Plan, store: Store, text_bytes: int, seconds: float, basis: str
+) -> None:
+    """A demo's corpus, 305,000 bytes on disk of 500,000 of text, took 4 s: nearly all of that was its start."""
+    ((corpus, spec),) = of_kind(planned, "corpus").items()
+    other = replace(spec, inputs={"train": "small", "validation": "small"})
+    kept = {**record(other), "artifact": {"bytes": 305_000}, "times": {"started": 0.0, "ended": 4.0}}
+    store.stage(other.stage_id).publish_record(kept)
+    sizes = InputSizes(shapes={}, data=Sizes(rows={}, text_bytes={"corpus/train": text_bytes}))
+    (kind,) = estimate(planned, [corpus], sizes, read_timings(planned, store, [corpus], {}), CPU).kinds
+    assert kind.hours == pytest.approx(seconds / 3600, rel=1e-6)
+    assert kind.basis == basis
+
+
+def test_of_several_records_those_count_that_are_large_enough(planned: Plan) -> None:
+    """1 MB in 5 s and 10 MB in 6 s. For 50 MB: 10 MB in 6 s alone, hence 30 s. For 10 MB: 11 MB in 11 s, hence 10 s."""
+    ((corpus, spec),) = of_kind(planned, "corpus").items()
+    group = group_of(spec, planned)
+    timings = [Timing(group, None, 1e6, 5.0, up_to=1e7), Timing(group, None, 1e7, 6.0, up_to=1e8)]
+    for text_bytes, seconds in ((50e6, 30.0), (10e6, 10.0)):
+        sizes = InputSizes(shapes={}, data=Sizes(rows={}, text_bytes={"corpus/train": int(text_bytes)}))
+        assert estimate(planned, [corpus], sizes, timings, CPU).hours == pytest.approx(seconds / 3600)
+
+
+def test_a_training_has_seconds_of_its_own_and_speaks_for_any_work(planned: Plan, store: Store) -> None:
+    """1,000 tokens in 1 s, of 39,000 to come: 39 s."""
+    ((dense, spec),) = of_kind(planned, "dense").items()
+    found = timing_of(record(spec, **training(1.0, 1000)), planned, SIZES.shapes)
+    assert found is not None
+    assert estimate(planned, [dense], SIZES, [found], CPU).hours == pytest.approx(39 / 3600)
+
+
 def test_a_record_of_the_same_task_goes_before_one_of_another(planned: Plan) -> None:
     (dense,) = of_kind(planned, "dense")
     group = group_of(planned.stages[dense], planned)
