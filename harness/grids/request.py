@@ -152,8 +152,8 @@ def check_preset(word: str) -> Preset:
     problems = Problems()
     models = read_models(preset.models, problems)
     problems.extend(model_problems(models))
-    aliases = [alias for alias, _ in models] or [ANY_MODEL]
-    grid = _expanded(Axes(models=aliases), preset, problems)
+    aliases = [alias for alias, _ in models] + [alias for row in preset.rows for alias in row.models or ()]
+    grid = _expanded(Axes(models=aliases or [ANY_MODEL]), preset, problems)
     if grid is not None:
         problems.extend(settings_problems(grid, preset, {}))
     if problems.found:

@@ -85,7 +85,7 @@ class Chain:
         if task is not None:
             resolved["task"] = task
         self._check_values(declared, resolved)
-        self.cache.stages[key] = self.plan.add(
+        added = self.cache.stages[key] = self.plan.add(
             StageSpec(
                 kind=declared.name,
                 parameters=resolved,
@@ -95,7 +95,8 @@ class Chain:
                 declared_by=self.declared_by if declared.owner else None,
             )
         )
-        return self.cache.stages[key]
+        self.plan.models.setdefault(added.stage_id, self.cell.model)
+        return added
 
     def fine_tuning(
         self,

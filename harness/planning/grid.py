@@ -16,11 +16,9 @@ from harness.planning.method_needs import needs, prunes_in_pretraining
 from harness.planning.method_registry import FoundMethod, find_method, get_method, method_problem
 from harness.planning.method_summary import SPARSE_FROM
 from harness.planning.preset import Preset, Rows
-from harness.specs import QUANTIZATIONS, Cell, sparsity_problem
+from harness.specs import QUANTIZATIONS, Cell, seed_problem, sparsity_problem
 from harness.tasks import TASKS
 from harness.wording import option
-
-LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +66,7 @@ class Axes:
         out_of_range = (problem for value in self.sparsities or () if (problem := sparsity_problem(value)))
         found.extend(out_of_range, "sparsities")
         for name, seeds in (("seeds", self.seeds or ()), ("pruning-seeds", self.pruning_seeds)):
-            found.extend((problem for seed in seeds if (problem := _seed_problem(seed))), name)
+            found.extend((problem for seed in seeds if (problem := seed_problem(seed))), name)
         if self.sparse_from and len(set(self.models)) > 1:
             found.add(
                 Problem(
@@ -87,14 +85,6 @@ class Axes:
                 )
             )
         return found.found
-
-
-def _seed_problem(seed: int) -> Problem | None:
-    if seed < 0:
-        return Problem(f"seed {seed}", expected="0 or more")
-    if seed > LARGEST_SEED:
-        return Problem(f"seed {seed}", expected=f"{LARGEST_SEED} or less (NumPy's generators take 32 bits)")
-    return None
 
 
 @dataclass(frozen=True)
