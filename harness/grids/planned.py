@@ -100,17 +100,18 @@ class PlannedGrid:
 
     def notes(self) -> list[str]:
         """A sentence for every setting of `set`, which says what it reaches; and one for more threads than cores."""
-        found = [reach.sentence() for reach in self.reaches()]
+        return [*(reach.sentence() for reach in self.reaches()), *self._more_threads_than_cores()]
+
+    def _more_threads_than_cores(self) -> list[str]:
+        """A sentence for each number of threads above this machine's cores; the run may be elsewhere."""
         cores = this_machine().cores
-        threads = Counter(spec.parameters["threads"] for spec in self.plan.stages.values() if "threads" in spec.parameters)
-        found += [
-            f"{counted(count, 'stage')} with {number} threads, and this machine has {counted(cores, 'core')}: they run "
-            f"slower here than with as many threads as cores ({option('set')} common.threads={cores}, which makes other "
-            "stages of them)."
+        threads = Counter(spec.parameters.get("threads", 0) for spec in self.plan.stages.values())
+        return [
+            f"{counted(count, 'stage')} with {number} threads, and this machine has {counted(cores, 'core')}: on it "
+            f"fewer are faster ({option('set')} common.threads={cores}, which makes other stages of them)."
             for number, count in sorted(threads.items())
             if number > cores
         ]
-        return found
 
     def __str__(self) -> str:
         status = self.status()
@@ -199,7 +200,7 @@ def plan_as_text(grid: PlannedGrid, status: GridStatus, spell: Callable[[str], s
 
 
 def plan_as_json(grid: PlannedGrid, status: GridStatus) -> dict[str, Any]:
-    """The public form of a plan: cells with their stages, stages with parents and state, counts, estimate, what --set does."""
+    """The public form of a plan: cells with their stages, stages with parents and state, counts, estimate, settings."""
     plan, states = grid.plan, status.states
     return {
         "study": grid.study,

@@ -75,7 +75,9 @@ class ContentHashes:
         with contextlib.suppress(OSError):  # only a cache: where it cannot be kept, hashing again costs time
             try:
                 self._memory.parent.mkdir(parents=True, exist_ok=True)
-                temporary.write_text(json.dumps({**self._known, **self._counts, **self._sentences}, indent=0, sort_keys=True))
+                temporary.write_text(
+                    json.dumps({**self._known, **self._counts, **self._sentences}, indent=0, sort_keys=True)
+                )
                 temporary.replace(self._memory)
             finally:
                 temporary.unlink(missing_ok=True)

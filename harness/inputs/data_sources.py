@@ -165,8 +165,7 @@ class HubData:
         ]
         wanted += [(path, CORPUS_COLUMNS) for path in (cached_files(*WIKIPEDIA) if corpus else ())]
         again = "It is in the hub's cache: remove it there, and run harness fetch where there is internet."
-        found = [f"{problem} {again}" for path, columns in wanted for problem in file_problems(path, columns)]
-        return found
+        return [f"{problem} {again}" for path, columns in wanted for problem in file_problems(path, columns)]
 
     def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
         return [

@@ -71,6 +71,13 @@ class Family:
                 found[f"{layer}.{norm}.weight"] = found[f"{layer}.{norm}.bias"] = width
         return found
 
+    def pooler_tensors(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the pooler's tensors, as `tensors`; a folder may lack them."""
+        if self.pooler is None:
+            return {}
+        width = sizes["width"]
+        return {f"{self.pooler}.weight": (width, width), f"{self.pooler}.bias": (width,)}
+
     def bare(self, name: str) -> str:
         """A tensor's name without the backbone's before it, as a bare encoder stores it."""
         return name.removeprefix(f"{self.backbone}.")
@@ -178,4 +185,3 @@ DISTILBERT = Family(
 )
 
 FAMILIES: Mapping[str, Family] = {"bert": BERT, "distilbert": DISTILBERT}
-

@@ -181,7 +181,7 @@ def _package_folder(alias: str, source: PackageSource) -> Path:
 
 
 def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
-    """config.json of a folder in the hub's layout and the family it names. Raises UsageError that begins with `what`."""
+    """config.json of a folder in the hub's layout and its family. Raises UsageError that begins with `what`."""
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise UsageError(f"{what}: no config.json in {folder}. Expected a folder in the hub's layout.")
@@ -190,7 +190,7 @@ def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
         family = config.get("model_type")
     except (ValueError, AttributeError):
         raise UsageError(f"{what}: {config_file} is no JSON object. Expected the hub's config.json.") from None
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise UsageError(f"{what}: " + unknown_name("model_type", str(family), FAMILIES))
     return config, FAMILIES[family]
 

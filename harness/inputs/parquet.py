@@ -144,8 +144,8 @@ def read_rows(paths: Sequence[Path], task: Task) -> datasets.Dataset:
     """The rows of parquet files with the columns `task.columns`, in memory, in the order of the files.
 
     Raises FileNotFoundError if a file is not there, ValueError if one is unreadable, lacks a column, has no rows, a
-    null, text that is no UTF-8, a label outside [0, num_labels) or (SQuAD v1.1) a question without answer, an answer outside its context, more
-    than one answer in a hundred that is not at its answer_start, or an id that occurs twice.
+    null, text that is no UTF-8, a label outside [0, num_labels) or (SQuAD v1.1) a question without answer, an answer
+    outside its context, more than one answer in a hundred that is not at its answer_start, or an id that occurs twice.
     """
     for path in paths:
         _raise_for_problems(path, task.columns)
@@ -218,8 +218,8 @@ def _check_text(values: pa.Array, column: str, first: int) -> None:
                 value.as_py()
             except UnicodeDecodeError:
                 raise _RowError(
-                    f"column {column} has bytes in row {row} (rows count from 0) that are no UTF-8 text. Write the file "
-                    "again with text in UTF-8."
+                    f"column {column} has bytes in row {row} (rows count from 0) that are no UTF-8 text. Write the "
+                    "file again with text in UTF-8."
                 ) from None
         raise
 

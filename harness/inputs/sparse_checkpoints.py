@@ -7,7 +7,6 @@ torch; the stage `sparse_checkpoint` loads them, counts again and refuses those 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -134,9 +133,7 @@ class ReleasedCheckpoints:
     problems: list[Problem] = field(default_factory=list)
 
 
-def locate_released(
-    released: Iterable[ReleasedCheckpoint], models: Mapping[str, BaseModel]
-) -> ReleasedCheckpoints:
+def locate_released(released: Iterable[ReleasedCheckpoint], models: Mapping[str, BaseModel]) -> ReleasedCheckpoints:
     """The released checkpoints on this machine, each compared with its base model among `models`, if that is here."""
     found = ReleasedCheckpoints()
     for checkpoint in released:
@@ -201,7 +198,9 @@ def architecture_problems(
     if family != base_family:
         return [f"its model_type is {family.name}, the base model's is {base_family.name}."]
     pairs = {key: (family.setting(found, key), family.setting(base, key)) for key in family.architecture}
-    return [f"its {key} is {own!r}, the base model's is {other!r}." for key, (own, other) in pairs.items() if own != other]
+    return [
+        f"its {key} is {own!r}, the base model's is {other!r}." for key, (own, other) in pairs.items() if own != other
+    ]
 
 
 def encoder_zeros(path: Path, family: Family, layers: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ What is wrong with a folder's weights is decided here, for a plan and for the st
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from harness.inputs.families import Family
 from harness.wording import counted
 
 SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
-FLOATING = ("F64", "F32", "F16", "BF16")
+FLOATING = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # bytes of a number
 OF_ONE_MODEL = "Expected both of one model, by the hub's names: copy them again."
 # What older versions of the library called the two tensors of a layer norm; the current one renames them.
 _OLD_NAMES = ((".gamma", ".weight"), (".beta", ".bias"))
@@ -58,7 +59,10 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
 def _tensor(entry: Mapping[str, Any], begin_of_data: int) -> StoredTensor:
     begin, end = entry["data_offsets"]
     shape = tuple(int(size) for size in entry["shape"])
-    return StoredTensor(str(entry["dtype"]), shape, begin_of_data + int(begin), begin_of_data + int(end))
+    dtype = str(entry["dtype"])
+    if begin > end or (dtype in FLOATING and end - begin != math.prod(shape) * FLOATING[dtype]):
+        raise ValueError("the shape is of another number of bytes")
+    return StoredTensor(dtype, shape, begin_of_data + int(begin), begin_of_data + int(end))
 
 
 def encoder_tensors(tensors: Mapping[str, StoredTensor], family: Family) -> dict[str, StoredTensor]:
@@ -112,7 +116,8 @@ def check_weights(what: str, file: Path, family: Family, sizes: Mapping[str, int
     wanted = family.tensors(sizes)
     absent = [name for name in wanted if name not in stored]
     without_place = sorted(name for name in stored if family.is_in_a_layer(name) and name not in wanted)
-    reshaped = [name for name in wanted if name in stored and stored[name].shape != wanted[name]]
+    shapes = {**wanted, **family.pooler_tensors(sizes)}
+    reshaped = [name for name, shape in shapes.items() if name in stored and stored[name].shape != shape]
     whole_numbers = [name for name in wanted if name in stored and stored[name].dtype not in FLOATING]
     misfits = []
     layers = f"{family.sizes['layers']} = {sizes['layers']}"
@@ -123,17 +128,18 @@ def check_weights(what: str, file: Path, family: Family, sizes: Mapping[str, int
         misfits.append(f"it has {count} for which {layers} leaves no place ({_some(without_place)})")
     if reshaped:
         first = reshaped[0]
-        shapes = f"{list(stored[first].shape)} in the file and {list(wanted[first])} by the configuration"
-        misfits.append(f"{first} is {shapes} ({len(reshaped)} such)")
+        told = f"{list(stored[first].shape)} in the file and {list(shapes[first])} by the configuration"
+        misfits.append(f"{first} is {told} ({len(reshaped)} such)")
     problems = []
     if misfits:
         saved_while_pruned = any(name.endswith(("_original", "_mask")) for name in stored)
         hint = " It was saved during pruning: make its masks permanent first." if saved_while_pruned else ""
         problems.append(f"{what}: {file} does not fit its config.json: {'; '.join(misfits)}. {OF_ONE_MODEL}{hint}")
     if whole_numbers:
+        first = whole_numbers[0]
         problems.append(
             f"{what}: {file} holds {counted(len(whole_numbers), 'encoder tensor')} of no floating-point type "
-            f"({whole_numbers[0]} is {stored[whole_numbers[0]].dtype}). Expected one of {', '.join(FLOATING)}: save it so."
+            f"({first} is {stored[first].dtype}). Expected one of {', '.join(FLOATING)}: save it so."
         )
     if problems:
         raise UsageError(problems)

@@ -44,7 +44,7 @@ class Chain:
     """What a method may add to the path of one cell. Every call returns the shared StageSpec.
 
     owned: the stage kinds that the cell's method brings. declared_by: where a worker finds their declaration, the
-    method's package.module:METHOD. problems: of values that no stage can have, noted here so that a plan lists them all.
+    method's package.module:METHOD. problems: values that no stage can have, noted for all of a plan.
     """
 
     plan: Plan
@@ -274,6 +274,8 @@ class Chain:
         """Note what is wrong with values that are right each by itself."""
 
         def key(name: str) -> str:
+            if name in kind.identity:
+                return name
             return f"task.{values['task']}.{name}" if name in kind.task_data else f"{kind.name}.{name}"
 
         found = [problem for relation in kind.relations if (problem := relation.problem(values, key))]

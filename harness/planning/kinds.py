@@ -99,7 +99,7 @@ LEARNS = Relation(
 )
 # The order in which pruning happens (`harness.compression.schedule`), as far as the fractions alone tell it.
 PRUNING_ORDER = (
-    Relation(("initial_sparsity", "sparsity"), lambda first, last: first <= last, "a sparsity that does not sink"),
+    Relation(("sparsity", "initial_sparsity"), lambda last, first: first <= last, "a sparsity that does not sink"),
     Relation(("ramp_begin", "ramp_end"), lambda begin, end: begin < end, "a ramp that begins before it ends"),
     Relation(("ramp_end", "last_event"), lambda end, last: end <= last, "mask updates until the ramp has ended"),
     Relation(("first_event", "last_event"), lambda first, last: first <= last, "a first event before the last"),

@@ -7,7 +7,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fake_stages import PERCENT, SHARE
-from grid_world import SLICE, Ran, World, files_below, inputs, make_world, plan, python, write_data, write_model, write_weights
+from grid_world import (
+    SLICE,
+    Ran,
+    World,
+    files_below,
+    inputs,
+    make_world,
+    plan,
+    python,
+    write_data,
+    write_model,
+    write_weights,
+)
 
 from harness.store.store import Store
 from harness.studies.study import read_study

@@ -14,8 +14,12 @@ from grid_world import TINY_CONFIG, Ran, World, python, write_model
 from sparse_files import save, write_sparse
 
 from harness.inputs.content_hashes import ContentHashes
+from harness.inputs.data_sources import HubData
 from harness.inputs.models import find_models
+from harness.inputs.sparse_checkpoints import locate_released
 from harness.inputs.weight_files import pickle_problem
+from harness.planning.preset import load_preset
+from harness.tasks import get_task
 
 Run = Callable[[Sequence[str]], Ran]
 
@@ -46,6 +50,33 @@ def test_a_folder_that_fits_has_no_problem(tiny: Any, tmp_path: Path) -> None:
     assert problems(folder) == []  # as the hub's BERT has it: with heads, old names and a buffer
 
 
+def test_a_pooler_of_another_width_is_told(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    save(folder / "model.safetensors", {**zeros_of(folder), "pooler.dense.weight": np.zeros((8, 9), np.float32)})
+    assert "pooler.dense.weight is [8, 9] in the file and [8, 8] by the configuration (1 such)" in problems(folder)[0]
+
+
+@pytest.mark.parametrize("entry", [{"shape": [9, 8]}, {"shape": None}, {"data_offsets": [8, 4]}, {"dtype": "F64"}])
+def test_a_header_that_contradicts_itself_is_no_header(tmp_path: Path, entry: dict[str, Any]) -> None:
+    file = write_model(tmp_path / "m") / "model.safetensors"
+    content = file.read_bytes()
+    data = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:data])
+    header["embeddings.word_embeddings.weight"].update(entry)
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + content[data:])
+    assert problems(file.parent) == [
+        f"model 'tiny': {file} is no safetensors file. Expected what save_pretrained writes."
+    ]
+
+
+@pytest.mark.parametrize("model_type", [["bert"], None, {"a": 1}])
+def test_a_model_type_that_is_no_text_is_told(tmp_path: Path, model_type: Any) -> None:
+    folder = write_model(tmp_path / "m")
+    configured(folder, model_type=model_type)
+    assert "model_type" in problems(folder)[0]
+
+
 def test_bytes_after_the_end_are_told(tmp_path: Path) -> None:
     file = write_model(tmp_path / "m") / "model.safetensors"
     file.write_bytes(file.read_bytes() + b"x")
@@ -73,7 +104,10 @@ def test_weights_that_are_cut_off_are_told_from_their_header(tmp_path: Path, mis
         # 5 tensors of embeddings, 16 of each layer: 12 of the 6 matrices and 4 of the 2 norms
         ({"num_hidden_layers": 3}, "it lacks 16 of 53 encoder tensors of num_hidden_layers = 3 (encoder.layer.2."),
         ({"num_hidden_layers": 1}, "it has 16 encoder tensors for which num_hidden_layers = 1 leaves no place (enc"),
-        ({"num_attention_heads": 3}, "gives hidden_size = 8 and num_attention_heads = 3. Expected heads of equal width"),
+        (
+            {"num_attention_heads": 3},
+            "gives hidden_size = 8 and num_attention_heads = 3. Expected heads of equal width",
+        ),
         ({"num_attention_heads": 0}, "gives num_attention_heads = 0. Expected a whole number above 0."),
         ({"vocab_size": True}, "gives vocab_size = True. Expected a whole number above 0."),
         ({"num_hidden_layers": "two"}, "gives num_hidden_layers = 'two'. Expected a whole number above 0."),
@@ -193,6 +227,28 @@ def test_a_pickle_that_is_cut_off_is_told_without_opening_it(tmp_path: Path) -> 
     assert pickle_problem(file) is None
     file.write_bytes(b"")
     assert pickle_problem(file) is not None
+
+
+def test_what_the_hubs_cache_holds_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model, a released checkpoint and a shard of data, each cut off."""
+    model, released = write_model(tmp_path / "m"), write_model(tmp_path / "r")
+    for file in (model / "model.safetensors", released / "model.safetensors"):
+        file.write_bytes(file.read_bytes()[:-1])
+    monkeypatch.setattr("harness.inputs.models.cached_snapshot", lambda source, files: model)
+    monkeypatch.setattr("harness.inputs.sparse_checkpoints.cached_snapshot", lambda source, files: released)
+    (problem,) = find_models([("bert-base", None)], ContentHashes()).problems
+    assert problem.message.startswith(f"model 'bert-base': {model / 'model.safetensors'} is cut off")
+    checkpoint = load_preset("paper-released").sparse_checkpoints[0]
+    (problem,) = locate_released([checkpoint], {}).problems
+    assert f"sparse checkpoint bert-base 0.85: {released / 'model.safetensors'} is cut off" in problem.message
+
+    shard = tmp_path / "sst2" / "train-00000-of-00001.parquet"
+    shard.parent.mkdir()
+    shard.write_bytes(b"PAR1 and no more")
+    monkeypatch.setattr("harness.inputs.data_sources.cached_files", lambda *words: (shard,))
+    (told,) = HubData().problems([get_task("sst2")], corpus=False)
+    assert told.startswith(f"{shard}: not readable as parquet")
+    assert told.endswith("remove it there, and run harness fetch where there is internet.")
 
 
 def test_headers_alone_are_read_of_a_large_file(tmp_path: Path) -> None:

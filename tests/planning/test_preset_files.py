@@ -362,9 +362,7 @@ def test_ls_refuses_models_that_are_not_there(run_harness: Run, tmp_path: Path) 
         ),
     ],
 )
-def test_ls_refuses_what_a_grid_refuses(
-    run_harness: Run, world: World, tmp_path: Path, text: str, words: str
-) -> None:
+def test_ls_refuses_what_a_grid_refuses(run_harness: Run, world: World, tmp_path: Path, text: str, words: str) -> None:
     found = listed(run_harness, tmp_path, text)
     assert words in found[0]
     done = run_harness(["grid", "--preset", str(tmp_path / "mine.toml"), "--store", str(world.store), "--dry-run"])

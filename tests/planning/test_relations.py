@@ -34,7 +34,10 @@ PRUNED: dict[str, Any] = {"methods": ["finetune-pruning"], "sparsities": [0.85],
         (["ramp_begin=0.7"], "task_pruning.ramp_begin=0.7, task_pruning.ramp_end=0.68: expected a ramp that begins be"),
         (["ramp_end=0.82"], "task_pruning.ramp_end=0.82, task_pruning.last_event=0.81: expected mask updates until"),
         (["first_event=0.9"], "task_pruning.first_event=0.9, task_pruning.last_event=0.81: expected a first event be"),
-        (["initial_sparsity=0.9"], "task_pruning.initial_sparsity=0.9, task_pruning.sparsity=0.85: expected a sparsi"),
+        (
+            ["initial_sparsity=0.9"],
+            "sparsity=0.85, task_pruning.initial_sparsity=0.9: expected a sparsity that does not sink",
+        ),
         (["ce_weight=0", "kd_weight=0"], "task_pruning.ce_weight=0.0, task_pruning.kd_weight=0.0: expected one of th"),
     ],
 )

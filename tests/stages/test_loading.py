@@ -60,7 +60,9 @@ def test_foreign_names_are_refused(folder: Path) -> None:
 def test_a_checkpoint_saved_during_pruning_is_refused(folder: Path) -> None:
     """As the authors' release saves it: weight_original and weight_mask in place of the weight."""
     renamed(folder, lambda name: name.replace("query.weight", "query.weight_original"))
-    with pytest.raises(ValueError, match="lacks 2 of 37 encoder tensors .*saved during pruning: make its masks permanent"):
+    with pytest.raises(
+        ValueError, match="lacks 2 of 37 encoder tensors .*saved during pruning: make its masks permanent"
+    ):
         load_for_task(folder, get_task("sst2"), new_head=True, **OPTIONS)
 
 
