@@ -52,7 +52,7 @@ def problems(run_harness: Run, arguments: list[str]) -> list[str]:
 
 def test_the_public_form_of_a_plan(run_harness: Run, world: World) -> None:
     found = dry(run_harness, world.grid("--seeds", "0,1"))
-    assert list(found) == ["study", "cells", "stages", "counts", "estimate"]
+    assert list(found) == ["study", "cells", "stages", "counts", "estimate", "settings"]
     assert found["study"] == "slice"
     assert len(found["cells"]) == 20
     assert len(found["stages"]) == 44
