@@ -188,7 +188,7 @@ def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
     try:
         config = json.loads(config_file.read_bytes())
         family = config.get("model_type")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise UsageError(f"{what}: {config_file} is no JSON object. Expected the hub's config.json.") from None
     if not isinstance(family, str) or family not in FAMILIES:
         raise UsageError(f"{what}: " + unknown_name("model_type", str(family), FAMILIES))

@@ -257,7 +257,15 @@ def _is_string(kind: pa.DataType) -> bool:
 
 
 def _is_answers(kind: pa.DataType) -> bool:
-    return pa.types.is_struct(kind) and {"text", "answer_start"} <= {field.name for field in kind}
+    """Lists of texts and of whole numbers, under the names of the hub's SQuAD."""
+    if not pa.types.is_struct(kind):
+        return False
+    lists = {
+        field.name: field.type for field in kind if pa.types.is_list(field.type) or pa.types.is_large_list(field.type)
+    }
+    if not {"text", "answer_start"} <= lists.keys():
+        return False
+    return _is_string(lists["text"].value_type) and pa.types.is_integer(lists["answer_start"].value_type)
 
 
 def file_problems(path: Path, columns: tuple[str, ...]) -> list[str]:
@@ -391,7 +399,9 @@ _TEXT = _ColumnForm("string", _is_string)
 _FORMS = {
     "id": _ColumnForm("string", _is_string, _check_ids),
     "label": _ColumnForm("integer", pa.types.is_integer, _check_labels),
-    "answers": _ColumnForm("struct of the lists text and answer_start", _is_answers, _check_answers, ("context",)),
+    "answers": _ColumnForm(
+        "struct of the lists text (strings) and answer_start (integers)", _is_answers, _check_answers, ("context",)
+    ),
 }
 
 

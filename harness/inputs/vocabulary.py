@@ -20,7 +20,7 @@ def read_vocabulary(folder: Path) -> dict[str, int] | None:
         text = file.read_text(encoding="utf-8")
         if file.suffix == ".json":
             return _tokens(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise UsageError(
             f"{file} cannot be read as a tokenizer. Expected the model's own tokenizer.json or vocab.txt: copy it "
             "again."

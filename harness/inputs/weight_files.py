@@ -47,7 +47,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
                 raise ValueError("the header would be longer than the file")
             header = {name: entry for name, entry in json.loads(file.read(length)).items() if name != "__metadata__"}
             tensors = {name: _tensor(entry, 8 + length) for name, entry in header.items()}
-        except (ValueError, AttributeError, TypeError, KeyError):
+        except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
             raise UsageError(f"{path} is no safetensors file. Expected what save_pretrained writes.") from None
     end = max((tensor.end for tensor in tensors.values()), default=8 + length)
     if end != size:
@@ -113,6 +113,10 @@ def check_weights(what: str, file: Path, family: Family, sizes: Mapping[str, int
         stored = encoder_tensors(read_header(file), family)
     except UsageError as error:
         raise UsageError([f"{what}: {problem.message}" for problem in error.problems]) from None
+    layers = f"{family.sizes['layers']} = {sizes['layers']}"
+    if sizes["layers"] > len(stored):  # of a number out of all proportion no list is made
+        told = f"of its {len(stored)} encoder tensors there cannot be some for each layer of {layers}"
+        raise UsageError(f"{what}: {file} does not fit its config.json: {told}. {OF_ONE_MODEL}")
     wanted = family.tensors(sizes)
     absent = [name for name in wanted if name not in stored]
     without_place = sorted(name for name in stored if family.is_in_a_layer(name) and name not in wanted)
@@ -120,7 +124,6 @@ def check_weights(what: str, file: Path, family: Family, sizes: Mapping[str, int
     reshaped = [name for name, shape in shapes.items() if name in stored and stored[name].shape != shape]
     whole_numbers = [name for name in wanted if name in stored and stored[name].dtype not in FLOATING]
     misfits = []
-    layers = f"{family.sizes['layers']} = {sizes['layers']}"
     if absent:
         misfits.append(f"it lacks {len(absent)} of {len(wanted)} encoder tensors of {layers} ({_some(absent)})")
     if without_place:

@@ -185,6 +185,9 @@ class StageKind:
             return f"identity: {taken[0]!r} is a word of the chain's own calls; choose another name."
         if unknown := [name for name in self.task_data if name not in TASK_DATA]:
             return unknown_name("task_data", unknown[0], TASK_DATA)
+        known = {*self.recipe, *self.identity, *self.task_data}
+        if strange := [name for relation in self.relations for name in relation.names if name not in known]:
+            return f"relations: {unknown_name('parameter', strange[0], known)}"
         return None
 
     @property

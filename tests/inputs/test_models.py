@@ -70,6 +70,15 @@ def test_a_header_that_contradicts_itself_is_no_header(tmp_path: Path, entry: di
     ]
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_json_without_end_is_told(tmp_path: Path, name: str) -> None:
+    folder = write_model(tmp_path / "m")
+    deep = b"[" * 200_000
+    (folder / name).write_bytes(len(deep).to_bytes(8, "little") + deep if name.endswith("safetensors") else deep)
+    (problem,) = problems(folder)
+    assert name in problem
+
+
 @pytest.mark.parametrize("model_type", [["bert"], None, {"a": 1}])
 def test_a_model_type_that_is_no_text_is_told(tmp_path: Path, model_type: Any) -> None:
     folder = write_model(tmp_path / "m")
@@ -103,6 +112,7 @@ def test_weights_that_are_cut_off_are_told_from_their_header(tmp_path: Path, mis
         ({"intermediate_size": 9}, "intermediate.dense.weight is [16, 8] in the file and [9, 8] by"),
         # 5 tensors of embeddings, 16 of each layer: 12 of the 6 matrices and 4 of the 2 norms
         ({"num_hidden_layers": 3}, "it lacks 16 of 53 encoder tensors of num_hidden_layers = 3 (encoder.layer.2."),
+        ({"num_hidden_layers": 10**12}, "there cannot be some for each layer of num_hidden_layers = 1000000000000."),
         ({"num_hidden_layers": 1}, "it has 16 encoder tensors for which num_hidden_layers = 1 leaves no place (enc"),
         (
             {"num_attention_heads": 3},
@@ -157,6 +167,7 @@ def test_a_tokenizer_with_more_words_than_embeddings_is_told(tmp_path: Path) -> 
         ({"model": {"vocab": [["[PAD]", 0.0], ["a", -1.0], ["b", -2.0]]}}, "has 3 tokens"),
         ({}, "tokenizer.json cannot be read as a tokenizer. Expected the model's own"),
         ([], "tokenizer.json cannot be read as a tokenizer. Expected the model's own"),
+        ({"model": {"vocab": {"a": "b"}}}, "tokenizer.json cannot be read as a tokenizer. Expected the model's own"),
     ],
 )
 def test_tokenizer_json_goes_before_vocab_txt(tmp_path: Path, tokenizer: Any, words: str | None) -> None:

@@ -309,3 +309,14 @@ def test_a_scan_of_many_rows_takes_little_time(tmp_path: Path) -> None:
     began = time.process_time()
     assert row_problems(path, get_task("qqp")) == []
     assert time.process_time() - began < 1.5
+
+
+@pytest.mark.parametrize(
+    "answers", [{"text": ["cat"], "answer_start": ["4"]}, {"text": [4], "answer_start": [4]}, "cat"]
+)
+def test_answers_of_other_types_are_told(tmp_path: Path, write_parquet: WriteParquet, answers: Any) -> None:
+    for split in ("train", "validation"):
+        write_parquet(f"squad/{split}", {**SQUAD, "answers": [answers, answers]})
+    found = check_folder(tmp_path, [get_task("squad")], corpus=False)
+    assert len(found) == 2
+    assert "expected struct of the lists text (strings) and answer_start (integers)" in found[0]

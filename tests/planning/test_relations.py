@@ -13,6 +13,8 @@ from grid_world import Ran, World, sentences
 from harness.compression.schedule import PruningSchedule
 from harness.errors import UsageError
 from harness.planning.graph import Inputs, ModelIdentity
+from harness.planning.kinds import KINDS
+from harness.planning.parameter import Relation
 
 Run = Callable[[Sequence[str]], Ran]
 
@@ -70,6 +72,12 @@ def test_what_is_refused_is_what_the_schedule_refuses_in_a_long_run(
     except ValueError:
         fails = True
     assert refused == fails
+
+
+def test_a_relation_of_a_parameter_that_there_is_not_is_refused() -> None:
+    pruning = KINDS["task_pruning"]
+    with pytest.raises(ValueError, match="relations: parameter 'ramp_bgin' is not known. Did you mean 'ramp_begin'"):
+        replace(pruning, relations=(Relation(("ramp_bgin", "ramp_end"), lambda begin, end: True, "anything"),))
 
 
 def test_a_stage_without_a_teacher_has_no_weights_to_be_zero() -> None:
