@@ -78,7 +78,7 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
     if grid is not None and preset is not None:
         released = locate_released(released_for(grid, preset), found.models)
         problems.extend(released.problems)
-        if problems.found:  # else the plan itself finds them
+        if problems.found and not problems.concern("set"):  # with none the plan itself finds them
             problems.extend(settings_problems(grid, preset, identities))
     problems.check()
     assert preset is not None

@@ -130,6 +130,21 @@ def test_the_positions_are_those_of_the_folder(run_harness: Run, world: World) -
     assert "error: task.sst2.max_length=513, and model 'tiny' has 512 positions." in done.err
 
 
+def test_a_setting_that_cannot_be_read_is_not_missing_as_well(run_harness: Run, world: World) -> None:
+    """The preset of the tests has no settings for qnli."""
+    words = [
+        "--tasks",
+        "qnli",
+        "--methods",
+        "dense",
+        "--data",
+        str(grid_world.write_data(world.folder / "q", ["qnli"])),
+    ]
+    words += ["--set", "task.qnli.max_length=long", "--set", "task.qnli.train_examples=9"]
+    done = run_harness(world.grid("--dry-run", *words, "--set", "task.qnli.train_subset_seed=0"))
+    assert done.err.startswith("error: --set task.qnli.max_length=long: ")
+
+
 def test_settings_stand_beside_problems_of_data_and_models(run_harness: Run, world: World) -> None:
     (world.folder / "data" / "sst2" / "train.parquet").unlink()
     (world.folder / "model" / "vocab.txt").unlink()
