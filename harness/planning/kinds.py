@@ -219,7 +219,7 @@ _KINDS = (
         version=1,
         run="harness.stages.pretraining_data:pairs",
         recipe={
-            "max_length": Parameter(int, above=0),
+            "max_length": Parameter(int, at_least=5),  # three special tokens and one of each part
             "short_sequence_probability": Parameter(float, at_least=0, at_most=1),
             "next_sentence_probability": Parameter(float, at_least=0, at_most=1),
             "seed": Parameter(int, at_least=0),

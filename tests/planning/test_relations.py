@@ -11,6 +11,8 @@ import pytest
 from grid_world import Ran, World, sentences
 
 from harness.compression.schedule import PruningSchedule
+from harness.data.pairs import _check_target
+from harness.data.special_tokens import NUM_SPECIAL_TOKENS
 from harness.errors import UsageError
 from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.kinds import KINDS
@@ -93,6 +95,23 @@ def test_a_window_holds_more_new_context_than_its_step(stride: int, refused: boo
     """384 tokens less 64 of the question and 3 special ones leave 317."""
     settings = ("task.squad.max_length=384", "task.squad.max_query_length=64", f"task.squad.doc_stride={stride}")
     assert bool(problems(*settings, methods=["dense"], tasks=["squad"])) == refused
+
+
+@pytest.mark.parametrize(("length", "refused"), [(4, True), (5, False)])
+def test_a_pair_has_a_token_of_each_part(length: int, refused: bool) -> None:
+    """By another road: what the code that makes pairs refuses."""
+    try:
+        _check_target(length - NUM_SPECIAL_TOKENS)
+        fails = False
+    except ValueError:
+        fails = True
+    assert fails == refused
+    try:
+        grid_world.preset(f"pairs.max_length={length}")
+    except UsageError:
+        assert refused
+    else:
+        assert not refused
 
 
 def with_positions(count: int) -> Inputs:
