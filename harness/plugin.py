@@ -17,6 +17,7 @@ from harness.planning.kinds import (
     PATTERN_LOCK,
     PRETRAINING,
     PRUNING,
+    PRUNING_ORDER,
     QUANTIZATION,
     RUNTIME,
     TASK_DATA,
@@ -25,7 +26,7 @@ from harness.planning.kinds import (
     StageKind,
 )
 from harness.planning.method import Method
-from harness.planning.parameter import Parameter
+from harness.planning.parameter import Parameter, Relation
 from harness.specs import Cell, StageSpec
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "PATTERN_LOCK",
     "PRETRAINING",
     "PRUNING",
+    "PRUNING_ORDER",
     "QUANTIZATION",
     "RUNTIME",
     "TASK_DATA",
@@ -46,6 +48,7 @@ __all__ = [
     "Method",
     "Parameter",
     "PretrainedModel",
+    "Relation",
     "StageKind",
     "StageSpec",
 ]

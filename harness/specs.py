@@ -14,6 +14,7 @@ from harness.errors import Problem
 from harness.identity import STAGE_ID_HEX_DIGITS, sha256_of
 
 QUANTIZATIONS = ("none", "int8")
+LARGEST_SEED = 2**32 - 1
 
 
 SPARSITY_DECIMALS = 6  # as a page prints it
@@ -39,6 +40,15 @@ def sparsity_problem(value: float) -> Problem | None:
         expected=f"{SPARSITY_DECIMALS} decimals at most, as a page prints it",
         next_move=None if is_another else f"Write {printed:g}.",
     )
+
+
+def seed_problem(seed: int) -> Problem | None:
+    """What is wrong with a seed; None for one that every generator takes."""
+    if seed < 0:
+        return Problem(f"seed {seed}", expected="0 or more")
+    if seed > LARGEST_SEED:
+        return Problem(f"seed {seed}", expected=f"{LARGEST_SEED} or less (NumPy's generators take 32 bits)")
+    return None
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

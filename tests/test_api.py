@@ -73,7 +73,7 @@ def test_a_grid_is_the_command_lines_stage_for_stage(run_harness: Run, world: Wo
 def test_printing_shows_the_dry_run_with_its_notes(run_harness: Run, world: World) -> None:
     shown = run_harness(world.grid("--methods", "prune-ofa", "--sparsities", "0,0.85", "--dry-run")).out
     planned = grid(world, methods="prune-ofa", sparsities=[0, 0.85], set={"task_pruning.epochs": 7})
-    assert str(planned) == shown + "note: set task_pruning.epochs=7 changes nothing in this grid."
+    assert str(planned) == shown + "note: set task_pruning.epochs=7 changes nothing in this grid: no stage has it."
     assert planned.dropped == ("prune-ofa at sparsity 0: it prunes nothing there; the dense method is that row",)
     assert repr(planned) == f"<PlannedGrid slice: {len(planned.cells)} cells, {len(planned.plan.stages)} stages>"
 

@@ -1,11 +1,13 @@
 """What a run will cost: hours by stage kind, each with its basis, and bytes on disk.
 
 Pure: a plan, the work of its stages and past timings in, an `Estimate` out. Hours come from finished records of the
-same kind and model where there are any, scaled by work; else from an assumed speed. They are approximate.
+same kind and model where there are any that speak for so much work, scaled by it; else from an assumed speed. They are
+approximate.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -127,11 +129,11 @@ class _Cost(NamedTuple):
     basis: str
 
 
-def _cost(spec: StageSpec, plan: Plan, sizes: InputSizes, speeds: Mapping[Group, _Speed], machine: Machine) -> _Cost:
+def _cost(spec: StageSpec, plan: Plan, sizes: InputSizes, speeds: Mapping[Group, _Speeds], machine: Machine) -> _Cost:
     work = work_of(spec, plan, sizes)
     if work is None:
         return _Cost(None, "nothing known")
-    rate, basis = _rate(spec, plan, speeds, machine)
+    rate, basis = _rate(spec, work, plan, speeds, machine)
     return _Cost(work / rate / 3600, basis)
 
 
@@ -173,23 +175,44 @@ class _Speed:
     records: int
 
 
-def _by_group(timings: Iterable[Timing]) -> dict[Group, _Speed]:
-    """Speed by group, and for all tasks of a kind and model together (task None)."""
-    sums: dict[Group, tuple[float, float, int]] = {}
+class _Speeds:
+    """The speeds of a group: of all its timings together that speak for so much work."""
+
+    def __init__(self, timings: Iterable[Timing]) -> None:
+        self._sums: list[tuple[float, float, float, int]] = []  # up to which work; sums of work and seconds; count
+        work = seconds = 0.0
+        for count, timing in enumerate(sorted(timings, key=lambda timing: -timing.up_to), start=1):
+            work, seconds = work + timing.work, seconds + timing.seconds
+            self._sums.append((timing.up_to, work, seconds, count))
+
+    def for_work(self, work: float) -> _Speed | None:
+        """None: none of them speaks for so much."""
+        found = bisect_right(self._sums, -work, key=lambda sums: -sums[0])
+        if not found:
+            return None
+        _, done, seconds, records = self._sums[found - 1]
+        return _Speed(done / seconds, records)
+
+
+def _by_group(timings: Iterable[Timing]) -> dict[Group, _Speeds]:
+    """Speeds by group, and for all tasks of a kind and model together (task None)."""
+    found: dict[Group, list[Timing]] = {}
     for timing in timings:
         exact = timing.group
         for group in {exact, Group(exact.kind, exact.model, None, exact.threads)}:
-            work, seconds, records = sums.get(group, (0.0, 0.0, 0))
-            sums[group] = (work + timing.work, seconds + timing.seconds, records + 1)
-    return {group: _Speed(work / seconds, records) for group, (work, seconds, records) in sums.items()}
+            found.setdefault(group, []).append(timing)
+    return {group: _Speeds(each) for group, each in found.items()}
 
 
-def _rate(spec: StageSpec, plan: Plan, speeds: Mapping[Group, _Speed], machine: Machine) -> tuple[float, str]:
+def _rate(
+    spec: StageSpec, work: float, plan: Plan, speeds: Mapping[Group, _Speeds], machine: Machine
+) -> tuple[float, str]:
     """Work a second, and its basis in words: records of the same task, else of the same model, else assumed."""
     group = group_of(spec, plan)
-    found = speeds.get(group) or speeds.get(Group(group.kind, group.model, None, group.threads))
-    if found:
-        return found.rate, f"from {counted(found.records, 'record')}"
+    for known in (group, Group(group.kind, group.model, None, group.threads)):
+        found = speeds[known].for_work(work) if known in speeds else None
+        if found:
+            return found.rate, f"from {counted(found.records, 'record')}"
     if spec.kind == "corpus":
         return CORPUS_TEXT_BYTES_PER_SECOND, f"assumed {CORPUS_TEXT_BYTES_PER_SECOND / 1e6:g} MB/s"
     if spec.kind == "pairs":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 from harness.errors import Problems, StoreError, UsageError, system_problem
@@ -25,7 +26,7 @@ from harness.grids.workload import read_timings
 from harness.inputs.content_hashes import ContentHashes
 from harness.planning.graph import Plan
 from harness.planning.planner import plan_cells
-from harness.planning.preset import load_preset
+from harness.planning.reach import Reach, reach_of
 from harness.specs import Cell
 from harness.store.store import Store
 from harness.studies.reasons import Reason, counts, read_reasons
@@ -34,7 +35,7 @@ from harness.studies.state import Remaining, read_states, remaining
 from harness.studies.state_table import state_table
 from harness.studies.study import add_to_study, check_recipe
 from harness.studies.verification import gone_artifacts, verified_records
-from harness.wording import assignment, command, counted, for_command_line, for_python, option
+from harness.wording import command, counted, for_command_line, for_python, option
 
 MOST_STAGES_LISTED = 20
 COLUMNS = 100  # of a terminal
@@ -108,26 +109,24 @@ class PlannedGrid:
             raise UsageError(problems)
         return start(self, self.status(), executor=executor, workers=workers)
 
+    def reaches(self) -> list[Reach]:
+        """What each setting of `set` does in this grid."""
+        return [reach_of(key, self.request.preset.recipe, self.plan) for key in self.options.set]
+
     def notes(self) -> list[str]:
-        """A sentence for every setting that changes no stage (or gives a key the value it has).
+        """A sentence for every setting of `set`, which says what it reaches; and one for more threads than cores."""
+        return [*(reach.sentence() for reach in self.reaches()), *self._more_threads_than_cores()]
 
-        No recipe key tells seeds apart, so one cell of those that differ in nothing else stands for all of them.
-        """
-        given, request = self.options.set, self.request
-        if not given:
-            return []
-        cells = {replace(cell, seed=0, pruning_seed=0): None for cell in request.grid.cells}
-        base = load_preset(self.options.preset, self.options.methods or ()).recipe
-
-        def stages(settings: Mapping[str, Any]) -> Set[str]:
-            try:
-                return plan_cells(cells, base.changed(settings), request.inputs, request.grid.methods).stages.keys()
-            except UsageError:  # without it the recipe lacks a value: it has an effect
-                return frozenset()
-
-        with_all = stages(given)
-        idle = [key for key in given if stages({k: v for k, v in given.items() if k != key}) == with_all]
-        return [f"{option('set')} {assignment(key, given[key])} changes nothing in this grid." for key in idle]
+    def _more_threads_than_cores(self) -> list[str]:
+        """A sentence for each number of threads above this machine's cores; the run may be elsewhere."""
+        cores = this_machine().cores
+        threads = Counter(spec.parameters.get("threads", 0) for spec in self.plan.stages.values())
+        return [
+            f"{counted(count, 'stage')} with {number} threads, and this machine has {counted(cores, 'core')}: on it "
+            f"fewer are faster ({option('set')} common.threads={cores}, which makes other stages of them)."
+            for number, count in sorted(threads.items())
+            if number > cores
+        ]
 
     def __str__(self) -> str:
         status = self.status()
@@ -271,10 +270,10 @@ def _cut(line: str) -> str:
 
 
 def plan_as_json(grid: PlannedGrid, status: GridStatus) -> dict[str, Any]:
-    """The public form of a plan: cells with their stages, stages with parents, state and reason, counts, estimate.
+    """The public form of a plan: cells with their stages, stages with parents, state and reason, counts, cost, settings.
 
     reason: why an unfinished stage runs, or does not; null for one that is done or that nothing needs. detail: beside
-    it, what failed or changed.
+    it, what failed or changed. settings: which stages each that was given reaches.
     """
     plan, states = grid.plan, status.states
     return {
@@ -298,6 +297,7 @@ def plan_as_json(grid: PlannedGrid, status: GridStatus) -> dict[str, Any]:
             "reasons": counts(status.reasons),
         },
         "estimate": status.cost.as_json(),
+        "settings": [reach.as_json() for reach in grid.reaches()],
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,21 +12,32 @@ from harness.errors import Problem, Problems, UsageError, unknown
 from harness.grids.options import GridOptions, ModelChoice, read_models, read_number
 from harness.grids.workload import InputSizes
 from harness.inputs.content_hashes import ContentHashes
-from harness.inputs.models import BaseModel, FoundModels, find_models
-from harness.inputs.shapes import Shape, shape_of
-from harness.inputs.sparse_checkpoints import OwnCheckpoints, ReleasedCheckpoint, find_own, locate_released
+from harness.inputs.models import BaseModel, FoundModels, find_models, model_problems
+from harness.inputs.shapes import shape_of
+from harness.inputs.sparse_checkpoints import (
+    OwnCheckpoints,
+    ReleasedCheckpoint,
+    ReleasedCheckpoints,
+    find_own,
+    locate_released,
+)
 from harness.planning.graph import Inputs, ModelIdentity
-from harness.planning.grid import Axes, Grid, expand
+from harness.planning.grid import Axes, Grid, expand, one_of_each
 from harness.planning.method_needs import needs
 from harness.planning.method_registry import get_method, is_method
+from harness.planning.method_summary import SPARSE_FROM
+from harness.planning.planner import plan_cells
 from harness.planning.preset import Preset, load_preset
 from harness.stages.context import Resources, Sources
 from harness.studies.study import check_name
-from harness.tasks import TASKS, Task, get_task
+from harness.tasks import CORPUS_SPLITS, TASKS, Task, get_task
 from harness.wording import assignment, option
 
 if TYPE_CHECKING:
     from harness.inputs.data_sources import DataSource
+
+
+ANY_MODEL = "MODEL"  # stands for the models of a preset that names none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,28 +67,24 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
     if options.study:
         problems.attempt(partial(check_name, options.study), None, "study")
     resources = _resources(options.resource, problems)
-    data = options.data or (preset.data if preset else None)
-    unreadable = problems.concern("data")  # then they are not missing as well
-    source = None if unreadable else problems.attempt(lambda: _data_source(data, hashes), None, "data")
+    source = _data_source(options, preset, hashes, problems)
     tasks, needs_corpus = required_data(axes, preset, problems, found.models.values())
     if source is not None:
         problems.extend(source.problems(tasks, corpus=needs_corpus), "data")
         problems.extend(_foreign_vocabularies(found.models.values(), source))
-    shapes: dict[str, Shape] = {}
-    for alias, model in found.models.items():
-        shape: Shape | None = problems.attempt(partial(shape_of, model), None, "models")
-        if shape is not None:
-            shapes[alias] = shape
+    identities = {alias: _identity(model) for alias, model in found.models.items()}
+    grid = _expanded(axes, preset, problems)
+    released = ReleasedCheckpoints()
+    if grid is not None and preset is not None:
+        released = locate_released(released_for(grid, preset), found.models)
+        problems.extend(released.problems)
+        if problems.found and not problems.concern("set"):  # with none the plan itself finds them
+            problems.extend(settings_problems(grid, preset, identities))
     problems.check()
     assert preset is not None
     assert source is not None
-    identities = {
-        alias: ModelIdentity(weights=model.weights, tokenizer=model.tokenizer, pretrained=model.pretrained)
-        for alias, model in found.models.items()
-    }
-    grid = expand(axes, preset)
-    released, not_cached = locate_released(released_for(grid, preset))
-    checkpoints = {checkpoint.content_id: checkpoint for checkpoint in (*own.found.values(), *released)}
+    assert grid is not None
+    checkpoints = {checkpoint.content_id: checkpoint for checkpoint in (*own.found.values(), *released.located)}
     return Request(
         grid=grid,
         preset=preset,
@@ -89,9 +96,71 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
         ),
         sources=Sources(models=found.models, data=source, checkpoints=checkpoints),
         resources=Resources(**resources),
-        missing=(*found.missing, *not_cached, *source.missing(tasks, corpus=needs_corpus)),
-        sizes=InputSizes(shapes=shapes, data=source.sizes(tasks, corpus=needs_corpus)),
+        missing=(*found.missing, *released.missing, *source.missing(tasks, corpus=needs_corpus)),
+        sizes=InputSizes(
+            shapes={alias: shape_of(model) for alias, model in found.models.items()},
+            data=source.sizes(tasks, corpus=needs_corpus),
+        ),
     )
+
+
+def _identity(model: BaseModel) -> ModelIdentity:
+    return ModelIdentity(
+        weights=model.weights,
+        tokenizer=model.tokenizer,
+        pretrained=model.pretrained,
+        positions=shape_of(model).positions,
+    )
+
+
+def _expanded(axes: Axes, preset: Preset | None, problems: Problems) -> Grid | None:
+    """The cells, where preset, axes and methods can be read; that there are none is a problem of its own."""
+    if preset is None or axes.problems() or problems.concern("methods"):
+        return None
+    return problems.attempt(lambda: expand(axes, preset), None)
+
+
+def settings_problems(grid: Grid, preset: Preset, models: Mapping[str, ModelIdentity]) -> list[Problem]:
+    """What is wrong with the settings of a grid, whatever its models and data are: those that are not known have names.
+
+    models: those that are known, by alias.
+    """
+    cells = one_of_each(grid.cells)
+    unknown_models = {cell.model: ModelIdentity(weights=cell.model, tokenizer=cell.model) for cell in cells}
+    splits = [f"{task.name}/{split}" for task in TASKS.values() for split in task.splits]
+    splits += [f"corpus/{split}" for split in CORPUS_SPLITS]
+    own = [cell.method.removeprefix(SPARSE_FROM) for cell in cells if cell.method.startswith(SPARSE_FROM)]
+    inputs = Inputs(
+        models={**unknown_models, **models},
+        data={split: split for split in splits},
+        sparse_from={name: name for name in own},
+        released=preset.released,
+    )
+    try:
+        plan_cells(cells, preset.recipe, inputs, grid.methods)
+    except UsageError as error:
+        return list(error.problems)
+    return []
+
+
+def check_preset(word: str) -> Preset:
+    """The preset, once everything that a grid under it would check of it alone is found to be right.
+
+    Raises UsageError with every problem.
+    """
+    preset = load_preset(word)
+    problems = Problems()
+    models = read_models(preset.models, problems)
+    problems.extend(model_problems(models))
+    aliases = [alias for alias, _ in models] + [alias for row in preset.rows for alias in row.models or ()]
+    grid = _expanded(Axes(models=aliases or [ANY_MODEL]), preset, problems)
+    if grid is not None:
+        problems.extend(settings_problems(grid, preset, {}))
+    if problems.found:
+        raise UsageError(
+            [replace(problem, found=f"preset {preset.name!r}: {problem.found}") for problem in problems.found]
+        )
+    return preset
 
 
 def _foreign_vocabularies(models: Iterable[BaseModel], source: DataSource) -> list[Problem]:
@@ -140,8 +209,8 @@ def read_axes(
         pruning_seeds=options.pruning_seeds,
         sparse_from={name: own.found[name].sparsity if name in own.found else 0.0 for name in own.names},
     )
-    # A model that could not be read is not missing as well.
-    known_bad = {"models"} if problems.concern("models") else set()
+    # A model that could not be read is not missing as well; nor is one that a preset nobody can read might name.
+    known_bad = {"models"} if problems.concern("models") or (preset is None and options.models is None) else set()
     problems.extend(problem for problem in axes.problems() if problem.option not in known_bad)
     return axes
 
@@ -180,12 +249,27 @@ def _own_checkpoints(options: GridOptions, found: FoundModels, hashes: ContentHa
     return find_own(options.sparse_from, base, hashes, is_method)
 
 
-def _data_source(data: str | None, hashes: ContentHashes) -> DataSource:
+def _data_source(
+    options: GridOptions, preset: Preset | None, hashes: ContentHashes, problems: Problems
+) -> DataSource | None:
+    """What the options name, else the preset. Of a preset that cannot be read nobody knows whether it names any.
+
+    An option that could not be read is noted already, and not missing as well.
+    """
+    if problems.concern("data"):
+        return None
+    data = options.data or (preset.data if preset else None)
+    if data is None:
+        if preset is not None:
+            choices = "Give a folder with TASK/SPLIT.parquet in the hub's schema, or hub, or synthetic."
+            problems.add(Problem(f"{option('data')} is missing", "data", next_move=choices))
+        return None
+    return problems.attempt(lambda: _named_source(data, hashes), None, "data")
+
+
+def _named_source(data: str, hashes: ContentHashes) -> DataSource:
     from harness.inputs.data_sources import FolderData, HubData, SyntheticData
 
-    if data is None:
-        choices = "give a folder with TASK/SPLIT.parquet in the hub's schema, or hub, or synthetic"
-        raise UsageError(f"{option('data')} is missing: {choices}.")
     world, colon, seed = data.partition(":")
     if world == "synthetic":
         if colon and not (seed.isascii() and seed.isdigit()):

@@ -7,6 +7,7 @@ teacher's forward pass adds its 2), in bytes of text for the corpus and in token
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ TYPICAL_TOKENS: Mapping[str, float] = {"sst2": 13, "qqp": 31, "mnli": 40, "qnli"
 TEXT_BYTES_PER_PAIR_TOKEN = 3.6
 CORPUS_BYTES_PER_TEXT_BYTE = 0.61
 PAIRS_BYTES_PER_TOKEN = 2.27
+# A record of a whole attempt speaks for ten times its own work: a start of s seconds is never told as more than 10 s.
+SPEAKS_FOR = 10
 RECORDS_OF_A_GROUP, RECORDS_OF_OTHER_PLANS = 4, 256
 
 
@@ -50,12 +53,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Timing:
-    """The work of one finished stage, and its seconds. on_gpu None: its record does not say."""
+    """The work of one finished stage, and its seconds. on_gpu None: its record does not say.
+
+    up_to: the most work of a stage that its speed speaks for. Seconds of a whole attempt have a start in them (seconds
+    for libraries and files), which is most of a small stage and nothing of a large one.
+    """
 
     group: Group
     on_gpu: bool | None
     work: float
     seconds: float
+    up_to: float = math.inf
 
 
 def group_of(spec: StageSpec, plan: Plan) -> Group:
@@ -133,6 +141,7 @@ def timing_of(record: Mapping[str, Any], plan: Plan, shapes: Mapping[str, Shape]
         spec = StageSpec.from_json(record)
         result, times = record["result"], record["times"]
         on_gpu: bool | None = None
+        whole_attempt = True
         seconds = times["ended"] - times["started"]
         group = group_of(spec, plan)
         if spec.kind == "corpus":
@@ -146,11 +155,14 @@ def timing_of(record: Mapping[str, Any], plan: Plan, shapes: Mapping[str, Shape]
             else:
                 training = result["training"]
                 # Its own seconds: `times` covers the last attempt only.
+                whole_attempt = False
                 tokens, seconds, on_gpu = training["tokens_seen"], training["seconds"], training["device"] != "cpu"
             work = tokens * flops_per_token(spec, plan, shapes[group.model or ""])
     except (KeyError, TypeError, AttributeError):
         return None
-    return Timing(group, on_gpu, float(work), float(seconds)) if work > 0 and seconds > 0 else None
+    if not (work > 0 and seconds > 0):
+        return None
+    return Timing(group, on_gpu, float(work), float(seconds), SPEAKS_FOR * work if whole_attempt else math.inf)
 
 
 def read_timings(plan: Plan, store: Store, waiting: Iterable[str], shapes: Mapping[str, Shape]) -> list[Timing]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from harness.identity import file_sha256, sha256_of
 
-_COUNT = "count:"  # prefix of a count's key in the memory; no resolved path begins so
+_COUNT, _SENTENCES = "count:", "sentences:"  # prefixes of keys in the memory; no resolved path begins so
 
 
 class ContentHashes:
@@ -23,14 +23,17 @@ class ContentHashes:
         self._memory = memory
         self._known: dict[str, tuple[int, int, str]] = {}
         self._counts: dict[str, tuple[int, int]] = {}
+        self._sentences: dict[str, tuple[str, ...]] = {}
         self._changed = False
         if memory is not None and memory.is_file():
             try:
                 rows = json.loads(memory.read_text())
                 self._counts = {key: (row[0], row[1]) for key, row in rows.items() if key.startswith(_COUNT)}
-                self._known = {p: (row[0], row[1], row[2]) for p, row in rows.items() if not p.startswith(_COUNT)}
+                self._sentences = {k: tuple(map(str, row)) for k, row in rows.items() if k.startswith(_SENTENCES)}
+                paths = [path for path in rows if not path.startswith((_COUNT, _SENTENCES))]
+                self._known = {path: (rows[path][0], rows[path][1], rows[path][2]) for path in paths}
             except (ValueError, IndexError, TypeError, KeyError, AttributeError):
-                self._known, self._counts = {}, {}
+                self._known, self._counts, self._sentences = {}, {}, {}
 
     def file(self, path: Path) -> str:
         """SHA-256 (hex) of the file's bytes. Raises FileNotFoundError when it is absent."""
@@ -56,6 +59,14 @@ class ContentHashes:
             self._changed = True
         return self._counts[key]
 
+    def sentences(self, digest: str, what: str, find: Callable[[], Sequence[str]]) -> tuple[str, ...]:
+        """Sentences that follow from content alone, found once and remembered by its digest and what they are about."""
+        key = f"{_SENTENCES}{what}:{digest}"
+        if key not in self._sentences:
+            self._sentences[key] = tuple(find())
+            self._changed = True
+        return self._sentences[key]
+
     def remember(self) -> None:
         """Write the memory file, if there is one and something new was hashed."""
         if self._memory is None or not self._changed:
@@ -64,7 +75,9 @@ class ContentHashes:
         with contextlib.suppress(OSError):  # only a cache: where it cannot be kept, hashing again costs time
             try:
                 self._memory.parent.mkdir(parents=True, exist_ok=True)
-                temporary.write_text(json.dumps({**self._known, **self._counts}, indent=0, sort_keys=True))
+                temporary.write_text(
+                    json.dumps({**self._known, **self._counts, **self._sentences}, indent=0, sort_keys=True)
+                )
                 temporary.replace(self._memory)
             finally:
                 temporary.unlink(missing_ok=True)

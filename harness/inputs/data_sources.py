@@ -41,6 +41,9 @@ HUB_ROWS = {
 WIKIPEDIA_TEXT_BYTES = 20_200_062_385
 
 
+ROW_CHECKS = 1  # raised when the checks of rows change, so that none of the old ones is remembered
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
     """How much data there is: number of rows by "TASK/SPLIT", bytes of text by "corpus/SPLIT"."""
@@ -84,7 +87,7 @@ class FolderData:
     def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
         from harness.inputs.parquet import check_folder
 
-        return check_folder(self.folder, tasks, corpus=corpus)
+        return check_folder(self.folder, tasks, corpus=corpus, rows=self._row_problems)
 
     def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
         return []
@@ -130,6 +133,17 @@ class FolderData:
     def as_json(self) -> dict[str, Any]:
         return {"source": "folder", "folder": str(self.folder.absolute())}
 
+    def _row_problems(self, path: Path, task: Task | None) -> list[str]:
+        """What is wrong with a file's rows, read once for each content."""
+        from harness.inputs.parquet import article_problems, row_problems
+
+        def find() -> list[str]:
+            found = article_problems(path, thorough=False) if task is None else row_problems(path, task)
+            return [problem.removeprefix(f"{path}: ") for problem in found]
+
+        what = f"rows of {'the corpus' if task is None else task.name}, {ROW_CHECKS}"
+        return [f"{path}: {problem}" for problem in self.hashes.sentences(self.hashes.file(path), what, find)]
+
     def _check(self, path: Path, content_id: str) -> None:
         if self.hashes.file(path) != content_id:
             raise ValueError(f"{path} is not the file the plan was made with. Put it back, or plan again.")
@@ -140,7 +154,18 @@ class HubData:
     """The hub's own data sets, each at a pinned commit. Content id: of data set, configuration, commit and split."""
 
     def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
-        return []
+        """Footers that cannot be read or are of another schema; a pinned commit fixes the rows."""
+        from harness.inputs.parquet import CORPUS_COLUMNS, file_problems
+
+        wanted = [
+            (path, task.columns)
+            for task in tasks
+            for path in cached_files(task.hub_path, task.hub_name, task.hub_revision)
+            if _split_of(path) in task.splits
+        ]
+        wanted += [(path, CORPUS_COLUMNS) for path in (cached_files(*WIKIPEDIA) if corpus else ())]
+        again = "It is in the hub's cache: remove it there, and run harness fetch where there is internet."
+        return [f"{problem} {again}" for path, columns in wanted for problem in file_problems(path, columns)]
 
     def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
         return [
@@ -270,8 +295,13 @@ def hub_sets(tasks: Iterable[Task], *, corpus: bool) -> dict[tuple[str, str, str
     return wanted
 
 
+def _split_of(path: Path) -> str:
+    """ "train" of train-00000-of-00002.parquet."""
+    return path.name.rpartition("-of-")[0].rpartition("-")[0]
+
+
 def _of_split(files: Sequence[Path], split: str, repository: str) -> list[Path]:
-    found = [path for path in files if path.name.rpartition("-of-")[0].rpartition("-")[0] == split]
+    found = [path for path in files if _split_of(path) == split]
     if not found:
         raise FileNotFoundError(f"{repository}: no files of the split {split!r} in the hub's cache. Run harness fetch.")
     return found

@@ -5,18 +5,22 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Problem, UsageError, unknown_name
+from harness.errors import Problem, Problems, UsageError, unknown, unknown_name
 from harness.identity import sha256_of
 from harness.inputs.content_hashes import ContentHashes
-from harness.inputs.families import FAMILIES, Family, num_layers
+from harness.inputs.families import FAMILIES, Family
 from harness.inputs.hub import HubSource, cached_snapshot
+from harness.inputs.vocabulary import FILES as VOCABULARY_FILES
+from harness.inputs.vocabulary import check_vocabulary
+from harness.inputs.weight_files import SAFETENSORS, check_weights, read_sizes
 from harness.wording import option
 
-WEIGHT_FILES = ("model.safetensors",)
+WEIGHT_FILES = (SAFETENSORS,)
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
 
 
@@ -112,11 +116,31 @@ def find_models(models: Iterable[tuple[str, Path | None]], hashes: ContentHashes
     return found
 
 
+def alias_problem(alias: str) -> Problem | None:
+    """The problem of a name that is not in the catalogue; None for one that is."""
+    if alias in MODELS:
+        return None
+    found = unknown("model", alias, MODELS)
+    return replace(found, next_move=f"{found.next_move} A local folder in the hub's layout is named as NAME=DIR.")
+
+
+def model_problems(models: Iterable[tuple[str, Path | None]]) -> list[Problem]:
+    """What is wrong with models wherever they are used: names of nothing, and folders whose files do not fit.
+
+    Nothing is hashed, and what is merely not installed or not cached on this machine is no problem.
+    """
+    found = Problems()
+    for alias, folder in models:
+        if folder is not None:
+            found.attempt(partial(_check_folder, f"model {alias!r}", folder), None)
+        elif problem := alias_problem(alias):
+            found.add(problem)
+    return found.found
+
+
 def _from_catalogue(alias: str, hashes: ContentHashes) -> BaseModel:
-    if alias not in MODELS:
-        raise UsageError(
-            unknown_name("model", alias, MODELS) + " A local folder in the hub's layout is named as NAME=DIR."
-        )
+    if problem := alias_problem(alias):
+        raise UsageError(problem)
     source = MODELS[alias]
     if isinstance(source, PackageSource):
         return _read_folder(alias, _package_folder(alias, source), hashes)
@@ -130,9 +154,12 @@ def _from_catalogue(alias: str, hashes: ContentHashes) -> BaseModel:
             tokenizer=tokenizer_content_id(),
             generated=source.encoder,
         )
+    folder = _cached_model(source)
+    if folder is not None:
+        _check_folder(f"model {alias!r}", folder)
     return BaseModel(
         alias=alias,
-        folder=_cached_model(source),
+        folder=folder,
         weights=source.content_id("weights"),
         tokenizer=source.content_id("tokenizer"),
     )
@@ -154,23 +181,28 @@ def _package_folder(alias: str, source: PackageSource) -> Path:
 
 
 def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
-    """config.json of a folder in the hub's layout and the family it names. Raises UsageError that begins with `what`.
-
-    It has the number of layers under one of its two names.
-    """
+    """config.json of a folder in the hub's layout and its family. Raises UsageError that begins with `what`."""
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise UsageError(f"{what}: no config.json in {folder}. Expected a folder in the hub's layout.")
     try:
         config = json.loads(config_file.read_bytes())
         family = config.get("model_type")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise UsageError(f"{what}: {config_file} is no JSON object. Expected the hub's config.json.") from None
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise UsageError(f"{what}: " + unknown_name("model_type", str(family), FAMILIES))
-    if not isinstance(num_layers(config), int):
-        raise UsageError(f"{what}: {config_file} gives no num_hidden_layers. Expected a whole number.")
     return config, FAMILIES[family]
+
+
+def config_of(model: BaseModel) -> tuple[dict[str, Any], Family] | None:
+    """A model's configuration and family; None for one whose folder is not on this machine."""
+    if model.generated is not None:
+        from harness.synthetic.encoders import ENCODERS
+
+        config = ENCODERS[model.generated].config()
+        return config, FAMILIES[config["model_type"]]
+    return None if model.folder is None else read_config(f"model {model.alias!r}", model.folder)
 
 
 def folder_content_id(config: Mapping[str, Any], weights: str) -> str:
@@ -179,14 +211,30 @@ def folder_content_id(config: Mapping[str, Any], weights: str) -> str:
     return sha256_of({"config": architecture, "weights": weights})
 
 
+def _check_folder(what: str, folder: Path) -> dict[str, Any]:
+    """config.json of a folder in the hub's layout, once its weights and its tokenizer are found to fit it.
+
+    Reads headers and vocabulary alone. Raises UsageError with every problem, each beginning with `what`.
+    """
+    config, family = read_config(what, folder)
+    problems = Problems()
+    sizes = problems.attempt(lambda: read_sizes(config, family, f"{what}: {folder / 'config.json'}"), None)
+    if not any((folder / name).is_file() for name in WEIGHT_FILES):
+        problems.add(f"{what}: none of {', '.join(WEIGHT_FILES)} in {folder}.")
+    elif sizes is not None:
+        problems.attempt(partial(check_weights, what, folder / SAFETENSORS, family, sizes), None)
+    if not any((folder / name).is_file() for name in VOCABULARY_FILES):
+        problems.add(f"{what}: neither {' nor '.join(VOCABULARY_FILES)} in {folder}.")
+    elif sizes is not None:
+        problems.attempt(partial(check_vocabulary, what, folder, sizes["vocabulary"]), None)
+    problems.check()
+    return config
+
+
 def _read_folder(alias: str, folder: Path, hashes: ContentHashes) -> BaseModel:
-    config, _ = read_config(f"model {alias!r}", folder)
+    config = _check_folder(f"model {alias!r}", folder)
     weights = [name for name in WEIGHT_FILES if (folder / name).is_file()]
-    if not weights:
-        raise UsageError(f"model {alias!r}: none of {', '.join(WEIGHT_FILES)} in {folder}.")
     tokenizer = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
-    if not {"tokenizer.json", "vocab.txt"} & set(tokenizer):
-        raise UsageError(f"model {alias!r}: neither tokenizer.json nor vocab.txt in {folder}.")
     return BaseModel(
         alias=alias,
         folder=folder,

@@ -1,7 +1,7 @@
 """Reading a data folder in the hub's schema: <task>/<split>.parquet and corpus/{train,validation}.parquet in it.
 
-`check_folder` looks at file metadata only, so planning can call it; the loaders read and validate the rows.
-`harness.data` turns them into tokens.
+`check_folder` looks at file metadata only. `row_problems` reads the rows in batches and says what is wrong with them:
+planning asks it, and so does what reads a split. `harness.data` turns the rows into tokens.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CORPUS_COLUMNS = ("title", "text")
 # Single answers of SQuAD copies are known to be a character or two off; a file in which more are is another text's.
 MISPLACED_SHARE = 0.01
+BATCH_ROWS = 4096  # of a scan in memory at a time
+CHEAP_TEXT_BYTES = 64e6  # a corpus file with more text is read by its stage alone; a plan looks at its statistics
 
 
 def split_files(folder: Path | str, task: Task) -> dict[str, Path]:
@@ -50,10 +52,17 @@ def text_bytes(path: Path) -> int:
     return sum(int(chunk.total_uncompressed_size) for chunk in chunks if chunk.path_in_schema == "text")
 
 
-def check_folder(folder: Path | str, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
+def check_folder(
+    folder: Path | str,
+    tasks: Iterable[Task],
+    *,
+    corpus: bool,
+    rows: Callable[[Path, Task | None], list[str]] = lambda path, task: [],
+) -> list[str]:
     """Every problem of `folder` for these tasks (and the corpus, if wanted), in words; empty when there is none.
 
-    Reads parquet footers only: paths, column names and types, row counts. Values are validated on loading.
+    Reads parquet footers: paths, column names and types, row counts. rows: says what is wrong with the rows of a file
+    (of a task, or of the corpus: None) whose footer is right.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -68,7 +77,7 @@ def check_folder(folder: Path | str, tasks: Iterable[Task], *, corpus: bool) -> 
         for split in task.splits:
             path = folder / task.name / f"{split}.parquet"
             if path.is_file():
-                problems += _file_problems(path, task.columns)
+                problems += file_problems(path, task.columns) or rows(path, task)
             elif split not in task.optional_splits:
                 problems.append(
                     f"{path}: not found, and task {task.name!r} needs its split {split!r}. Put it there as parquet "
@@ -78,13 +87,50 @@ def check_folder(folder: Path | str, tasks: Iterable[Task], *, corpus: bool) -> 
         for split in CORPUS_SPLITS:
             path = folder / "corpus" / f"{split}.parquet"
             if path.is_file():
-                problems += _file_problems(path, CORPUS_COLUMNS)
+                problems += file_problems(path, CORPUS_COLUMNS) or rows(path, None)
             else:
                 problems.append(
                     f"{path}: not found, and pre-training needs the corpus split {split!r}. Put it there as parquet "
                     f"with the columns {', '.join(CORPUS_COLUMNS)}, one article per row."
                 )
     return problems
+
+
+def row_problems(path: Path, task: Task) -> list[str]:
+    """What is wrong with the rows of a file whose footer is right: a sentence for each column, with the first such row.
+
+    Every value must be there and text must be UTF-8; beyond that, see `read_rows`. Reads batches of rows.
+    """
+    found = []
+    for column in task.columns:
+        form = _form_of(column)
+        try:
+            with _reading_rows(path), pq.ParquetFile(path) as file:
+                batches = _sound(file, column, beside=tuple(name for name in form.beside if name in task.columns))
+                form.check_rows(batches, task)
+        except _RowError as error:
+            found.append(f"{path}: {error}")
+        except ValueError as error:
+            return [str(error)]
+    return found
+
+
+def article_problems(path: Path, *, thorough: bool = True) -> list[str]:
+    """What is wrong with the articles of a corpus file whose footer is right.
+
+    thorough: read every text; else only where the file's statistics tell of nulls, or there is little of it.
+    """
+    try:
+        with _reading_rows(path), pq.ParquetFile(path) as file:
+            everything = thorough or text_bytes(path) <= CHEAP_TEXT_BYTES
+            groups = [g for g in range(file.num_row_groups) if everything or _has_nulls(file, g, "text")]
+            for _ in _sound(file, "text", groups=groups):
+                pass
+    except _RowError as error:
+        return [f"{path}: {error}"]
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def load_split(folder: Path | str, task: Task, split: str) -> datasets.Dataset:
@@ -98,16 +144,14 @@ def read_rows(paths: Sequence[Path], task: Task) -> datasets.Dataset:
     """The rows of parquet files with the columns `task.columns`, in memory, in the order of the files.
 
     Raises FileNotFoundError if a file is not there, ValueError if one is unreadable, lacks a column, has no rows, a
-    null, a label outside [0, num_labels) or (SQuAD v1.1) a question without answer, an answer outside its context, more
-    than one answer in a hundred that is not at its answer_start, or an id that occurs twice.
+    null, text that is no UTF-8, a label outside [0, num_labels) or (SQuAD v1.1) a question without answer, an answer
+    outside its context, more than one answer in a hundred that is not at its answer_start, or an id that occurs twice.
     """
-    tables = []
     for path in paths:
-        table = _read(path, task.columns)
-        for column in task.columns:
-            _form_of(column).check_rows(table, task, path)
-        tables.append(table)
-    return _dataset(pa.concat_tables(tables))
+        _raise_for_problems(path, task.columns)
+        if problems := row_problems(path, task):
+            raise ValueError("\n".join(problems))
+    return _dataset(pa.concat_tables([_read(path, task.columns) for path in paths]))
 
 
 def load_corpus(folder: Path | str, split: str, *, cache_dir: Path | str | None = None) -> datasets.Dataset:
@@ -123,11 +167,12 @@ def read_articles(paths: Sequence[Path], *, cache_dir: Path | str | None = None)
     cache_dir: None reads them into memory; a folder keeps an Arrow copy there and maps it, for a corpus larger than
     memory. Raises FileNotFoundError if a file is not there, ValueError as `read_rows`.
     """
-    if cache_dir is None:
-        return _dataset(pa.concat_tables([_read(path, CORPUS_COLUMNS) for path in paths]))
     for path in paths:
         _raise_for_problems(path, CORPUS_COLUMNS)
-        _check_articles(path)
+        if problems := article_problems(path):
+            raise ValueError("\n".join(problems))
+    if cache_dir is None:
+        return _dataset(pa.concat_tables([_read(path, CORPUS_COLUMNS) for path in paths]))
     import datasets
 
     return datasets.Dataset.from_parquet(
@@ -135,16 +180,57 @@ def read_articles(paths: Sequence[Path], *, cache_dir: Path | str | None = None)
     )
 
 
-def _check_articles(path: Path) -> None:
-    """Raises ValueError for rows that cannot be read and for an article without text; one row group in memory."""
-    first = 0  # row at which a row group begins
-    with _reading_rows(path), pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            text = file.read_row_group(group, columns=["text"])["text"]
-            if text.null_count:
-                row = first + _first(pc.is_null(text))
-                raise ValueError(f"{path}: column text is null in row {row}; expected a value in every row.")
-            first += len(text)
+class _RowError(Exception):
+    """What is wrong with a row, in a sentence that does not name the file."""
+
+
+Batches = Iterator[tuple[int, pa.RecordBatch]]
+
+
+def _sound(
+    file: pq.ParquetFile, column: str, *, beside: Sequence[str] = (), groups: Sequence[int] | None = None
+) -> Batches:
+    """The batches of a column (and of those beside it), each with the number of its first row.
+
+    Raises _RowError for a null, and for text that is no UTF-8. groups: the row groups to read; None: all.
+    """
+    starts = [0]
+    for group in range(file.num_row_groups):
+        starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
+    for group in range(file.num_row_groups) if groups is None else groups:
+        first = starts[group]
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=[column, *beside]):
+            values = batch.column(column)
+            if values.null_count:
+                row = first + _first(pc.is_null(values))
+                raise _RowError(f"column {column} is null in row {row}; expected a value in every row.")
+            _check_text(values, column, first)
+            yield first, batch
+            first += len(batch)
+
+
+def _check_text(values: pa.Array, column: str, first: int) -> None:
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid:
+        for row, value in enumerate(values, start=first):
+            try:
+                value.as_py()
+            except UnicodeDecodeError:
+                raise _RowError(
+                    f"column {column} has bytes in row {row} (rows count from 0) that are no UTF-8 text. Write the "
+                    "file again with text in UTF-8."
+                ) from None
+        raise
+
+
+def _has_nulls(file: pq.ParquetFile, group: int, column: str) -> bool:
+    """Whether a row group's statistics tell of nulls in a column; without statistics nobody knows."""
+    chunks = file.metadata.row_group(group)
+    found = (chunks.column(i) for i in range(chunks.num_columns) if chunks.column(i).path_in_schema == column)
+    return any(
+        chunk.is_stats_set and chunk.statistics.has_null_count and chunk.statistics.null_count > 0 for chunk in found
+    )
 
 
 @contextmanager
@@ -171,10 +257,18 @@ def _is_string(kind: pa.DataType) -> bool:
 
 
 def _is_answers(kind: pa.DataType) -> bool:
-    return pa.types.is_struct(kind) and {"text", "answer_start"} <= {field.name for field in kind}
+    """Lists of texts and of whole numbers, under the names of the hub's SQuAD."""
+    if not pa.types.is_struct(kind):
+        return False
+    lists = {
+        field.name: field.type for field in kind if pa.types.is_list(field.type) or pa.types.is_large_list(field.type)
+    }
+    if not {"text", "answer_start"} <= lists.keys():
+        return False
+    return _is_string(lists["text"].value_type) and pa.types.is_integer(lists["answer_start"].value_type)
 
 
-def _file_problems(path: Path, columns: tuple[str, ...]) -> list[str]:
+def file_problems(path: Path, columns: tuple[str, ...]) -> list[str]:
     """What is wrong with a file that exists, from its footer."""
     try:
         metadata = pq.read_metadata(path)
@@ -203,20 +297,14 @@ def _file_problems(path: Path, columns: tuple[str, ...]) -> list[str]:
 def _raise_for_problems(path: Path, columns: tuple[str, ...]) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not found. Expected parquet with the columns {', '.join(columns)}.")
-    problems = _file_problems(path, columns)
+    problems = file_problems(path, columns)
     if problems:
         raise ValueError("\n".join(problems))
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pa.Table:
-    _raise_for_problems(path, columns)
     with _reading_rows(path):
-        table = pq.read_table(path, columns=list(columns))
-    for column in columns:
-        if table[column].null_count:
-            row = _first(pc.is_null(table[column]))
-            raise ValueError(f"{path}: column {column} is null in row {row}; expected a value in every row.")
-    return table
+        return pq.read_table(path, columns=list(columns))
 
 
 def _first(condition: Any) -> int:
@@ -224,89 +312,96 @@ def _first(condition: Any) -> int:
     return pc.index(condition, True).as_py()
 
 
-def _check_labels(table: pa.Table, task: Task, path: Path) -> None:
-    labels = table["label"]
-    bad = pc.or_(pc.less(labels, 0), pc.greater_equal(labels, task.num_labels))
-    if pc.any(bad).as_py():
-        row = _first(bad)
-        classes = ", ".join(f"{value} {name}" for value, name in enumerate(task.label_names))
-        raise ValueError(
-            f"{path}: label {labels[row].as_py()} in row {row} (rows count from 0); expected 0 to "
-            f"{task.num_labels - 1} ({classes}). A label of -1 marks a split without published labels: "
-            "use one with labels."
-        )
+def _check_labels(batches: Batches, task: Task) -> None:
+    for first, batch in batches:
+        labels = batch.column("label")
+        bad = pc.or_(pc.less(labels, 0), pc.greater_equal(labels, task.num_labels))
+        if pc.any(bad).as_py():
+            row = _first(bad)
+            classes = ", ".join(f"{value} {name}" for value, name in enumerate(task.label_names))
+            raise _RowError(
+                f"label {labels[row].as_py()} in row {first + row} (rows count from 0); expected 0 to "
+                f"{task.num_labels - 1} ({classes}). A label of -1 marks a split without published labels: "
+                "use one with labels."
+            )
 
 
-def _check_answers(table: pa.Table, task: Task, path: Path) -> None:
-    texts = pc.struct_field(table["answers"], "text")
-    unanswered = pc.fill_null(pc.equal(pc.list_value_length(texts), 0), True)
-    if pc.any(unanswered).as_py():
-        raise ValueError(
-            f"{path}: the question in row {_first(unanswered)} (rows count from 0) has no answer; expected SQuAD v1.1, "
-            "where every question has at least one. Version 2 is not supported: drop its unanswerable questions."
-        )
-    _check_answer_starts(table, path)
-
-
-def _check_ids(table: pa.Table, task: Task, path: Path) -> None:
-    counts = pc.value_counts(table["id"])
+def _check_ids(batches: Batches, task: Task) -> None:
+    counts = pc.value_counts(pa.chunked_array([batch.column("id") for _, batch in batches]))
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(repeated):
         entry = repeated[0].as_py()
-        raise ValueError(f"{path}: id {entry['values']!r} occurs {entry['counts']} times; expected every id once.")
+        raise _RowError(f"id {entry['values']!r} occurs {entry['counts']} times; expected every id once.")
 
 
-def _check_answer_starts(table: pa.Table, path: Path) -> None:
-    """A wrong answer_start would train on a wrong span, silently."""
+def _check_answers(batches: Batches, task: Task) -> None:
+    """A question without answer, and a wrong answer_start, which would train on a wrong span, silently."""
     misplaced = total = 0
-    first = ""
-    for row, (context, answers) in enumerate(
-        zip(table["context"].to_pylist(), table["answers"].to_pylist(), strict=True)
-    ):
-        texts, starts = answers["text"], answers["answer_start"] or []
-        if len(texts) != len(starts) or None in texts or None in starts:
-            raise ValueError(
-                f"{path}: the answers in row {row} (rows count from 0) have {len(texts)} texts and {len(starts)} "
-                "starts, or a null among them; expected an answer_start for every text."
+    example = ""
+    for first, batch in batches:
+        answers = batch.column("answers")
+        unanswered = pc.fill_null(pc.equal(pc.list_value_length(pc.struct_field(answers, "text")), 0), True)
+        if pc.any(unanswered).as_py():
+            row = first + _first(unanswered)
+            raise _RowError(
+                f"the question in row {row} (rows count from 0) has no answer; expected SQuAD v1.1, "
+                "where every question has at least one. Version 2 is not supported: drop its unanswerable questions."
             )
-        for text, start in zip(texts, starts, strict=True):
-            total += 1
-            if not 0 <= start <= start + len(text) <= len(context):
-                raise ValueError(
-                    f"{path}: answer_start {start} of {text[:40]!r} in row {row} (rows count from 0) lies outside its "
-                    f"context of {len(context)} characters; expected the character at which the answer begins."
+        contexts = batch.column("context")
+        _check_text(contexts, "context", first)
+        for row, (context, given) in enumerate(
+            zip(contexts.to_pylist(), answers.to_pylist(), strict=True), start=first
+        ):
+            if context is None:
+                continue  # told of its own column
+            texts, starts = given["text"], given["answer_start"] or []
+            if len(texts) != len(starts) or None in texts or None in starts:
+                raise _RowError(
+                    f"the answers in row {row} (rows count from 0) have {len(texts)} texts and {len(starts)} "
+                    "starts, or a null among them; expected an answer_start for every text."
                 )
-            if context[start : start + len(text)] != text:
-                misplaced += 1
-                first = first or f"{text[:40]!r} in row {row}, where the context has {context[start:][:40]!r}"
+            for text, start in zip(texts, starts, strict=True):
+                total += 1
+                if not 0 <= start <= start + len(text) <= len(context):
+                    raise _RowError(
+                        f"answer_start {start} of {text[:40]!r} in row {row} (rows count from 0) lies outside its "
+                        f"context of {len(context)} characters; expected the character at which the answer begins."
+                    )
+                if context[start : start + len(text)] != text:
+                    misplaced += 1
+                    example = example or f"{text[:40]!r} in row {row}, where the context has {context[start:][:40]!r}"
     if misplaced > MISPLACED_SHARE * total:
-        raise ValueError(
-            f"{path}: {misplaced} of {total} answers are not at their answer_start, the first {first}. Expected "
+        raise _RowError(
+            f"{misplaced} of {total} answers are not at their answer_start, the first {example}. Expected "
             "the character at which the answer begins in this very context (not bytes, not of a cleaned text)."
         )
 
 
-def _no_check(table: pa.Table, task: Task, path: Path) -> None:
-    pass
+def _read_all(batches: Batches, task: Task) -> None:
+    for _ in batches:
+        pass
 
 
 @dataclass(frozen=True)
 class _ColumnForm:
     """What a column of the hub's schema must be: its type, in words and as a test, and a check of its rows.
 
-    check_rows raises ValueError naming the file and the row.
+    check_rows: takes the column's batches with the first row of each; raises _RowError. beside: columns it reads too.
     """
 
     expected: str
     has_type: Callable[[pa.DataType], bool]
-    check_rows: Callable[[pa.Table, Task, Path], None] = _no_check
+    check_rows: Callable[[Batches, Task], None] = _read_all
+    beside: tuple[str, ...] = ()
 
 
 _TEXT = _ColumnForm("string", _is_string)
 _FORMS = {
     "id": _ColumnForm("string", _is_string, _check_ids),
     "label": _ColumnForm("integer", pa.types.is_integer, _check_labels),
-    "answers": _ColumnForm("struct of the lists text and answer_start", _is_answers, _check_answers),
+    "answers": _ColumnForm(
+        "struct of the lists text (strings) and answer_start (integers)", _is_answers, _check_answers, ("context",)
+    ),
 }
 
 

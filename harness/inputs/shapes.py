@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
-from harness.errors import UsageError
-from harness.inputs.models import BaseModel
+from harness.inputs.models import BaseModel, config_of
+from harness.inputs.weight_files import read_sizes
 
 FP32_BYTES = 4
-# The names that BERT and DistilBERT give the same thing, and the library's default where config.json does not say.
-_NAMES: Mapping[str, tuple[tuple[str, str], tuple[int, int]]] = {
-    "layers": (("num_hidden_layers", "n_layers"), (12, 6)),
-    "width": (("hidden_size", "dim"), (768, 768)),
-    "feed_forward": (("intermediate_size", "hidden_dim"), (3072, 3072)),
-    "vocabulary": (("vocab_size", "vocab_size"), (30522, 30522)),
-    "positions": (("max_position_embeddings", "max_position_embeddings"), (512, 512)),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,30 +46,10 @@ HUB_SHAPES: Mapping[str, Shape] = {
 
 
 def shape_of(model: BaseModel) -> Shape:
-    """A model's shape, from its config.json where it has a folder here. Raises UsageError naming each bad size."""
-    if model.generated is not None:
-        from harness.synthetic.encoders import ENCODERS, POSITIONS
-
-        made = ENCODERS[model.generated]
-        return Shape(
-            layers=made.layers,
-            width=made.width,
-            feed_forward=made.feed_forward,
-            vocabulary=made.config()["vocab_size"],
-            positions=POSITIONS,
-        )
-    if model.folder is None:
+    """A model's shape, from its configuration where that is here. Raises UsageError naming each bad size."""
+    found = config_of(model)
+    if found is None:
         return HUB_SHAPES[model.alias]
-    config: dict[str, Any] = json.loads((model.folder / "config.json").read_bytes())
-    column = 1 if config["model_type"] == "distilbert" else 0
-    sizes, problems = {}, []
-    for name, (keys, defaults) in _NAMES.items():
-        sizes[name] = config.get(keys[column], config.get(keys[0], defaults[column]))
-        if type(sizes[name]) is not int or sizes[name] < 1:
-            problems.append(
-                f"model {model.alias!r}: {model.folder / 'config.json'} gives {keys[column]} = {sizes[name]!r}. "
-                "Expected a whole number above 0."
-            )
-    if problems:
-        raise UsageError(problems)
-    return Shape(**sizes)
+    where = "its configuration" if model.folder is None else model.folder / "config.json"
+    sizes = read_sizes(*found, f"model {model.alias!r}: {where}")
+    return Shape(**{size.name: sizes[size.name] for size in fields(Shape)})

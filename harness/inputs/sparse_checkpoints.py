@@ -7,24 +7,34 @@ torch; the stage `sparse_checkpoint` loads them, counts again and refuses those 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Problem, UsageError
+from harness.errors import Problem, Problems, UsageError
 from harness.identity import NAME_IN_WORDS, is_commit, is_name
 from harness.inputs.content_hashes import ContentHashes
-from harness.inputs.families import Family, num_layers
+from harness.inputs.families import Family
 from harness.inputs.hub import HubSource, cached_snapshot
-from harness.inputs.models import BaseModel, folder_content_id, read_config
+from harness.inputs.models import BaseModel, config_of, folder_content_id, read_config
+from harness.inputs.vocabulary import read_vocabulary
+from harness.inputs.weight_files import (
+    FLOATING,
+    PICKLED,
+    SAFETENSORS,
+    check_weights,
+    encoder_tensors,
+    pickle_problem,
+    read_header,
+    read_sizes,
+)
 from harness.specs import as_sparsity, sparsity_problem
 from harness.wording import option
 
 # How far the counted sparsity may be from the claimed one: half a point.
 TOLERANCE = 0.005
-SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
 # In order of preference. Only the stage opens a pickled file, and reads nothing but tensors from it.
 CHECKPOINT_FILES = (SAFETENSORS, PICKLED)
 
@@ -116,17 +126,32 @@ def _entry_problems(entry: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def locate_released(released: Iterable[ReleasedCheckpoint]) -> tuple[list[SparseCheckpoint], list[str]]:
-    """The checkpoints with their folders in the hub's cache, and a sentence for every one that is not there."""
-    located, missing = [], []
+@dataclass
+class ReleasedCheckpoints:
+    """Checkpoints with their folders in the hub's cache, a sentence for each that is not there, and the problems."""
+
+    located: list[SparseCheckpoint] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def locate_released(released: Iterable[ReleasedCheckpoint], models: Mapping[str, BaseModel]) -> ReleasedCheckpoints:
+    """The released checkpoints on this machine, each compared with its base model among `models`, if that is here."""
+    found = ReleasedCheckpoints()
     for checkpoint in released:
         folder = cached_snapshot(checkpoint.source, CHECKPOINT_FILES)
-        if folder is None:
-            missing.append(
+        if folder is not None:
+            try:
+                what = f"sparse checkpoint {checkpoint}"
+                _check_fit(what, folder, models.get(checkpoint.model), takes_pickles=True)
+            except UsageError as error:
+                found.problems.extend(error.problems)
+        else:
+            found.missing.append(
                 f"sparse checkpoint {checkpoint}: {checkpoint.source} is not in the hub's cache on this machine. Run "
                 f"harness fetch where there is internet, or bring a local folder: {option('sparse-from')} NAME=DIR."
             )
-        located.append(
+        found.located.append(
             SparseCheckpoint(
                 source=str(checkpoint.source),
                 content_id=checkpoint.content_id,
@@ -134,7 +159,7 @@ def locate_released(released: Iterable[ReleasedCheckpoint]) -> tuple[list[Sparse
                 folder=folder,
             )
         )
-    return located, missing
+    return found
 
 
 def find_own(
@@ -169,14 +194,13 @@ def architecture_problems(
 ) -> list[str]:
     """A sentence for everything in which a checkpoint's configuration does not fit the base model's.
 
-    A key that either leaves out is not compared: it has the library's default, which the stage knows and we do not.
+    A key that one of them leaves out has the library's value.
     """
     if family != base_family:
         return [f"its model_type is {family.name}, the base model's is {base_family.name}."]
+    pairs = {key: (family.setting(found, key), family.setting(base, key)) for key in family.architecture}
     return [
-        f"its {key} is {found[key]!r}, the base model's is {base[key]!r}."
-        for key in family.architecture
-        if key in found and key in base and found[key] != base[key]
+        f"its {key} is {own!r}, the base model's is {other!r}." for key, (own, other) in pairs.items() if own != other
     ]
 
 
@@ -188,24 +212,23 @@ def encoder_zeros(path: Path, family: Family, layers: int) -> tuple[int, int]:
     """
     import numpy as np
 
-    header, begin_of_data = _safetensors_header(path)
-    stored = {name: _stored_name(name, header, family) for name in family.encoder_matrices(layers)}
-    absent = [name for name, key in stored.items() if key is None]
+    tensors = encoder_tensors(read_header(path), family)
+    stored = {name: tensors.get(f"{family.bare(name)}.weight") for name in family.encoder_matrices(layers)}
+    absent = [name for name, tensor in stored.items() if tensor is None]
     if absent:
         raise UsageError(
             f"{path} lacks {len(absent)} of {len(stored)} encoder matrices ({', '.join(absent[:3])} ..). "
             "Expected the hub's names. If it was saved during pruning, its masks were never made permanent."
         )
     content = np.memmap(path, dtype=np.uint8, mode="r")
-    unsigned = {"F64": np.uint64, "F32": np.uint32, "F16": np.uint16, "BF16": np.uint16}
+    unsigned = dict(zip(FLOATING, (np.uint64, np.uint32, np.uint16, np.uint16), strict=True))
     zeros = numel = 0
-    for key in stored.values():
-        assert key is not None
-        kind = unsigned.get(header[key]["dtype"])
-        begin, end = (begin_of_data + offset for offset in header[key]["data_offsets"])
-        if kind is None or end > len(content):
-            raise UsageError(f"{path}: {key} is {header[key]['dtype']} or cut off. Expected whole floating-point data.")
-        bits = content[begin:end].view(kind)
+    for name, tensor in stored.items():
+        assert tensor is not None
+        kind = unsigned.get(tensor.dtype)
+        if kind is None:
+            raise UsageError(f"{path}: {name} is {tensor.dtype}. Expected floating-point data.")
+        bits = content[tensor.begin : tensor.end].view(kind)
         zeros += int(np.count_nonzero((bits << kind(1)) == 0))
         numel += bits.size
     return zeros, numel
@@ -213,19 +236,10 @@ def encoder_zeros(path: Path, family: Family, layers: int) -> tuple[int, int]:
 
 def _read_own(name: str, folder: Path, base: BaseModel | None, hashes: ContentHashes) -> SparseCheckpoint:
     what = f"{option('sparse-from')} {name}"
-    config, family = read_config(what, folder)
-    problems = []
-    if base is not None and base.folder is not None:
-        base_config, base_family = read_config(f"model {base.alias!r}", base.folder)
-        different = architecture_problems(family, config, base_config, base_family=base_family)
-        problems = [f"{what}: {problem} Name the base model it was pruned from." for problem in different]
+    config, family = _check_fit(what, folder, base, takes_pickles=False)
     file = folder / SAFETENSORS
-    if not file.is_file():
-        problems.append(f"{what}: " + _no_weights(folder))
-    if problems:
-        raise UsageError(problems)
     digest = hashes.file(file)
-    layers = num_layers(config)
+    layers = family.setting(config, family.sizes["layers"])
     try:
         zeros, numel = hashes.counted(
             digest, f"zeros of {layers} {family.name} layers", lambda: encoder_zeros(file, family, layers)
@@ -245,6 +259,47 @@ def _read_own(name: str, folder: Path, base: BaseModel | None, hashes: ContentHa
     )
 
 
+def _check_fit(
+    what: str, folder: Path, base: BaseModel | None, *, takes_pickles: bool
+) -> tuple[dict[str, Any], Family]:
+    """A checkpoint's configuration and family, once its files are found to fit them and the base model.
+
+    Reads headers and vocabularies alone. Raises UsageError with every problem, each beginning with `what`.
+    """
+    config, family = read_config(what, folder)
+    problems = Problems()
+    based_on = None if base is None else config_of(base)
+    if based_on is not None:
+        different = architecture_problems(family, config, based_on[0], base_family=based_on[1])
+        problems.extend(f"{what}: {problem} Name the base model it was pruned from." for problem in different)
+    sizes = problems.attempt(lambda: read_sizes(config, family, f"{what}: {folder / 'config.json'}"), None)
+    if (folder / SAFETENSORS).is_file():
+        if sizes is not None:
+            problems.attempt(partial(check_weights, what, folder / SAFETENSORS, family, sizes), None)
+    elif not takes_pickles:
+        problems.add(f"{what}: {_no_weights(folder)}")
+    elif problem := pickle_problem(folder / PICKLED):
+        problems.add(f"{what}: {problem}")
+    base_folder = None if base is None else base.folder
+    if base_folder is not None:
+        problems.attempt(partial(_check_same_words, what, folder, base_folder), None)
+    problems.check()
+    return config, family
+
+
+def _check_same_words(what: str, folder: Path, base: Path) -> None:
+    """Raises UsageError when a checkpoint brings a tokenizer of another vocabulary than the base model's."""
+    own, wanted = read_vocabulary(folder), read_vocabulary(base)
+    if own is None or wanted is None:
+        return
+    moved = sorted(token for token in {*own, *wanted} if own.get(token) != wanted.get(token))
+    if moved:
+        raise UsageError(
+            f"{what}: {len(moved)} tokens of its vocabulary are absent from the base model's or have another number "
+            f"there ({', '.join(moved[:3])} ..). Name the base model it was pruned from."
+        )
+
+
 def _no_weights(folder: Path) -> str:
     if (folder / PICKLED).is_file():
         return (
@@ -252,26 +307,3 @@ def _no_weights(folder: Path) -> str:
             f"the library and save it again: save_pretrained writes {SAFETENSORS}."
         )
     return f"no {SAFETENSORS} in {folder}."
-
-
-def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Tensor name -> dtype, shape and offsets; and where the data begin. 8 bytes of length, then that much JSON."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        try:
-            if length > path.stat().st_size:
-                raise ValueError("the header would be longer than the file")
-            header = json.loads(file.read(length))
-            tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-            complete = all({"dtype", "data_offsets"} <= set(entry) for entry in tensors.values())
-        except (ValueError, AttributeError, TypeError):
-            complete, tensors = False, {}
-    if not complete:
-        raise UsageError(f"{path} is no safetensors file. Expected what save_pretrained writes.")
-    return tensors, 8 + length
-
-
-def _stored_name(matrix: str, header: Mapping[str, Any], family: Family) -> str | None:
-    """The matrix's name in a file: with the backbone before it (a model with a head), or without (a bare encoder)."""
-    names = (f"{matrix}.weight", f"{matrix}.weight".removeprefix(f"{family.backbone}."))
-    return next((name for name in names if name in header), None)

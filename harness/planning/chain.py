@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.errors import UsageError, unknown_name
+from harness.errors import Problem, UsageError, unknown_name
 from harness.planning.equivalents import identity_version
 from harness.planning.graph import Inputs, Plan
 from harness.planning.kinds import DISTILLATION, KINDS, RESERVED, StageKind, get_kind
@@ -44,7 +44,7 @@ class Chain:
     """What a method may add to the path of one cell. Every call returns the shared StageSpec.
 
     owned: the stage kinds that the cell's method brings. declared_by: where a worker finds their declaration, the
-    method's package.module:METHOD.
+    method's package.module:METHOD. problems: values that no stage can have, noted for all of a plan.
     """
 
     plan: Plan
@@ -54,6 +54,7 @@ class Chain:
     owned: Mapping[str, StageKind] = field(default_factory=dict)
     declared_by: str | None = None
     cache: PlanCache = field(default_factory=PlanCache)
+    problems: dict[Problem, None] = field(default_factory=dict)
 
     # -- any stage
 
@@ -83,7 +84,8 @@ class Chain:
         resolved = {**self._recipe(declared, task, without), **parameters}
         if task is not None:
             resolved["task"] = task
-        self.cache.stages[key] = self.plan.add(
+        self._check_values(declared, resolved)
+        added = self.cache.stages[key] = self.plan.add(
             StageSpec(
                 kind=declared.name,
                 parameters=resolved,
@@ -93,7 +95,8 @@ class Chain:
                 declared_by=self.declared_by if declared.owner else None,
             )
         )
-        return self.cache.stages[key]
+        self.plan.models.setdefault(added.stage_id, self.cell.model)
+        return added
 
     def fine_tuning(
         self,
@@ -270,6 +273,26 @@ class Chain:
             hint = "" if isinstance(kind, str) else f" Name it in the method's declaration: kinds=({name!r}, ..)."
             raise WrongCall(unknown_name("stage kind", name, [*KINDS, *self.owned]) + hint)
         return found
+
+    def _check_values(self, kind: StageKind, values: Mapping[str, Any]) -> None:
+        """Note what is wrong with values that are right each by itself."""
+
+        def key(name: str) -> str:
+            if name in kind.identity:
+                return name
+            return f"task.{values['task']}.{name}" if name in kind.task_data else f"{kind.name}.{name}"
+
+        found = [problem for relation in kind.relations if (problem := relation.problem(values, key))]
+        positions, length = self.inputs.models[self.cell.model].positions, values.get("max_length")
+        if positions is not None and type(length) is int and length > positions:
+            found.append(
+                Problem(
+                    f"{key('max_length')}={length}, and model {self.cell.model!r} has {positions} positions",
+                    "set",
+                    next_move=f"Give {option('set')} {key('max_length')}={positions} or less, or another model.",
+                )
+            )
+        self.problems.update(dict.fromkeys(found))
 
     def _recipe(self, kind: StageKind, task: str | None, without: tuple[str, ...]) -> dict[str, Any]:
         key = (kind.name, self.cell.model, task, without)

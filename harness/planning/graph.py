@@ -22,11 +22,13 @@ class ModelIdentity:
 
     pretrained: False where the weights are random; then all that would start from them starts from the teacher
     preparation, which is their pre-training.
+    positions: the most tokens it can read at once; None: not known.
     """
 
     weights: str
     tokenizer: str
     pretrained: bool = True
+    positions: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +52,14 @@ class Plan:
 
     methods: the facts of the cells' methods, by name: all that a reader of the plan needs of them.
     defaults: the declared defaults that stages use because the recipe gives no value, by dotted key.
+    models: the model whose settings each stage has, by stage id; of a plan that was read back nobody knows.
     """
 
     stages: dict[str, StageSpec] = field(default_factory=dict)
     paths: dict[Cell, tuple[str, ...]] = field(default_factory=dict)
     methods: dict[str, MethodFacts] = field(default_factory=dict)
     defaults: dict[str, Setting] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     _ancestors: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def add(self, spec: StageSpec) -> StageSpec:

@@ -7,8 +7,8 @@ methods of the product, each at the sparsity that was counted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from harness.errors import Problem, Problems, UsageError, unknown
@@ -16,11 +16,9 @@ from harness.planning.method_needs import needs, prunes_in_pretraining
 from harness.planning.method_registry import FoundMethod, find_method, get_method, method_problem
 from harness.planning.method_summary import SPARSE_FROM
 from harness.planning.preset import Preset, Rows
-from harness.specs import QUANTIZATIONS, Cell, as_sparsity, sparsity_problem
+from harness.specs import QUANTIZATIONS, Cell, as_sparsity, seed_problem, sparsity_problem
 from harness.tasks import TASKS
 from harness.wording import option
-
-LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,7 @@ class Axes:
         out_of_range = (problem for value in self.sparsities or () if (problem := sparsity_problem(value)))
         found.extend(out_of_range, "sparsities")
         for name, seeds in (("seeds", self.seeds or ()), ("pruning-seeds", self.pruning_seeds)):
-            found.extend((problem for seed in seeds if (problem := _seed_problem(seed))), name)
+            found.extend((problem for seed in seeds if (problem := seed_problem(seed))), name)
         if self.sparse_from and len(set(self.models)) > 1:
             found.add(
                 Problem(
@@ -92,14 +90,6 @@ class Axes:
                 )
             )
         return found.found
-
-
-def _seed_problem(seed: int) -> Problem | None:
-    if seed < 0:
-        return Problem(f"seed {seed}", expected="0 or more")
-    if seed > LARGEST_SEED:
-        return Problem(f"seed {seed}", expected=f"{LARGEST_SEED} or less (NumPy's generators take 32 bits)")
-    return None
 
 
 @dataclass(frozen=True)
@@ -169,6 +159,11 @@ def expand(axes: Axes, preset: Preset) -> Grid:
     if not cells:
         raise UsageError(["the grid has no cell.", *dropped])
     return Grid(tuple(cells), tuple(dropped), methods)
+
+
+def one_of_each(cells: Iterable[Cell]) -> list[Cell]:
+    """One cell of those that differ in their seeds alone: no recipe key tells seeds apart."""
+    return list(dict.fromkeys(replace(cell, seed=0, pruning_seed=0) for cell in cells))
 
 
 def _runs(rows: Rows, model: str) -> bool:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError, unknown_name
 from harness.identity import NAME
-from harness.planning.parameter import Parameter
+from harness.planning.parameter import Parameter, Relation
 
 if TYPE_CHECKING:
     from harness.inputs.shapes import Shape
@@ -50,12 +50,13 @@ def _not_negative(kind: type) -> Parameter:
     return Parameter(kind, at_least=0, shared=True)
 
 
+MOST_THREADS = 1024  # more than any machine has for one process; torch hangs when it is asked for many more
 # Groups of parameters that many kinds share. A preset gives the values: under the kind, or under common for them all.
 RUNTIME: Parameters = {
     "precision": Parameter(str, one_of=("fp32",), shared=True),
     "attention": Parameter(str, one_of=("sdpa", "eager"), shared=True),
     "padding": Parameter(str, one_of=("longest",), shared=True),
-    "threads": _positive(int),
+    "threads": Parameter(int, above=0, at_most=MOST_THREADS, shared=True),
 }
 OPTIMIZER: Parameters = {
     "learning_rate": _positive(float),
@@ -87,6 +88,22 @@ PRUNING: Parameters = {
     "lr_rewind": Parameter(bool, shared=True),
     "prune_pooler": Parameter(bool, shared=True),
 }
+# A window of a context holds its question, three special tokens and more new context than the step to the next.
+WINDOW = Relation(
+    ("max_length", "max_query_length", "doc_stride"),
+    lambda length, question, stride: length - question - 3 > stride,
+    "a max_length above the sum of the other two and 3 special tokens",
+)
+LEARNS = Relation(
+    ("ce_weight", "kd_weight"), lambda ce, kd: ce > 0 or kd > 0, "one of them above 0: else there is nothing to learn"
+)
+# The order in which pruning happens (`harness.compression.schedule`), as far as the fractions alone tell it.
+PRUNING_ORDER = (
+    Relation(("sparsity", "initial_sparsity"), lambda last, first: first <= last, "a sparsity that does not sink"),
+    Relation(("ramp_begin", "ramp_end"), lambda begin, end: begin < end, "a ramp that begins before it ends"),
+    Relation(("ramp_end", "last_event"), lambda end, last: end <= last, "mask updates until the ramp has ended"),
+    Relation(("first_event", "last_event"), lambda first, last: first <= last, "a first event before the last"),
+)
 PATTERN_LOCK: Parameters = {"lock_pooler": Parameter(bool, shared=True)}
 QUANTIZATION: Parameters = {
     "activation_momentum": Parameter(float, above=0, at_most=1, shared=True),
@@ -130,6 +147,7 @@ class StageKind:
     identity: parameters that the plan gives and no recipe (model, task, sparsity, seed, or others by any name).
     task_data: which of `TASK_DATA` it reads.
     work: one of `WORK`.
+    relations: what its parameters must be to each other.
     memory: (the encoder's shape, the stage's parameters) -> bytes that it needs at once beside an ordinary training;
         None: no more. A grid refuses to start where the machine has less.
     """
@@ -141,6 +159,7 @@ class StageKind:
     work: str
     identity: tuple[str, ...] = ()
     task_data: tuple[str, ...] = field(default=())
+    relations: tuple[Relation, ...] = ()
     memory: Callable[[Shape, Mapping[str, Any]], float] | None = None
 
     def __post_init__(self) -> None:
@@ -172,6 +191,9 @@ class StageKind:
             return f"identity: {taken[0]!r} is a word of the chain's own calls; choose another name."
         if unknown := [name for name in self.task_data if name not in TASK_DATA]:
             return unknown_name("task_data", unknown[0], TASK_DATA)
+        known = {*self.recipe, *self.identity, *self.task_data}
+        if strange := [name for relation in self.relations for name in relation.names if name not in known]:
+            return f"relations: {unknown_name('parameter', strange[0], known)}"
         return None
 
     @property
@@ -203,7 +225,7 @@ _KINDS = (
         version=1,
         run="harness.stages.pretraining_data:pairs",
         recipe={
-            "max_length": Parameter(int, above=0),
+            "max_length": Parameter(int, at_least=5),  # three special tokens and one of each part
             "short_sequence_probability": Parameter(float, at_least=0, at_most=1),
             "next_sentence_probability": Parameter(float, at_least=0, at_most=1),
             "seed": Parameter(int, at_least=0),
@@ -225,6 +247,7 @@ _KINDS = (
         recipe={**PRETRAINING, **DISTILLATION, **PRUNING},
         work="pretraining",
         identity=("model", "sparsity", "seed"),
+        relations=(LEARNS, *PRUNING_ORDER),
     ),
     StageKind(
         name="sparse_checkpoint",
@@ -242,6 +265,7 @@ _KINDS = (
         work="training",
         identity=("model", "task", "seed"),
         task_data=TRAIN_DATA,
+        relations=(WINDOW,),
     ),
     StageKind(
         name="task_pruning",
@@ -251,6 +275,7 @@ _KINDS = (
         work="training",
         identity=("model", "task", "sparsity", "seed"),
         task_data=TRAIN_DATA,
+        relations=(LEARNS, *PRUNING_ORDER, WINDOW),
     ),
     StageKind(
         name="transfer",
@@ -260,6 +285,7 @@ _KINDS = (
         work="training",
         identity=("model", "task", "seed"),
         task_data=TRAIN_DATA,
+        relations=(LEARNS, WINDOW),
     ),
     StageKind(
         name="quantization",
@@ -269,6 +295,7 @@ _KINDS = (
         work="training",
         identity=("model", "task", "seed"),
         task_data=TRAIN_DATA,
+        relations=(LEARNS, WINDOW),
     ),
     StageKind(
         name="evaluation",
@@ -278,6 +305,7 @@ _KINDS = (
         work="scoring",
         identity=("task",),
         task_data=("max_length", "doc_stride", "max_query_length", "n_best", "max_answer_length"),
+        relations=(WINDOW,),
     ),
 )
 KINDS: dict[str, StageKind] = {kind.name: kind for kind in _KINDS}

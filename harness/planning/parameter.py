@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from harness.errors import Problem
+from harness.wording import option
 
 TYPES = (bool, float, int, str)
 EVIDENCE = ("published", "partner", "assumed")
@@ -17,6 +20,26 @@ class Constraint:
 
     is_valid: Callable[[Any], bool]
     description: str
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What the values of several parameters of one stage must be to each other.
+
+    holds: takes the values in the order of `names`. expected: in words, completes "expected ..".
+    A stage without one of the parameters is not concerned.
+    """
+
+    names: tuple[str, ...]
+    holds: Callable[..., bool]
+    expected: str
+
+    def problem(self, values: Mapping[str, Any], key: Callable[[str], str]) -> Problem | None:
+        """What is wrong with the parameters of a stage. key: the dotted recipe key of one of them."""
+        if not all(name in values for name in self.names) or self.holds(*(values[name] for name in self.names)):
+            return None
+        found = ", ".join(f"{key(name)}={values[name]}" for name in self.names)
+        return Problem(found, "set", self.expected, f"Change one of them: {option('set')} {key(self.names[-1])}=..")
 
 
 @dataclass(frozen=True)

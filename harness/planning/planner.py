@@ -60,6 +60,7 @@ def _planned(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, methods: dic
                 owned=found.kinds,
                 declared_by=found.target,
                 cache=cache,
+                problems=problems,
             )
             end = add_stages(found, chain)
         except MethodFault as error:

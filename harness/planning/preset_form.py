@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.errors import unknown_name
 from harness.planning.method_registry import method_problem
-from harness.specs import QUANTIZATIONS, sparsity_problem
+from harness.specs import QUANTIZATIONS, seed_problem, sparsity_problem
 from harness.tasks import TASKS
 
 KEYS = ("description", "extends", "notes", "models", "tasks", "seeds", "data", "rows", "recipe", "sparse_checkpoints")
@@ -39,7 +39,9 @@ def form_problems(tree: Mapping[str, Any]) -> list[str]:
         found += _names("tasks", tree["tasks"], "task", TASKS)
     if "seeds" in tree:
         seeds = tree["seeds"]
-        if not _is_list_of(seeds, int) or min(seeds) < 0:
+        if _is_list_of(seeds, int):
+            found += [f"seeds: {problem.message}" for seed in seeds if (problem := seed_problem(seed))]
+        else:
             found.append(f"seeds = {seeds!r}: expected a list of whole numbers, 0 or more.")
     if "rows" in tree:
         rows = tree["rows"]

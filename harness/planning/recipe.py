@@ -34,10 +34,12 @@ class Recipe:
     """Settings by dotted key, as a preset and `--set` give them.
 
     owned: the stage kinds of the grid's methods, by name, beside the built-in ones.
+    given_over: the keys that a user gave, each with the preset's setting, None where it had none.
     """
 
     settings: Mapping[str, Setting]
     owned: Mapping[str, StageKind] = field(default_factory=dict)
+    given_over: Mapping[str, Setting | None] = field(default_factory=dict, compare=False)
 
     @property
     def kinds(self) -> Mapping[str, StageKind]:
@@ -61,7 +63,8 @@ class Recipe:
                 problems.append(Problem(f"{what}: {error}"))
         if problems:
             raise UsageError(problems)
-        return replace(self, settings=settings)
+        over = {key: self.given_over.get(key, self.settings.get(key)) for key in values}
+        return replace(self, settings=settings, given_over={**self.given_over, **over})
 
     def parameters(self, kind: StageKind, *, model: str | None = None, task: str | None = None) -> dict[str, Any]:
         """Every recipe parameter of a stage, fully resolved. Raises UsageError naming every missing key."""
@@ -100,11 +103,32 @@ class Recipe:
             if declared.default is not None and self._given(kind, name, model, task) is None
         }
 
-    def _given(self, kind: StageKind, name: str, model: str | None, task: str | None) -> Setting | None:
-        """The most specific setting for a parameter of a stage."""
+    def key_for(self, kind: StageKind, name: str, model: str | None = None, task: str | None = None) -> str | None:
+        """The dotted key that gives a stage its value of a parameter: the most specific one; None: no setting does."""
+        if name in kind.task_data:
+            key = f"task.{task}.{name}"
+            return key if key in self.settings else None
         keys = setting_keys(kind.name, name, model=model, task=task)
         keys += [f"common.{name}"] if kind.is_common(name) else []
-        return next((self.settings[key] for key in keys if key in self.settings), None)
+        return next((key for key in keys if key in self.settings), None)
+
+    def value_for(self, kind: StageKind, name: str, model: str | None = None, task: str | None = None) -> Any:
+        """A stage's value of a parameter, by a setting or its declared default; None where there is neither."""
+        key = self.key_for(kind, name, model, task)
+        if key is not None:
+            return self.settings[key].value
+        return kind.recipe[name].default if name in kind.recipe else None
+
+    def without(self, key: str) -> Recipe:
+        """The recipe as it would be, had the user not given this key."""
+        before = self.given_over.get(key)
+        settings = {each: setting for each, setting in self.settings.items() if each != key}
+        return replace(self, settings={**settings, key: before} if before is not None else settings)
+
+    def _given(self, kind: StageKind, name: str, model: str | None, task: str | None) -> Setting | None:
+        """The most specific setting for a parameter of a stage."""
+        key = self.key_for(kind, name, model, task)
+        return None if key is None else self.settings[key]
 
 
 def setting_keys(kind: str, name: str, *, model: str | None, task: str | None) -> list[str]:

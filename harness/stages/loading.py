@@ -11,8 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from harness.errors import UsageError
 from harness.inputs.families import FAMILIES, Family
-from harness.inputs.models import BaseModel
+from harness.inputs.models import BaseModel, read_config
+from harness.inputs.weight_files import SAFETENSORS, check_weights, read_sizes
 from harness.stages.context import StageContext
 from harness.stages.task_heads import head_of
 from harness.synthetic.weights import write_encoder
@@ -94,11 +96,13 @@ def load_for_task(folder: Path, task: Task, *, seed: int, attention: str, new_he
 
 
 def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, options: dict[str, Any]) -> Any:
-    """Raises ValueError when weights cannot be read, are of another shape than config.json says, or are missing.
+    """Raises ValueError when weights cannot be read, are of another shape than config.json says, or are missing; and
+    for an encoder's that are integers, or for which config.json leaves no place.
 
-    The library fills any missing weight silently: a file whose keys do not fit would train a random encoder. Only those
-    of a head may be drawn at random, with `new_head`.
+    The library fills any missing weight silently and leaves out what it has no place for: a file whose keys do not fit
+    would train a random encoder, or a shorter one. Only the weights of a head may be drawn at random, with `new_head`.
     """
+    family = _checked_family(folder)
     transformers.set_seed(seed)
     try:
         model, info = loader.from_pretrained(
@@ -121,7 +125,6 @@ def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, 
             f"{list(wanted)} by the configuration ({len(info['mismatched_keys'])} such). Expected both of one model: "
             "copy them again."
         )
-    family = family_of(folder)
     lacking = sorted(name for name in info["missing_keys"] if not (new_head and family.may_be_new(name)))
     if lacking:
         raise ValueError(
@@ -129,6 +132,18 @@ def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, 
             "Expected the hub's names. If it was saved during pruning, its masks were never made permanent."
         )
     return model
+
+
+def _checked_family(folder: Path) -> Family:
+    """The folder's family, once its encoder is found to be the one that config.json describes."""
+    what = "the model to load"
+    try:
+        config, family = read_config(what, folder)
+        sizes = read_sizes(config, family, f"{what}: {folder / 'config.json'}")
+        check_weights(what, folder / SAFETENSORS, family, sizes)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return family
 
 
 def save_artifact(folder: Path, model: nn.Module, tokenizer: Any, int8: Any = None) -> None:

@@ -24,12 +24,11 @@ from harness.identity import file_sha256
 from harness.inputs.families import FAMILIES, Family
 from harness.inputs.sparse_checkpoints import (
     CHECKPOINT_FILES,
-    PICKLED,
-    SAFETENSORS,
     TOLERANCE,
     SparseCheckpoint,
     architecture_problems,
 )
+from harness.inputs.weight_files import PICKLED, SAFETENSORS
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import base_model_folder, load_tokenizer, one_line, quiet
 from harness.training.modifiers import Matrices, sparsity_details
@@ -162,7 +161,7 @@ def _encoder(
     """The bare encoder with these weights in fp32, and the names of tensors it has no place for.
 
     Without a pooler where the weights have none: transfer draws one with its own seed. Raises RefusedCheckpointError
-    with every tensor that is lacking, of another shape, no floats or not finite.
+    with every tensor that is lacking, without a place in a layer, of another shape, no floats or not finite.
     """
     options = {"add_pooling_layer": with_pooler} if family.pooler else {}
     config.dtype = torch.float32
@@ -174,6 +173,12 @@ def _encoder(
         problems.append(
             f"it lacks {len(lacking)} of {len(wanted)} tensors ({', '.join(lacking[:3])} ..). If it was saved "
             "during pruning, its masks were never made permanent."
+        )
+    without_place = sorted(name for name in weights.keys() - wanted.keys() if family.is_in_a_layer(name))
+    if without_place:
+        problems.append(
+            f"it has {len(without_place)} tensors of layers for which its config.json leaves no place "
+            f"({', '.join(without_place[:3])} ..)."
         )
     for name in sorted(wanted.keys() & weights.keys()):
         if wanted[name].shape != weights[name].shape:

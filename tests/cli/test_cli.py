@@ -8,7 +8,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fake_stages import PERCENT, SHARE
-from grid_world import SLICE, Ran, World, files_below, inputs, make_world, plan, python, write_data, write_model
+from grid_world import (
+    SLICE,
+    Ran,
+    World,
+    files_below,
+    inputs,
+    make_world,
+    plan,
+    python,
+    write_data,
+    write_model,
+    write_weights,
+)
 
 from harness.store.store import Store
 from harness.studies.study import read_study
@@ -41,7 +53,7 @@ def problems(run_harness: Run, arguments: list[str]) -> list[str]:
 
 def test_the_public_form_of_a_plan(run_harness: Run, world: World) -> None:
     found = dry(run_harness, world.grid("--seeds", "0,1"))
-    assert list(found) == ["study", "cells", "stages", "counts", "estimate"]
+    assert list(found) == ["study", "cells", "stages", "counts", "estimate", "settings"]
     assert found["study"] == "slice"
     assert len(found["cells"]) == 20
     assert len(found["stages"]) == 44
@@ -137,9 +149,10 @@ def test_another_byte_of_weights_or_data_is_another_stage(run_harness: Run, worl
         return {stage["id"] for stage in found["stages"]}
 
     base = ids(dry(run_harness, world.grid("--methods", "dense", "--tasks", "sst2")))
-    (world.folder / "model" / "model.safetensors").write_text("other weights")
+    write_weights(world.folder / "model", "other weights")
     weights = ids(dry(run_harness, world.grid("--methods", "dense", "--tasks", "sst2")))
-    (world.folder / "model" / "config.json").write_text('{"model_type": "bert", "num_hidden_layers": 3}')
+    path = world.folder / "model" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "layer_norm_eps": 1e-5}))
     config = ids(dry(run_harness, world.grid("--methods", "dense", "--tasks", "sst2")))
     assert not base & weights
     assert not weights & config

@@ -178,3 +178,145 @@ def test_one_answer_in_a_hundred_may_be_a_character_off_and_no_more(
             load_split(tmp_path, get_task("squad"), "train")
     else:
         assert len(load_split(tmp_path, get_task("squad"), "train")) == 100
+
+
+# -- rows, while planning
+
+
+BYTES = pa.array([b"good", b"b\xffd", b"fine"], pa.binary())
+
+
+def write_rows(folder: Path, name: str, columns: dict[str, Any], rows_in_a_group: int = 2) -> Path:
+    path = folder / f"{name}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path, row_group_size=rows_in_a_group)
+    return path
+
+
+def no_utf8(column: pa.Array) -> pa.Array:
+    """Bytes under the type of a text, as a careless writer leaves them."""
+    return pa.Array.from_buffers(pa.string(), len(column), column.buffers())
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"sentence": ["a", "b", "c"], "label": [0, 1, 2]}, "label 2 in row 2 (rows count from 0); expected 0 to 1"),
+        ({"sentence": ["a", "b", "c"], "label": [0, 1, -1]}, "A label of -1 marks a split without published labels"),
+        ({"sentence": ["a", "b", "c"], "label": [0, None, 1]}, "column label is null in row 1; expected a value"),
+        ({"sentence": ["a", "b", None], "label": [0, 1, 1]}, "column sentence is null in row 2; expected a value"),
+        ({"sentence": ["a", "b", "c"], "label": [0.0, 1.0, 1.0]}, "column label is double; expected integer"),
+        ({"sentence": no_utf8(BYTES), "label": [0, 1, 1]}, "column sentence has bytes in row 1 (rows count from 0)"),
+    ],
+    ids=["label", "no label", "null label", "null text", "float", "bytes"],
+)
+def test_bad_rows_are_seen_before_anything_runs(
+    run_harness: Any, world: Any, columns: dict[str, Any], words: str
+) -> None:
+    path = write_rows(world.folder / "data", "sst2/validation", columns)
+    done = run_harness(world.grid("--dry-run", "--tasks", "sst2", "--methods", "dense"))
+    assert done.code == 2
+    assert f"{path}: " in done.err
+    assert words in done.err
+    with pytest.raises(ValueError, match=str(path)):
+        load_split(world.folder / "data", get_task("sst2"), "validation")
+
+
+def test_every_file_with_bad_rows_is_named_at_once(run_harness: Any, world: Any) -> None:
+    data = world.folder / "data"
+    write_rows(data, "sst2/train", {"sentence": ["a", None], "label": [0, 7]})
+    write_rows(data, "squad/train", {**SQUAD, "id": ["q1", "q1"], "question": ["q", None]})
+    write_rows(data, "squad/validation", {**SQUAD, "context": ["the cat sat", None]})
+    write_rows(data, "corpus/train", {"title": ["t"] * 3, "text": ["One.", "Two.", None]})
+    done = run_harness(world.grid("--dry-run", "--seeds", "-1"))
+    for said in (
+        f"{data}/sst2/train.parquet: column sentence is null in row 1",
+        f"{data}/sst2/train.parquet: label 7 in row 1",
+        f"{data}/squad/train.parquet: id 'q1' occurs 2 times",
+        f"{data}/squad/train.parquet: column question is null in row 1",
+        f"{data}/squad/validation.parquet: column context is null in row 1",
+        f"{data}/corpus/train.parquet: column text is null in row 2",
+        "seed -1",
+    ):
+        assert done.err.count(said) == 1, said
+    assert done.err.startswith("7 problems")
+
+
+def test_bytes_that_are_no_text_name_file_column_and_row(tmp_path: Path) -> None:
+    corpus = write_rows(tmp_path, "corpus/train", {"title": ["t"] * 3, "text": no_utf8(BYTES)})
+    for cache in (None, tmp_path / "cache"):
+        with pytest.raises(ValueError, match=rf"{corpus}: column text has bytes in row 1 .* that are no UTF-8 text"):
+            load_corpus(tmp_path, "train", cache_dir=cache)
+    texts = pa.ListArray.from_arrays([0, 1, 2, 3], no_utf8(BYTES))
+    answers = pa.StructArray.from_arrays([texts, pa.array([[0], [0], [0]])], ["text", "answer_start"])
+    contexts = {"context": ["good"] * 3, "question": ["q"] * 3, "id": ["1", "2", "3"], "title": ["t"] * 3}
+    squad = write_rows(tmp_path, "squad/train", {**contexts, "answers": answers})
+    with pytest.raises(ValueError, match=rf"{squad}: column answers has bytes in row 1 "):
+        load_split(tmp_path, get_task("squad"), "train")
+
+
+def test_of_a_large_corpus_a_plan_reads_the_statistics_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.inputs import parquet
+
+    sound = write_rows(tmp_path, "corpus/train", {"title": ["t"] * 4, "text": ["a"] * 4})
+    nulls = write_rows(tmp_path, "corpus/validation", {"title": ["t"] * 4, "text": ["a", "a", "a", None]})
+    monkeypatch.setattr(parquet, "CHEAP_TEXT_BYTES", 0)
+    read: list[tuple[int, ...]] = []
+    real = pq.ParquetFile.iter_batches
+
+    def watched(file: Any, *words: Any, row_groups: Any, **options: Any) -> Any:
+        read.append(tuple(row_groups))
+        return real(file, *words, row_groups=row_groups, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
+    assert parquet.article_problems(sound, thorough=False) == []
+    assert read == []
+    (problem,) = parquet.article_problems(nulls, thorough=False)
+    assert problem == f"{nulls}: column text is null in row 3; expected a value in every row."
+    assert read == [(1,)]  # the row group that has it
+
+
+def test_rows_are_read_once_for_each_content(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.inputs import parquet
+    from harness.inputs.content_hashes import ContentHashes
+    from harness.inputs.data_sources import FolderData
+
+    memory = world.folder / "memory.json"
+    hashes = ContentHashes(memory)
+    assert FolderData(world.folder / "data", hashes).problems([get_task("sst2")], corpus=True) == []
+    hashes.remember()
+
+    def never(*words: Any, **options: Any) -> Any:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(parquet, "row_problems", never)
+    monkeypatch.setattr(parquet, "article_problems", never)
+    again = FolderData(world.folder / "data", ContentHashes(memory))
+    assert again.problems([get_task("sst2")], corpus=True) == []
+    write_rows(world.folder / "data", "sst2/train", {"sentence": ["a", "b"], "label": [1, 7]})
+    with pytest.raises(AssertionError, match="read again"):
+        again.problems([get_task("sst2")], corpus=True)
+
+
+def test_a_scan_of_many_rows_takes_little_time(tmp_path: Path) -> None:
+    """As many rows as QQP, whose texts are 24 MB."""
+    import time
+
+    from harness.inputs.parquet import row_problems
+
+    text = ["What is the best way to learn how to play the piano at home?"] * 400_000
+    path = write_rows(tmp_path, "qqp/train", {"question1": text, "question2": text, "label": [0, 1] * 200_000}, 100_000)
+    began = time.process_time()
+    assert row_problems(path, get_task("qqp")) == []
+    assert time.process_time() - began < 1.5
+
+
+@pytest.mark.parametrize(
+    "answers", [{"text": ["cat"], "answer_start": ["4"]}, {"text": [4], "answer_start": [4]}, "cat"]
+)
+def test_answers_of_other_types_are_told(tmp_path: Path, write_parquet: WriteParquet, answers: Any) -> None:
+    for split in ("train", "validation"):
+        write_parquet(f"squad/{split}", {**SQUAD, "answers": [answers, answers]})
+    found = check_folder(tmp_path, [get_task("squad")], corpus=False)
+    assert len(found) == 2
+    assert "expected struct of the lists text (strings) and answer_start (integers)" in found[0]

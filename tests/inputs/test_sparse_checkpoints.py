@@ -65,7 +65,7 @@ def test_what_cannot_be_counted_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="lacks 12 of 12 encoder matrices"):
         encoder_zeros(file, DISTILBERT, 2)
     save(file, tensors, {next(iter(tensors)): "I32"})
-    with pytest.raises(UsageError, match="is I32 or cut off. Expected whole floating-point data"):
+    with pytest.raises(UsageError, match="is I32. Expected floating-point data"):
         encoder_zeros(file, BERT, 2)
     save(file, tensors)
     file.write_bytes(file.read_bytes()[:-1000])
@@ -163,9 +163,8 @@ def test_every_problem_is_listed_with_those_of_the_grid(run_harness: Run, world:
     write_model(below / "binary")
     (below / "binary" / "model.safetensors").rename(below / "binary" / "pytorch_model.bin")
     write_sparse(below / "wide", hidden_size=64)
-    write_model(below / "base", hidden_size=32)
-    (below / "model").rename(below / "before")
-    (below / "base").rename(below / "model")
+    write_model(below / "text")
+    (below / "text" / "model.safetensors").write_text("weights")
     given = [
         "nothing",
         f"two words={good}",
@@ -177,7 +176,7 @@ def test_every_problem_is_listed_with_those_of_the_grid(run_harness: Run, world:
         f"wide={below / 'wide'}",
         f"none={write_sparse(below / 'dense', 4)}",
         f"all={write_sparse(below / 'all', WEIGHTS)}",
-        f"text={write_model(below / 'text')}",
+        f"text={below / 'text'}",
         f"other={write_sparse(below / 'family', model_type='distilbert')}",
         f"layers={write_sparse(below / 'layers', num_hidden_layers=3)}",
     ]
@@ -192,7 +191,7 @@ def test_every_problem_is_listed_with_those_of_the_grid(run_harness: Run, world:
         f"--sparse-from absent: no config.json in {below / 'absent'}.",
         "--sparse-from binary: ",
         "save_pretrained writes model.safetensors",
-        "--sparse-from wide: its hidden_size is 64, the base model's is 32. Name the base model it was pruned from.",
+        "--sparse-from wide: its hidden_size is 64, the base model's is 8. Name the base model it was pruned from.",
         "--sparse-from none: 4 of the 1,024 weights in its 12 encoder matrices are zero. Expected a sparse model",
         "--sparse-from all: 1,024 of the 1,024 weights",
         "is no safetensors file",

@@ -155,7 +155,7 @@ batch_size = { value = true, assumed = "x" }
         "notes = 'one': expected a list of texts",
         "task 'sst3' is not known. Did you mean 'sst2'",
         "key 'taks' is not known. Did you mean 'tasks'",
-        "seeds = [0, -1]: expected a list of whole numbers, 0 or more",
+        "seeds: seed -1: expected 0 or more.",
         "data = 3: expected a text",
         "row 1: method 'prune-off' is not known. Did you mean 'prune-ofa'",
         "row 1: sparsity 85: expected a fraction in [0, 1). For 85 percent write 0.85.",
@@ -313,3 +313,90 @@ def test_models_that_a_file_names_are_those_of_a_grid_that_names_none(run_harnes
     assert "harness ls models" in done.err
     assert "To try it: harness grid --preset quick." in done.err
     assert "To see a plan: harness grid --models bert-base --dry-run." in done.err
+
+
+# -- what a grid would refuse
+
+
+def listed(run_harness: Run, tmp_path: Path, text: str) -> list[str]:
+    """The problems of `harness ls presets FILE`, each without its beginning."""
+    path = tmp_path / "mine.toml"
+    path.write_text('description = "d"\nextends = "quick"\n' + text)
+    done = run_harness(["ls", "presets", str(path), "--json"])
+    if done.code == 0:
+        return []
+    assert done.code == 2
+    found = [problem["message"] for problem in json.loads(done.out)["problems"]]
+    assert all(problem.startswith("preset 'mine': ") for problem in found)
+    return [problem.removeprefix("preset 'mine': ") for problem in found]
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_shipped_preset_is_listed(run_harness: Run, name: str) -> None:
+    assert run_harness(["ls", "presets", name]).code == 0
+
+
+def test_ls_refuses_models_that_are_not_there(run_harness: Run, tmp_path: Path) -> None:
+    assert listed(run_harness, tmp_path, "") == []
+    found = listed(run_harness, tmp_path, f'models = ["tiny-wid", "mine={tmp_path / "absent"}", "tiny-wide"]')
+    assert len(found) == 2
+    assert found[0].startswith("model 'tiny-wid' is not known. Did you mean 'tiny-wide'")
+    assert found[1].startswith(f"model 'mine': no config.json in {tmp_path / 'absent'}.")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('tasks = ["sst2", "sst3"]', "task 'sst3' is not known"),
+        ("seeds = [0, 4294967296]", "seeds: seed 4294967296: expected 4294967295 or less"),
+        ("seeds = [-1]", "seeds: seed -1: expected 0 or more."),
+        ('[[rows]]\nmethod = "prune-of"\nsparsities = [0.5]\nquantization = ["none"]', "method 'prune-of' is not kn"),
+        ('[[rows]]\nmethod = "prune-ofa"\nsparsities = [1.5]\nquantization = ["none"]', "sparsity 1.5: expected a fr"),
+        ('[[rows]]\nmethod = "prune-ofa"\nsparsities = [0.5]\nquantization = ["int4"]', "'int4' is not known"),
+        ('[[rows]]\nmethod = "prune-ofa"\nsparsities = [0.0]\nquantization = ["none"]', "the grid has no cell"),
+        (
+            "[recipe.student_pruning]\nramp_end = {value = 0.9, assumed = 'x'}",
+            "student_pruning.ramp_end=0.9, student_pruning.last_event=0.8: expected mask updates until the ramp has",
+        ),
+        (
+            "[recipe.transfer]\nce_weight = {value = 0, assumed = 'x'}\nkd_weight = {value = 0, assumed = 'x'}",
+            "transfer.ce_weight=0.0, transfer.kd_weight=0.0: expected one of them above 0: else there is nothing",
+        ),
+    ],
+)
+def test_ls_refuses_what_a_grid_refuses(run_harness: Run, world: World, tmp_path: Path, text: str, words: str) -> None:
+    found = listed(run_harness, tmp_path, text)
+    assert words in found[0]
+    done = run_harness(["grid", "--preset", str(tmp_path / "mine.toml"), "--store", str(world.store), "--dry-run"])
+    assert (done.code, words in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--models", "tiny-wide"],
+        ["--models", "tiny-wide", "--methods", "prune-ofa", "--tasks", "sst2"],
+        [],
+        ["--set", "transfer.epochs=1"],
+        ["--data", "synthetic"],
+    ],
+)
+def test_a_preset_that_cannot_be_read_is_the_only_problem_of_what_depends_on_it(
+    run_harness: Run, tmp_path: Path, words: list[str]
+) -> None:
+    missing = tmp_path / "absent.toml"
+    for preset, said in (("quik", "Did you mean 'quick'?"), (str(missing), f"preset file {missing} does not exist")):
+        for verb in ("grid", "fetch"):
+            given = words if verb == "grid" or "--store" not in words else []
+            done = run_harness([verb, "--preset", preset, *given])
+            assert done.code == 2
+            assert done.err.startswith("error: ")  # one problem
+            assert said in done.err
+
+
+def test_beside_it_stands_what_does_not_depend_on_it(run_harness: Run) -> None:
+    words = ["--models", "tiny-wid", "--tasks", "sst3", "--seeds", "-1", "--sparsities", "2", "--data", "nowhere"]
+    done = run_harness(["grid", "--preset", "quik", *words, "--study", "a b"])
+    for said in ("preset 'quik'", "model 'tiny-wid'", "task 'sst3'", "seed -1", "sparsity 2", "nowhere", "'a b'"):
+        assert done.err.count(said) == 1, said
+    assert done.err.startswith("7 problems")

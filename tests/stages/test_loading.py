@@ -53,14 +53,16 @@ def test_the_attention_kernel_is_the_recipes(tiny: Any, attention: str) -> None:
 
 def test_foreign_names_are_refused(folder: Path) -> None:
     renamed(folder, lambda name: f"weird.{name}")
-    with pytest.raises(ValueError, match="lack 37 of the model's parameters"):
+    with pytest.raises(ValueError, match="lacks 37 of 37 encoder tensors"):
         load_for_task(folder, get_task("squad"), new_head=True, **OPTIONS)
 
 
 def test_a_checkpoint_saved_during_pruning_is_refused(folder: Path) -> None:
     """As the authors' release saves it: weight_original and weight_mask in place of the weight."""
     renamed(folder, lambda name: name.replace("query.weight", "query.weight_original"))
-    with pytest.raises(ValueError, match="lack 2 of the model's parameters .*its masks were never made permanent"):
+    with pytest.raises(
+        ValueError, match="lacks 2 of 37 encoder tensors .*saved during pruning: make its masks permanent"
+    ):
         load_for_task(folder, get_task("sst2"), new_head=True, **OPTIONS)
 
 
@@ -82,7 +84,8 @@ def test_weights_that_cannot_be_read_name_the_folder(folder: Path, harm: str) ->
     file = folder / "model.safetensors"
     content = file.read_bytes()
     file.write_bytes({"cut off": content[:5000], "empty": b"", "other bytes": b"\xff" * 5000}[harm])
-    with pytest.raises(ValueError, match=r"the weights in .* cannot be read \(.*Copy model.safetensors again"):
+    words = "is cut off: .* Copy it again" if harm == "cut off" else "is no safetensors file"
+    with pytest.raises(ValueError, match=f"{folder}/model.safetensors {words}"):
         load_for_task(folder, get_task("sst2"), new_head=True, **OPTIONS)
 
 
@@ -90,8 +93,10 @@ def test_weights_that_cannot_be_read_name_the_folder(folder: Path, harm: str) ->
     ("key", "value", "words"),
     [
         ("vocab_size", 20, r"word_embeddings.weight is \[\d+, 32\] in the file and \[20, 32\]"),
-        ("intermediate_size", 128, r"is \[64\] in the file and \[128\] by the configuration \(6 such\)"),
-        ("num_hidden_layers", 3, "lack 16 of the model's parameters"),
+        ("intermediate_size", 128, r"\[64, 32\] in the file and \[128, 32\] by the configuration \(6 such\)"),
+        ("num_hidden_layers", 3, "lacks 16 of 53 encoder tensors of num_hidden_layers = 3"),
+        ("num_hidden_layers", 1, "has 16 encoder tensors for which num_hidden_layers = 1 leaves no place"),
+        ("num_attention_heads", 5, "hidden_size = 32 and num_attention_heads = 5"),
     ],
 )
 def test_a_configuration_that_does_not_fit_the_weights_says_where(
@@ -100,6 +105,15 @@ def test_a_configuration_that_does_not_fit_the_weights_says_where(
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, key: value}))
     with pytest.raises(ValueError, match=words):
+        load_for_task(folder, get_task("sst2"), new_head=True, **OPTIONS)
+
+
+def test_integers_are_no_weights(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    name = "encoder.layer.1.output.dense.weight"
+    weights[name] = (weights[name] * 100).to(torch.int8)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=rf"1 encoder tensor of no floating-point type \({name} is I8\)"):
         load_for_task(folder, get_task("sst2"), new_head=True, **OPTIONS)
 
 

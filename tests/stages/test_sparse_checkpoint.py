@@ -253,6 +253,20 @@ def test_another_architecture_is_refused_with_every_difference(tiny: Any, sparse
     assert "vocab_size is 99" in str(caught.value)
 
 
+@pytest.mark.parametrize("pickled", [False, True])
+def test_layers_without_a_place_are_refused(tiny: Any, tmp_path: Path, take: Take, pickled: bool) -> None:
+    """Both configurations say one layer, and the file has two: leaving one behind would make another model."""
+    base = tmp_path / "base"
+    shutil.copytree(tiny.model, base)
+    folder = tiny_world.make_sparse(tmp_path / "sparse", base, 0.85, pickled=pickled)
+    for place in (base, folder):
+        config = json.loads((place / "config.json").read_text())
+        (place / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    words = r"16 tensors of layers for which its config.json leaves no place \(encoder.layer.1."
+    with pytest.raises(RefusedCheckpointError, match=words):
+        take(folder, base=base)
+
+
 def test_another_family_is_refused(tiny: Any, tmp_path: Path, take: Take) -> None:
     base = tiny_world.make_distilbert(tmp_path / "base")
     folder = tiny_world.make_sparse(tmp_path / "sparse", base, 0.85)

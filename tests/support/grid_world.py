@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import pyarrow.parquet as pq
 import harness
 from harness.errors import UsageError
 from harness.grids.options import read_value
+from harness.inputs.families import FAMILIES
+from harness.inputs.weight_files import read_sizes
 from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
 from harness.planning.planner import plan_cells
@@ -133,13 +136,52 @@ class World:
         return [verb, "--store", str(self.store), *words]
 
 
+# A BERT of two layers as small as one can be; its vocabulary is the two tokens of `write_model`.
+TINY_CONFIG: dict[str, Any] = {
+    "model_type": "bert",
+    "num_hidden_layers": 2,
+    "hidden_size": 8,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "vocab_size": 2,
+    "max_position_embeddings": 512,
+}
+
+
 def write_model(folder: Path, weights: str = "weights", **config: Any) -> Path:
-    """A folder in the hub's layout, as far as planning looks at it."""
+    """A folder in the hub's layout, as far as planning looks at it.
+
+    config: beside or instead of what `TINY_CONFIG` has; None leaves a key out.
+    """
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": "bert", "num_hidden_layers": 2, **config}))
-    (folder / "model.safetensors").write_text(weights)
+    said = {key: value for key, value in {**TINY_CONFIG, **config}.items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(said))
     (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n")
+    write_weights(folder, weights)
     return folder
+
+
+def write_weights(folder: Path, weights: str) -> None:
+    """The model.safetensors that a folder's config.json asks for; its data begin with the bytes of a text.
+
+    What no model can have is written as that text alone.
+    """
+    config = json.loads((folder / "config.json").read_text())
+    family = FAMILIES[config["model_type"]]
+    path = folder / "model.safetensors"
+    try:
+        shapes = family.tensors(read_sizes(config, family, "a test's model"))
+    except UsageError:
+        path.write_text(weights)
+        return
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text + weights.encode())
+        file.truncate(8 + len(text) + end)
 
 
 def write_data(folder: Path, tasks: Sequence[str] = ("sst2", "squad")) -> Path:

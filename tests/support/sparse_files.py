@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from grid_world import write_model
 
-from harness.inputs.families import BERT
+from harness.inputs.families import BERT, FAMILIES
+from harness.inputs.weight_files import read_sizes
 
 # The matrices of a layer: 4 of 8 x 8 and 2 of 8 x 16, 512 weights; two layers have 1,024.
 WEIGHTS = 1024
@@ -32,7 +33,8 @@ def matrices(zeros: int, *, prefix: str = "bert.", dtype: type = np.float32) -> 
     """Two BERT layers whose first matrix (64 weights a matrix) and the following ones hold `zeros` zeros in all."""
     found = {}
     for name in BERT.encoder_matrices(2):
-        shape = (8, 16) if name.endswith(("intermediate.dense", "r.0.output.dense", "r.1.output.dense")) else (8, 8)
+        shape = (16, 8) if name.endswith("intermediate.dense") else (8, 8)
+        shape = (8, 16) if name.endswith(("r.0.output.dense", "r.1.output.dense")) else shape
         array = np.ones(shape, dtype=dtype)
         here = min(zeros, array.size)
         array.reshape(-1)[:here] = 0
@@ -44,6 +46,16 @@ def matrices(zeros: int, *, prefix: str = "bert.", dtype: type = np.float32) -> 
 
 
 def write_sparse(folder: Path, zeros: int = 870, **config: Any) -> Path:
+    """`write_model` with the matrices above among its tensors."""
     write_model(folder, **config)
-    save(folder / "model.safetensors", matrices(zeros))
+    said = json.loads((folder / "config.json").read_text())
+    family = FAMILIES[said["model_type"]]
+    tensors = {
+        f"{family.backbone}.{name}": np.zeros(shape, dtype=np.float32)
+        for name, shape in family.tensors(read_sizes(said, family, "a test's model")).items()
+    }
+    if said["model_type"] == "bert":
+        fitting = {name: array for name, array in matrices(zeros).items() if tensors[name].shape == array.shape}
+        tensors |= fitting
+    save(folder / "model.safetensors", tensors)
     return folder

@@ -9,6 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from harness.errors import UsageError, unknown_name
+from harness.grids.request import check_preset
 from harness.inputs.models import MODELS, PackageSource
 from harness.planning.method_registry import BUILT_IN, get_method, installed_methods
 from harness.planning.preset import load_preset, preset_names
@@ -111,8 +112,11 @@ def _presets() -> list[dict[str, Any]]:
 
 
 def _settings(name: str) -> tuple[list[dict[str, Any]], str]:
-    """Every setting of a preset with its evidence, the assumed ones marked; then its models, tasks and rows."""
-    preset = load_preset(name)
+    """Every setting of a preset with its evidence, the assumed ones marked; then its models, tasks and rows.
+
+    Raises UsageError with all that a grid under it would refuse.
+    """
+    preset = check_preset(name)
     settings = preset.recipe.settings
     rows = [
         {

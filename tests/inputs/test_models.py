@@ -1,0 +1,286 @@
+"""Model folders while planning: what their headers and vocabularies tell is told before anything runs."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from grid_world import TINY_CONFIG, Ran, World, python, write_model
+from sparse_files import save, write_sparse
+
+from harness.inputs.content_hashes import ContentHashes
+from harness.inputs.data_sources import HubData
+from harness.inputs.models import find_models
+from harness.inputs.sparse_checkpoints import locate_released
+from harness.inputs.weight_files import pickle_problem
+from harness.planning.preset import load_preset
+from harness.tasks import get_task
+
+Run = Callable[[Sequence[str]], Ran]
+
+
+def problems(folder: Path) -> list[str]:
+    return [problem.on_command_line for problem in find_models([("tiny", folder)], ContentHashes()).problems]
+
+
+def configured(folder: Path, **config: Any) -> None:
+    (folder / "config.json").write_text(json.dumps({**TINY_CONFIG, **config}))
+
+
+def zeros_of(folder: Path) -> dict[str, np.ndarray]:
+    """The tensors that the header names, all zero, read here by hand."""
+    content = (folder / "model.safetensors").read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return {name: np.zeros(entry["shape"], np.float32) for name, entry in header.items() if name != "__metadata__"}
+
+
+def test_a_folder_that_fits_has_no_problem(tiny: Any, tmp_path: Path) -> None:
+    assert problems(tiny.model) == []  # written by the library, with a pooler
+    folder = write_model(tmp_path / "m")
+    stored = zeros_of(folder)
+    names = {name.replace("LayerNorm.weight", "LayerNorm.gamma"): array for name, array in stored.items()}
+    heads = {"cls.predictions.bias": np.zeros(2, np.float32)}
+    buffers = {"bert.embeddings.position_ids": np.zeros((1, 512), np.float64)}
+    save(folder / "model.safetensors", {**{f"bert.{n}": a for n, a in names.items()}, **heads, **buffers})
+    assert problems(folder) == []  # as the hub's BERT has it: with heads, old names and a buffer
+
+
+def test_a_pooler_of_another_width_is_told(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    save(folder / "model.safetensors", {**zeros_of(folder), "pooler.dense.weight": np.zeros((8, 9), np.float32)})
+    assert "pooler.dense.weight is [8, 9] in the file and [8, 8] by the configuration (1 such)" in problems(folder)[0]
+
+
+@pytest.mark.parametrize("entry", [{"shape": [9, 8]}, {"shape": None}, {"data_offsets": [8, 4]}, {"dtype": "F64"}])
+def test_a_header_that_contradicts_itself_is_no_header(tmp_path: Path, entry: dict[str, Any]) -> None:
+    file = write_model(tmp_path / "m") / "model.safetensors"
+    content = file.read_bytes()
+    data = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:data])
+    header["embeddings.word_embeddings.weight"].update(entry)
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + content[data:])
+    assert problems(file.parent) == [
+        f"model 'tiny': {file} is no safetensors file. Expected what save_pretrained writes."
+    ]
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_json_without_end_is_told(tmp_path: Path, name: str) -> None:
+    folder = write_model(tmp_path / "m")
+    deep = b"[" * 200_000
+    (folder / name).write_bytes(len(deep).to_bytes(8, "little") + deep if name.endswith("safetensors") else deep)
+    (problem,) = problems(folder)
+    assert name in problem
+
+
+@pytest.mark.parametrize("model_type", [["bert"], None, {"a": 1}])
+def test_a_model_type_that_is_no_text_is_told(tmp_path: Path, model_type: Any) -> None:
+    folder = write_model(tmp_path / "m")
+    configured(folder, model_type=model_type)
+    assert "model_type" in problems(folder)[0]
+
+
+def test_bytes_after_the_end_are_told(tmp_path: Path) -> None:
+    file = write_model(tmp_path / "m") / "model.safetensors"
+    file.write_bytes(file.read_bytes() + b"x")
+    assert "goes on after its end: its header tells of" in problems(file.parent)[0]
+
+
+@pytest.mark.parametrize("missing", [1, 5000])
+def test_weights_that_are_cut_off_are_told_from_their_header(tmp_path: Path, missing: int) -> None:
+    file = write_model(tmp_path / "m") / "model.safetensors"
+    size = file.stat().st_size
+    file.write_bytes(file.read_bytes()[:-missing])
+    (problem,) = problems(file.parent)
+    told = f"{size:,} bytes and there are {size - missing:,}. Copy it again."
+    assert problem == f"model 'tiny': {file} is cut off: its header tells of {told}"
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"hidden_size": 16}, "word_embeddings.weight is [2, 8] in the file and [2, 16] by the configuration"),
+        ({"vocab_size": 3}, "embeddings.word_embeddings.weight is [2, 8] in the file and [3, 8] by the config"),
+        ({"max_position_embeddings": 9}, "position_embeddings.weight is [512, 8] in the file and [9, 8] by"),
+        ({"type_vocab_size": 3}, "token_type_embeddings.weight is [2, 8] in the file and [3, 8] by"),
+        ({"intermediate_size": 9}, "intermediate.dense.weight is [16, 8] in the file and [9, 8] by"),
+        # 5 tensors of embeddings, 16 of each layer: 12 of the 6 matrices and 4 of the 2 norms
+        ({"num_hidden_layers": 3}, "it lacks 16 of 53 encoder tensors of num_hidden_layers = 3 (encoder.layer.2."),
+        ({"num_hidden_layers": 10**12}, "there cannot be some for each layer of num_hidden_layers = 1000000000000."),
+        ({"num_hidden_layers": 1}, "it has 16 encoder tensors for which num_hidden_layers = 1 leaves no place (enc"),
+        (
+            {"num_attention_heads": 3},
+            "gives hidden_size = 8 and num_attention_heads = 3. Expected heads of equal width",
+        ),
+        ({"num_attention_heads": 0}, "gives num_attention_heads = 0. Expected a whole number above 0."),
+        ({"vocab_size": True}, "gives vocab_size = True. Expected a whole number above 0."),
+        ({"num_hidden_layers": "two"}, "gives num_hidden_layers = 'two'. Expected a whole number above 0."),
+    ],
+)
+def test_a_configuration_of_another_model_is_told(tmp_path: Path, config: dict[str, Any], words: str) -> None:
+    folder = write_model(tmp_path / "m")
+    configured(folder, **config)
+    (problem,) = problems(folder)
+    assert words in problem
+
+
+def test_distilberts_own_keys_are_checked(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", model_type="distilbert", n_layers=2, dim=8, n_heads=2, hidden_dim=16)
+    assert problems(folder) == []
+    configured(folder, model_type="distilbert", n_layers=1, dim=8, n_heads=2, hidden_dim=16)
+    (problem,) = problems(folder)
+    assert "16 encoder tensors for which n_layers = 1 leaves no place (transformer.layer.1." in problem
+
+
+@pytest.mark.parametrize("name", ["encoder.layer.0.output.dense.weight", "embeddings.word_embeddings.weight"])
+def test_integer_weights_are_refused(tmp_path: Path, name: str) -> None:
+    folder = write_model(tmp_path / "m")
+    tensors = zeros_of(folder)
+    tensors[name] = tensors[name].astype(np.int8)
+    save(folder / "model.safetensors", tensors)
+    (problem,) = problems(folder)
+    assert f"holds 1 encoder tensor of no floating-point type ({name} is I8). Expected one of F64, F32" in problem
+
+
+def test_a_tokenizer_with_more_words_than_embeddings_is_told(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\nfilm\n")
+    (problem,) = problems(folder)
+    assert problem.endswith(
+        f"the tokenizer in {folder} has 3 tokens and config.json a vocab_size of 2. Expected those of one model: "
+        "copy them again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "words"),
+    [
+        ({"model": {"vocab": {"[PAD]": 0, "[UNK]": 1}}}, None),
+        ({"model": {"vocab": {"[PAD]": 0, "[UNK]": 7}}}, "has 8 tokens"),
+        ({"model": {"vocab": {"[PAD]": 0}}, "added_tokens": [{"content": "x", "id": 2}]}, "has 3 tokens"),
+        ({"model": {"vocab": [["[PAD]", 0.0], ["a", -1.0], ["b", -2.0]]}}, "has 3 tokens"),
+        ({}, "tokenizer.json cannot be read as a tokenizer. Expected the model's own"),
+        ([], "tokenizer.json cannot be read as a tokenizer. Expected the model's own"),
+        ({"model": {"vocab": {"a": "b"}}}, "tokenizer.json cannot be read as a tokenizer. Expected the model's own"),
+    ],
+)
+def test_tokenizer_json_goes_before_vocab_txt(tmp_path: Path, tokenizer: Any, words: str | None) -> None:
+    folder = write_model(tmp_path / "m")
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    found = problems(folder)
+    assert len(found) == (words is not None)
+    assert words is None or words in found[0]
+
+
+def test_the_size_of_a_vocabulary_is_the_librarys(tiny: Any) -> None:
+    from harness.inputs.vocabulary import read_vocabulary
+    from harness.stages.loading import load_tokenizer
+
+    vocabulary = read_vocabulary(tiny.model)
+    assert vocabulary == load_tokenizer(tiny.model).get_vocab()
+
+
+def test_every_problem_of_a_folder_stands_beside_those_of_the_grid(run_harness: Run, world: World) -> None:
+    model = world.folder / "model"
+    configured(model, num_hidden_layers=1)
+    (model / "vocab.txt").write_text("[PAD]\n[UNK]\nfilm\n")
+    words = ["--tasks", "sst2,squat", "--set", "transfer.ce_weight=0", "--set", "transfer.kd_weight=0"]
+    done = run_harness(world.grid("--dry-run", *words))
+    assert done.code == 2
+    for said in ("leaves no place", "the tokenizer in", "task 'squat'"):
+        assert done.err.count(said) == 1
+    assert done.err.startswith("3 problems")  # the settings follow once the axes can be read
+    done = run_harness(world.grid("--dry-run", "--tasks", "sst2", *words[2:]))
+    for said in ("leaves no place", "the tokenizer in", "transfer.ce_weight=0.0, transfer.kd_weight=0.0: expected"):
+        assert done.err.count(said) == 1
+
+
+def test_a_sparse_checkpoint_is_compared_with_its_configuration_and_the_base_model(
+    run_harness: Run, world: World
+) -> None:
+    folder = write_sparse(world.folder / "mine")
+    configured(folder, num_hidden_layers=1)
+    (folder / "vocab.txt").write_text("[UNK]\n[PAD]\n")
+    done = run_harness(world.grid("--dry-run", "--sparse-from", f"mine={folder}"))
+    assert done.code == 2
+    for said in (
+        "--sparse-from mine: its num_hidden_layers is 1, the base model's is 2.",
+        "--sparse-from mine: 2 tokens of its vocabulary are absent from the base model's or have another number there",
+        f"--sparse-from mine: {folder / 'model.safetensors'} does not fit its config.json: it has 16 encoder tensors",
+    ):
+        assert said in done.err
+    assert done.err.startswith("3 problems")
+
+
+def test_a_key_that_a_checkpoint_leaves_out_has_the_librarys_value(run_harness: Run, world: World) -> None:
+    """The base model says 512 positions, which is what the library takes; and relu, which it does not."""
+    configured(world.folder / "model", hidden_act="relu")
+    folder = write_sparse(world.folder / "mine", max_position_embeddings=None)
+    done = run_harness(world.grid("--dry-run", "--sparse-from", f"mine={folder}"))
+    assert "its hidden_act is 'gelu', the base model's is 'relu'." in done.err
+    assert "positions" not in done.err
+
+
+def test_a_pickle_that_is_cut_off_is_told_without_opening_it(tmp_path: Path) -> None:
+    file = tmp_path / "pytorch_model.bin"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", b"x" * 1000)
+    assert pickle_problem(file) is None
+    file.write_bytes(file.read_bytes()[:-30])
+    assert pickle_problem(file) == f"{file} is cut off. Copy it again."
+    file.write_bytes(b"\x80\x02}q\x00.")  # of before torch 1.6: a bare pickle
+    assert pickle_problem(file) is None
+    file.write_bytes(b"")
+    assert pickle_problem(file) is not None
+
+
+def test_what_the_hubs_cache_holds_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model, a released checkpoint and a shard of data, each cut off."""
+    model, released = write_model(tmp_path / "m"), write_model(tmp_path / "r")
+    for file in (model / "model.safetensors", released / "model.safetensors"):
+        file.write_bytes(file.read_bytes()[:-1])
+    monkeypatch.setattr("harness.inputs.models.cached_snapshot", lambda source, files: model)
+    monkeypatch.setattr("harness.inputs.sparse_checkpoints.cached_snapshot", lambda source, files: released)
+    (problem,) = find_models([("bert-base", None)], ContentHashes()).problems
+    assert problem.message.startswith(f"model 'bert-base': {model / 'model.safetensors'} is cut off")
+    checkpoint = load_preset("paper-released").sparse_checkpoints[0]
+    (problem,) = locate_released([checkpoint], {}).problems
+    assert f"sparse checkpoint bert-base 0.85: {released / 'model.safetensors'} is cut off" in problem.message
+
+    shard = tmp_path / "sst2" / "train-00000-of-00001.parquet"
+    shard.parent.mkdir()
+    shard.write_bytes(b"PAR1 and no more")
+    monkeypatch.setattr("harness.inputs.data_sources.cached_files", lambda *words: (shard,))
+    (told,) = HubData().problems([get_task("sst2")], corpus=False)
+    assert told.startswith(f"{shard}: not readable as parquet")
+    assert told.endswith("remove it there, and run harness fetch where there is internet.")
+
+
+def test_headers_alone_are_read_of_a_large_file(tmp_path: Path) -> None:
+    """A head of eight gigabytes of nothing: what does not fit is told at once and in little memory."""
+    file = write_model(tmp_path / "m") / "model.safetensors"
+    content = file.read_bytes()
+    data = 8 + int.from_bytes(content[:8], "little")
+    header, end = json.loads(content[8:data]), len(content) - data
+    header["cls.weight"] = {"dtype": "F32", "shape": [2**31], "data_offsets": [end, end + 2**33]}
+    text = json.dumps(header).encode()
+    with file.open("wb") as handle:
+        handle.write(len(text).to_bytes(8, "little") + text + content[data:])
+        handle.truncate(8 + len(text) + end + 2**33)
+    configured(file.parent, num_hidden_layers=1)
+    program = (
+        "import re, sys, time; from pathlib import Path; from harness.inputs.models import model_problems;"
+        "began = time.process_time(); (problem,) = model_problems([('m', Path(sys.argv[1]))]);"
+        "peak = re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text());"
+        "print(time.process_time() - began, peak[1], problem)"
+    )
+    seconds, kilobytes, problem = python("-c", program, str(file.parent)).stdout.split(maxsplit=2)
+    assert "leaves no place" in problem
+    assert float(seconds) < 0.5
+    assert int(kilobytes) < 150_000
