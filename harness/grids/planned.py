@@ -270,7 +270,7 @@ def _cut(line: str) -> str:
 
 
 def plan_as_json(grid: PlannedGrid, status: GridStatus) -> dict[str, Any]:
-    """The public form of a plan: cells with their stages, stages with parents, state and reason, counts, cost, settings.
+    """The public form of a plan: cells with their stages, stages with parents, state and reason, counts, cost.
 
     reason: why an unfinished stage runs, or does not; null for one that is done or that nothing needs. detail: beside
     it, what failed or changed. settings: which stages each that was given reaches.
