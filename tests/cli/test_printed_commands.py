@@ -33,7 +33,7 @@ def test_printed_commands_can_be_pasted_whatever_the_store_is_called(
         return run_harness(rest)
 
     fakes.ACTIONS["dense"] = fail
-    assert "weights exploded" in pasted(run_harness(words).out, "harness logs", "; the same").out.splitlines()[0]
+    assert "weights exploded" in pasted(run_harness(words).out, "harness logs").out.splitlines()[0]
     fakes.ACTIONS.clear()
     run_harness(["cancel", "evaluation", "--store", str(store)])
     assert pasted(run_harness(words).out, "harness retry", " clears").code == 0
@@ -46,6 +46,20 @@ def test_printed_commands_can_be_pasted_whatever_the_store_is_called(
 def one_of(store: Path, kind: str) -> str:
     (stage_id,) = (i for i, spec in read_study(Store(store), "slice").plan.stages.items() if spec.kind == kind)
     return stage_id
+
+
+def test_a_command_on_a_stage_can_be_pasted_where_the_store_has_several_studies(run_harness: Run, world: World) -> None:
+    for study in ("one", "two"):
+        assert run_harness(world.grid("--tasks", "sst2", "--methods", "dense", "--study", study)).code == 0
+    stage_id = next(iter(read_study(Store(world.store), "two").plan.stages))
+    path = Store(world.store).stage(stage_id).record_path
+    path.write_text(path.read_text().replace('"attempt": 1', '"attempt": 2'))
+    printed = run_harness(world.reading("status", "--study", "two")).err.partition("harness ")[2]
+    done = run_harness([*shlex.split(printed), "--yes"])
+    assert (done.code, "2 records moved" in done.out) == (0, True)
+    for what in ("dense", "f" * 32):
+        refused = run_harness(world.reading("invalidate", what))
+        assert (refused.code, "holds several studies: one, two. Name one with --study" in refused.err) == (2, True)
 
 
 def test_commands_leave_out_the_store_that_is_looked_in_anyway(

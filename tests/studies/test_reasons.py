@@ -149,7 +149,7 @@ def test_other_weights_change_what_starts_from_them_and_what_follows(
 ) -> None:
     words = world.grid(*DENSE, "--seeds", "0")
     run_harness(words)
-    (world.folder / "model" / "model.safetensors").write_text("other weights")
+    write_weights(world.folder / "model", "other weights")
     assert reasons(run_harness, words) == [
         ("dense", "changed", "other content of model"),
         ("evaluation", "changed", "its model changed"),
@@ -204,7 +204,7 @@ def test_a_damaged_study_is_told(run_harness: Run, world: World, fakes: ModuleTy
     run_harness(words)
     path = Path(world.store / "studies" / "slice.json")
     path.write_text(path.read_text().replace('"cells"', '"cels"', 1))
-    (world.folder / "model" / "model.safetensors").write_text("other weights")
+    write_weights(world.folder / "model", "other weights")
     done = run_harness([*words, "--dry-run"])
     assert done.code == 1
     assert "is damaged" in done.err

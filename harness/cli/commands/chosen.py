@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.identity import is_stage_id
 from harness.specs import StageSpec, stage_label
 from harness.store.store import Store
-from harness.studies.lineage import Lineage
+from harness.studies.lineage import Lineage, read_studies
 from harness.studies.selection import NothingMatches, select
 from harness.studies.state import read_states
 from harness.studies.study import Study, only_study, read_study
@@ -45,7 +46,7 @@ def read_chosen(options: argparse.Namespace, *, may_be_none: bool = False) -> Ch
     may_be_none: known words that no stage matches choose none; otherwise that is an error too.
     """
     store = Store(Path(options.store))
-    study = read_study(store, options.study or only_study(store))
+    study = _study(store, options)
     states = read_states(study.plan, store)
     try:
         stage_ids = select(study.plan, states, options.what)
@@ -54,6 +55,15 @@ def read_chosen(options: argparse.Namespace, *, may_be_none: bool = False) -> Ch
             raise
         stage_ids = []
     return Chosen(store, study, states, stage_ids)
+
+
+def _study(store: Store, options: argparse.Namespace) -> Study:
+    """The study named, or the store's one. A stage's id in full needs neither: the first study that has it serves."""
+    if not options.study and is_stage_id(options.what):
+        for study in read_studies(store):
+            if options.what in study.plan.stages:
+                return study
+    return read_study(store, options.study or only_study(store))
 
 
 def unfinished_after(store: Store, lineage: Lineage, roots: Collection[str]) -> list[str]:
