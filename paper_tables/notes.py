@@ -8,6 +8,7 @@ from harness.planning.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
 from harness.studies.row_check import mixed_rows
 from harness.studies.study import Study
 from harness.studies.verification import Records
+from harness.wording import counted
 from paper_tables.comparable import Differing, note_on_comparison
 from paper_tables.rows import Row, method_title
 
@@ -26,6 +27,7 @@ def notes(study: Study, records: Records, rows: Sequence[Row], differing: Differ
     found += study.recipe["notes"]
     found += _budget(study, records)
     found += _external_checkpoints(study, records)
+    found += _machines(study, records)
     found += _winners(study, rows)
     settings: dict[str, list[Any]] = study.recipe["settings"]
     assumed = [key for key, (_, evidence, _) in settings.items() if evidence == "assumed"]
@@ -83,6 +85,27 @@ def _external_checkpoints(study: Study, records: Records) -> list[str]:
                 f"{counted['encoder_zeros']:,} of {counted['encoder_numel']:,} encoder weights are zero."
             )
     return found
+
+
+def _machines(study: Study, records: Records) -> list[str]:
+    """The kinds of machine that trained models of the study, where there are several: their last bits differ."""
+    kinds: dict[str, int] = {}
+    for stage_id in study.plan.stages:
+        record = records.get(stage_id, {})
+        if "training" in record.get("result", {}) and "provenance" in record:
+            kind = _machine(record["provenance"])
+            kinds[kind] = kinds.get(kind, 0) + 1
+    if len(kinds) < 2:
+        return []
+    listed = "; ".join(f"{kind}: {counted(count, 'model')}" for kind, count in kinds.items())
+    return [f"Trained on several kinds of machine, between which bits differ ({listed})."]
+
+
+def _machine(made: Mapping[str, Any]) -> str:
+    """What a record says of where it was made, as far as it can change bits; earlier versions say less."""
+    computed = made.get("torch") or {}
+    facts = [made.get("processor"), computed.get("cpu_capability"), *computed.get("gpus", ())]
+    return ", ".join([*filter(None, facts), f"torch {made['versions']['torch']}"])
 
 
 def _winners(study: Study, rows: Sequence[Row]) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from fake_stages import SHARE, fail
 from grid_world import ROOT, Ran, World, of_kind
 
+from harness.progress import duration
 from harness.specs import StageSpec
 from harness.store.processes import this_process
 from harness.store.store import Store
@@ -46,9 +47,9 @@ def test_a_record_of_the_results_with_its_settings_losses_zeros_and_times(run_ha
     result = record["result"]
     assert done.out.splitlines()[0] == "student_pruning tiny-narrow 0.9 seed 0"
     assert row(done.out, "id") == stage_id
-    took = record["times"]["ended"] - record["times"]["started"]
+    took = duration(record["times"]["ended"] - record["times"]["started"])
     assert row(done.out, "state").startswith("done: started 20")
-    assert row(done.out, "state").endswith(f", took {took:.0f} s")
+    assert row(done.out, "state").endswith(f", took {took}")
     assert row(done.out, "parents").startswith(
         f"pairs: pairs seed 42 ({record['parents']['pairs'][:8]}, done) teacher: "
     )
@@ -59,7 +60,9 @@ def test_a_record_of_the_results_with_its_settings_losses_zeros_and_times(run_ha
     zeros = f"{result['sparsity']['encoder_zeros']:,} of {result['sparsity']['encoder_numel']:,} weights"
     assert row(done.out, "zeros") == f"{zeros} of the encoder (89.99%), in 12 matrices"
     assert row(done.out, "artifact").endswith(f"artifacts/{stage_id} (gone)")
-    assert row(done.out, "made with").startswith("harness 0.1.0 (c2a33e8b4722), python 3.11.7, torch 2.13.0+cpu")
+    made = row(done.out, "made with")
+    assert made.startswith(f"harness 0.1.0 ({record['provenance']['commit'][:12]}), python 3.11.7, torch 2.13.0+cpu")
+    assert made.endswith("AMD EPYC, 2 cores, AVX512, BLAS mkl, 1 thread")
     assert "    kd_weight         0.5          published authors' release, examples\n" in done.out
     assert "    sparsity          0.9          plan\n" in done.out
 

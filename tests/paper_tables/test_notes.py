@@ -182,3 +182,52 @@ def test_assumed_and_changed_settings_are_counted_and_named(store: Store, make_s
 
 def test_nothing_is_said_of_changes_where_there_are_none(store: Store, make_study: Make) -> None:
     assert not [note for note in notes_of(store, make_study(tasks=["sst2"])) if note.startswith("Changed")]
+
+
+def trained_on(store: Store, study: Study, machines: list[dict[str, object]]) -> None:
+    """The study's trained stages get records, made on these machines in turn."""
+    turn = 0
+    for stage_id, spec in study.plan.stages.items():
+        trained = spec.kind in ("teacher_preparation", "dense", "task_pruning")
+        if trained and all(store.stage(parent).has_record() for parent in spec.parents.values()):
+            made = {"versions": {"torch": "2.13.0+cpu"}, **machines[turn % len(machines)]}
+            turn += 1
+            digests = {role: store.stage(parent).read_record()["digest"] for role, parent in spec.parents.items()}
+            result = {"training": {"tokens_seen": 1}, "metrics": {}}
+            fields = {"parent_digests": digests, "result": result, "provenance": made}
+            store.stage(stage_id).publish_record({**spec.fingerprint_fields(), **fields})
+
+
+OLDER = {"processor": "One 1", "torch": {"cpu_capability": "AVX2", "gpus": []}}
+NEWER = {"processor": "One 1", "torch": {"cpu_capability": "AVX512", "gpus": []}}
+WITH_GPU = {"processor": "One 1", "torch": {"cpu_capability": "AVX2", "gpus": ["GPU 7"]}}
+
+
+@pytest.mark.parametrize(
+    ("machines", "told"),
+    [
+        ([OLDER], []),
+        ([{"processor": "Old"}], []),  # a record of an earlier version
+        (
+            [OLDER, NEWER, OLDER],
+            [
+                "Trained on several kinds of machine, between which bits differ (One 1, AVX2, torch 2.13.0+cpu: "
+                "3 models; One 1, AVX512, torch 2.13.0+cpu: 1 model)."
+            ],
+        ),
+        (
+            [WITH_GPU, OLDER, WITH_GPU],
+            [
+                "Trained on several kinds of machine, between which bits differ (One 1, AVX2, GPU 7, torch 2.13.0+cpu: "
+                "3 models; One 1, AVX2, torch 2.13.0+cpu: 1 model)."
+            ],
+        ),
+    ],
+)
+def test_kinds_of_machine_are_told_where_there_are_several(
+    store: Store, make_study: Make, machines: list[dict[str, object]], told: list[str]
+) -> None:
+    study = make_study(tasks=["sst2"], methods=["dense", "finetune-pruning"], seeds=[0, 1])
+    trained_on(store, study, machines)
+    records = verified_records(study.plan, store)
+    assert [note for note in notes(study, records, []) if "machine" in note] == told

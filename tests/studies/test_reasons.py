@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from fake_stages import fail
-from grid_world import Ran, World, of_kind, plan, preset
+from grid_world import Ran, World, of_kind, plan, preset, write_weights
 
 from harness.planning.kinds import KINDS
 from harness.store.processes import this_process

@@ -193,7 +193,16 @@ def _provenance(made: Mapping[str, Any]) -> list[str]:
     libraries = [f"{name} {versions[name]}" for name in ("torch", "transformers") if name in versions]
     commit = f" ({made['commit'][:12]}{', changed' if made.get('uncommitted') else ''})" if made.get("commit") else ""
     source = [f"harness {made.get('harness')}{commit}", f"python {made.get('python')}", *libraries]
-    return [", ".join(source), f"{made.get('processor')}, {made.get('cores')} cores"]
+    return [", ".join(source), ", ".join(_machine(made))]
+
+
+def _machine(made: Mapping[str, Any]) -> list[str]:
+    """What of the machine can change the last bits; records of earlier versions say less."""
+    facts = [f"{made.get('processor')}", counted(made.get("cores") or 0, "core")]
+    if computed := made.get("torch"):
+        facts += [computed["cpu_capability"], f"BLAS {computed['blas']}", counted(computed["threads"], "thread")]
+        facts += computed["gpus"]
+    return [*facts, *(f"{name}={value}" for name, value in made.get("kernel_variables", {}).items())]
 
 
 def _artifact(stage: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
