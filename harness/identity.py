@@ -26,6 +26,14 @@ def canonical_json(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text. Raises ValueError where it is none, or nested deeper than can be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+
+
 def sha256_of(value: Any) -> str:
     """SHA-256 (hex) over the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()

@@ -8,6 +8,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from harness.identity import parse_json
+
 EVERY_SECONDS = 2.0
 
 
@@ -50,7 +52,7 @@ class ProgressFile:
 def read_progress(path: Path) -> StageProgress | None:
     """The newest progress; None where there is none."""
     try:
-        return StageProgress(**json.loads(path.read_bytes()))
+        return StageProgress(**parse_json(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
 

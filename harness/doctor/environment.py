@@ -271,9 +271,10 @@ def _text(path: Path) -> str:
 
 def read_disk(root: Path) -> Disk:
     """Tries the operations that the store needs, in a temporary folder where the store is or would be."""
-    place = _nearest(root.absolute())
+    store, place = Store(root), _nearest(root.absolute())
     problems, skew = try_disk(place)
-    store = Store(root)
+    if (blocked := store.blocked_by()) is not None:
+        problems, place = {"making a folder": f"{blocked} is a file"}, root.absolute()
     holders = {stage: store.stage(stage).holder() for stage in sorted(store.leased())}
     held = {stage: holder for stage, holder in holders.items() if holder and not holder.released}
     under_way = [stage for stage in held if not store.stage(stage).has_record()]
@@ -282,7 +283,7 @@ def read_disk(root: Path) -> Disk:
         store=root,
         tried_in=place,
         problems=problems,
-        free_bytes=shutil.disk_usage(place).free,
+        free_bytes=shutil.disk_usage(_nearest(place)).free,
         file_system=file_system_of(place.resolve(), _text(Path("/proc/mounts"))),
         clock_skew=skew,
         stale=stale,

@@ -5,7 +5,6 @@ Text is read once, here. A value that Python gives stays what it is.
 
 from __future__ import annotations
 
-import json
 import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, Problems
+from harness.identity import parse_json
 from harness.wording import MOST_CHARACTERS, option, shown
 
 MOST_BITS = 256  # of a whole number; Python shows none of thousands of digits
@@ -118,7 +118,7 @@ def _path_text(value: Any) -> str | None:
 def read_value(text: str) -> Any:
     """What a text on the command line means as a value: JSON where it is some, else the text itself."""
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from harness.identity import file_sha256, sha256_of
+from harness.identity import file_sha256, parse_json, sha256_of
 
 _COUNT, _SENTENCES = "count:", "sentences:"  # prefixes of keys in the memory; no resolved path begins so
 
@@ -27,7 +27,7 @@ class ContentHashes:
         self._changed = False
         if memory is not None and memory.is_file():
             try:
-                rows = json.loads(memory.read_text())
+                rows = parse_json(memory.read_text())
                 self._counts = {key: (row[0], row[1]) for key, row in rows.items() if key.startswith(_COUNT)}
                 self._sentences = {k: tuple(map(str, row)) for k, row in rows.items() if k.startswith(_SENTENCES)}
                 paths = [path for path in rows if not path.startswith((_COUNT, _SENTENCES))]

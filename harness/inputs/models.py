@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, Problems, UsageError, unknown, unknown_name
-from harness.identity import sha256_of
+from harness.identity import parse_json, sha256_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.families import FAMILIES, Family
 from harness.inputs.hub import HubSource, cached_snapshot
@@ -183,12 +182,14 @@ def _package_folder(alias: str, source: PackageSource) -> Path:
 def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
     """config.json of a folder in the hub's layout and its family. Raises UsageError that begins with `what`."""
     config_file = folder / "config.json"
+    if not folder.is_dir():
+        raise UsageError(f"{what}: {folder} is no folder. Expected one in the hub's layout; correct the path.")
     if not config_file.is_file():
         raise UsageError(f"{what}: no config.json in {folder}. Expected a folder in the hub's layout.")
     try:
-        config = json.loads(config_file.read_bytes())
+        config = parse_json(config_file.read_bytes())
         family = config.get("model_type")
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, AttributeError):
         raise UsageError(f"{what}: {config_file} is no JSON object. Expected the hub's config.json.") from None
     if not isinstance(family, str) or family not in FAMILIES:
         raise UsageError(f"{what}: " + unknown_name("model_type", str(family), FAMILIES))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.identity import parse_json
 
 FILES = ("tokenizer.json", "vocab.txt")  # in order of preference, which is the library's
 
@@ -19,8 +19,8 @@ def read_vocabulary(folder: Path) -> dict[str, int] | None:
     try:
         text = file.read_text(encoding="utf-8")
         if file.suffix == ".json":
-            return _tokens(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+            return _tokens(parse_json(text))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise UsageError(
             f"{file} cannot be read as a tokenizer. Expected the model's own tokenizer.json or vocab.txt: copy it "
             "again."

@@ -5,7 +5,6 @@ What is wrong with a folder's weights is decided here, for a plan and for the st
 
 from __future__ import annotations
 
-import json
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.identity import parse_json
 from harness.inputs.families import Family
 from harness.wording import counted
 
@@ -45,9 +45,9 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         try:
             if length > size:
                 raise ValueError("the header would be longer than the file")
-            header = {name: entry for name, entry in json.loads(file.read(length)).items() if name != "__metadata__"}
+            header = {name: entry for name, entry in parse_json(file.read(length)).items() if name != "__metadata__"}
             tensors = {name: _tensor(entry, 8 + length) for name, entry in header.items()}
-        except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
+        except (ValueError, AttributeError, TypeError, KeyError):
             raise UsageError(f"{path} is no safetensors file. Expected what save_pretrained writes.") from None
     end = max((tensor.end for tensor in tensors.values()), default=8 + length)
     if end != size:

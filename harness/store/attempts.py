@@ -6,9 +6,10 @@ attempt the outcome "infrastructure" and starts the stage again, up to its numbe
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
+
+from harness.identity import parse_json
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def fold_events(number: int, text: str, cancel_requested: bool) -> Attempt:
 def _event(line: str) -> dict[str, Any]:
     """The event of a line; none where the line is torn or somebody else's."""
     try:
-        event = json.loads(line)
+        event = parse_json(line)
     except ValueError:
         return {}
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else {}

@@ -22,6 +22,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.files import replace_file, write_new
+from harness.identity import parse_json
 from harness.store.attempts import Attempt
 
 HEARTBEAT_SECONDS = 10.0
@@ -112,7 +113,7 @@ def current_holder(folder: Path) -> Holder | None:
     except (OSError, ValueError):
         beats = 0
     try:
-        owner = json.loads((folder / str(generation)).read_bytes())
+        owner = parse_json((folder / str(generation)).read_bytes())
     except (OSError, ValueError):
         owner = {}
     owner = owner if isinstance(owner, dict) else {}

@@ -19,7 +19,7 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.files import discard_folder, no_guard, sync_folder, sync_tree, write_new
-from harness.identity import canonical_json, sha256_of
+from harness.identity import canonical_json, parse_json, sha256_of
 from harness.specs import StageSpec
 from harness.store.attempts import Attempt, fold_events
 from harness.store.leases import Holder, Lease, acquire, current_holder, is_number
@@ -88,7 +88,7 @@ class StoredStage:
         """
         path = self.record_path
         try:
-            record = json.loads(path.read_bytes())
+            record = parse_json(path.read_bytes())
         except OSError as error:
             if not self.has_record():
                 raise

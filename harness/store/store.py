@@ -62,13 +62,15 @@ class Store:
     def workers_path(self) -> Path:
         return self.root / "workers"
 
+    def blocked_by(self) -> Path | None:
+        """The file that has the store's name or a parent's, because of which the store can neither be nor become."""
+        nearest = next(path for path in (self.root.absolute(), *self.root.absolute().parents) if path.exists())
+        return None if nearest.is_dir() else nearest
+
     def check_is_folder(self) -> None:
-        """Raises UsageError where a store can neither be nor become, because a file has its name or a parent's."""
-        for path in (self.root, *self.root.parents):
-            if path.is_dir():
-                return
-            if path.exists():
-                raise UsageError(f"store {self.root}: {path} is a file. Name a folder with {option('store')}.")
+        """Raises UsageError where a file stands in the store's way."""
+        if (file := self.blocked_by()) is not None:
+            raise UsageError(f"store {self.root}: {file} is a file. Name a folder with {option('store')}.")
 
     def check_writable(self) -> None:
         """Raises OSError where a small file cannot be written below the root: read-only, not ours, a full disk."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from harness.identity import parse_json
 from harness.specs import StageSpec
 from harness.store.store import Store
 from harness.studies.study import Study, parents_first, read_study, study_names
@@ -52,5 +52,5 @@ def _orphans(store: Store, named: Collection[str]) -> dict[str, StageSpec]:
     for stage_id in store.recorded():
         if stage_id not in named:
             with suppress(OSError, ValueError, KeyError, TypeError):
-                found[stage_id] = StageSpec.from_json(json.loads(store.stage(stage_id).record_path.read_bytes()))
+                found[stage_id] = StageSpec.from_json(parse_json(store.stage(stage_id).record_path.read_bytes()))
     return found

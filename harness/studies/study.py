@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.errors import StoreError, UsageError, unknown_name
 from harness.files import replace_file
-from harness.identity import NAME_IN_WORDS, STAGE_ID_HEX_DIGITS, is_name
+from harness.identity import NAME_IN_WORDS, STAGE_ID_HEX_DIGITS, is_name, parse_json
 from harness.planning.graph import Plan
 from harness.planning.method_registry import find_method
 from harness.planning.method_summary import MethodFacts
@@ -74,14 +74,17 @@ def read_study(store: Store, name: str) -> Study:
             raise UsageError(f"no study in {store.root}. Start one with harness grid, or {where}.")
         raise UsageError(unknown_name("study", name, known))
     try:
-        return _parse(json.loads(path.read_bytes()), path)
+        return _parse(parse_json(path.read_bytes()), path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from None
 
 
 def _parse(tree: dict[str, Any], path: Path) -> Study:
     if tree.get("schema") != STUDY_SCHEMA:
-        raise StoreError(f"study {path}: schema {tree.get('schema')}, expected {STUDY_SCHEMA}.")
+        raise StoreError(
+            f"study {path}: schema {tree.get('schema')}, expected {STUDY_SCHEMA}. Read it with the version of the "
+            "harness that wrote it, or move it away and give its grid's command again: finished stages stay finished."
+        )
     methods = {name: MethodFacts(**facts) for name, facts in tree.get("methods", {}).items()}
     # A study of an earlier version has no facts of built-in methods: their declarations, which are here, give them.
     earlier = sorted({row["method"] for row in tree["cells"]} - methods.keys())
@@ -166,12 +169,15 @@ def read_stage_fields(store: Store, name: str) -> dict[str, dict[str, Any]]:
 
 
 def _read_member(store: Store, name: str, member: str) -> Any:
+    """None where there is no such study. Raises StoreError where its file cannot be read."""
     path = store.study_path(name)
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     try:
         return _member(path.read_text(encoding="utf-8"), member)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except RecursionError:
+        raise _damaged(path, ValueError("JSON nested too deep")) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from None
 
 
@@ -181,7 +187,7 @@ def check_recipe(store: Store, name: str, preset: Preset) -> None:
     if os.path.lexists(store.study_path(name)):
         try:
             _check_same(name, _read_member(store, name, "recipe"), preset)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(store.study_path(name), error) from None
 
 

@@ -633,7 +633,7 @@ def test_data_and_models_that_are_files_are_named_as_such(run_harness: Run, worl
     (world.folder / "afile").write_text("not a folder")
     listed = problems(run_harness, world.grid(data=world.folder / "afile", models=f"tiny={world.folder / 'afile'}"))
     assert len(listed) == 2
-    assert "no config.json in" in listed[0]
+    assert "is no folder" in listed[0]
     assert f"data folder {world.folder / 'afile'} is a file" in listed[1]
 
 

@@ -48,7 +48,12 @@ def be_anothers(path: Path, other: Path) -> None:
     path.write_bytes(other.read_bytes())
 
 
-DAMAGES = [edit, empty, be_a_folder, point_nowhere, point_to_itself, be_anothers]
+def nest(path: Path, other: Path) -> None:
+    """Deeper than a parser follows."""
+    path.write_text("[" * 100_000)
+
+
+DAMAGES = [edit, empty, be_a_folder, point_nowhere, point_to_itself, be_anothers, nest]
 
 
 @pytest.fixture

@@ -315,6 +315,14 @@ def test_a_store_that_is_not_there_is_tried_in_its_nearest_parent_and_not_made(t
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_file_in_the_place_of_the_store_is_a_problem(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("x")
+    found = read_disk(tmp_path / name)
+    assert found.problems == {"making a folder": f"{tmp_path / 'file'} is a file"}
+    assert (tmp_path / "file").read_text() == "x"
+
+
 def test_leases_of_dead_processes_are_told_from_live_and_finished_ones(store: Store) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     gone = {**gone_process(), "process": int(dead.stdout)}

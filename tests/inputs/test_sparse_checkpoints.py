@@ -188,7 +188,7 @@ def test_every_problem_is_listed_with_those_of_the_grid(run_harness: Run, world:
         "'two words' is no name. Use at most 100 letters, digits",
         "'dense' is the name of a method.",
         "'a' is given twice. Give each folder its own NAME.",
-        f"--sparse-from absent: no config.json in {below / 'absent'}.",
+        f"--sparse-from absent: {below / 'absent'} is no folder.",
         "--sparse-from binary: ",
         "save_pretrained writes model.safetensors",
         "--sparse-from wide: its hidden_size is 64, the base model's is 8. Name the base model it was pruned from.",

@@ -341,7 +341,7 @@ def test_ls_refuses_models_that_are_not_there(run_harness: Run, tmp_path: Path) 
     found = listed(run_harness, tmp_path, f'models = ["tiny-wid", "mine={tmp_path / "absent"}", "tiny-wide"]')
     assert len(found) == 2
     assert found[0].startswith("model 'tiny-wid' is not known. Did you mean 'tiny-wide'")
-    assert found[1].startswith(f"model 'mine': no config.json in {tmp_path / 'absent'}.")
+    assert found[1].startswith(f"model 'mine': {tmp_path / 'absent'} is no folder.")
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,9 @@ def test_the_recipe_is_found_in_any_layout_of_the_file(store: Store, indent: int
         check_recipe(store, "mine", preset("transfer.epochs=7"))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cells"', '{"cells": []', '{"cells": [] "recipe": {}}', "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"cells"', '{"cells": []', '{"cells": [] "recipe": {}}', "\x00", "{" + '"a":{' * 9999]
+)
 def test_a_damaged_study_is_named_with_the_next_move(store: Store, text: str) -> None:
     write(store, "mine", plan())
     store.study_path("mine").write_text(text)
