@@ -1,8 +1,9 @@
 """The pace of a run: what its finished stages took, and from that about how long the rest will take. Pure.
 
 A stage is expected to take what stages of its kind, base model and task took in this run, or of its kind and model.
-For another model the estimate made before the run says how much longer it takes than what was measured. Where a kind
-has not been measured in this run nothing is said: nobody could trust the number.
+For another model the estimate made before the run says how much longer it takes than what was measured; for a kind that
+this run has not measured, how much longer than all that was measured, once that is a share of the whole worth speaking
+of. Before that nothing is said: nobody could trust the number.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from harness.planning.graph import Plan
 from harness.progress import about, duration
 
 Group = tuple[str | None, ...]
+ENOUGH = 0.05  # share of the estimated seconds that stages have to be done of to speak for other kinds
 
 
 @dataclass
@@ -41,10 +43,17 @@ class Pace:
             if group in self._measured:
                 seconds, count = self._measured[group]
                 return seconds / count
-        measured, estimated = self._factors.get(self.plan.stages[stage_id].kind, (0.0, 0.0))
-        if not estimated or stage_id not in self.estimated:
-            return None
-        return self.estimated[stage_id] * measured / estimated
+        factor = self._factor(self.plan.stages[stage_id].kind)
+        return None if factor is None or stage_id not in self.estimated else self.estimated[stage_id] * factor
+
+    def _factor(self, kind: str) -> float | None:
+        """What was measured over what was estimated: of the kind, else of all kinds where enough was measured."""
+        measured, estimated = self._factors.get(kind, (0.0, 0.0))
+        if not estimated:
+            measured, estimated = (sum(column) for column in zip((0.0, 0.0), *self._factors.values(), strict=True))
+            if estimated < ENOUGH * sum(self.estimated.values()):
+                return None
+        return measured / estimated if estimated else None
 
     def left(self, waiting: Iterable[str], running: Mapping[str, float], at_once: int) -> float | None:
         """Seconds until all are done; None: nobody can tell yet.

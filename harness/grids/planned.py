@@ -173,8 +173,13 @@ def start(grid: PlannedGrid, status: GridStatus, *, executor: str, workers: int 
     for sentence in mixed_rows(study.plan):
         print(f"note: {sentence}", file=sys.stderr)
     grid.hashes.remember()
-    outcome = _run(grid, executor, workers, status.cost.seconds)
-    _check_kept(grid, outcome)
+    try:
+        outcome = _run(grid, executor, workers, status.cost.seconds)
+    except OSError:
+        _check_study_kept(grid)  # where the store was removed, that is the reason
+        raise
+    _check_study_kept(grid)
+    _check_records_kept(grid, outcome)
     return outcome
 
 
@@ -198,14 +203,20 @@ def _run(grid: PlannedGrid, executor: str, workers: int | None, estimated: Mappi
     raise UsageError(execution_problems(executor, workers) or f"executor {executor!r} has no run.")
 
 
-def _check_kept(grid: PlannedGrid, outcome: Outcome) -> None:
-    """Raises StoreError where the store has not all that the run made, or what it has cannot be trusted."""
+def _check_study_kept(grid: PlannedGrid) -> None:
+    """Raises StoreError where the store lost the grid's study while it ran, and so most likely all it had."""
     store, path = grid.store, grid.store.study_path(grid.study)
     if not path.is_file():
+        late = f" What {store.root} holds now is of later: move it away first." if store.root.exists() else ""
         raise StoreError(
             f"study {grid.study!r} is gone ({path}): somebody removed or renamed the store while the grid ran. Bring "
-            "it back, or give the same command again; it runs what is missing."
+            f"it back, or give the same command again; it runs what is missing.{late}"
         )
+
+
+def _check_records_kept(grid: PlannedGrid, outcome: Outcome) -> None:
+    """Raises StoreError where the store has not all that the run made, or what it has cannot be trusted."""
+    store = grid.store
     kept = verified_records(grid.plan, store)
     if gone := [stage_id for stage_id in outcome.done if stage_id not in kept]:
         verb = "has no record" if len(gone) == 1 else "have no records"

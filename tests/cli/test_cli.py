@@ -374,7 +374,7 @@ def test_every_bad_model_is_named(run_harness: Run, world: World) -> None:
     assert len(found) == 2
     assert "Did you mean 'minilm-l6'" in found[0]
     assert "NAME=DIR" in found[0]
-    assert "model 'other': no config.json" in found[1]
+    assert f"model 'other': {world.folder / 'nowhere'} is no folder" in found[1]
 
 
 def test_one_name_for_two_folders_is_refused(run_harness: Run, world: World) -> None:

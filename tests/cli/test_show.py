@@ -202,3 +202,11 @@ def test_a_value_that_the_method_fixes_is_no_setting_of_the_recipe(quick: Study)
     sst2 = StageSpec(kind="transfer", parameters={"task": "sst2", "epochs": 99.0})
     (_, epochs) = sorted(settings_with_evidence(sst2, quick.plan, settings), key=lambda row: row["name"] == "epochs")
     assert (epochs["key"], epochs["evidence"], epochs["source"]) == ("transfer.tasks.sst2.epochs", "published", "b")
+
+
+def test_an_id_in_full_needs_no_study_where_the_store_holds_several(run_harness: Run, quick: Study) -> None:
+    stage_id = next(iter(of_kind(quick.plan, "transfer")))
+    store = ["--store", str(ROOT / "results" / "quick")]
+    assert run_harness(["show", stage_id, *store]).out == run_harness(["show", stage_id, *QUICK]).out
+    done = run_harness(["show", stage_id[:8], *store])
+    assert (done.code, "several studies" in done.err) == (2, True)

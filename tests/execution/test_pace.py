@@ -49,7 +49,19 @@ def test_another_models_stages_are_scaled_by_the_estimate(planned: Plan) -> None
     pace.took(first, 10.0)  # two and a half times the estimate
     assert pace.expected(foreign) == 30.0
     (unknown, _) = stages(planned, "evaluation", "one", "sst2")
-    assert pace.left([foreign, unknown], {}, 1) is None, "no evaluation has been measured"
+    assert pace.left([foreign, unknown], {}, 1) is None, "of it there is no estimate"
+
+
+def test_a_kind_that_was_not_measured_is_scaled_like_all_that_was_once_that_is_enough(planned: Plan) -> None:
+    first, second = stages(planned, "dense", "one", "sst2")
+    (unknown, _) = stages(planned, "evaluation", "one", "sst2")
+    little = Pace(planned, {first: 4.0, second: 90.0, unknown: 6.0})
+    little.took(first, 10.0)
+    assert little.expected(unknown) is None, "4 of 100 seconds are too few"
+    enough = Pace(planned, {first: 5.0, second: 89.0, unknown: 6.0})
+    enough.took(first, 10.0)
+    assert enough.expected(unknown) == 12.0, "twice the estimate, as the other"
+    assert enough.left([unknown, second], {}, 2) == 12.0, "the second is expected to take what the first took"
 
 
 def test_running_stages_count_what_is_left_of_them_and_stages_run_side_by_side(planned: Plan) -> None:

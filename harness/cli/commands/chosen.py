@@ -46,7 +46,7 @@ def read_chosen(options: argparse.Namespace, *, may_be_none: bool = False) -> Ch
     may_be_none: known words that no stage matches choose none; otherwise that is an error too.
     """
     store = Store(Path(options.store))
-    study = _study(store, options)
+    study = read_named_study(store, options)
     states = read_states(study.plan, store)
     try:
         stage_ids = select(study.plan, states, options.what)
@@ -57,7 +57,7 @@ def read_chosen(options: argparse.Namespace, *, may_be_none: bool = False) -> Ch
     return Chosen(store, study, states, stage_ids)
 
 
-def _study(store: Store, options: argparse.Namespace) -> Study:
+def read_named_study(store: Store, options: argparse.Namespace) -> Study:
     """The study named, or the store's one. A stage's id in full needs neither: the first study that has it serves."""
     if not options.study and is_stage_id(options.what):
         for study in read_studies(store):

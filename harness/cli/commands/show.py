@@ -10,12 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.cli.commands.chosen import MOST_STAGES_LISTED
+from harness.cli.commands.chosen import MOST_STAGES_LISTED, read_named_study
 from harness.progress import StageProgress, duration
 from harness.store.store import Store
 from harness.studies.description import Descriptions, cells_named
 from harness.studies.selection import select
-from harness.studies.study import only_study, read_study
 from harness.tasks import get_task
 from harness.wording import counted
 
@@ -27,7 +26,7 @@ LABEL = 10  # width of the first column
 def run(options: argparse.Namespace) -> int:
     """Exit code 0. Raises UsageError when WHAT names nothing, StoreError for a record that cannot be trusted."""
     store = Store(Path(options.store))
-    study = read_study(store, options.study or only_study(store))
+    study = read_named_study(store, options)
     found = Descriptions(store, study)
     cells = cells_named(study.plan, options.what)
     stage_ids = [] if cells is not None else select(study.plan, found.states, options.what)
