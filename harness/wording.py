@@ -12,6 +12,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+COLUMNS = 100  # of a terminal
+MOST_STAGES_LISTED = 20
 DEFAULT_STORE = Path("runs")  # where a command looks that names no store
 MOST_CHARACTERS = 60  # of a value that is shown because it cannot stand where it was given
 _BEGIN, _END = "\ue000", "\ue001"  # private use: Unicode assigns them no meaning
@@ -61,6 +63,11 @@ def command(*words: str, store: Path = DEFAULT_STORE, study: str | None = None) 
     return shlex.join(["harness", *words, *where, *([] if study is None else ["--study", study])])
 
 
-def counted(count: int, noun: str) -> str:
-    """ "1 cell", "2 cells"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """ "1 cell", "2 cells". plural: where it is not the noun and an s."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def cut(line: str) -> str:
+    """A line that fits a terminal."""
+    return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 2]}.."

@@ -35,10 +35,7 @@ from harness.studies.state import Remaining, read_states, remaining
 from harness.studies.state_table import state_table
 from harness.studies.study import add_to_study, check_recipe
 from harness.studies.verification import gone_artifacts, verified_records
-from harness.wording import command, counted, for_command_line, for_python, option
-
-MOST_STAGES_LISTED = 20
-COLUMNS = 100  # of a terminal
+from harness.wording import MOST_STAGES_LISTED, command, counted, cut, for_command_line, for_python, option
 
 
 @dataclass(frozen=True)
@@ -269,15 +266,11 @@ def _reason_lines(plan: Plan, status: GridStatus, most_listed: int) -> list[str]
     for stage_id in listed:
         reason, label = reasons[stage_id], plan.label(stage_id)
         detail = f" ({reason.detail})" if reason.detail not in label else ""
-        lines.append(_cut(f"  {reason.why}: {label}{detail}"))
+        lines.append(cut(f"  {reason.why}: {label}{detail}"))
     more = len(reasons) - len(listed)
     return (
         lines if not (most_listed and more) else [*lines, f"  and {more} more (harness grid --dry-run --json has all)"]
     )
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 2]}.."
 
 
 def plan_as_json(grid: PlannedGrid, status: GridStatus) -> dict[str, Any]:

@@ -16,9 +16,7 @@ from harness.studies.lineage import Lineage, read_studies
 from harness.studies.selection import NothingMatches, select
 from harness.studies.state import read_states
 from harness.studies.study import Study, only_study, read_study
-from harness.wording import counted
-
-MOST_STAGES_LISTED = 20
+from harness.wording import MOST_STAGES_LISTED, counted
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from harness.errors import Problems
 from harness.execution.available import execution_problems
 from harness.execution.outcome import Outcome
 from harness.grids.planned import (
-    MOST_STAGES_LISTED,
     PlannedGrid,
     cancelled_note,
     plan_as_json,
@@ -22,7 +21,7 @@ from harness.grids.planned import (
     start,
 )
 from harness.store.store import Store
-from harness.wording import counted, for_command_line
+from harness.wording import MOST_STAGES_LISTED, counted, for_command_line
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,15 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.cli.commands.chosen import MOST_STAGES_LISTED, read_named_study
+from harness.cli.commands.chosen import read_named_study
 from harness.progress import StageProgress, duration
 from harness.store.store import Store
 from harness.studies.description import Descriptions, cells_named
 from harness.studies.selection import select
 from harness.tasks import get_task
-from harness.wording import counted
+from harness.wording import COLUMNS, MOST_STAGES_LISTED, counted, cut
 
-COLUMNS = 100  # of a terminal
 MOST_LOSSES, MOST_CELLS_LISTED = 12, 5
 LABEL = 10  # width of the first column
 
@@ -65,7 +64,7 @@ def _cell_line(cell: Mapping[str, Any]) -> str:
         split: {name: value for name, value in found.items() if name in wanted}
         for split, found in (cell["metrics"] or {}).items()
     }
-    return _cut(f"  {cell['state']:<9} {_cell_name(cell)}{': ' if scores else ''}{_numbers(scores)}")
+    return cut(f"  {cell['state']:<9} {_cell_name(cell)}{': ' if scores else ''}{_numbers(scores)}")
 
 
 def _cell_name(cell: Mapping[str, Any]) -> str:
@@ -169,7 +168,7 @@ def _zeros(result: Mapping[str, Any]) -> list[str]:
         return []
     zeros, numel = counted_zeros["encoder_zeros"], counted_zeros["encoder_numel"]
     matrices = counted_zeros.get("encoder_matrices")
-    where = "" if matrices is None else f", in {counted(matrices, 'matrix').replace('matrixs', 'matrices')}"
+    where = "" if matrices is None else f", in {counted(matrices, 'matrix', 'matrices')}"
     return [f"{zeros:,} of {numel:,} weights of the encoder ({zeros / max(numel, 1):.2%}){where}"]
 
 
@@ -251,7 +250,3 @@ def _wrapped(start: str, text: str) -> list[str]:
     lines = textwrap.wrap(text, max(COLUMNS - len(start) - 1, 20), break_long_words=False, break_on_hyphens=False)
     indent = " " * len(start)
     return [f"{start if i == 0 else indent} {line}" for i, line in enumerate(lines)] or [start.rstrip()]
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 2]}.."
