@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.cli.commands.chosen import read_named_study
 from harness.progress import StageProgress, duration
+from harness.specs import Cell
 from harness.store.store import Store
 from harness.studies.description import Descriptions, cells_named
 from harness.studies.selection import select
@@ -101,7 +102,7 @@ def stage_lines(stage: Mapping[str, Any], study: str) -> list[str]:
     lines += _rows("training", _training(result))
     lines += _rows("made with", _provenance(record.get("provenance", {})))
     lines += _rows("artifact", _artifact(stage, record))
-    lines += _rows("attempts", [_attempt(attempt) for attempt in stage["attempts"]])
+    lines += _rows("attempts", [part for attempt in stage["attempts"] for part in _attempt(attempt)])
     return [*lines, *_settings(stage["settings"])]
 
 
@@ -128,17 +129,7 @@ def _moment(seconds: float) -> str:
 
 
 def _cells(cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = [
-        " ".join(
-            [
-                *(str(cell[key]) for key in ("model", "method")),
-                f"{cell['sparsity']:g}",
-                *(str(cell[key]) for key in ("task", "quantization")),
-                f"seed {cell['seed']}",
-            ]
-        )
-        for cell in cells[:MOST_CELLS_LISTED]
-    ]
+    names = [str(Cell(**cell)) for cell in cells[:MOST_CELLS_LISTED]]
     more = len(cells) - len(names)
     return [*names, f"and {more} more"] if more else names
 
@@ -203,22 +194,21 @@ def _machine(made: Mapping[str, Any]) -> list[str]:
     return [*facts, *(f"{name}={value}" for name, value in made.get("kernel_variables", {}).items())]
 
 
-def _artifact(stage: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+def _artifact(stage: Mapping[str, Any], record: Mapping[str, Any]) -> list[str | Path]:
     written = record.get("artifact", {})
     if not record:
         return []
     size = f"{written.get('bytes', 0) / 1e6:,.1f} MB in {counted(len(written.get('files', ())), 'file')}"
-    return [f"{stage['artifact']['path']} ({size if stage['artifact']['there'] else 'gone'})"]
+    return [Path(stage["artifact"]["path"]), size if stage["artifact"]["there"] else "gone"]
 
 
-def _attempt(attempt: Mapping[str, Any]) -> str:
+def _attempt(attempt: Mapping[str, Any]) -> list[str | Path]:
     ended = attempt["label"] or ("retried" if attempt["retried"] else "not ended")
     took = ""
     if attempt["started"] is not None and attempt["ended"] is not None:
         took = f" in {duration(attempt['ended'] - attempt['started'])}"
     message = f": {attempt['message']}" if attempt["message"] else ""
-    log = f" (log: {attempt['log']})" if attempt["log"] else ""
-    return f"{attempt['number']}: {ended}{took}{message}{log}"
+    return [f"{attempt['number']}: {ended}{took}{message}", *([Path(attempt["log"])] if attempt["log"] else [])]
 
 
 def _settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -235,18 +225,20 @@ def _settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _row(title: str, text: str) -> list[str]:
-    return _wrapped(f"  {title:<{LABEL}}", text)
+def _row(title: str, text: str | Path) -> list[str]:
+    """A path stays in one line, however long: it is there to be copied."""
+    start = f"  {title:<{LABEL}}"
+    return [f"{start} {text}"] if isinstance(text, Path) else _wrapped(start, text)
 
 
-def _rows(title: str, texts: Iterable[str]) -> list[str]:
+def _rows(title: str, texts: Iterable[str | Path]) -> list[str]:
     """A text to a line, the first beside the title."""
     titles = [title, *[""] * len(list(texts := list(texts)))]
     return [line for name, text in zip(titles, texts, strict=False) for line in _row(name, text)]
 
 
 def _wrapped(start: str, text: str) -> list[str]:
-    """The text beside its start and, where it is long, in further lines below its own beginning. Paths stay whole."""
+    """The text beside its start and, where it is long, in further lines below its own beginning."""
     lines = textwrap.wrap(text, max(COLUMNS - len(start) - 1, 20), break_long_words=False, break_on_hyphens=False)
     indent = " " * len(start)
     return [f"{start if i == 0 else indent} {line}" for i, line in enumerate(lines)] or [start.rstrip()]
