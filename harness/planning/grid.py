@@ -7,11 +7,13 @@ methods of the product, each at the sparsity that was counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
+from typing import Any
 
 from harness.errors import Problem, Problems, UsageError, unknown
+from harness.planning.method import Method
 from harness.planning.method_needs import needs, prunes_in_pretraining
 from harness.planning.method_registry import FoundMethod, find_method, get_method, method_problem
 from harness.planning.method_summary import SPARSE_FROM
@@ -48,48 +50,47 @@ class Axes:
                 "To see a plan: harness grid --models bert-base --dry-run.",
             ]
             found.add(Problem(empty, "models", next_move=" ".join(moves)))
-        for name, values in (
-            ("methods", self.methods),
-            ("sparsities", self.sparsities),
-            ("tasks", self.tasks),
-            ("quantization", self.quantization),
-            ("seeds", self.seeds),
-            ("pruning-seeds", self.pruning_seeds),
-        ):
+        axes: list[tuple[str, Sequence[Any] | None, Callable[[Any], Problem | str | None]]] = [
+            ("methods", self.methods, _method_problem),
+            ("sparsities", self.sparsities, sparsity_problem),
+            ("tasks", self.tasks, lambda name: None if name in TASKS else unknown("task", name, TASKS)),
+            ("quantization", self.quantization, _quantization_problem),
+            ("seeds", self.seeds, seed_problem),
+            ("pruning-seeds", self.pruning_seeds, seed_problem),
+        ]
+        for name, values, problem_of in axes:
             if values is not None and not values:
                 found.add(Problem(f"{option(name)} is empty", name, next_move="Give at least one."))
-        for name in self.methods or ():
-            if name.startswith(SPARSE_FROM):
-                alone = f"A sparse checkpoint is named by {option('sparse-from')} NAME=DIR alone."
-                found.add(Problem(f"{name!r} is no method to name", "methods", next_move=alone))
-            elif problem := method_problem(name):
-                found.add(problem, "methods")
-        found.extend((unknown("task", name, TASKS) for name in self.tasks or () if name not in TASKS), "tasks")
-        for name in self.quantization or ():
-            if name not in QUANTIZATIONS:
-                found.add(unknown("quantization", name, QUANTIZATIONS), "quantization")
-        out_of_range = (problem for value in self.sparsities or () if (problem := sparsity_problem(value)))
-        found.extend(out_of_range, "sparsities")
-        for name, seeds in (("seeds", self.seeds or ()), ("pruning-seeds", self.pruning_seeds)):
-            found.extend((problem for seed in seeds if (problem := seed_problem(seed))), name)
+            found.extend((problem for value in values or () if (problem := problem_of(value))), name)
+        found.extend(self._checkpoint_problems())
+        return found.found
+
+    def _checkpoint_problems(self) -> Iterator[Problem]:
+        """What cannot stand beside sparse checkpoints."""
         if self.sparse_from and len(set(self.models)) > 1:
-            found.add(
-                Problem(
-                    f"{option('sparse-from')}: a checkpoint belongs to one base model, and {option('models')} names "
-                    f"{len(set(self.models))}",
-                    "sparse-from",
-                    next_move="Give each its own grid.",
-                )
+            yield Problem(
+                f"{option('sparse-from')}: a checkpoint belongs to one base model, and {option('models')} names "
+                f"{len(set(self.models))}",
+                "sparse-from",
+                next_move="Give each its own grid.",
             )
         if self.sparse_from and self.methods is None and self.sparsities is not None:
-            found.add(
-                Problem(
-                    f"{option('sparsities')}: the sparsity of a checkpoint is counted, not chosen",
-                    "sparsities",
-                    next_move=f"Leave it out, or name {option('methods')}.",
-                )
+            yield Problem(
+                f"{option('sparsities')}: the sparsity of a checkpoint is counted, not chosen",
+                "sparsities",
+                next_move=f"Leave it out, or name {option('methods')}.",
             )
-        return found.found
+
+
+def _method_problem(name: str) -> Problem | str | None:
+    if name.startswith(SPARSE_FROM):
+        alone = f"A sparse checkpoint is named by {option('sparse-from')} NAME=DIR alone."
+        return Problem(f"{name!r} is no method to name", next_move=alone)
+    return method_problem(name)
+
+
+def _quantization_problem(name: str) -> Problem | None:
+    return None if name in QUANTIZATIONS else unknown("quantization", name, QUANTIZATIONS)
 
 
 @dataclass(frozen=True)
@@ -126,24 +127,19 @@ def expand(axes: Axes, preset: Preset) -> Grid:
         if not _runs(rows, model):
             continue
         found = find_method(rows.method)
-        method = found.method
-        needed = needs(method, released=bool(released))
-        prunes = needed.pruning_seed
-        if prunes_in_pretraining(method) and not prunes and set(axes.pruning_seeds) != {0}:
+        method, needed = found.method, needs(found.method, released=bool(released))
+        if prunes_in_pretraining(method) and not needed.pruning_seed and set(axes.pruning_seeds) != {0}:
             dropped[f"{method.name} at other pruning seeds: preset {preset.name!r} starts from released models"] = None
+        pruning_seeds = sorted(set(axes.pruning_seeds)) if needed.pruning_seed else [0]
         for sparsity, quantization in product(
             sorted(set(map(as_sparsity, rows.sparsities))), sorted(set(rows.quantization), reverse=True)
         ):
-            if method.sparse and sparsity == 0:
-                dropped[f"{method.name} at sparsity 0: it prunes nothing there; the dense method is that row"] = None
-                continue
-            if quantization not in method.quantization:
-                dropped[f"{method.name} with quantization {quantization}: the method does not define it"] = None
+            if reason := _unfit(method, sparsity, quantization):
+                dropped[reason] = None
                 continue
             if needed.released and axes.sparsities is None and (model, sparsity) not in released:
                 dropped[f"{method.name} {model} {sparsity:g}: no released model in preset {preset.name!r}"] = None
                 continue
-            pruning_seeds = sorted(set(axes.pruning_seeds)) if prunes else [0]
             for seed, pruning_seed in product(seeds, pruning_seeds):
                 cell = Cell(
                     model=model,
@@ -159,6 +155,15 @@ def expand(axes: Axes, preset: Preset) -> Grid:
     if not cells:
         raise UsageError(["the grid has no cell.", *dropped])
     return Grid(tuple(cells), tuple(dropped), methods)
+
+
+def _unfit(method: Method, sparsity: float, quantization: str) -> str | None:
+    """Why a method has no cell with these values; None where it has."""
+    if method.sparse and sparsity == 0:
+        return f"{method.name} at sparsity 0: it prunes nothing there; the dense method is that row"
+    if quantization not in method.quantization:
+        return f"{method.name} with quantization {quantization}: the method does not define it"
+    return None
 
 
 def one_of_each(cells: Iterable[Cell]) -> list[Cell]:
