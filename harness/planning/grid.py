@@ -52,9 +52,9 @@ class Axes:
             found.add(Problem(empty, "models", next_move=" ".join(moves)))
         axes: list[tuple[str, Sequence[Any] | None, Callable[[Any], Problem | str | None]]] = [
             ("methods", self.methods, _method_problem),
-            ("sparsities", self.sparsities, sparsity_problem),
             ("tasks", self.tasks, lambda name: None if name in TASKS else unknown("task", name, TASKS)),
             ("quantization", self.quantization, _quantization_problem),
+            ("sparsities", self.sparsities, sparsity_problem),
             ("seeds", self.seeds, seed_problem),
             ("pruning-seeds", self.pruning_seeds, seed_problem),
         ]
