@@ -281,7 +281,10 @@ def _check_fit(
 
 def _check_same_words(what: str, folder: Path, base: Path) -> None:
     """Raises UsageError when a checkpoint brings a tokenizer of another vocabulary than the base model's."""
-    own, wanted = read_vocabulary(folder), read_vocabulary(base)
+    try:
+        own, wanted = read_vocabulary(folder), read_vocabulary(base)
+    except UsageError:  # told of the folder itself
+        return
     if own is None or wanted is None:
         return
     moved = sorted(token for token in {*own, *wanted} if own.get(token) != wanted.get(token))

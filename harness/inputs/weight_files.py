@@ -34,6 +34,10 @@ class StoredTensor:
     end: int
 
 
+Stored = Mapping[str, StoredTensor]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
 def read_header(path: Path) -> dict[str, StoredTensor]:
     """The tensors of a safetensors file by name: 8 bytes of length, then that much JSON, then the data.
 
@@ -75,7 +79,8 @@ def encoder_tensors(tensors: Mapping[str, T], family: Family) -> dict[str, T]:
         own = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
     else:
         own = {name: each for name, each in tensors.items() if not family.is_of_a_head(name)}
-    return {_name_today(name): each for name, each in own.items() if name not in _BUFFERS}
+    today = {name: _name_today(name) for name in own if name not in _BUFFERS}
+    return {new if new not in own else name: own[name] for name, new in today.items()}
 
 
 def _name_today(name: str) -> str:
@@ -115,10 +120,6 @@ def check_weights(what: str, file: Path, family: Family, sizes: Mapping[str, int
     problems += [f"{what}: {file} {told}" for told in _not_floating(stored, known)]
     if problems:
         raise UsageError(problems)
-
-
-Stored = Mapping[str, StoredTensor]
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 def _absent(stored: Stored, wanted: Shapes, layers: str) -> Iterator[str]:

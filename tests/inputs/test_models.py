@@ -163,6 +163,13 @@ def test_a_head_and_a_buffer_beside_a_bare_encoder_have_their_place(tmp_path: Pa
     assert problems(folder) == []
 
 
+def test_a_tensor_under_its_old_and_its_new_name_is_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    tensors = {**zeros_of(folder), "embeddings.LayerNorm.gamma": np.ones(8, np.float32)}
+    save(folder / "model.safetensors", tensors)
+    assert "has no place (embeddings.LayerNorm.gamma)" in problems(folder)[0]
+
+
 def test_a_distilbert_has_no_pooler(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m", model_type="distilbert", n_layers=2, dim=8, n_heads=2, hidden_dim=16)
     save(folder / "model.safetensors", {**zeros_of(folder), "pooler.dense.bias": np.zeros(8, np.float32)})
@@ -315,6 +322,13 @@ def test_a_sparse_checkpoint_is_compared_with_its_configuration_and_the_base_mod
     ):
         assert said in done.err
     assert done.err.startswith("3 problems")
+
+
+def test_a_tokenizer_that_a_sparse_checkpoint_brings_is_looked_at_once(run_harness: Run, world: World) -> None:
+    folder = write_sparse(world.folder / "mine")
+    (folder / "tokenizer.json").write_text("{}")
+    done = run_harness(world.grid("--dry-run", "--sparse-from", f"mine={folder}"))
+    assert done.err.startswith(f"error: --sparse-from mine: {folder / 'tokenizer.json'} cannot be read as a tokenizer.")
 
 
 def test_a_key_that_a_checkpoint_leaves_out_has_the_librarys_value(run_harness: Run, world: World) -> None:
