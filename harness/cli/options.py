@@ -26,6 +26,21 @@ def options_from_args(arguments: argparse.Namespace, problems: Problems) -> Grid
     return read_options(given, problems)
 
 
+def repeated(arguments: argparse.Namespace) -> list[str]:
+    """A sentence for every KEY that was given several values."""
+    found = []
+    for name in ("set", "resource"):
+        values: dict[str, list[str]] = {}
+        for text in vars(arguments).get(name) or ():
+            key, _, value = (part.strip() for part in text.partition("="))
+            values.setdefault(key, []).append(value)
+        for key, given in values.items():
+            if len({*given}) > 1:
+                times = "twice" if len(given) == 2 else f"{len(given)} times"
+                found.append(f"{option(name)} {key}: given {times}; {given[-1]} counts.")
+    return found
+
+
 def _settings(texts: Iterable[str], problems: Problems) -> dict[str, Any]:
     """Of assignments to one key the last counts, so that a command may be repeated with another value at its end."""
     form = "KEY=VALUE, for example transfer.learning_rate=1e-4"

@@ -82,14 +82,13 @@ class Family:
         """A tensor's name without the backbone's before it, as a bare encoder stores it."""
         return name.removeprefix(f"{self.backbone}.")
 
-    def is_in_a_layer(self, name: str) -> bool:
-        """Whether a tensor, with the backbone's name before it or without, is part of a layer of the encoder."""
-        return self.bare(name).startswith(self.layers.partition("{i}")[0])
+    def is_of_a_head(self, name: str) -> bool:
+        """Whether a tensor belongs to a head: of pre-training or of a task."""
+        return name.partition(".")[0] in (*self.pretraining_heads, *self.task_heads)
 
     def may_be_new(self, parameter_name: str) -> bool:
         """Whether a parameter that a pre-trained folder lacks may be drawn at random: heads and pooler only."""
-        heads = (*self.pretraining_heads, *self.task_heads, f"{self.backbone}.pooler")
-        return any(parameter_name.startswith(f"{head}.") for head in heads)
+        return self.is_of_a_head(parameter_name) or parameter_name.startswith(f"{self.backbone}.pooler.")
 
     def keeps_fp32_output(self, module_name: str) -> bool:
         """Whether a quantised Linear's output must not be requantised: heads, and what `fp32_outputs` names."""

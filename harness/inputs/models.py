@@ -9,14 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Problem, Problems, UsageError, unknown, unknown_name
-from harness.identity import parse_json, sha256_of
+from harness.errors import Problem, Problems, UsageError, unknown
+from harness.identity import sha256_of
 from harness.inputs.content_hashes import ContentHashes
+from harness.inputs.encoder_folder import check_encoder_folder, read_config
 from harness.inputs.families import FAMILIES, Family
 from harness.inputs.hub import HubSource, cached_snapshot
-from harness.inputs.vocabulary import FILES as VOCABULARY_FILES
-from harness.inputs.vocabulary import check_vocabulary
-from harness.inputs.weight_files import SAFETENSORS, check_weights, read_sizes
+from harness.inputs.weight_files import SAFETENSORS
 from harness.wording import option
 
 WEIGHT_FILES = (SAFETENSORS,)
@@ -131,7 +130,7 @@ def model_problems(models: Iterable[tuple[str, Path | None]]) -> list[Problem]:
     found = Problems()
     for alias, folder in models:
         if folder is not None:
-            found.attempt(partial(_check_folder, f"model {alias!r}", folder), None)
+            found.attempt(partial(check_encoder_folder, f"model {alias!r}", folder), None)
         elif problem := alias_problem(alias):
             found.add(problem)
     return found.found
@@ -155,7 +154,7 @@ def _from_catalogue(alias: str, hashes: ContentHashes) -> BaseModel:
         )
     folder = _cached_model(source)
     if folder is not None:
-        _check_folder(f"model {alias!r}", folder)
+        check_encoder_folder(f"model {alias!r}", folder)
     return BaseModel(
         alias=alias,
         folder=folder,
@@ -179,23 +178,6 @@ def _package_folder(alias: str, source: PackageSource) -> Path:
     return Path(spec.origin).parent / source.folder
 
 
-def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
-    """config.json of a folder in the hub's layout and its family. Raises UsageError that begins with `what`."""
-    config_file = folder / "config.json"
-    if not folder.is_dir():
-        raise UsageError(f"{what}: {folder} is no folder. Expected one in the hub's layout; correct the path.")
-    if not config_file.is_file():
-        raise UsageError(f"{what}: no config.json in {folder}. Expected a folder in the hub's layout.")
-    try:
-        config = parse_json(config_file.read_bytes())
-        family = config.get("model_type")
-    except (ValueError, AttributeError):
-        raise UsageError(f"{what}: {config_file} is no JSON object. Expected the hub's config.json.") from None
-    if not isinstance(family, str) or family not in FAMILIES:
-        raise UsageError(f"{what}: " + unknown_name("model_type", str(family), FAMILIES))
-    return config, FAMILIES[family]
-
-
 def config_of(model: BaseModel) -> tuple[dict[str, Any], Family] | None:
     """A model's configuration and family; None for one whose folder is not on this machine."""
     if model.generated is not None:
@@ -212,28 +194,8 @@ def folder_content_id(config: Mapping[str, Any], weights: str) -> str:
     return sha256_of({"config": architecture, "weights": weights})
 
 
-def _check_folder(what: str, folder: Path) -> dict[str, Any]:
-    """config.json of a folder in the hub's layout, once its weights and its tokenizer are found to fit it.
-
-    Reads headers and vocabulary alone. Raises UsageError with every problem, each beginning with `what`.
-    """
-    config, family = read_config(what, folder)
-    problems = Problems()
-    sizes = problems.attempt(lambda: read_sizes(config, family, f"{what}: {folder / 'config.json'}"), None)
-    if not any((folder / name).is_file() for name in WEIGHT_FILES):
-        problems.add(f"{what}: none of {', '.join(WEIGHT_FILES)} in {folder}.")
-    elif sizes is not None:
-        problems.attempt(partial(check_weights, what, folder / SAFETENSORS, family, sizes), None)
-    if not any((folder / name).is_file() for name in VOCABULARY_FILES):
-        problems.add(f"{what}: neither {' nor '.join(VOCABULARY_FILES)} in {folder}.")
-    elif sizes is not None:
-        problems.attempt(partial(check_vocabulary, what, folder, sizes["vocabulary"]), None)
-    problems.check()
-    return config
-
-
 def _read_folder(alias: str, folder: Path, hashes: ContentHashes) -> BaseModel:
-    config = _check_folder(f"model {alias!r}", folder)
+    config = check_encoder_folder(f"model {alias!r}", folder).config
     weights = [name for name in WEIGHT_FILES if (folder / name).is_file()]
     tokenizer = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
     return BaseModel(

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from harness.inputs.row_checks import RowError, form_of, has_nulls, sound_batches
 from harness.tasks import CORPUS_SPLITS, Task
 
 if TYPE_CHECKING:
     import datasets
 
 CORPUS_COLUMNS = ("title", "text")
-# Single answers of SQuAD copies are known to be a character or two off; a file in which more are is another text's.
-MISPLACED_SHARE = 0.01
-BATCH_ROWS = 4096  # of a scan in memory at a time
 CHEAP_TEXT_BYTES = 64e6  # a corpus file with more text is read by its stage alone; a plan looks at its statistics
 
 
@@ -103,12 +99,14 @@ def row_problems(path: Path, task: Task) -> list[str]:
     """
     found = []
     for column in task.columns:
-        form = _form_of(column)
+        form = form_of(column)
         try:
             with _reading_rows(path), pq.ParquetFile(path) as file:
-                batches = _sound(file, column, beside=tuple(name for name in form.beside if name in task.columns))
+                batches = sound_batches(
+                    file, column, beside=tuple(name for name in form.beside if name in task.columns)
+                )
                 form.check_rows(batches, task)
-        except _RowError as error:
+        except RowError as error:
             found.append(f"{path}: {error}")
         except ValueError as error:
             return [str(error)]
@@ -123,10 +121,10 @@ def article_problems(path: Path, *, thorough: bool = True) -> list[str]:
     try:
         with _reading_rows(path), pq.ParquetFile(path) as file:
             everything = thorough or text_bytes(path) <= CHEAP_TEXT_BYTES
-            groups = [g for g in range(file.num_row_groups) if everything or _has_nulls(file, g, "text")]
-            for _ in _sound(file, "text", groups=groups):
+            groups = [g for g in range(file.num_row_groups) if everything or has_nulls(file, g, "text")]
+            for _ in sound_batches(file, "text", groups=groups):
                 pass
-    except _RowError as error:
+    except RowError as error:
         return [f"{path}: {error}"]
     except ValueError as error:
         return [str(error)]
@@ -180,59 +178,6 @@ def read_articles(paths: Sequence[Path], *, cache_dir: Path | str | None = None)
     )
 
 
-class _RowError(Exception):
-    """What is wrong with a row, in a sentence that does not name the file."""
-
-
-Batches = Iterator[tuple[int, pa.RecordBatch]]
-
-
-def _sound(
-    file: pq.ParquetFile, column: str, *, beside: Sequence[str] = (), groups: Sequence[int] | None = None
-) -> Batches:
-    """The batches of a column (and of those beside it), each with the number of its first row.
-
-    Raises _RowError for a null, and for text that is no UTF-8. groups: the row groups to read; None: all.
-    """
-    starts = [0]
-    for group in range(file.num_row_groups):
-        starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
-    for group in range(file.num_row_groups) if groups is None else groups:
-        first = starts[group]
-        for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=[column, *beside]):
-            values = batch.column(column)
-            if values.null_count:
-                row = first + _first(pc.is_null(values))
-                raise _RowError(f"column {column} is null in row {row}; expected a value in every row.")
-            _check_text(values, column, first)
-            yield first, batch
-            first += len(batch)
-
-
-def _check_text(values: pa.Array, column: str, first: int) -> None:
-    try:
-        values.validate(full=True)
-    except pa.ArrowInvalid:
-        for row, value in enumerate(values, start=first):
-            try:
-                value.as_py()
-            except UnicodeDecodeError:
-                raise _RowError(
-                    f"column {column} has bytes in row {row} (rows count from 0) that are no UTF-8 text. Write the "
-                    "file again with text in UTF-8."
-                ) from None
-        raise
-
-
-def _has_nulls(file: pq.ParquetFile, group: int, column: str) -> bool:
-    """Whether a row group's statistics tell of nulls in a column; without statistics nobody knows."""
-    chunks = file.metadata.row_group(group)
-    found = (chunks.column(i) for i in range(chunks.num_columns) if chunks.column(i).path_in_schema == column)
-    return any(
-        chunk.is_stats_set and chunk.statistics.has_null_count and chunk.statistics.null_count > 0 for chunk in found
-    )
-
-
 @contextmanager
 def _reading_rows(path: Path) -> Iterator[None]:
     """Names the file when the parquet reader fails on damaged pages. Errors of the system pass as they are."""
@@ -252,22 +197,6 @@ def _dataset(table: pa.Table) -> datasets.Dataset:
     return datasets.Dataset(table.replace_schema_metadata(None))
 
 
-def _is_string(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _is_answers(kind: pa.DataType) -> bool:
-    """Lists of texts and of whole numbers, under the names of the hub's SQuAD."""
-    if not pa.types.is_struct(kind):
-        return False
-    lists = {
-        field.name: field.type for field in kind if pa.types.is_list(field.type) or pa.types.is_large_list(field.type)
-    }
-    if not {"text", "answer_start"} <= lists.keys():
-        return False
-    return _is_string(lists["text"].value_type) and pa.types.is_integer(lists["answer_start"].value_type)
-
-
 def file_problems(path: Path, columns: tuple[str, ...]) -> list[str]:
     """What is wrong with a file that exists, from its footer."""
     try:
@@ -283,7 +212,7 @@ def file_problems(path: Path, columns: tuple[str, ...]) -> list[str]:
             f"{', '.join(columns)}. Rename the columns to the hub's names."
         )
     for column in columns:
-        form = _form_of(column)
+        form = form_of(column)
         if column in schema.names and not form.has_type(schema.field(column).type):
             problems.append(
                 f"{path}: column {column} is {schema.field(column).type}; expected {form.expected}. Convert it and "
@@ -305,105 +234,3 @@ def _raise_for_problems(path: Path, columns: tuple[str, ...]) -> None:
 def _read(path: Path, columns: tuple[str, ...]) -> pa.Table:
     with _reading_rows(path):
         return pq.read_table(path, columns=list(columns))
-
-
-def _first(condition: Any) -> int:
-    """Row of the first true entry, counted from 0."""
-    return pc.index(condition, True).as_py()
-
-
-def _check_labels(batches: Batches, task: Task) -> None:
-    for first, batch in batches:
-        labels = batch.column("label")
-        bad = pc.or_(pc.less(labels, 0), pc.greater_equal(labels, task.num_labels))
-        if pc.any(bad).as_py():
-            row = _first(bad)
-            classes = ", ".join(f"{value} {name}" for value, name in enumerate(task.label_names))
-            raise _RowError(
-                f"label {labels[row].as_py()} in row {first + row} (rows count from 0); expected 0 to "
-                f"{task.num_labels - 1} ({classes}). A label of -1 marks a split without published labels: "
-                "use one with labels."
-            )
-
-
-def _check_ids(batches: Batches, task: Task) -> None:
-    counts = pc.value_counts(pa.chunked_array([batch.column("id") for _, batch in batches]))
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
-    if len(repeated):
-        entry = repeated[0].as_py()
-        raise _RowError(f"id {entry['values']!r} occurs {entry['counts']} times; expected every id once.")
-
-
-def _check_answers(batches: Batches, task: Task) -> None:
-    """A question without answer, and a wrong answer_start, which would train on a wrong span, silently."""
-    misplaced = total = 0
-    example = ""
-    for first, batch in batches:
-        answers = batch.column("answers")
-        unanswered = pc.fill_null(pc.equal(pc.list_value_length(pc.struct_field(answers, "text")), 0), True)
-        if pc.any(unanswered).as_py():
-            row = first + _first(unanswered)
-            raise _RowError(
-                f"the question in row {row} (rows count from 0) has no answer; expected SQuAD v1.1, "
-                "where every question has at least one. Version 2 is not supported: drop its unanswerable questions."
-            )
-        contexts = batch.column("context")
-        _check_text(contexts, "context", first)
-        for row, (context, given) in enumerate(
-            zip(contexts.to_pylist(), answers.to_pylist(), strict=True), start=first
-        ):
-            if context is None:
-                continue  # told of its own column
-            texts, starts = given["text"], given["answer_start"] or []
-            if len(texts) != len(starts) or None in texts or None in starts:
-                raise _RowError(
-                    f"the answers in row {row} (rows count from 0) have {len(texts)} texts and {len(starts)} "
-                    "starts, or a null among them; expected an answer_start for every text."
-                )
-            for text, start in zip(texts, starts, strict=True):
-                total += 1
-                if not 0 <= start <= start + len(text) <= len(context):
-                    raise _RowError(
-                        f"answer_start {start} of {text[:40]!r} in row {row} (rows count from 0) lies outside its "
-                        f"context of {len(context)} characters; expected the character at which the answer begins."
-                    )
-                if context[start : start + len(text)] != text:
-                    misplaced += 1
-                    example = example or f"{text[:40]!r} in row {row}, where the context has {context[start:][:40]!r}"
-    if misplaced > MISPLACED_SHARE * total:
-        raise _RowError(
-            f"{misplaced} of {total} answers are not at their answer_start, the first {example}. Expected "
-            "the character at which the answer begins in this very context (not bytes, not of a cleaned text)."
-        )
-
-
-def _read_all(batches: Batches, task: Task) -> None:
-    for _ in batches:
-        pass
-
-
-@dataclass(frozen=True)
-class _ColumnForm:
-    """What a column of the hub's schema must be: its type, in words and as a test, and a check of its rows.
-
-    check_rows: takes the column's batches with the first row of each; raises _RowError. beside: columns it reads too.
-    """
-
-    expected: str
-    has_type: Callable[[pa.DataType], bool]
-    check_rows: Callable[[Batches, Task], None] = _read_all
-    beside: tuple[str, ...] = ()
-
-
-_TEXT = _ColumnForm("string", _is_string)
-_FORMS = {
-    "id": _ColumnForm("string", _is_string, _check_ids),
-    "label": _ColumnForm("integer", pa.types.is_integer, _check_labels),
-    "answers": _ColumnForm(
-        "struct of the lists text (strings) and answer_start (integers)", _is_answers, _check_answers, ("context",)
-    ),
-}
-
-
-def _form_of(column: str) -> _ColumnForm:
-    return _FORMS.get(column, _TEXT)

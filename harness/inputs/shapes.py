@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from harness.inputs.encoder_folder import read_sizes
 from harness.inputs.models import BaseModel, config_of
-from harness.inputs.weight_files import read_sizes
 
 FP32_BYTES = 4
 

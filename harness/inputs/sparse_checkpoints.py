@@ -16,19 +16,17 @@ from typing import Any
 from harness.errors import Problem, Problems, UsageError
 from harness.identity import NAME_IN_WORDS, is_commit, is_name
 from harness.inputs.content_hashes import ContentHashes
+from harness.inputs.encoder_folder import check_encoder_folder
 from harness.inputs.families import Family
 from harness.inputs.hub import HubSource, cached_snapshot
-from harness.inputs.models import BaseModel, config_of, folder_content_id, read_config
+from harness.inputs.models import BaseModel, config_of, folder_content_id
 from harness.inputs.vocabulary import read_vocabulary
 from harness.inputs.weight_files import (
     FLOATING,
     PICKLED,
     SAFETENSORS,
-    check_weights,
     encoder_tensors,
-    pickle_problem,
     read_header,
-    read_sizes,
 )
 from harness.specs import as_sparsity, sparsity_problem
 from harness.wording import option
@@ -266,30 +264,27 @@ def _check_fit(
 
     Reads headers and vocabularies alone. Raises UsageError with every problem, each beginning with `what`.
     """
-    config, family = read_config(what, folder)
-    problems = Problems()
-    based_on = None if base is None else config_of(base)
-    if based_on is not None:
-        different = architecture_problems(family, config, based_on[0], base_family=based_on[1])
-        problems.extend(f"{what}: {problem} Name the base model it was pruned from." for problem in different)
-    sizes = problems.attempt(lambda: read_sizes(config, family, f"{what}: {folder / 'config.json'}"), None)
-    if (folder / SAFETENSORS).is_file():
-        if sizes is not None:
-            problems.attempt(partial(check_weights, what, folder / SAFETENSORS, family, sizes), None)
-    elif not takes_pickles:
-        problems.add(f"{what}: {_no_weights(folder)}")
-    elif problem := pickle_problem(folder / PICKLED):
-        problems.add(f"{what}: {problem}")
-    base_folder = None if base is None else base.folder
-    if base_folder is not None:
-        problems.attempt(partial(_check_same_words, what, folder, base_folder), None)
-    problems.check()
-    return config, family
+
+    def differences(config: dict[str, Any], family: Family) -> list[Problem]:
+        found = Problems()
+        based_on = None if base is None else config_of(base)
+        if based_on is not None:
+            different = architecture_problems(family, config, based_on[0], base_family=based_on[1])
+            found.extend(f"{what}: {problem} Name the base model it was pruned from." for problem in different)
+        if base is not None and base.folder is not None:
+            found.attempt(partial(_check_same_words, what, folder, base.folder), None)
+        return found.found
+
+    found = check_encoder_folder(what, folder, takes_pickles=takes_pickles, needs_tokenizer=False, beside=differences)
+    return found.config, found.family
 
 
 def _check_same_words(what: str, folder: Path, base: Path) -> None:
     """Raises UsageError when a checkpoint brings a tokenizer of another vocabulary than the base model's."""
-    own, wanted = read_vocabulary(folder), read_vocabulary(base)
+    try:
+        own, wanted = read_vocabulary(folder), read_vocabulary(base)
+    except UsageError:  # told of the folder itself
+        return
     if own is None or wanted is None:
         return
     moved = sorted(token for token in {*own, *wanted} if own.get(token) != wanted.get(token))
@@ -298,12 +293,3 @@ def _check_same_words(what: str, folder: Path, base: Path) -> None:
             f"{what}: {len(moved)} tokens of its vocabulary are absent from the base model's or have another number "
             f"there ({', '.join(moved[:3])} ..). Name the base model it was pruned from."
         )
-
-
-def _no_weights(folder: Path) -> str:
-    if (folder / PICKLED).is_file():
-        return (
-            f"{folder} has its weights as {PICKLED}, and a pickle is not opened while planning. Load it once with "
-            f"the library and save it again: save_pretrained writes {SAFETENSORS}."
-        )
-    return f"no {SAFETENSORS} in {folder}."

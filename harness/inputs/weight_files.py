@@ -1,16 +1,13 @@
-"""Weight files: what the header of a safetensors file says, and whether it fits config.json. No weight is read.
-
-What is wrong with a folder's weights is decided here, for a plan and for the stage that loads them alike.
-"""
+"""Weight files: what the header of a safetensors file says, and whether it fits config.json. No weight is read."""
 
 from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.errors import UsageError
 from harness.identity import parse_json
@@ -22,6 +19,9 @@ FLOATING = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # bytes of a number
 OF_ONE_MODEL = "Expected both of one model, by the hub's names: copy them again."
 # What older versions of the library called the two tensors of a layer norm; the current one renames them.
 _OLD_NAMES = ((".gamma", ".weight"), (".beta", ".bias"))
+# Buffers that older versions stored; the current one computes them.
+_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class StoredTensor:
     shape: tuple[int, ...]
     begin: int
     end: int
+
+
+Stored = Mapping[str, StoredTensor]
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
@@ -65,49 +69,33 @@ def _tensor(entry: Mapping[str, Any], begin_of_data: int) -> StoredTensor:
     return StoredTensor(dtype, shape, begin_of_data + int(begin), begin_of_data + int(end))
 
 
-def encoder_tensors(tensors: Mapping[str, StoredTensor], family: Family) -> dict[str, StoredTensor]:
-    """Those of the encoder by their names inside it: with the backbone's name before them, or in a bare encoder."""
+def encoder_tensors(tensors: Mapping[str, T], family: Family) -> dict[str, T]:
+    """The encoder's own tensors, by the names that they have inside it today: without heads and stored buffers.
+
+    In a file they have the backbone's name before them, or it is a bare encoder's, whose heads stand beside it.
+    """
     prefix = f"{family.backbone}."
     if any(name.startswith(prefix) for name in tensors):
-        tensors = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
-    found = {}
-    for name, tensor in tensors.items():
-        for old, new in _OLD_NAMES:
-            name = name.removesuffix(old) + new if name.endswith(old) else name
-        found[name] = tensor
-    return found
+        own = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+    else:
+        own = {name: each for name, each in tensors.items() if not family.is_of_a_head(name)}
+    today = {name: _name_today(name) for name in own if name not in _BUFFERS}
+    return {new if new not in own else name: own[name] for name, new in today.items()}
 
 
-def read_sizes(config: Mapping[str, Any], family: Family, where: str) -> dict[str, int]:
-    """The encoder's sizes by config.json, by the names of `Family.sizes`. where: what a sentence begins with.
-
-    Raises UsageError naming each that is no whole number above 0, and a width that the heads do not divide.
-    """
-    sizes: dict[str, int] = {}
-    problems = []
-    for size, key in family.sizes.items():
-        value = family.setting(config, key)
-        if type(value) is int and value > 0:
-            sizes[size] = value
-        else:
-            problems.append(f"{where} gives {key} = {value!r}. Expected a whole number above 0.")
-    if {"width", "heads"} <= sizes.keys() and sizes["width"] % sizes["heads"]:
-        width, heads = family.sizes["width"], family.sizes["heads"]
-        problems.append(
-            f"{where} gives {width} = {sizes['width']} and {heads} = {sizes['heads']}. Expected heads of equal width: "
-            "the second must divide the first."
-        )
-    if problems:
-        raise UsageError(problems)
-    return sizes
+def _name_today(name: str) -> str:
+    for old, new in _OLD_NAMES:
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name
 
 
 def check_weights(what: str, file: Path, family: Family, sizes: Mapping[str, int]) -> None:
     """Raises UsageError with all that keeps the encoder in a safetensors file from being the one of config.json.
 
     Every tensor of the encoder must be there, in the shape that config.json gives it, as floating-point numbers; and
-    every tensor of a layer must have its place: a shorter encoder is another model. what: sentences begin with it.
-    sizes: those of config.json (`read_sizes`).
+    every tensor that is there must have its place: an encoder with more is another model. what: sentences begin with
+    it. sizes: those of config.json (`read_sizes`).
     """
     try:
         stored = encoder_tensors(read_header(file), family)
@@ -118,34 +106,47 @@ def check_weights(what: str, file: Path, family: Family, sizes: Mapping[str, int
         told = f"of its {len(stored)} encoder tensors there cannot be some for each layer of {layers}"
         raise UsageError(f"{what}: {file} does not fit its config.json: {told}. {OF_ONE_MODEL}")
     wanted = family.tensors(sizes)
-    absent = [name for name in wanted if name not in stored]
-    without_place = sorted(name for name in stored if family.is_in_a_layer(name) and name not in wanted)
-    shapes = {**wanted, **family.pooler_tensors(sizes)}
-    reshaped = [name for name, shape in shapes.items() if name in stored and stored[name].shape != shape]
-    whole_numbers = [name for name in wanted if name in stored and stored[name].dtype not in FLOATING]
-    misfits = []
-    if absent:
-        misfits.append(f"it lacks {len(absent)} of {len(wanted)} encoder tensors of {layers} ({_some(absent)})")
-    if without_place:
-        count = counted(len(without_place), "encoder tensor")
-        misfits.append(f"it has {count} for which {layers} leaves no place ({_some(without_place)})")
-    if reshaped:
-        first = reshaped[0]
-        told = f"{list(stored[first].shape)} in the file and {list(shapes[first])} by the configuration"
-        misfits.append(f"{first} is {told} ({len(reshaped)} such)")
+    known = {**wanted, **family.pooler_tensors(sizes)}
+    misfits = [
+        *_absent(stored, wanted, layers),
+        *without_place(stored, known, f"a {family.name} with {layers}"),
+        *_reshaped(stored, known),
+    ]
     problems = []
     if misfits:
         saved_while_pruned = any(name.endswith(("_original", "_mask")) for name in stored)
         hint = " It was saved during pruning: make its masks permanent first." if saved_while_pruned else ""
         problems.append(f"{what}: {file} does not fit its config.json: {'; '.join(misfits)}. {OF_ONE_MODEL}{hint}")
-    if whole_numbers:
-        first = whole_numbers[0]
-        problems.append(
-            f"{what}: {file} holds {counted(len(whole_numbers), 'encoder tensor')} of no floating-point type "
-            f"({first} is {stored[first].dtype}). Expected one of {', '.join(FLOATING)}: save it so."
-        )
+    problems += [f"{what}: {file} {told}" for told in _not_floating(stored, known)]
     if problems:
         raise UsageError(problems)
+
+
+def _absent(stored: Stored, wanted: Shapes, layers: str) -> Iterator[str]:
+    if absent := [name for name in wanted if name not in stored]:
+        yield f"it lacks {len(absent)} of {len(wanted)} encoder tensors of {layers} ({_some(absent)})"
+
+
+def without_place(stored: Collection[str], known: Collection[str], encoder: str) -> Iterator[str]:
+    """What the library would leave out without a word. known: names of tensors that the encoder has."""
+    if strange := sorted(name for name in stored if name not in known):
+        count = counted(len(strange), "encoder tensor")
+        yield f"it has {count} for which {encoder} has no place ({_some(strange)})"
+
+
+def _reshaped(stored: Stored, shapes: Shapes) -> Iterator[str]:
+    if reshaped := [name for name, shape in shapes.items() if name in stored and stored[name].shape != shape]:
+        first = reshaped[0]
+        told = f"{list(stored[first].shape)} in the file and {list(shapes[first])} by the configuration"
+        yield f"{first} is {told} ({len(reshaped)} such)"
+
+
+def _not_floating(stored: Stored, known: Collection[str]) -> Iterator[str]:
+    if others := [name for name in known if name in stored and stored[name].dtype not in FLOATING]:
+        yield (
+            f"holds {counted(len(others), 'encoder tensor')} of no floating-point type ({others[0]} is "
+            f"{stored[others[0]].dtype}). Expected one of {', '.join(FLOATING)}: save it so."
+        )
 
 
 def _some(names: Sequence[str]) -> str:

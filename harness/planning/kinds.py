@@ -113,7 +113,7 @@ FINE_TUNING: Parameters = {**RUNTIME, **OPTIMIZER, "epochs": _positive(float)}
 PRETRAINING: Parameters = {**RUNTIME, **OPTIMIZER, **MASKED_LM, "steps": _positive(int)}
 # Of a task rather than of a kind: a preset gives them under task.TASK. A kind names those it reads.
 TASK_DATA: Parameters = {
-    "max_length": _positive(int),
+    "max_length": Parameter(int, at_least=5, shared=True),  # as of pairs
     "train_examples": _not_negative(int),
     "train_subset_seed": _not_negative(int),
     "doc_stride": _not_negative(int),

@@ -27,7 +27,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError, unknown_name
+from harness.errors import UsageError, unknown, unknown_name
 from harness.identity import sha256_of
 from harness.inputs.sparse_checkpoints import ReleasedCheckpoint, parse_released
 from harness.planning.kinds import KINDS, StageKind
@@ -122,7 +122,8 @@ def load_preset(word: str, methods: Collection[str] = ()) -> Preset:
     if is_preset_file(word):
         return _from_file(Path(word), methods)
     if word not in preset_names():
-        raise UsageError(unknown_name("preset", word, preset_names()) + " A file of your own is named FILE.toml.")
+        problem = unknown("preset", word, preset_names())
+        raise UsageError(replace(problem, next_move=f"{problem.next_move} A file of your own is named FILE.toml."))
     text = resources.files("harness.planning").joinpath("presets", f"{word}.toml").read_text(encoding="utf-8")
     return parse_preset(word, text, methods)
 

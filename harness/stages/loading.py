@@ -12,15 +12,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.errors import UsageError
+from harness.inputs.encoder_folder import check_encoder_folder
 from harness.inputs.families import FAMILIES, Family
-from harness.inputs.models import BaseModel, read_config
-from harness.inputs.weight_files import SAFETENSORS, check_weights, read_sizes
+from harness.inputs.models import BaseModel
+from harness.inputs.vocabulary import SPECIAL_TOKENS, check_vocabulary, vocabulary_problems
 from harness.stages.context import StageContext
 from harness.stages.task_heads import head_of
 from harness.synthetic.weights import write_encoder
 from harness.tasks import Task
 
 INT8_FILE = "int8.safetensors"
+THE_MODEL = "the model to load"
 
 
 def quiet() -> None:
@@ -64,7 +66,7 @@ def family_of(folder: Path) -> Family:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Raises ValueError when its files cannot be read, or name more tokens than the model beside it has embeddings."""
+    """Raises ValueError when its files cannot be read, or are not those of the model beside it."""
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # the library raises errors of many kinds, bare Exception among them
@@ -74,11 +76,13 @@ def load_tokenizer(folder: Path) -> Any:
         ) from error
     if (folder / "config.json").is_file():
         embeddings = transformers.AutoConfig.from_pretrained(folder).vocab_size
-        if len(tokenizer) > embeddings:
-            raise ValueError(
-                f"the tokenizer in {folder} has {len(tokenizer)} tokens and config.json a vocab_size of {embeddings}. "
-                "Expected those of one model: copy them again."
-            )
+        try:
+            check_vocabulary(THE_MODEL, folder, embeddings)  # the library would add a special token that is not there
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        special = {role: getattr(tokenizer, role) for role in SPECIAL_TOKENS}
+        if problems := list(vocabulary_problems(folder, tokenizer.get_vocab(), special, embeddings)):
+            raise ValueError("\n".join(problems))
     return tokenizer
 
 
@@ -97,7 +101,7 @@ def load_for_task(folder: Path, task: Task, *, seed: int, attention: str, new_he
 
 def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, options: dict[str, Any]) -> Any:
     """Raises ValueError when weights cannot be read, are of another shape than config.json says, or are missing; and
-    for an encoder's that are integers, or for which config.json leaves no place.
+    for an encoder's that are integers, or that it has no place for.
 
     The library fills any missing weight silently and leaves out what it has no place for: a file whose keys do not fit
     would train a random encoder, or a shorter one. Only the weights of a head may be drawn at random, with `new_head`.
@@ -135,15 +139,11 @@ def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, 
 
 
 def _checked_family(folder: Path) -> Family:
-    """The folder's family, once its encoder is found to be the one that config.json describes."""
-    what = "the model to load"
+    """The folder's family, once its encoder and its tokenizer are found to be those that config.json describes."""
     try:
-        config, family = read_config(what, folder)
-        sizes = read_sizes(config, family, f"{what}: {folder / 'config.json'}")
-        check_weights(what, folder / SAFETENSORS, family, sizes)
+        return check_encoder_folder(THE_MODEL, folder, needs_tokenizer=False).family
     except UsageError as error:
         raise ValueError(str(error)) from None
-    return family
 
 
 def save_artifact(folder: Path, model: nn.Module, tokenizer: Any, int8: Any = None) -> None:

@@ -9,7 +9,7 @@ model must read the same tokens. Heads are left behind; transfer makes its own.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,10 @@ from harness.inputs.sparse_checkpoints import (
     SparseCheckpoint,
     architecture_problems,
 )
-from harness.inputs.weight_files import PICKLED, SAFETENSORS
+from harness.inputs.weight_files import PICKLED, SAFETENSORS, encoder_tensors, without_place
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import base_model_folder, load_tokenizer, one_line, quiet
 from harness.training.modifiers import Matrices, sparsity_details
-
-# Buffers that older versions of the library stored; the current one computes them.
-_BUFFERS = (".position_ids", ".token_type_ids")
 
 
 class RefusedCheckpointError(HarnessError):
@@ -51,9 +48,9 @@ def sparse_checkpoint(context: StageContext) -> StageResult:
     file = next((folder / name for name in CHECKPOINT_FILES if (folder / name).is_file()), None)
     if file is None:
         raise RefusedCheckpointError(f"{checkpoint.source}: none of {', '.join(CHECKPOINT_FILES)} in {folder}.")
-    weights = backbone_weights(read_tensors(file), family)
+    weights = encoder_tensors(read_tensors(file), family)
     with_pooler = family.pooler is not None and f"{family.pooler}.weight" in weights
-    encoder, left = _encoder(checkpoint, config, family, weights, with_pooler=with_pooler)
+    encoder = _encoder(checkpoint, config, family, weights, with_pooler=with_pooler)
     model = nn.Module()  # under the backbone's name, as in every model with a head
     model.config = config
     model.add_module(family.backbone, encoder)
@@ -63,7 +60,7 @@ def sparse_checkpoint(context: StageContext) -> StageResult:
     _check_sparsity(checkpoint, details["sparsity"], claimed)
     _save(context.artifact, model, matrices, config, tokenizer)
     return StageResult(
-        did=_summary(file, details["sparsity"], claimed, left),
+        did=_summary(file, details["sparsity"], claimed),
         details={
             **details,
             "checkpoint": {
@@ -102,14 +99,6 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             f"{file} was refused: it holds a {type(content).__name__}, expected named tensors."
         )
     return dict(content)
-
-
-def backbone_weights(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Tensor]:
-    """What belongs to the encoder, by its names inside it: with or without the backbone's name before them."""
-    prefix = f"{family.backbone}."
-    if any(name.startswith(prefix) for name in tensors):
-        tensors = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    return {name: tensor for name, tensor in tensors.items() if not name.endswith(_BUFFERS)}
 
 
 def _on_this_machine(context: StageContext) -> tuple[SparseCheckpoint, Path]:
@@ -157,11 +146,11 @@ def _base_tokenizer(checkpoint: SparseCheckpoint, folder: Path, base: Path) -> A
 
 def _encoder(
     checkpoint: SparseCheckpoint, config: Any, family: Family, weights: Mapping[str, Tensor], *, with_pooler: bool
-) -> tuple[nn.Module, list[str]]:
-    """The bare encoder with these weights in fp32, and the names of tensors it has no place for.
+) -> nn.Module:
+    """The bare encoder with these weights in fp32.
 
     Without a pooler where the weights have none: transfer draws one with its own seed. Raises RefusedCheckpointError
-    with every tensor that is lacking, without a place in a layer, of another shape, no floats or not finite.
+    with every tensor that is lacking, without a place, of another shape, no floats or not finite.
     """
     options = {"add_pooling_layer": with_pooler} if family.pooler else {}
     config.dtype = torch.float32
@@ -174,12 +163,7 @@ def _encoder(
             f"it lacks {len(lacking)} of {len(wanted)} tensors ({', '.join(lacking[:3])} ..). If it was saved "
             "during pruning, its masks were never made permanent."
         )
-    without_place = sorted(name for name in weights.keys() - wanted.keys() if family.is_in_a_layer(name))
-    if without_place:
-        problems.append(
-            f"it has {len(without_place)} tensors of layers for which its config.json leaves no place "
-            f"({', '.join(without_place[:3])} ..)."
-        )
+    problems += [f"{told}." for told in without_place(weights, wanted, f"a {family.name} with its config.json")]
     for name in sorted(wanted.keys() & weights.keys()):
         if wanted[name].shape != weights[name].shape:
             problems.append(f"{name} is {list(weights[name].shape)}, expected {list(wanted[name].shape)}.")
@@ -190,7 +174,7 @@ def _encoder(
     if problems:
         raise RefusedCheckpointError(f"{checkpoint.source} was refused: {' '.join(problems)}")
     encoder.load_state_dict({name: weights[name] for name in wanted})
-    return encoder, sorted(weights.keys() - wanted.keys())
+    return encoder
 
 
 def _check_sparsity(checkpoint: SparseCheckpoint, counted: Mapping[str, Any], claimed: float) -> None:
@@ -214,7 +198,7 @@ def _save(folder: Path, model: nn.Module, matrices: Matrices, config: Any, token
     tokenizer.save_pretrained(folder)
 
 
-def _summary(file: Path, counted: Mapping[str, Any], claimed: float, left: Sequence[str]) -> list[str]:
+def _summary(file: Path, counted: Mapping[str, Any], claimed: float) -> list[str]:
     converted = f", converted to {SAFETENSORS}" if file.name == PICKLED else ""
     num_matrices = counted["encoder_matrices"]
     did = [
@@ -223,6 +207,4 @@ def _summary(file: Path, counted: Mapping[str, Any], claimed: float, left: Seque
         f"{counted['encoder']:.4f}, claimed {claimed:g}",
     ]
     did += [f"the pooler holds {zeros:,} zeros in {numel:,} weights" for zeros, numel in counted["pooler"].values()]
-    if left:
-        did.append(f"left {len(left)} tensors behind for which the encoder has no place: {', '.join(left[:3])} ..")
     return did

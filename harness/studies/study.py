@@ -15,7 +15,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StoreError, UsageError, unknown_name
+from harness.errors import Problem, StoreError, UsageError, unknown
 from harness.files import replace_file
 from harness.identity import NAME_IN_WORDS, STAGE_ID_HEX_DIGITS, is_name, parse_json
 from harness.planning.graph import Plan
@@ -71,8 +71,10 @@ def read_study(store: Store, name: str) -> Study:
         store.check_is_folder()
         if not known:
             where = f"name its folder with {option('store')}"
-            raise UsageError(f"no study in {store.root}. Start one with harness grid, or {where}.")
-        raise UsageError(unknown_name("study", name, known))
+            raise UsageError(
+                Problem(f"no study in {store.root}", next_move=f"Start one with harness grid, or {where}.")
+            )
+        raise UsageError(unknown("study", name, known))
     try:
         return _parse(parse_json(path.read_bytes()), path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -131,13 +133,11 @@ def only_study(store: Store) -> str:
     """The store's one study. Raises UsageError when there is none or a choice to make."""
     store.check_is_folder()
     names = study_names(store)
-    if len(names) != 1:
-        what = (
-            f"several studies: {', '.join(names)}. Name one with {option('study')}"
-            if names
-            else "no study. Start one with harness grid"
-        )
-        raise UsageError(f"{store.root} holds {what}.")
+    if not names:
+        raise UsageError(Problem(f"{store.root} holds no study", next_move="Start one with harness grid."))
+    if len(names) > 1:
+        several = f"{store.root} holds several studies: {', '.join(names)}"
+        raise UsageError(Problem(several, next_move=f"Name one with {option('study')}."))
     return names[0]
 
 

@@ -215,7 +215,42 @@ def test_with_json_the_problems_are_data_on_standard_output_and_sentences_on_sta
     assert missing.code == 2
     (problem,) = json.loads(missing.out)["problems"]
     assert problem["option"] is None
-    assert problem["message"].endswith("Start one with harness grid.")
+    assert problem["found"] == f"{world.store} holds no study"
+    assert problem["next_move"] == "Start one with harness grid."
+    named = json.loads(run_harness(world.reading("status", "--json", "--study", "mine")).out)["problems"][0]
+    assert named["found"] == f"no study in {world.store}"
+    assert named["next_move"] == "Start one with harness grid, or name its folder with --store."
+
+
+def test_an_unknown_preset_or_study_is_one_thing_and_what_to_do_another(run_harness: Run, world: World) -> None:
+    done = run_harness([*world.grid("--json"), "--preset", "papr"])
+    (problem,) = json.loads(done.out)["problems"]
+    assert problem["found"] == "preset 'papr' is not known"
+    assert problem["next_move"].startswith("Did you mean 'paper'")
+    assert problem["next_move"].endswith(" A file of your own is named FILE.toml.")
+    for name in ("one", "two"):
+        assert run_harness(world.grid("--study", name)).code == 0
+    found = [
+        json.loads(run_harness(world.reading("status", "--json", *words)).out)["problems"][0]
+        for words in ((), ("--study", "thre"))
+    ]
+    assert [(problem["found"], problem["next_move"]) for problem in found] == [
+        (f"{world.store} holds several studies: one, two", "Name one with --study."),
+        ("study 'thre' is not known", "Known: one, two."),
+    ]
+
+
+@pytest.mark.parametrize("words", [["--dry-run"], ["--dry-run", "--json"], []])
+def test_a_setting_that_is_given_twice_is_told(run_harness: Run, world: World, words: list[str]) -> None:
+    given = ["transfer.epochs=1", "transfer.epochs=1", "dense.epochs=1", "transfer.epochs=2.5"]
+    done = run_harness(world.grid(*words, *(word for each in given for word in ("--set", each))))
+    assert done.code == 0
+    assert [line for line in done.err.splitlines() if "counts" in line] == [
+        "note: --set transfer.epochs: given 3 times; 2.5 counts."
+    ]
+    twice = ["--resource", "checkpoint_minutes=5", "--resource", "checkpoint_minutes=6"]
+    done = run_harness(world.grid(*words, *twice, "--study", "other"))
+    assert "note: --resource checkpoint_minutes: given twice; 6 counts.\n" in done.err
 
 
 def test_a_record_that_cannot_be_trusted_is_a_problem_in_json(
@@ -350,10 +385,10 @@ def test_an_executor_of_a_later_version_is_refused(run_harness: Run, world: Worl
     [
         ("config.json", None, "no config.json"),
         ("config.json", '{"model_type": "brt", "num_hidden_layers": 2}', "Did you mean 'bert'"),
-        ("config.json", '{"model_type": "bert"}', "num_hidden_layers"),
+        ("config.json", '{"model_type": "bert", "vocab_size": 5}', "num_hidden_layers"),
         ("config.json", "{", "config.json"),
         ("config.json", "[]", "config.json"),
-        ("model.safetensors", None, "none of model.safetensors"),
+        ("model.safetensors", None, "no model.safetensors"),
         ("vocab.txt", None, "neither tokenizer.json nor vocab.txt"),
     ],
 )

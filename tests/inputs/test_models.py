@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grid_world import TINY_CONFIG, Ran, World, python, write_model
+from grid_world import SPECIAL_TOKENS, TINY_CONFIG, Ran, World, python, with_words, write_model
 from sparse_files import save, write_sparse
 
 from harness.inputs.content_hashes import ContentHashes
@@ -105,15 +105,18 @@ def test_weights_that_are_cut_off_are_told_from_their_header(tmp_path: Path, mis
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"hidden_size": 16}, "word_embeddings.weight is [2, 8] in the file and [2, 16] by the configuration"),
-        ({"vocab_size": 3}, "embeddings.word_embeddings.weight is [2, 8] in the file and [3, 8] by the config"),
+        ({"hidden_size": 16}, "word_embeddings.weight is [5, 8] in the file and [5, 16] by the configuration"),
+        ({"vocab_size": 6}, "embeddings.word_embeddings.weight is [5, 8] in the file and [6, 8] by the config"),
         ({"max_position_embeddings": 9}, "position_embeddings.weight is [512, 8] in the file and [9, 8] by"),
         ({"type_vocab_size": 3}, "token_type_embeddings.weight is [2, 8] in the file and [3, 8] by"),
         ({"intermediate_size": 9}, "intermediate.dense.weight is [16, 8] in the file and [9, 8] by"),
         # 5 tensors of embeddings, 16 of each layer: 12 of the 6 matrices and 4 of the 2 norms
         ({"num_hidden_layers": 3}, "it lacks 16 of 53 encoder tensors of num_hidden_layers = 3 (encoder.layer.2."),
         ({"num_hidden_layers": 10**12}, "there cannot be some for each layer of num_hidden_layers = 1000000000000."),
-        ({"num_hidden_layers": 1}, "it has 16 encoder tensors for which num_hidden_layers = 1 leaves no place (enc"),
+        (
+            {"num_hidden_layers": 1},
+            "it has 16 encoder tensors for which a bert with num_hidden_layers = 1 has no place (enc",
+        ),
         (
             {"num_attention_heads": 3},
             "gives hidden_size = 8 and num_attention_heads = 3. Expected heads of equal width",
@@ -135,7 +138,42 @@ def test_distilberts_own_keys_are_checked(tmp_path: Path) -> None:
     assert problems(folder) == []
     configured(folder, model_type="distilbert", n_layers=1, dim=8, n_heads=2, hidden_dim=16)
     (problem,) = problems(folder)
-    assert "16 encoder tensors for which n_layers = 1 leaves no place (transformer.layer.1." in problem
+    assert "16 encoder tensors for which a distilbert with n_layers = 1 has no place (transformer.layer.1." in problem
+
+
+@pytest.mark.parametrize("prefix", ["", "bert."])
+@pytest.mark.parametrize("name", ["encoder.extra.weight", "embeddings.foo", "encoder.layer.0.extra.bias", "foo.weight"])
+def test_a_tensor_of_the_encoder_that_it_has_no_place_for_is_refused(tmp_path: Path, name: str, prefix: str) -> None:
+    folder = write_model(tmp_path / "m")
+    tensors = {**zeros_of(folder), name: np.zeros(8, np.float32)}
+    save(folder / "model.safetensors", {f"{prefix}{each}": array for each, array in tensors.items()})
+    (problem,) = problems(folder)
+    assert f"it has 1 encoder tensor for which a bert with num_hidden_layers = 2 has no place ({name})" in problem
+
+
+@pytest.mark.parametrize(
+    ("model_type", "head"),
+    [("bert", "cls.predictions.bias"), ("bert", "qa_outputs.weight"), ("distilbert", "pre_classifier.weight")],
+)
+def test_a_head_and_a_buffer_beside_a_bare_encoder_have_their_place(tmp_path: Path, model_type: str, head: str) -> None:
+    sizes = {"n_layers": 2, "dim": 8, "n_heads": 2, "hidden_dim": 16} if model_type == "distilbert" else {}
+    folder = write_model(tmp_path / "m", model_type=model_type, **sizes)
+    beside = {head: np.zeros(8, np.float32), "embeddings.position_ids": np.zeros((1, 512), np.float64)}
+    save(folder / "model.safetensors", {**zeros_of(folder), **beside})
+    assert problems(folder) == []
+
+
+def test_a_tensor_under_its_old_and_its_new_name_is_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    tensors = {**zeros_of(folder), "embeddings.LayerNorm.gamma": np.ones(8, np.float32)}
+    save(folder / "model.safetensors", tensors)
+    assert "has no place (embeddings.LayerNorm.gamma)" in problems(folder)[0]
+
+
+def test_a_distilbert_has_no_pooler(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", model_type="distilbert", n_layers=2, dim=8, n_heads=2, hidden_dim=16)
+    save(folder / "model.safetensors", {**zeros_of(folder), "pooler.dense.bias": np.zeros(8, np.float32)})
+    assert "a distilbert with n_layers = 2 has no place (pooler.dense.bias)" in problems(folder)[0]
 
 
 @pytest.mark.parametrize("name", ["encoder.layer.0.output.dense.weight", "embeddings.word_embeddings.weight"])
@@ -150,24 +188,30 @@ def test_integer_weights_are_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_tokenizer_with_more_words_than_embeddings_is_told(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m")
-    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\nfilm\n")
+    with_words(folder, *SPECIAL_TOKENS, "film")
     (problem,) = problems(folder)
-    assert problem.endswith(
-        f"the tokenizer in {folder} has 3 tokens and config.json a vocab_size of 2. Expected those of one model: "
-        "copy them again."
+    assert problem == (
+        f"model 'tiny': the tokenizer in {folder} has 6 tokens and config.json a vocab_size of 5. Expected those of "
+        "one model: copy them again."
     )
+
+
+NUMBERED = {token: number for number, token in enumerate(SPECIAL_TOKENS)}
 
 
 @pytest.mark.parametrize(
     ("tokenizer", "words"),
     [
-        ({"model": {"vocab": {"[PAD]": 0, "[UNK]": 1}}}, None),
-        ({"model": {"vocab": {"[PAD]": 0, "[UNK]": 7}}}, "has 8 tokens"),
-        ({"model": {"vocab": {"[PAD]": 0}}, "added_tokens": [{"content": "x", "id": 2}]}, "has 3 tokens"),
-        ({"model": {"vocab": [["[PAD]", 0.0], ["a", -1.0], ["b", -2.0]]}}, "has 3 tokens"),
+        ({"model": {"vocab": NUMBERED}}, None),
+        ({"model": {"vocab": {**NUMBERED, "a": 9}}}, "has 10 tokens"),
+        ({"model": {"vocab": NUMBERED}, "added_tokens": [{"content": "x", "id": 5}]}, "has 6 tokens"),
+        ({"model": {"vocab": {}}, "added_tokens": [{"content": t, "id": i} for t, i in NUMBERED.items()]}, None),
+        ({"model": {"vocab": [[token, 0.0] for token in [*SPECIAL_TOKENS, "a", "b"]]}}, "has 7 tokens"),
         ({}, "tokenizer.json cannot be read as a tokenizer. Expected the model's own"),
         ([], "tokenizer.json cannot be read as a tokenizer. Expected the model's own"),
         ({"model": {"vocab": {"a": "b"}}}, "tokenizer.json cannot be read as a tokenizer. Expected the model's own"),
+        ({"model": {"vocab": {**NUMBERED, "a": 4}}}, "gives the tokens [MASK], a one number (4). Expected a number"),
+        ({"model": {"vocab": {**NUMBERED, "a": -1}}}, "tokenizer.json cannot be read as a tokenizer"),
     ],
 )
 def test_tokenizer_json_goes_before_vocab_txt(tmp_path: Path, tokenizer: Any, words: str | None) -> None:
@@ -176,6 +220,68 @@ def test_tokenizer_json_goes_before_vocab_txt(tmp_path: Path, tokenizer: Any, wo
     found = problems(folder)
     assert len(found) == (words is not None)
     assert words is None or words in found[0]
+
+
+@pytest.mark.parametrize(("unused", "refused"), [(0, False), (127, False), (128, True), (200, True)])
+def test_a_tokenizer_far_smaller_than_the_embeddings_is_of_another_model(
+    tmp_path: Path, unused: int, refused: bool
+) -> None:
+    """A vocabulary padded to a multiple of 128 has at most 127 embeddings that belong to no token."""
+    folder = write_model(tmp_path / "m", vocab_size=250)
+    words = [f"word{i}" for i in range(245 - unused)]
+    (folder / "tokenizer.json").write_text(
+        json.dumps({"model": {"vocab": {token: i for i, token in enumerate([*SPECIAL_TOKENS, *words])}}})
+    )
+    expected = (
+        f"model 'tiny': the tokenizer in {folder} has {250 - unused} tokens and config.json a vocab_size of 250, so "
+        f"that {unused} embeddings belong to no token. Expected at most 127, as where a vocabulary is padded, else "
+        "both are not of one model: copy them again, or have the library cut the embeddings "
+        "(resize_token_embeddings) and save the model."
+    )
+    assert problems(folder) == ([expected] if refused else [])
+
+
+def test_numbers_without_a_token_count_as_embeddings_without_one(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", vocab_size=250)
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {**NUMBERED, "a": 249}}}))
+    assert "has 6 tokens and config.json a vocab_size of 250, so that 244 embeddings" in problems(folder)[0]
+
+
+def test_a_token_that_stands_twice_in_a_vocabulary_is_told(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", vocab_size=8)
+    with_words(folder, *SPECIAL_TOKENS, "film", "book", "film")
+    assert problems(folder) == [
+        f"model 'tiny': {folder / 'vocab.txt'} has the token 'film' in lines 6 and 8. Expected every token once: copy "
+        "it again."
+    ]
+
+
+@pytest.mark.parametrize("missing", SPECIAL_TOKENS)
+def test_a_tokenizer_without_a_special_token_is_refused(tmp_path: Path, missing: str) -> None:
+    """The library would give such a token the next free number, whose embedding nobody trained."""
+    folder = write_model(tmp_path / "m", vocab_size=6)
+    with_words(folder, *(token for token in SPECIAL_TOKENS if token != missing), "film", "book")
+    role = missing.strip("[]").lower() + "_token"
+    assert problems(folder) == [
+        f"model 'tiny': the tokenizer in {folder} lacks {missing} ({role}). Expected the tokens that a text is put "
+        "into, [PAD], [UNK], [CLS], [SEP], [MASK]: copy the model's own tokenizer again, with its "
+        "tokenizer_config.json where they have other names."
+    ]
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("form", [str, lambda token: {"content": token, "lstrip": False}])
+def test_special_tokens_of_other_names_are_found(tmp_path: Path, file: str, form: Any) -> None:
+    folder = write_model(tmp_path / "m")
+    with_words(folder, "<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
+    assert "lacks [PAD] (pad_token), [UNK] (unk_token)." in problems(folder)[0]
+    named = {"pad_token": form("<pad>"), "unk_token": form("<unk>"), "cls_token": None, "do_lower_case": True}
+    (folder / file).write_text(json.dumps(named))
+    assert problems(folder) == []
+    (folder / file).write_text("[")
+    assert problems(folder) == [
+        f"model 'tiny': {folder / file} is no JSON object. Expected the tokenizer's own: copy it again."
+    ]
 
 
 def test_the_size_of_a_vocabulary_is_the_librarys(tiny: Any) -> None:
@@ -189,15 +295,15 @@ def test_the_size_of_a_vocabulary_is_the_librarys(tiny: Any) -> None:
 def test_every_problem_of_a_folder_stands_beside_those_of_the_grid(run_harness: Run, world: World) -> None:
     model = world.folder / "model"
     configured(model, num_hidden_layers=1)
-    (model / "vocab.txt").write_text("[PAD]\n[UNK]\nfilm\n")
+    with_words(model, *SPECIAL_TOKENS, "film")
     words = ["--tasks", "sst2,squat", "--set", "transfer.ce_weight=0", "--set", "transfer.kd_weight=0"]
     done = run_harness(world.grid("--dry-run", *words))
     assert done.code == 2
-    for said in ("leaves no place", "the tokenizer in", "task 'squat'"):
+    for said in ("has no place", "the tokenizer in", "task 'squat'"):
         assert done.err.count(said) == 1
     assert done.err.startswith("3 problems")  # the settings follow once the axes can be read
     done = run_harness(world.grid("--dry-run", "--tasks", "sst2", *words[2:]))
-    for said in ("leaves no place", "the tokenizer in", "transfer.ce_weight=0.0, transfer.kd_weight=0.0: expected"):
+    for said in ("has no place", "the tokenizer in", "transfer.ce_weight=0.0, transfer.kd_weight=0.0: expected"):
         assert done.err.count(said) == 1
 
 
@@ -206,7 +312,7 @@ def test_a_sparse_checkpoint_is_compared_with_its_configuration_and_the_base_mod
 ) -> None:
     folder = write_sparse(world.folder / "mine")
     configured(folder, num_hidden_layers=1)
-    (folder / "vocab.txt").write_text("[UNK]\n[PAD]\n")
+    with_words(folder, "[UNK]", "[PAD]", *SPECIAL_TOKENS[2:])
     done = run_harness(world.grid("--dry-run", "--sparse-from", f"mine={folder}"))
     assert done.code == 2
     for said in (
@@ -216,6 +322,13 @@ def test_a_sparse_checkpoint_is_compared_with_its_configuration_and_the_base_mod
     ):
         assert said in done.err
     assert done.err.startswith("3 problems")
+
+
+def test_a_tokenizer_that_a_sparse_checkpoint_brings_is_looked_at_once(run_harness: Run, world: World) -> None:
+    folder = write_sparse(world.folder / "mine")
+    (folder / "tokenizer.json").write_text("{}")
+    done = run_harness(world.grid("--dry-run", "--sparse-from", f"mine={folder}"))
+    assert done.err.startswith(f"error: --sparse-from mine: {folder / 'tokenizer.json'} cannot be read as a tokenizer.")
 
 
 def test_a_key_that_a_checkpoint_leaves_out_has_the_librarys_value(run_harness: Run, world: World) -> None:
@@ -281,6 +394,6 @@ def test_headers_alone_are_read_of_a_large_file(tmp_path: Path) -> None:
         "print(time.process_time() - began, peak[1], problem)"
     )
     seconds, kilobytes, problem = python("-c", program, str(file.parent)).stdout.split(maxsplit=2)
-    assert "leaves no place" in problem
+    assert "has no place" in problem
     assert float(seconds) < 0.5
     assert int(kilobytes) < 150_000

@@ -114,6 +114,14 @@ def test_a_pair_has_a_token_of_each_part(length: int, refused: bool) -> None:
         assert not refused
 
 
+@pytest.mark.parametrize("task", ["sst2", "squad", "qqp"])
+def test_a_tasks_length_has_room_beside_the_special_tokens(task: str) -> None:
+    """Three special tokens and one of each of two texts."""
+    with pytest.raises(UsageError, match=rf"task.{task}.max_length=4: 4: expected 5 or more"):
+        grid_world.preset(f"task.{task}.max_length=4")
+    grid_world.preset(f"task.{task}.max_length=5")
+
+
 def with_positions(count: int) -> Inputs:
     models = {"tiny": ModelIdentity(weights="w", tokenizer="t", positions=count)}
     return replace(grid_world.inputs(["tiny"]), models=models)

@@ -95,7 +95,7 @@ def test_weights_that_cannot_be_read_name_the_folder(folder: Path, harm: str) ->
         ("vocab_size", 20, r"word_embeddings.weight is \[\d+, 32\] in the file and \[20, 32\]"),
         ("intermediate_size", 128, r"\[64, 32\] in the file and \[128, 32\] by the configuration \(6 such\)"),
         ("num_hidden_layers", 3, "lacks 16 of 53 encoder tensors of num_hidden_layers = 3"),
-        ("num_hidden_layers", 1, "has 16 encoder tensors for which num_hidden_layers = 1 leaves no place"),
+        ("num_hidden_layers", 1, "has 16 encoder tensors for which a bert with num_hidden_layers = 1 has no place"),
         ("num_attention_heads", 5, "hidden_size = 32 and num_attention_heads = 5"),
     ],
 )
@@ -105,6 +105,14 @@ def test_a_configuration_that_does_not_fit_the_weights_says_where(
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, key: value}))
     with pytest.raises(ValueError, match=words):
+        load_for_task(folder, get_task("sst2"), new_head=True, **OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["encoder.extra.weight", "embeddings.foo"])
+def test_a_tensor_of_the_encoder_that_it_has_no_place_for_is_refused(folder: Path, name: str) -> None:
+    weights = {f"bert.{each}": tensor for each, tensor in load_file(folder / "model.safetensors").items()}
+    save_file({**weights, f"bert.{name}": torch.ones(3)}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=rf"1 encoder tensor for which a bert .* has no place \({name}\)"):
         load_for_task(folder, get_task("sst2"), new_head=True, **OPTIONS)
 
 
@@ -130,4 +138,21 @@ def test_a_tokenizer_of_another_model_is_refused_before_an_index_is_out_of_range
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 40}))
     with pytest.raises(ValueError, match=r"has \d+ tokens and config.json a vocab_size of 40"):
+        load_tokenizer(folder)
+
+
+def test_a_tokenizer_far_smaller_than_the_embeddings_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 250}))
+    with pytest.raises(ValueError, match=r"has \d+ tokens and config.json a vocab_size of 250, so that \d+ embeddings"):
+        load_tokenizer(folder)
+
+
+def test_a_tokenizer_without_a_special_token_is_refused_where_the_library_adds_it(folder: Path) -> None:
+    """Where the vocabulary is padded, the added token would get an embedding that nobody trained."""
+    words = [word for word in load_tokenizer(folder).get_vocab() if word != "[CLS]"]
+    for name in ("tokenizer.json", "special_tokens_map.json"):
+        (folder / name).unlink(missing_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    with pytest.raises(ValueError, match=r"lacks \[CLS\] \(cls_token\)"):
         load_tokenizer(folder)

@@ -262,9 +262,30 @@ def test_layers_without_a_place_are_refused(tiny: Any, tmp_path: Path, take: Tak
     for place in (base, folder):
         config = json.loads((place / "config.json").read_text())
         (place / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
-    words = r"16 tensors of layers for which its config.json leaves no place \(encoder.layer.1."
+    words = r"it has 16 encoder tensors for which a bert with its config.json has no place \(encoder.layer.1."
     with pytest.raises(RefusedCheckpointError, match=words):
         take(folder, base=base)
+
+
+def test_a_tensor_that_the_encoder_has_no_place_for_is_refused(sparse: Path, take: Take) -> None:
+    change(sparse, lambda weights: weights.update({"bert.embeddings.foo": torch.ones(3)}))
+    with pytest.raises(RefusedCheckpointError, match=r"1 encoder tensor for which .* has no place \(embeddings.foo\)"):
+        take(sparse)
+
+
+def test_the_old_names_of_a_layer_norm_are_taken(sparse: Path, take: Take) -> None:
+    before = load_file(sparse / "model.safetensors")
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+
+    def rename(weights: dict[str, torch.Tensor]) -> None:
+        for name in [*weights]:
+            for new, former in old.items():
+                if name.endswith(new):
+                    weights[name.removesuffix(new) + former] = weights.pop(name)
+
+    change(sparse, rename)
+    name = "bert.encoder.layer.0.output.LayerNorm.weight"
+    assert torch.equal(take(sparse).weights()[name], before[name])
 
 
 def test_another_family_is_refused(tiny: Any, tmp_path: Path, take: Take) -> None:

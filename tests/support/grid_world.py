@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import harness
 from harness.errors import UsageError
 from harness.grids.options import read_value
+from harness.inputs.encoder_folder import read_sizes
 from harness.inputs.families import FAMILIES
-from harness.inputs.weight_files import read_sizes
 from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
 from harness.planning.planner import plan_cells
@@ -137,13 +137,14 @@ class World:
 
 
 # A BERT of two layers as small as one can be; its vocabulary is the two tokens of `write_model`.
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 TINY_CONFIG: dict[str, Any] = {
     "model_type": "bert",
     "num_hidden_layers": 2,
     "hidden_size": 8,
     "num_attention_heads": 2,
     "intermediate_size": 16,
-    "vocab_size": 2,
+    "vocab_size": 5,
     "max_position_embeddings": 512,
 }
 
@@ -156,9 +157,16 @@ def write_model(folder: Path, weights: str = "weights", **config: Any) -> Path:
     folder.mkdir(parents=True)
     said = {key: value for key, value in {**TINY_CONFIG, **config}.items() if value is not None}
     (folder / "config.json").write_text(json.dumps(said))
-    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n")
+    count = FAMILIES[said["model_type"]].setting(said, "vocab_size")
+    words = [f"word{i}" for i in range(count - len(SPECIAL_TOKENS))] if isinstance(count, int) else []
+    with_words(folder, *SPECIAL_TOKENS, *words)
     write_weights(folder, weights)
     return folder
+
+
+def with_words(folder: Path, *tokens: str) -> None:
+    """Writes the vocab.txt of these tokens."""
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens))
 
 
 def write_weights(folder: Path, weights: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from grid_world import write_model
 
+from harness.inputs.encoder_folder import read_sizes
 from harness.inputs.families import BERT, FAMILIES
-from harness.inputs.weight_files import read_sizes
 
 # The matrices of a layer: 4 of 8 x 8 and 2 of 8 x 16, 512 weights; two layers have 1,024.
 WEIGHTS = 1024

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.cli.options import options_from_args
+from harness.cli.options import options_from_args, repeated
 from harness.errors import Problems
 from harness.execution.available import execution_problems
 from harness.execution.outcome import Outcome
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     problems = Problems()
     problems.extend(execution_problems(options.executor, options.workers))
     grid = plan_grid(options_from_args(options, problems), Store(Path(options.store)), problems)
-    for sentence in grid.notes():
+    for sentence in (*repeated(options), *grid.notes()):
         print(f"note: {for_command_line(sentence)}", file=sys.stderr)
     status = grid.status()
     if options.dry_run and options.json:

@@ -1,0 +1,112 @@
+"""An encoder's folder in the hub's layout: config.json, weights and tokenizer, and whether they fit each other.
+
+What is wrong with such a folder is decided here, for a plan and for the stage that loads it alike. Nothing is read but
+config.json, the header of the weights and the vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.errors import Problem, Problems, UsageError, unknown_name
+from harness.identity import parse_json
+from harness.inputs.families import FAMILIES, Family
+from harness.inputs.vocabulary import FILES as VOCABULARY_FILES
+from harness.inputs.vocabulary import check_vocabulary
+from harness.inputs.weight_files import PICKLED, SAFETENSORS, check_weights, pickle_problem
+
+
+class EncoderFolder(NamedTuple):
+    """What config.json says. sizes: by the names of `Family.sizes`."""
+
+    config: dict[str, Any]
+    family: Family
+    sizes: dict[str, int]
+
+
+def check_encoder_folder(
+    what: str,
+    folder: Path,
+    *,
+    takes_pickles: bool = False,
+    needs_tokenizer: bool = True,
+    beside: Callable[[dict[str, Any], Family], Iterable[Problem | str]] = lambda config, family: (),
+) -> EncoderFolder:
+    """What config.json says, once weights and tokenizer are found to fit it.
+
+    takes_pickles: weights may be pickled; then it is only told that they are not cut off. needs_tokenizer: False: it
+    may lack one. beside: what else is wrong, by configuration and family. Raises UsageError with every problem, each
+    beginning with `what`.
+    """
+    config, family = read_config(what, folder)
+    problems = Problems()
+    problems.extend(beside(config, family))
+    sizes = problems.attempt(lambda: read_sizes(config, family, f"{what}: {folder / 'config.json'}"), None)
+    if (folder / SAFETENSORS).is_file():
+        if sizes is not None:
+            problems.attempt(partial(check_weights, what, folder / SAFETENSORS, family, sizes), None)
+    elif not takes_pickles:
+        problems.add(f"{what}: {_no_weights(folder)}")
+    elif problem := pickle_problem(folder / PICKLED):
+        problems.add(f"{what}: {problem}")
+    if any((folder / name).is_file() for name in VOCABULARY_FILES):
+        if sizes is not None:
+            problems.attempt(partial(check_vocabulary, what, folder, sizes["vocabulary"]), None)
+    elif needs_tokenizer:
+        problems.add(f"{what}: neither {' nor '.join(VOCABULARY_FILES)} in {folder}.")
+    problems.check()
+    assert sizes is not None
+    return EncoderFolder(config, family, sizes)
+
+
+def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
+    """config.json of a folder in the hub's layout and its family. Raises UsageError that begins with `what`."""
+    config_file = folder / "config.json"
+    if not folder.is_dir():
+        raise UsageError(f"{what}: {folder} is no folder. Expected one in the hub's layout; correct the path.")
+    if not config_file.is_file():
+        raise UsageError(f"{what}: no config.json in {folder}. Expected a folder in the hub's layout.")
+    try:
+        config = parse_json(config_file.read_bytes())
+        family = config.get("model_type")
+    except (ValueError, AttributeError):
+        raise UsageError(f"{what}: {config_file} is no JSON object. Expected the hub's config.json.") from None
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise UsageError(f"{what}: " + unknown_name("model_type", str(family), FAMILIES))
+    return config, FAMILIES[family]
+
+
+def read_sizes(config: Mapping[str, Any], family: Family, where: str) -> dict[str, int]:
+    """The encoder's sizes by config.json, by the names of `Family.sizes`. where: what a sentence begins with.
+
+    Raises UsageError naming each that is no whole number above 0, and a width that the heads do not divide.
+    """
+    sizes: dict[str, int] = {}
+    problems = []
+    for size, key in family.sizes.items():
+        value = family.setting(config, key)
+        if type(value) is int and value > 0:
+            sizes[size] = value
+        else:
+            problems.append(f"{where} gives {key} = {value!r}. Expected a whole number above 0.")
+    if {"width", "heads"} <= sizes.keys() and sizes["width"] % sizes["heads"]:
+        width, heads = family.sizes["width"], family.sizes["heads"]
+        problems.append(
+            f"{where} gives {width} = {sizes['width']} and {heads} = {sizes['heads']}. Expected heads of equal width: "
+            "the second must divide the first."
+        )
+    if problems:
+        raise UsageError(problems)
+    return sizes
+
+
+def _no_weights(folder: Path) -> str:
+    if (folder / PICKLED).is_file():
+        return (
+            f"{folder} has its weights as {PICKLED}, and a pickle is not opened while planning. Load it once with "
+            f"the library and save it again: save_pretrained writes {SAFETENSORS}."
+        )
+    return f"no {SAFETENSORS} in {folder}. Expected a folder in the hub's layout."
