@@ -26,12 +26,19 @@ def canonical_json(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
-def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError where it is none, or nested deeper than can be read."""
+def parse_json(text: str | bytes, *, finite: bool = False) -> Any:
+    """The value of a JSON text. finite: NaN and Infinity, which Python takes for JSON, are none.
+
+    Raises ValueError where it is no JSON, or nested deeper than can be read.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse_constant) if finite else json.loads(text)
     except RecursionError:
         raise ValueError("JSON nested too deep") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def sha256_of(value: Any) -> str:

@@ -94,7 +94,7 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
             sparse_from={name: checkpoint.content_id for name, checkpoint in own.found.items()},
             released=preset.released,
         ),
-        sources=Sources(models=found.models, data=source, checkpoints=checkpoints),
+        sources=Sources(models=found.models, data=source, checkpoints=checkpoints, hashes=hashes),
         resources=Resources(**resources),
         missing=(*found.missing, *released.missing, *source.missing(tasks, corpus=needs_corpus)),
         sizes=InputSizes(

@@ -6,7 +6,7 @@ config.json, the header of the weights and the vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,8 @@ from harness.inputs.families import FAMILIES, Family
 from harness.inputs.vocabulary import FILES as VOCABULARY_FILES
 from harness.inputs.vocabulary import check_vocabulary
 from harness.inputs.weight_files import PICKLED, SAFETENSORS, check_weights, pickle_problem
+
+INDEX = f"{SAFETENSORS}.index.json"
 
 
 class EncoderFolder(NamedTuple):
@@ -43,6 +45,7 @@ def check_encoder_folder(
     """
     config, family = read_config(what, folder)
     problems = Problems()
+    problems.extend(f"{what}: {folder / 'config.json'} {problem}" for problem in _config_problems(config))
     problems.extend(beside(config, family))
     sizes = problems.attempt(lambda: read_sizes(config, family, f"{what}: {folder / 'config.json'}"), None)
     if (folder / SAFETENSORS).is_file():
@@ -70,10 +73,11 @@ def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
     if not config_file.is_file():
         raise UsageError(f"{what}: no config.json in {folder}. Expected a folder in the hub's layout.")
     try:
-        config = parse_json(config_file.read_bytes())
+        config = parse_json(config_file.read_bytes(), finite=True)
         family = config.get("model_type")
-    except (ValueError, AttributeError):
-        raise UsageError(f"{what}: {config_file} is no JSON object. Expected the hub's config.json.") from None
+    except (ValueError, AttributeError) as error:
+        reason = f" ({error})" if isinstance(error, ValueError) else ""
+        raise UsageError(f"{what}: {config_file} is no JSON object{reason}. Expected the hub's config.json.") from None
     if not isinstance(family, str) or family not in FAMILIES:
         raise UsageError(f"{what}: " + unknown_name("model_type", str(family), FAMILIES))
     return config, FAMILIES[family]
@@ -103,7 +107,45 @@ def read_sizes(config: Mapping[str, Any], family: Family, where: str) -> dict[st
     return sizes
 
 
+# Keys of config.json by what they must hold where they stand there; a rate may be null.
+_RATES = (
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),
+    *("dropout", "attention_dropout", "seq_classif_dropout", "qa_dropout"),
+)
+_ABOVE_ZERO = ("layer_norm_eps", "initializer_range")
+_TEXTS = ("hidden_act", "activation")
+_NEVER = ("is_decoder", "add_cross_attention", "quantization_config")
+
+
+def _config_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """What no encoder of ours can have, of what config.json says beside its sizes."""
+    for key in _RATES:
+        if (value := config.get(key)) is not None and not (_is_number(value) and 0 <= value < 1):
+            yield f"gives {key} = {value!r}. Expected a share from 0 to below 1."
+    for key in _ABOVE_ZERO:
+        if key in config and not (_is_number(config[key]) and config[key] > 0):
+            yield f"gives {key} = {config[key]!r}. Expected a number above 0."
+    for key in _TEXTS:
+        if key in config and not isinstance(config[key], str):
+            yield f"gives {key} = {config[key]!r}. Expected the name of an activation, as gelu."
+    for key in _NEVER:
+        if config.get(key):
+            yield f"gives {key} = {config[key]!r}. Expected an encoder in floating point: leave the key out."
+    vocabulary, padding = config.get("vocab_size"), config.get("pad_token_id")
+    if padding is not None and not (type(padding) is int and 0 <= padding < (vocabulary or padding + 1)):
+        yield f"gives pad_token_id = {padding!r}. Expected the number of a token, from 0 to below vocab_size."
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
+
+
 def _no_weights(folder: Path) -> str:
+    if (folder / INDEX).is_file():
+        return (
+            f"{folder} has its weights in several files ({INDEX}). Load it once with the library and save it again in "
+            'one: save_pretrained(DIR, max_shard_size="100GB").'
+        )
     if (folder / PICKLED).is_file():
         return (
             f"{folder} has its weights as {PICKLED}, and a pickle is not opened while planning. Load it once with "

@@ -68,6 +68,7 @@ class BaseModel:
     generated).
 
     generated: name of the tiny encoder it is, None for any other model; a stage writes its files where it needs them.
+    pinned: whether a commit of the hub names its contents; else its files are hashed.
     """
 
     alias: str
@@ -75,6 +76,7 @@ class BaseModel:
     weights: str
     tokenizer: str
     generated: str | None = None
+    pinned: bool = False
 
     @property
     def pretrained(self) -> bool:
@@ -160,6 +162,7 @@ def _from_catalogue(alias: str, hashes: ContentHashes) -> BaseModel:
         folder=folder,
         weights=source.content_id("weights"),
         tokenizer=source.content_id("tokenizer"),
+        pinned=True,
     )
 
 
@@ -196,11 +199,26 @@ def folder_content_id(config: Mapping[str, Any], weights: str) -> str:
 
 def _read_folder(alias: str, folder: Path, hashes: ContentHashes) -> BaseModel:
     config = check_encoder_folder(f"model {alias!r}", folder).config
+    weights, tokenizer = _folder_contents(config, folder, hashes)
+    return BaseModel(alias=alias, folder=folder, weights=weights, tokenizer=tokenizer)
+
+
+def _folder_contents(config: Mapping[str, Any], folder: Path, hashes: ContentHashes) -> tuple[str, str]:
+    """Content ids of a folder's weights and tokenizer."""
     weights = [name for name in WEIGHT_FILES if (folder / name).is_file()]
     tokenizer = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
-    return BaseModel(
-        alias=alias,
-        folder=folder,
-        weights=folder_content_id(config, hashes.folder(folder, weights)),
-        tokenizer=hashes.folder(folder, tokenizer),
-    )
+    return folder_content_id(config, hashes.folder(folder, weights)), hashes.folder(folder, tokenizer)
+
+
+def check_unchanged(model: BaseModel, hashes: ContentHashes) -> None:
+    """Raises UsageError where the files of a model are no longer those that the plan was made with."""
+    if model.folder is None or model.pinned:
+        return
+    what = f"model {model.alias!r}"
+    config, _ = read_config(what, model.folder)
+    found = dict(zip(("weights", "tokenizer"), _folder_contents(config, model.folder, hashes), strict=True))
+    if changed := [part for part, content in found.items() if content != getattr(model, part)]:
+        raise UsageError(
+            f"{what}: {' and '.join(changed)} in {model.folder} changed since the plan was made. Put the files back, "
+            "or plan again."
+        )

@@ -16,7 +16,7 @@ from typing import Any
 from harness.errors import Problem, Problems, UsageError
 from harness.identity import NAME_IN_WORDS, is_commit, is_name
 from harness.inputs.content_hashes import ContentHashes
-from harness.inputs.encoder_folder import check_encoder_folder
+from harness.inputs.encoder_folder import check_encoder_folder, read_config
 from harness.inputs.families import Family
 from harness.inputs.hub import HubSource, cached_snapshot
 from harness.inputs.models import BaseModel, config_of, folder_content_id
@@ -61,13 +61,25 @@ class ReleasedCheckpoint:
 class SparseCheckpoint:
     """A checkpoint a plan may name. source: words for people. sparsity: claimed (released) or counted (one's own).
 
-    folder: in the hub's layout; None: not cached.
+    folder: in the hub's layout; None: not cached. pinned: whether a commit of the hub names its contents.
     """
 
     source: str
     content_id: str
     sparsity: float
     folder: Path | None
+    pinned: bool = False
+
+    def check_unchanged(self, hashes: ContentHashes) -> None:
+        """Raises UsageError where its files are no longer those that the plan was made with."""
+        if self.folder is None or self.pinned:
+            return
+        config, _ = read_config(self.source, self.folder)
+        if _own_content_id(config, self.folder, hashes) != self.content_id:
+            raise UsageError(
+                f"{self.source}: the files in {self.folder} changed since the plan was made. Put them back, or plan "
+                "again."
+            )
 
 
 @dataclass
@@ -155,6 +167,7 @@ def locate_released(released: Iterable[ReleasedCheckpoint], models: Mapping[str,
                 content_id=checkpoint.content_id,
                 sparsity=checkpoint.sparsity,
                 folder=folder,
+                pinned=True,
             )
         )
     return found
@@ -251,10 +264,14 @@ def _read_own(name: str, folder: Path, base: BaseModel | None, hashes: ContentHa
         )
     return SparseCheckpoint(
         source=name,
-        content_id=folder_content_id(config, hashes.folder(folder, [SAFETENSORS])),
+        content_id=_own_content_id(config, folder, hashes),
         sparsity=round(zeros / numel, 4),
         folder=folder,
     )
+
+
+def _own_content_id(config: Mapping[str, Any], folder: Path, hashes: ContentHashes) -> str:
+    return folder_content_id(config, hashes.folder(folder, [SAFETENSORS]))
 
 
 def _check_fit(

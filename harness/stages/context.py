@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where a plan's inputs are on this machine: base models by alias, the data, sparse checkpoints by content id."""
+    """Where a plan's inputs are on this machine: base models by alias, the data, sparse checkpoints by content id.
+
+    hashes: by which a stage finds that files changed since the plan was made.
+    """
 
     models: Mapping[str, BaseModel]
     data: DataSource
     checkpoints: Mapping[str, SparseCheckpoint] = field(default_factory=dict)
+    hashes: ContentHashes = field(default_factory=ContentHashes, compare=False)
 
     def as_json(self) -> dict[str, Any]:
         """For another process on this machine, or on one with the same file system."""
@@ -44,6 +48,7 @@ class Sources:
             models={alias: BaseModel(**located(fields)) for alias, fields in value["models"].items()},
             data=data_source_from_json(value["data"], hashes),
             checkpoints={key: SparseCheckpoint(**located(fields)) for key, fields in value["checkpoints"].items()},
+            hashes=hashes,
         )
 
 

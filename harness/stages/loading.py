@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from harness.errors import UsageError
 from harness.inputs.encoder_folder import check_encoder_folder
 from harness.inputs.families import FAMILIES, Family
-from harness.inputs.models import BaseModel
+from harness.inputs.models import BaseModel, check_unchanged
 from harness.inputs.vocabulary import SPECIAL_TOKENS, check_vocabulary, vocabulary_problems
 from harness.stages.context import StageContext
 from harness.stages.task_heads import head_of
@@ -44,6 +44,10 @@ def base_model_folder(context: StageContext) -> Path:
                 f"model {model.alias!r} in {model.folder}: its {what} has content id {found[:12]}.., "
                 f"the plan wants {wanted[:12]}.. Put the files back, or plan again."
             )
+    try:
+        check_unchanged(model, context.sources.hashes)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
     return folder_of(model, context)
 
 
@@ -68,8 +72,9 @@ def family_of(folder: Path) -> Family:
 def load_tokenizer(folder: Path) -> Any:
     """Raises ValueError when its files cannot be read, or are not those of the model beside it."""
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the library raises errors of many kinds, bare Exception among them
+        _check_configuration(folder)  # which the library reads for the tokenizer's class
         raise ValueError(
             f"the tokenizer in {folder} cannot be read ({type(error).__name__}: {one_line(error)}). Expected the "
             "model's own tokenizer.json or vocab.txt: copy them again."
@@ -84,6 +89,19 @@ def load_tokenizer(folder: Path) -> Any:
         if problems := list(vocabulary_problems(folder, tokenizer.get_vocab(), special, embeddings)):
             raise ValueError("\n".join(problems))
     return tokenizer
+
+
+def _check_configuration(folder: Path) -> None:
+    """Raises ValueError where the library refuses what config.json says."""
+    if not (folder / "config.json").is_file():
+        return
+    try:
+        transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{folder / 'config.json'} cannot be used ({type(error).__name__}: {one_line(error)}). Expected the "
+            "configuration of a model in the hub's layout."
+        ) from error
 
 
 def load_for_pretraining(folder: Path, *, seed: int, attention: str, new_head: bool) -> Any:
@@ -114,6 +132,7 @@ def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, 
             attn_implementation=attention,
             dtype=torch.float32,
             output_loading_info=True,
+            local_files_only=True,
             ignore_mismatched_sizes=True,  # refused below, by name
             **options,
         )
@@ -134,6 +153,12 @@ def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, 
         raise ValueError(
             f"the weights in {folder} lack {len(lacking)} of the model's parameters ({', '.join(lacking[:3])} ..). "
             "Expected the hub's names. If it was saved during pruning, its masks were never made permanent."
+        )
+    endless = [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]
+    if endless:
+        raise ValueError(
+            f"the weights in {folder} are not finite: {', '.join(endless[:3])}{' ..' if endless[3:] else ''}. The "
+            "model had diverged when it was saved."
         )
     return model
 

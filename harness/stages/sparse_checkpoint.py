@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.identity import file_sha256
 from harness.inputs.families import FAMILIES, Family
 from harness.inputs.sparse_checkpoints import (
@@ -106,6 +106,10 @@ def _on_this_machine(context: StageContext) -> tuple[SparseCheckpoint, Path]:
     if checkpoint is None or checkpoint.folder is None:
         source = checkpoint.source if checkpoint else "the sparse checkpoint of the plan"
         raise RefusedCheckpointError(f"{source} is not on this machine. Run harness fetch, or name its folder again.")
+    try:
+        checkpoint.check_unchanged(context.sources.hashes)
+    except UsageError as error:
+        raise RefusedCheckpointError(str(error)) from None
     return checkpoint, checkpoint.folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from grid_world import SPECIAL_TOKENS, TINY_CONFIG, Ran, World, python, with_words, write_model
 from sparse_files import save, write_sparse
 
+from harness.errors import UsageError
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.data_sources import HubData
-from harness.inputs.models import find_models
+from harness.inputs.models import check_unchanged, find_models
 from harness.inputs.sparse_checkpoints import locate_released
 from harness.inputs.weight_files import pickle_problem
 from harness.planning.preset import load_preset
@@ -397,3 +399,78 @@ def test_headers_alone_are_read_of_a_large_file(tmp_path: Path) -> None:
     assert "has no place" in problem
     assert float(seconds) < 0.5
     assert int(kilobytes) < 150_000
+
+
+# -- what config.json says beside its sizes
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("is_decoder", True, "gives is_decoder = True. Expected an encoder"),
+        ("add_cross_attention", True, "gives add_cross_attention = True"),
+        ("quantization_config", {"bits": 4}, "gives quantization_config = {'bits': 4}"),
+        ("hidden_dropout_prob", "0.1", "gives hidden_dropout_prob = '0.1'. Expected a share from 0 to below 1."),
+        ("attention_probs_dropout_prob", 2, "gives attention_probs_dropout_prob = 2"),
+        ("classifier_dropout", -0.1, "gives classifier_dropout = -0.1"),
+        ("layer_norm_eps", 0, "gives layer_norm_eps = 0. Expected a number above 0."),
+        ("initializer_range", True, "gives initializer_range = True"),
+        ("hidden_act", 3, "gives hidden_act = 3. Expected the name of an activation"),
+        ("pad_token_id", 10**6, "gives pad_token_id = 1000000. Expected the number of a token"),
+        ("pad_token_id", -1, "gives pad_token_id = -1"),
+    ],
+)
+def test_what_no_encoder_can_have_is_told_while_planning(tmp_path: Path, key: str, value: Any, words: str) -> None:
+    folder = write_model(tmp_path / "model", **{key: value})
+    (problem,) = problems(folder)
+    assert problem.startswith(f"model 'tiny': {folder / 'config.json'} {words}")
+
+
+def test_the_usual_values_are_taken(tmp_path: Path) -> None:
+    usual = {"hidden_dropout_prob": 0.1, "layer_norm_eps": 1e-12, "hidden_act": "gelu", "pad_token_id": 0}
+    assert not problems(write_model(tmp_path / "model", **usual, is_decoder=False, quantization_config={}))
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_what_python_alone_takes_for_json_is_none(tmp_path: Path, constant: str) -> None:
+    folder = write_model(tmp_path / "model", initializer_range=0.125)
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace("0.125", constant))
+    (problem,) = problems(folder)
+    assert problem.startswith(f"model 'tiny': {config} is no JSON object ({constant} is no JSON).")
+
+
+def test_weights_in_several_files_are_told_how_to_be_one(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    (folder / "model.safetensors.index.json").write_text("{}")
+    (problem,) = problems(folder)
+    assert "has its weights in several files" in problem
+    assert "max_shard_size" in problem
+
+
+# -- files that change after the plan
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("model.safetensors", "weights"), ("config.json", "weights"), ("vocab.txt", "tokenizer")]
+)
+def test_files_that_changed_since_the_plan_are_refused(tmp_path: Path, name: str, told: str) -> None:
+    folder = write_model(tmp_path / "model", initializer_range=0.125)
+    model = find_models([("tiny", folder)], ContentHashes()).models["tiny"]
+    check_unchanged(model, ContentHashes())
+    before = (folder / name).read_bytes()
+    (folder / name).write_bytes(before.replace(b"0.125", b"0.25") if name == "config.json" else before[:-1] + b"x")
+    with pytest.raises(UsageError, match=f"model 'tiny': {told} in {folder} changed since the plan was made"):
+        check_unchanged(model, ContentHashes())
+    (folder / name).write_bytes(before)
+    check_unchanged(model, ContentHashes())
+    check_unchanged(replace(model, weights="of a commit", pinned=True), ContentHashes())
+
+
+def test_a_folder_that_is_gone_since_the_plan_is_said_to_be(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    model = find_models([("tiny", folder)], ContentHashes()).models["tiny"]
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match=f"model 'tiny': {folder} is no folder"):
+        check_unchanged(model, ContentHashes())

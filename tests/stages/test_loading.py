@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness.stages.loading import load_for_pretraining, load_for_task, load_tokenizer, save_artifact
+from harness.inputs.content_hashes import ContentHashes
+from harness.inputs.models import find_models
+from harness.specs import StageSpec
+from harness.stages.context import Sources
+from harness.stages.loading import (
+    base_model_folder,
+    load_for_pretraining,
+    load_for_task,
+    load_tokenizer,
+    save_artifact,
+)
 from harness.tasks import get_task
 
 OPTIONS: dict[str, Any] = {"seed": 0, "attention": "sdpa"}
@@ -156,3 +167,33 @@ def test_a_tokenizer_without_a_special_token_is_refused_where_the_library_adds_i
     (folder / "vocab.txt").write_text("\n".join(words) + "\n")
     with pytest.raises(ValueError, match=r"lacks \[CLS\] \(cls_token\)"):
         load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(folder: Path, value: float) -> None:
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in sorted(weights) if name.endswith("attention.self.query.weight"))
+    weights[name][0, 0] = value
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"are not finite: .*attention.self.query.weight\. The model had diverged"):
+        load_for_task(folder, get_task("sst2"), seed=0, attention="sdpa", new_head=True)
+
+
+def test_a_configuration_that_the_library_refuses_is_not_blamed_on_the_tokenizer(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "id2label": 7}))
+    with pytest.raises(ValueError, match=r"config\.json cannot be used"):
+        load_tokenizer(folder)
+
+
+def test_a_stage_does_not_train_on_a_base_model_that_changed_since_the_plan(folder: Path) -> None:
+    """Else its record would name other weights than it was made from."""
+    model = find_models([("tiny", folder)], ContentHashes()).models["tiny"]
+    sources = Sources(models={"tiny": model}, data=None)  # type: ignore[arg-type]
+    spec = StageSpec(kind="dense", parameters={"model": "tiny"}, inputs={"model": model.weights})
+    context: Any = SimpleNamespace(sources=sources, spec=spec, parameters=spec.parameters)
+    assert base_model_folder(context) == folder
+    weights = load_file(folder / "model.safetensors")
+    save_file({n: torch.zeros_like(t) for n, t in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=f"weights in {folder} changed since the plan was made. Put the files back"):
+        base_model_folder(context)

@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, BertConfig, BertModel
 
+from harness.errors import UsageError
+from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.families import BERT, DISTILBERT, Family
 from harness.inputs.models import BaseModel
 from harness.inputs.sparse_checkpoints import SparseCheckpoint
@@ -45,8 +47,8 @@ def take(tiny: Any, tmp_path: Path) -> Take:
     """take(folder, claimed=.., base=..) runs the stage on a folder (None: it is not cached)."""
 
     def run(folder: Path | None, claimed: float = 0.85, base: Path = tiny.model) -> Taken:
-        checkpoint = SparseCheckpoint(source="mine", content_id="c", sparsity=claimed, folder=folder)
-        model = BaseModel(alias="tiny", folder=base, weights="w", tokenizer="t")
+        checkpoint = SparseCheckpoint(source="mine", content_id="c", sparsity=claimed, folder=folder, pinned=True)
+        model = BaseModel(alias="tiny", folder=base, weights="w", tokenizer="t", pinned=True)
         artifact = tmp_path / "artifact"
         artifact.mkdir()
         context = StageContext(
@@ -341,3 +343,9 @@ def test_the_published_architecture_at_its_full_size(tmp_path: Path, take: Take,
         take(folder, 0.9, base=base)
     for big in (base, folder):
         shutil.rmtree(big)
+
+
+def test_a_checkpoint_that_changed_since_the_plan_is_refused(sparse: Path) -> None:
+    checkpoint = SparseCheckpoint(source="mine", content_id="of other files", sparsity=0.85, folder=sparse)
+    with pytest.raises(UsageError, match=f"mine: the files in {sparse} changed since the plan was made"):
+        checkpoint.check_unchanged(ContentHashes())
