@@ -66,7 +66,7 @@ def start_folder(context: StageContext) -> Path:
 
 
 def family_of(folder: Path) -> Family:
-    return FAMILIES[transformers.AutoConfig.from_pretrained(folder).model_type]
+    return FAMILIES[transformers.AutoConfig.from_pretrained(folder, local_files_only=True).model_type]
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -80,7 +80,7 @@ def load_tokenizer(folder: Path) -> Any:
             "model's own tokenizer.json or vocab.txt: copy them again."
         ) from error
     if (folder / "config.json").is_file():
-        embeddings = transformers.AutoConfig.from_pretrained(folder).vocab_size
+        embeddings = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).vocab_size
         try:
             check_vocabulary(THE_MODEL, folder, embeddings)  # the library would add a special token that is not there
         except UsageError as error:

@@ -115,7 +115,9 @@ def _on_this_machine(context: StageContext) -> tuple[SparseCheckpoint, Path]:
 
 def _checked_configuration(checkpoint: SparseCheckpoint, folder: Path, base: Path) -> tuple[Family, Any]:
     """The checkpoint's family and configuration, both read by the library, so that defaults are compared too."""
-    config, base_config = (transformers.AutoConfig.from_pretrained(place) for place in (folder, base))
+    config, base_config = (
+        transformers.AutoConfig.from_pretrained(place, local_files_only=True) for place in (folder, base)
+    )
     base_family = FAMILIES[base_config.model_type]
     family = FAMILIES.get(config.model_type)
     if family is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -197,3 +198,15 @@ def test_a_stage_does_not_train_on_a_base_model_that_changed_since_the_plan(fold
     save_file({n: torch.zeros_like(t) for n, t in weights.items()}, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ValueError, match=f"weights in {folder} changed since the plan was made. Put the files back"):
         base_model_folder(context)
+
+
+def test_a_folder_that_is_gone_is_not_looked_for_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*address: object) -> None:
+        raise AssertionError(f"a connection to {address} was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="the tokenizer in gone cannot be read"):
+        load_tokenizer(Path("gone"))
+    with pytest.raises(ValueError, match="gone is no folder"):
+        load_for_task(Path("gone"), get_task("sst2"), seed=0, attention="sdpa", new_head=True)
