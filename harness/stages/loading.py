@@ -71,6 +71,8 @@ def family_of(folder: Path) -> Family:
 
 def load_tokenizer(folder: Path) -> Any:
     """Raises ValueError when its files cannot be read, or are not those of the model beside it."""
+    if not folder.is_dir():  # the library would take the path for the name of a model on the hub
+        raise ValueError(f"the folder {folder} is gone. Bring it back.")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the library raises errors of many kinds, bare Exception among them
