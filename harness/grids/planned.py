@@ -83,6 +83,7 @@ class PlannedGrid:
         """The command `harness WORDS` on this study, to be copied into a shell."""
         return command(*words, store=self.store.root, study=self.study)
 
+    @without_garbage_collection()
     def status(self) -> GridStatus:
         """What there is to do in the store as it is now.
 
@@ -90,9 +91,8 @@ class PlannedGrid:
         a study that the grid cannot join.
         """
         plan, store, request, machine = self.plan, self.store, self.request, this_machine()
-        with without_garbage_collection():  # it would walk through the plan again and again
-            check_records([plan], store)  # a run must not build on records that cannot be trusted
-            older = joined_study(store, self.study, request.preset, plan)  # nor begin where the study would refuse it
+        check_records([plan], store)  # a run must not build on records that cannot be trusted
+        older = joined_study(store, self.study, request.preset, plan)  # nor begin where the study would refuse it
         states = read_states(plan, store)
         found = remaining(plan, states)
         missing = [*request.missing, *gone_artifacts(plan, found.waiting, store)]

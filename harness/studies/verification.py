@@ -32,14 +32,17 @@ def verified_records(plan: Plan, store: Store) -> Records:
 def _sound_records(plan: Plan, store: Store, problems: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The records one by one; what is wrong with others is added to `problems`."""
     digests: dict[str, str] = {}
+    finished = store.finished(plan.stages)
     for stage_id, spec in plan.stages.items():
+        if stage_id not in finished:
+            continue
         stage = store.stage(stage_id)
         try:
             record = stage.read_record(spec)
         except StoreError as error:
             problems.append(str(error))
             continue
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):  # invalidated between the two
             continue
         digests[stage_id] = record["digest"]
         for role, parent in spec.parents.items():
