@@ -30,7 +30,7 @@ def check_methods(store: Store, study: str, request: Request, plan: Plan) -> Non
     theirs = {name for name, facts in plan.methods.items() if not facts.is_built_in}
     if not theirs or not store.study_path(study).is_file():
         return
-    older = read_study(store, study).plan
+    older = read_study(store, study, plan).plan
     found: dict[str, list[Difference]] = defaultdict(list)
     cells: dict[str, int] = defaultdict(int)
     now = _planned_again(request, [cell for cell in older.paths if cell.method in theirs])

@@ -148,7 +148,8 @@ class PlannedGrid:
 def plan_grid(options: GridOptions, store: Store, problems: Problems) -> PlannedGrid:
     """Checks and plans; writes nothing.
 
-    Raises UsageError with the problems given and every one found, StoreError for a study of that name that is damaged.
+    Raises UsageError with the problems given and every one found, StoreError where the recipe of a study of that name
+    is damaged; the study as a whole is read by `PlannedGrid.status`.
     """
     store.check_is_folder()
     hashes = ContentHashes(store.content_hashes_path)

@@ -122,7 +122,10 @@ def _parse(text: JsonPieces, path: Path, known: Plan) -> Study:
     methods = {name: MethodFacts(**facts) for name, facts in found.get("methods", {}).items()}
     # A study of an earlier version has no facts of built-in methods: their declarations, which are here, give them.
     earlier = sorted({cell.method for cell in cells} - methods.keys())
-    methods |= {name: find_method(name).facts() for name in earlier}
+    try:
+        methods |= {name: find_method(name).facts() for name in earlier}
+    except UsageError as error:
+        raise ValueError(f"it has no facts of a cell's method, and {error}") from None
     plan = Plan(stages={stage_id: specs[stage_id] for stage_id in parents_first(specs)}, paths=cells, methods=methods)
     _check_cells(plan, path, [cell for cell in cells if cells[cell] is not known.paths.get(cell)])
     return Study(found["study"], found["recipe"], plan)
