@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from harness.errors import Problem
+from harness.errors import Problem, unknown_name
 from harness.identity import STAGE_ID_HEX_DIGITS, sha256_of
+from harness.tasks import TASKS
 
 QUANTIZATIONS = ("none", "int8")
 LARGEST_SEED = 2**32 - 1
@@ -28,9 +29,8 @@ def as_sparsity(value: float) -> float:
 
 def sparsity_problem(value: float) -> Problem | None:
     """What is wrong with a sparsity; None for a fraction in [0, 1) that a page prints in full."""
-    if not 0 <= value < 1:
-        hint = f"For {value:g} percent write {value / 100:g}." if 1 < value < 100 else None
-        return Problem(f"sparsity {value:g}", expected="a fraction in [0, 1)", next_move=hint)
+    if problem := _range_problem(value):
+        return problem
     printed = as_sparsity(value)
     is_another = printed == 1 or (printed == 0 and value != 0)
     if not is_another and abs(value - printed) <= _ARITHMETIC:
@@ -40,6 +40,13 @@ def sparsity_problem(value: float) -> Problem | None:
         expected=f"{SPARSITY_DECIMALS} decimals at most, as a page prints it",
         next_move=None if is_another else f"Write {printed:g}.",
     )
+
+
+def _range_problem(sparsity: float) -> Problem | None:
+    if 0 <= sparsity < 1:
+        return None
+    hint = f"For {sparsity:g} percent write {sparsity / 100:g}." if 1 < sparsity < 100 else None
+    return Problem(f"sparsity {sparsity:g}", expected="a fraction in [0, 1)", next_move=hint)
 
 
 def seed_problem(seed: int) -> Problem | None:
@@ -79,6 +86,34 @@ class Cell:
             "seed": self.seed,
             "pruning_seed": self.pruning_seed,
         }
+
+    @classmethod
+    def from_json(cls, value: Any) -> Cell:
+        """The cell of which `as_json` gave `value`. Raises ValueError for what no cell can have."""
+        names = ("model", "method", "sparsity", "task", "quantization", "seed", "pruning_seed")
+        if not isinstance(value, Mapping) or value.keys() | {"pruning_seed"} != set(names):
+            raise ValueError(f"cell {value!r}: expected {', '.join(names)}")
+        cell = cls(**value)
+        if problem := cell._problem():
+            raise ValueError(f"cell {value!r}: {problem}")
+        return cell
+
+    def _problem(self) -> str | None:
+        for name in ("model", "method", "task", "quantization"):
+            if not isinstance(found := getattr(self, name), str) or not found:
+                return f"{name} {found!r}, expected a name"
+        if type(self.sparsity) not in (int, float):
+            return f"sparsity {self.sparsity!r}, expected a number"
+        for name in ("seed", "pruning_seed"):
+            if type(found := getattr(self, name)) is not int:
+                return f"{name} {found!r}, expected a whole number"
+        if self.task not in TASKS:
+            return unknown_name("task", self.task, TASKS)
+        if self.quantization not in QUANTIZATIONS:
+            return unknown_name("quantization", self.quantization, QUANTIZATIONS)
+        # Cells of earlier versions may have more decimals than are taken today.
+        problem = _range_problem(self.sparsity) or seed_problem(self.seed) or seed_problem(self.pruning_seed)
+        return None if problem is None else problem.message
 
     @property
     def bits(self) -> int:
@@ -133,6 +168,28 @@ class StageSpec:
     def from_json(cls, value: Mapping[str, Any]) -> StageSpec:
         names = ("kind", "parameters", "parents", "inputs", "versions")
         return cls(**{name: value[name] for name in names}, declared_by=value.get("declared_by"))
+
+
+def are_of(fields: Mapping[str, Any], spec: StageSpec) -> bool:
+    """Whether fields that were read are a stage's own, types and all; sooner than from its id.
+
+    False says nothing: then the id decides. Raises KeyError where one of the fields is missing.
+    """
+    return (
+        fields["kind"] == spec.kind
+        and fields["parents"] == spec.parents
+        and fields["inputs"] == spec.inputs
+        and _are_alike(fields["versions"], spec.versions)
+        and _are_alike(fields["parameters"], spec.parameters)
+    )
+
+
+def _are_alike(values: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether scalars are equal and of equal types: 1 is equal to 1.0 and to True. Of lists it is not told."""
+    if values != others:
+        return False
+    types = list(map(type, values.values()))
+    return types == [type(others[name]) for name in values] and list not in types
 
 
 def stage_label(spec: StageSpec, specs: Mapping[str, StageSpec]) -> str:

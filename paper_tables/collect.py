@@ -51,17 +51,19 @@ def cell_scores(study: Study, records: Records, cell: Cell, *, comparable: bool 
 def transfer_kd(plan: Plan, cell: Cell) -> str:
     """Whether the stages that trained the cell's model on its task distilled it: "yes" or "no"; "na" for a dense one.
 
-    Told by the stages, whatever the method declares: a teacher whose loss has a weight. Quantization comes after the
-    transfer and does not count.
+    Told by the cell and its stages, whatever the method declares. Distilled is what has a teacher whose loss has a
+    weight, dense a cell without sparsity and without a teacher. Quantization comes after the transfer: it does not
+    count.
     """
     trained = [
         spec
         for spec in plan.models_behind(plan.stages[plan.endpoint(cell)])
         if spec.kind != "quantization" and "task" in spec.parameters
     ]
-    if any("teacher" in spec.parents and spec.parameters.get("kd_weight") != 0 for spec in trained):
+    taught = [spec for spec in trained if "teacher" in spec.parents]
+    if any(spec.parameters.get("kd_weight") != 0 for spec in taught):
         return "yes"
-    return "na" if plan.methods[cell.method].transfer_kd == "na" else "no"
+    return "na" if cell.sparsity == 0 and not taught else "no"
 
 
 def _percent(record: Mapping[str, Any], task: Task, reported_as: str, metric: str) -> float:

@@ -1,8 +1,9 @@
 """Comparable: which of our cells are the paper's own, so that its number may stand beside ours.
 
 A cell is planned again as a shipped preset of the paper's gives it, with the pinned models and data, and the two paths
-are compared field by field. Names decide nothing: not the preset's, not the model's. Code versions do not count, for
-they are no settings of the paper; nor do seeds, and what no number depends on beyond rounding.
+are compared field by field. Names decide nothing: not the preset's, not the model's. Everything counts but code
+versions with the settings that they brought, for these are none of the paper's; the seeds of a cell; and what no number
+depends on beyond rounding (`NOT_OF_PAPER`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from harness.inputs.data_sources import HubData
 from harness.inputs.hub import HubSource
 from harness.inputs.models import MODELS
-from harness.planning.difference import Comparison, Difference
+from harness.planning.difference import CONTENTS, Comparison, Difference, described
 from harness.planning.graph import Inputs, ModelIdentity, Plan
+from harness.planning.kinds import KINDS
 from harness.planning.method_needs import needs
 from harness.planning.method_registry import get_method
 from harness.planning.planner import plan_cells
@@ -24,8 +26,14 @@ from harness.tasks import TASKS, get_task
 from paper_tables.published import PAPER_MODELS, published_value
 
 PRUNED_HERE, RELEASED = "paper", "paper-released"  # `equal` is a recipe of ours, not the paper's
-ROUNDING = frozenset(("threads", "attention", "evaluation_pairs"))  # of any kind; change no score beyond rounding
-MOST_SETTINGS_NAMED = 3
+OURS_AND_PAPERS = "{name} {one}, in the paper's preset {other}"
+ROUNDING = ("threads", "attention", "evaluation_pairs")  # of any kind; change no score beyond rounding
+# Settings that the paper's number does not hang on: the seeds of the cell, and what changes no score beyond rounding.
+NOT_OF_PAPER = {
+    "evaluation.batch_size",
+    *(f"{kind.name}.seed" for kind in KINDS.values() if "seed" in kind.identity),
+    *(f"{kind.name}.{name}" for kind in KINDS.values() for name in ROUNDING if name in kind.recipe),
+}
 
 Differing = Mapping[Cell, tuple[Difference, ...]]
 
@@ -81,12 +89,8 @@ def _as_in_paper(name: str, cells: Iterable[Cell]) -> Plan:
 
 
 def _counts(found: Difference) -> bool:
-    """A setting that one of the two lacks is of another code version: no kind has a parameter without a value."""
-    if found.what != "setting":
-        return found.what != "version"
-    of_code = None in (found.one, found.other)
-    rounding = found.name.rpartition(".")[2] in ROUNDING or found.name == "evaluation.batch_size"
-    return not (of_code or rounding or found.is_of_a_seed)
+    """All but what is known to be none of the paper's. `of_code`: a setting that another code version brought."""
+    return found.what != "version" and not found.of_code and found.name not in NOT_OF_PAPER
 
 
 def note_on_comparison(differing: Differing) -> list[str]:
@@ -94,26 +98,12 @@ def note_on_comparison(differing: Differing) -> list[str]:
     apart = [cell for cell, found in differing.items() if found]
     if not apart:
         return []
-    unique = {(each.what, each.name): each for cell in apart for each in differing[cell]}
-    said = []
-    for what, title in (("model", "the model"), ("data", "the data")):
-        if names := sorted(name for kind, name in unique if kind == what):
-            said.append(f"{title} ({', '.join(names)})")
-    settings = [
-        f"{each.name} {_shown(each.one)}, in the paper's preset {_shown(each.other)}"
-        for each in unique.values()
-        if each.what in ("setting", "stages")
-    ]
-    if settings:
-        more = len(settings) - MOST_SETTINGS_NAMED
-        shown = "; ".join([*settings[:MOST_SETTINGS_NAMED], *([f"and {more} more"] if more > 0 else [])])
-        said.append(f"the settings ({shown})")
+    found = [each for cell in apart for each in differing[cell]]
+    said = described([each for each in found if each.what in CONTENTS])
+    if settings := described([each for each in found if each.what not in CONTENTS], OURS_AND_PAPERS):
+        said.append(f"the settings ({'; '.join(settings)})")
     stand = "stand beside none" if len(apart) == len(differing) else "do not stand beside all"
     return [
         f"The paper's numbers {stand} of ours: {len(apart)} of {len(differing)} cells differ from its own in "
         f"{', '.join(said)}."
     ]
-
-
-def _shown(value: object) -> str:
-    return "none" if value is None else str(value)

@@ -12,12 +12,11 @@ from contextlib import suppress
 
 from harness.errors import UsageError
 from harness.grids.request import Request
-from harness.planning.difference import Comparison, Difference
+from harness.planning.difference import Comparison, Difference, described
 from harness.planning.graph import Plan
 from harness.planning.planner import plan_cells
 from harness.specs import Cell
 from harness.store.store import Store
-from harness.studies.row_check import described
 from harness.studies.study import read_study
 from harness.wording import counted, option
 
@@ -31,7 +30,7 @@ def check_methods(store: Store, study: str, request: Request, plan: Plan) -> Non
     theirs = {name for name, facts in plan.methods.items() if not facts.is_built_in}
     if not theirs or not store.study_path(study).is_file():
         return
-    older = read_study(store, study).plan
+    older = read_study(store, study, plan).plan
     found: dict[str, list[Difference]] = defaultdict(list)
     cells: dict[str, int] = defaultdict(int)
     now = _planned_again(request, [cell for cell in older.paths if cell.method in theirs])
@@ -45,8 +44,9 @@ def check_methods(store: Store, study: str, request: Request, plan: Plan) -> Non
             [
                 f"study {study!r}: method {name!r} of package {older.methods[name].package} "
                 f"{older.methods[name].version or '(no version)'} has changed: "
-                f"{counted(cells[name], 'cell')} of the study would have other stages, which differ in "
-                f"{described(differences)}, then and now. Give this grid its own name: {option('study')} NAME."
+                f"{counted(cells[name], 'cell')} of the study would have other stages, which differ "
+                f"in {', '.join(described(differences))}, then and now. Give this grid its own name: "
+                f"{option('study')} NAME."
                 for name, differences in found.items()
             ]
         )

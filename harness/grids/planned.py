@@ -25,7 +25,7 @@ from harness.grids.request import Request, read_request
 from harness.grids.workload import read_timings
 from harness.inputs.content_hashes import ContentHashes
 from harness.planning.graph import Plan
-from harness.planning.planner import plan_cells
+from harness.planning.planner import plan_cells, without_garbage_collection
 from harness.planning.reach import Reach, reach_of
 from harness.specs import Cell
 from harness.store.store import Store
@@ -33,8 +33,8 @@ from harness.studies.reasons import Reason, counts, read_reasons
 from harness.studies.row_check import mixed_rows
 from harness.studies.state import Remaining, read_states, remaining
 from harness.studies.state_table import state_table
-from harness.studies.study import add_to_study, check_recipe
-from harness.studies.verification import gone_artifacts, verified_records
+from harness.studies.study import add_to_study, check_recipe, joined_study
+from harness.studies.verification import check_records, gone_artifacts, verified_records
 from harness.wording import MOST_STAGES_LISTED, command, counted, cut, for_command_line, for_python, option
 
 
@@ -80,17 +80,23 @@ class PlannedGrid:
         """The command `harness WORDS` on this study, to be copied into a shell."""
         return command(*words, store=self.store.root, study=self.study)
 
+    @without_garbage_collection()
     def status(self) -> GridStatus:
-        """What there is to do in the store as it is now. Raises StoreError for records that cannot be trusted."""
+        """What there is to do in the store as it is now.
+
+        Raises as a run would: StoreError for records that cannot be trusted and a study that is damaged, UsageError for
+        a study that the grid cannot join.
+        """
         plan, store, request, machine = self.plan, self.store, self.request, this_machine()
-        verified_records(plan, store)  # a run must not build on records that cannot be trusted
+        check_records([plan], store)  # a run must not build on records that cannot be trusted
+        older = joined_study(store, self.study, request.preset, plan)  # nor begin where the study would refuse it
         states = read_states(plan, store)
         found = remaining(plan, states)
         missing = [*request.missing, *gone_artifacts(plan, found.waiting, store)]
         missing += memory_problems(plan, found.waiting, request.sizes.shapes, machine.memory_bytes)
         timings = read_timings(plan, store, found.waiting, request.sizes.shapes)
         cost = estimate(plan, found.waiting, request.sizes, timings, machine)
-        reasons = read_reasons(plan, found, states, store, self.study)
+        reasons = read_reasons(plan, found, states, store, older.plan if older is not None else Plan())
         return GridStatus(states, found, tuple(missing), cost, reasons)
 
     @told_of_arguments
@@ -139,7 +145,8 @@ class PlannedGrid:
 def plan_grid(options: GridOptions, store: Store, problems: Problems) -> PlannedGrid:
     """Checks and plans; writes nothing.
 
-    Raises UsageError with the problems given and every one found, StoreError for a study of that name that is damaged.
+    Raises UsageError with the problems given and every one found, StoreError where the recipe of a study of that name
+    is damaged; the study as a whole is read by `PlannedGrid.status`.
     """
     store.check_is_folder()
     hashes = ContentHashes(store.content_hashes_path)

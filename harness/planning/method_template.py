@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, NamedTuple
 
 from harness.planning.graph import Plan
 from harness.planning.method_needs import StandIn
@@ -21,6 +21,32 @@ from harness.specs import Cell, StageSpec
 # Values that no cell has, by the field that they stand for.
 _OPEN: Mapping[str, Any] = {"model": "\0", "sparsity": 0.123456789, "seed": -1, "pruning_seed": -2}
 _FIELDS = {value: name for name, value in _OPEN.items()}
+# What a cell has of a field that no stage of its method holds.
+_NEUTRAL: Mapping[str, Any] = {"sparsity": 0.0, "pruning_seed": 0}
+
+
+class Mismatch(NamedTuple):
+    """In what a cell's stages are not those of its method.
+
+    what: "kind" of a stage, "parent" (whether it has one), "value" of a parameter, or "cell": a value of the cell that
+    none of its stages holds. name: "kind", "KIND.ROLE", "KIND.PARAMETER" or the cell's field.
+    """
+
+    what: str
+    name: str
+    found: Any
+    expected: Any
+
+    def __str__(self) -> str:
+        match self.what:
+            case "kind":
+                return f"there is a stage {self.found} where its method has {self.expected}"
+            case "parent":
+                kind, _, role = self.name.rpartition(".")
+                return f"{kind} has {'a' if self.found else 'no'} {role}, unlike its method's"
+            case "cell":
+                return f"its {self.name} is {self.found!r}, not {self.expected!r}: none of its method's stages has one"
+        return f"{self.name} is {self.found!r}, not {self.expected!r}"
 
 
 @dataclass(frozen=True)
@@ -32,20 +58,37 @@ class Template:
     fixed: Mapping[str, Any]
     parents: Mapping[str, Template]
 
-    def mismatch(self, plan: Plan, stage_id: str, cell: Cell) -> str | None:
-        """The first thing in which a stage and its parents are not such a cell's; None where all fits."""
+    def mismatch(self, plan: Plan, cell: Cell) -> Mismatch | None:
+        """The first thing in which a cell and its stages are not such a cell's; None where all fits.
+
+        A value of the cell that no stage holds cannot be told from the stages: it must be the neutral one.
+        """
+        values = {field: getattr(cell, field) for field in _NEUTRAL.keys() - self.held}
+        unheld = (
+            Mismatch("cell", field, value, _NEUTRAL[field])
+            for field, value in sorted(values.items())
+            if value != _NEUTRAL[field]
+        )
+        return self._mismatch(plan, plan.endpoint(cell), cell) or next(unheld, None)
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """The cell's fields that a parameter of the stage or of one it depends on holds."""
+        return frozenset(self.fields.values()).union(*(parent.held for parent in self.parents.values()))
+
+    def _mismatch(self, plan: Plan, stage_id: str, cell: Cell) -> Mismatch | None:
         spec = plan.stages[stage_id]
         if spec.kind != self.kind:
-            return f"there is a stage {spec.kind} where its method has {self.kind}"
+            return Mismatch("kind", "kind", spec.kind, self.kind)
         if differing := sorted(spec.parents.keys() ^ self.parents.keys()):
-            has = "a" if differing[0] in spec.parents else "no"
-            return f"{spec.kind} has {has} {differing[0]}, unlike its method's"
+            role = differing[0]
+            return Mismatch("parent", f"{spec.kind}.{role}", role in spec.parents, role in self.parents)
         wanted = {**self.fixed, **{name: getattr(cell, field) for name, field in self.fields.items()}}
         for name, value in wanted.items():
             if spec.parameters.get(name) != value:
-                return f"{spec.kind}.{name} is {spec.parameters.get(name)!r}, not {value!r}"
-        problems = (parent.mismatch(plan, spec.parents[role], cell) for role, parent in self.parents.items())
-        return next((problem for problem in problems if problem), None)
+                return Mismatch("value", f"{spec.kind}.{name}", spec.parameters.get(name), value)
+        problems = (parent._mismatch(plan, spec.parents[role], cell) for role, parent in self.parents.items())
+        return next((problem for problem in problems if problem is not None), None)
 
 
 @cache

@@ -26,13 +26,13 @@ def plan_cells(
 
     known: methods that were found already, by name; others are looked up.
     """
-    with _without_garbage_collection():
+    with without_garbage_collection():
         return _planned(cells, recipe, inputs, dict(known or {}))
 
 
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """A plan only grows: the collector would walk through all of it again and again, and find nothing."""
+def without_garbage_collection() -> Iterator[None]:
+    """For work on a large plan, which only grows: the collector would walk through all of it again and again."""
     was_on = gc.isenabled()
     gc.disable()
     try:

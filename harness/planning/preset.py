@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError, unknown, unknown_name
-from harness.identity import sha256_of
 from harness.inputs.sparse_checkpoints import ReleasedCheckpoint, parse_released
+from harness.planning.kept_recipe import hash_of
 from harness.planning.kinds import KINDS, StageKind
 from harness.planning.method_registry import is_owner, owned_kinds
 from harness.planning.parameter import EVIDENCE
@@ -71,9 +71,7 @@ class Preset:
 
         Evidence and sources do not count, nor do declared defaults: a study lists those it uses among its settings.
         """
-        values = {key: setting.value for key, setting in self.recipe.settings.items()}
-        released = {f"sparse_checkpoints.{checkpoint}": checkpoint.content_id for checkpoint in self.sparse_checkpoints}
-        return sha256_of({**values, **released})[:32]
+        return hash_of({key: setting.value for key, setting in self.recipe.settings.items()}, self.sparse_checkpoints)
 
     @property
     def released(self) -> dict[tuple[str, float], str]:

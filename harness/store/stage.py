@@ -20,7 +20,7 @@ from typing import Any
 from harness.errors import StoreError
 from harness.files import discard_folder, no_guard, sync_folder, sync_tree, write_new
 from harness.identity import canonical_json, parse_json, sha256_of
-from harness.specs import StageSpec
+from harness.specs import StageSpec, are_of
 from harness.store.attempts import Attempt, fold_events
 from harness.store.leases import Holder, Lease, acquire, current_holder, is_number
 from harness.store.processes import is_gone, is_live, this_process
@@ -40,7 +40,7 @@ class StoredStage:
 
     @property
     def record_path(self) -> Path:
-        return self.root / "records" / self.stage_id[:2] / f"{self.stage_id}.json"
+        return self.root.joinpath("records", self.stage_id[:2], f"{self.stage_id}.json")
 
     @property
     def artifact_path(self) -> Path:
@@ -80,8 +80,10 @@ class StoredStage:
         """Whether the stage is finished: something has its record's name. Whether that is sound, `read_record` says."""
         return os.path.lexists(self.record_path)
 
-    def read_record(self) -> dict[str, Any]:
+    def read_record(self, spec: StageSpec | None = None) -> dict[str, Any]:
         """The record, if it is sound: readable, unchanged since it was written, and of this stage.
+
+        spec: of this stage, where it is known already; the same is found, sooner.
 
         Raises FileNotFoundError when there is none, StoreError when it cannot be read, is damaged, was edited, has
         another schema, belongs to another stage or describes another computation.
@@ -109,17 +111,17 @@ class StoredStage:
             )
         if record.get("stage_id") != self.stage_id:
             raise StoreError(f"record {path} belongs to stage {record.get('stage_id')}. {self._redo_hint()}")
-        if not self._is_described_by(record):
+        if not self._is_described_by(record, spec):
             raise StoreError(
                 f"record {path} describes another computation than stage {self.stage_id}. {self._redo_hint()}"
             )
         record["digest"] = claimed
         return record
 
-    def _is_described_by(self, record: Mapping[str, Any]) -> bool:
+    def _is_described_by(self, record: Mapping[str, Any], spec: StageSpec | None) -> bool:
         """Whether the record's kind, parameters, parents, inputs and versions are those that the stage's id names."""
         try:
-            return StageSpec.from_json(record).stage_id == self.stage_id
+            return (spec is not None and are_of(record, spec)) or StageSpec.from_json(record).stage_id == self.stage_id
         except (KeyError, TypeError, ValueError):
             return False
 

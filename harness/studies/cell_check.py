@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.planning.graph import Plan
-from harness.planning.method_template import templates
+from harness.planning.method_template import Mismatch, templates
 from harness.specs import Cell
+
+# How much of a form a cell still has that differs from it in this; the most first.
+_LIKENESS = ("cell", "value", "parent", "kind")
 
 
 def cell_problem(plan: Plan, cell: Cell) -> str | None:
@@ -19,28 +22,28 @@ def cell_problem(plan: Plan, cell: Cell) -> str | None:
     if not path or plan.stages[path[-1]].kind != "evaluation":
         return "they do not end with an evaluation"
     if plan.methods[cell.method].is_built_in:
-        problem = _unlike_its_method(plan, cell)
+        found = _unlike_its_method(plan, cell)
     else:
-        problem = next(_unlike_its_facts(plan, cell), None)
-    if problem is None and set(path) != set(plan.ancestors(path[-1])):
-        problem = "they are not its last stage and all that it depends on"
-    return problem
+        found = next(_unlike_its_facts(plan, cell), None)
+    if found is None and set(path) != set(plan.ancestors(path[-1])):
+        return "they are not its last stage and all that it depends on"
+    return None if found is None else str(found)
 
 
-def _unlike_its_method(plan: Plan, cell: Cell) -> str | None:
+def _unlike_its_method(plan: Plan, cell: Cell) -> Mismatch | None:
     """The first difference from the form of the method's cells that they are most like; None where they have a form."""
     found = []
     for form in templates(cell.method, cell.task, cell.quantization):
-        problem = form.mismatch(plan, plan.endpoint(cell), cell)
+        problem = form.mismatch(plan, cell)
         if problem is None:
             return None
         found.append(problem)
     # A difference in the cell's facts tells more than that in the stages of a form which was not meant.
     facts = next(_unlike_its_facts(plan, cell), None)
-    return facts or min(found, key=lambda problem: " where its method has " in problem)
+    return facts or min(found, key=lambda problem: _LIKENESS.index(problem.what))
 
 
-def _unlike_its_facts(plan: Plan, cell: Cell) -> Iterator[str]:
+def _unlike_its_facts(plan: Plan, cell: Cell) -> Iterator[Mismatch]:
     """What can be told of any method."""
     end = plan.endpoint(cell)
     evaluation, models = plan.stages[end].parameters, [*plan.models_behind(plan.stages[end])]
@@ -56,4 +59,8 @@ def _unlike_its_facts(plan: Plan, cell: Cell) -> Iterator[str]:
         ]
     for spec in models[:1]:
         facts.append((f"{spec.kind}.seed", spec.parameters.get("seed", cell.seed), cell.seed))
-    return (f"{name} is {found!r}, not {expected!r}" for name, found, expected in facts if found != expected)
+    for name, found, expected in facts:
+        if found != expected:
+            yield Mismatch("value", name, found, expected)
+    if cell.pruning_seed and not plan.methods[cell.method].prunes_in_pretraining:
+        yield Mismatch("cell", "pruning_seed", cell.pruning_seed, 0)

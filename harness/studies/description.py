@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
 from harness.errors import Problem, UsageError, unknown_name
 from harness.planning.graph import Plan
-from harness.planning.recipe import setting_keys
+from harness.planning.kept_recipe import recipe_of
+from harness.planning.kinds import KINDS, TASK_DATA, StageKind
+from harness.planning.parameter import Parameter
+from harness.planning.recipe import Recipe, Setting, setting_keys
 from harness.progress import read_progress
 from harness.specs import Cell, StageSpec
 from harness.store.attempts import Attempt, outcome_named
@@ -79,7 +82,7 @@ class Descriptions:
     @cached_property
     def reasons(self) -> dict[str, Reason]:
         work = remaining(self.plan, self.states)
-        return read_reasons(self.plan, work, self.states, self.store, self.study.name)
+        return read_reasons(self.plan, work, self.states, self.store, self.plan)
 
     @cached_property
     def cells_of(self) -> Mapping[str, list[Cell]]:
@@ -103,7 +106,7 @@ class Descriptions:
             "reason": None if reason is None else reason.why,
             "detail": None if reason is None else reason.detail,
             "progress": self._progress(stage_id),
-            "settings": settings_with_evidence(spec, self.plan, self.study.recipe["settings"]),
+            "settings": settings_with_evidence(spec, self.plan, recipe_of(self.study.recipe)),
             "parents": [{"role": role, **self.line(parent)} for role, parent in spec.parents.items()],
             "inputs": dict(spec.inputs),
             "versions": dict(spec.versions),
@@ -165,18 +168,38 @@ def _seconds(record: Mapping[str, Any] | None) -> float | None:
     return times["ended"] - times["started"] if {"ended", "started"} <= times.keys() else None
 
 
-def settings_with_evidence(spec: StageSpec, plan: Plan, settings: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
-    """Every parameter of a stage with the recipe's key that gave it, and the evidence for the value.
-
-    settings: of the study's recipe, key -> (value, evidence, source).
-    """
+def settings_with_evidence(spec: StageSpec, plan: Plan, recipe: Recipe) -> list[dict[str, Any]]:
+    """Every parameter of a stage with the recipe's key that gave it, and the evidence for the value."""
     model, task = plan.base_model(spec), spec.parameters.get("task")
+    kind = KINDS.get(spec.kind) or _told_by(spec, recipe, model)
     rows = []
     for name, value in sorted(spec.parameters.items()):
-        keys = [*setting_keys(spec.kind, name, model=model, task=task), f"common.{name}", f"task.{task}.{name}"]
-        key = next((key for key in keys if key in settings), None)
-        given, evidence, source = settings[key] if key is not None else (value, PLAN, "")
-        if given != value:
-            evidence, source = METHOD, f"fixed by the method; the recipe has {given}"
+        key = recipe.key_for(kind, name, model, task)
+        given = Setting(value, PLAN, "") if key is None else recipe.settings[key]
+        evidence, source = given.evidence, given.source
+        if given.value != value:
+            evidence, source = METHOD, f"fixed by the method; the recipe has {given.value}"
         rows.append({"name": name, "value": value, "key": key, "evidence": evidence, "source": source})
     return rows
+
+
+def _told_by(spec: StageSpec, recipe: Recipe, model: str | None) -> StageKind:
+    """A method's own kind as far as a stage tells it: its package may be gone.
+
+    A parameter that has a setting of the kind is no setting of the task's data.
+    """
+    task = spec.parameters.get("task")
+    own = {
+        name
+        for name in spec.parameters
+        if set(setting_keys(spec.kind, name, model=model, task=task)) & {*recipe.settings}
+    }
+    shared = {name for kind in KINDS.values() for name, each in kind.recipe.items() if each.shared}
+    return StageKind(
+        name=spec.kind,
+        version=1,
+        run="not:known",
+        recipe={name: Parameter(str, shared=name in shared) for name in spec.parameters},
+        work="data",
+        task_data=tuple(name for name in TASK_DATA if name in spec.parameters.keys() - own),
+    )

@@ -7,16 +7,14 @@ is new, waits its turn, or stands in the place of another because something chan
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from harness.planning.difference import BEFORE, Comparison, counterparts, described
 from harness.planning.graph import Plan
-from harness.specs import StageSpec
 from harness.store.attempts import outcome_named
 from harness.store.store import Store
 from harness.studies.state import Remaining
-from harness.studies.study import read_cells, read_stage_fields, stages_named
 
 # In the order in which a dry run lists them.
 FAILED, INTERRUPTED, RETRIED, INVALIDATED = "failed before", "interrupted", "retried", "invalidated"
@@ -27,7 +25,6 @@ REASONS = (
     *(CANCELLED, AFTER_CANCELLED),
 )
 AGAIN = (FAILED, INTERRUPTED, RETRIED, INVALIDATED, PARENT)
-MOST_CHANGES_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -38,14 +35,18 @@ class Reason:
     detail: str = ""
 
 
-def read_reasons(plan: Plan, work: Remaining, states: Mapping[str, str], store: Store, study: str) -> dict[str, Reason]:
-    """The reason of every unfinished stage that the plan needs, parents first. study: its name, in the store or not."""
+def read_reasons(
+    plan: Plan, work: Remaining, states: Mapping[str, str], store: Store, before: Plan
+) -> dict[str, Reason]:
+    """The reason of every unfinished stage that the plan needs, parents first.
+
+    before: the plan of the study that it belongs to, as the store has it; without cells where it has none.
+    """
     reasons = {stage_id: Reason(CANCELLED) for stage_id in work.cancelled}
     reasons |= {stage_id: Reason(AFTER_CANCELLED) for stage_id in work.downstream}
     reasons |= _told_by_attempts(work.waiting, states, store)
     untried = [stage_id for stage_id in work.waiting if stage_id not in reasons]
-    known = stages_named(store, study, untried)
-    changed = _changes(plan, store, study) if len(known) < len(untried) else {}
+    changed = _changes(plan, before) if any(stage_id not in before.stages for stage_id in untried) else {}
     again = {stage_id for stage_id, reason in reasons.items() if reason.why in AGAIN}
     new, not_yet = Reason(NEW), Reason(NOT_YET)
     for stage_id in untried:  # parents first
@@ -56,7 +57,7 @@ def read_reasons(plan: Plan, work: Remaining, states: Mapping[str, str], store: 
             again.add(stage_id)
             reasons[stage_id] = Reason(PARENT, plan.label(parent))
         else:
-            reasons[stage_id] = not_yet if stage_id in known else new
+            reasons[stage_id] = not_yet if stage_id in before.stages else new
     return {stage_id: reasons[stage_id] for stage_id in plan.stages if stage_id in reasons}
 
 
@@ -89,48 +90,21 @@ def _told_by_attempts(waiting: Collection[str], states: Mapping[str, str], store
 # -- what changed since the study was written
 
 
-def _changes(plan: Plan, store: Store, study: str) -> dict[str, str]:
-    """What changed of each stage of a cell that had other stages in the study."""
-    before = read_cells(store, study)
+def _changes(plan: Plan, before: Plan) -> dict[str, str]:
+    """What changed of each stage of a cell that had other stages before."""
     pairs = [
-        (path[-1], before[cell][-1]) for cell, path in plan.paths.items() if cell in before and before[cell] != path
+        (before.endpoint(cell), path[-1])
+        for cell, path in plan.paths.items()
+        if cell in before.paths and before.paths[cell] != path
     ]
-    if not pairs:
-        return {}
-    fields = read_stage_fields(store, study)
+    comparison = Comparison(before, plan)
     found: dict[str, str] = {}
     while pairs:
-        now, old = pairs.pop()
-        if now == old or now in found or old not in fields:
+        old, now = pairs.pop()
+        if old == now or now in found:
             continue
-        spec = plan.stages[now]
-        found[now] = ", ".join(_differences(spec, fields[old]))
-        if spec.kind == fields[old]["kind"]:
-            pairs += _parents(spec, fields[old])
+        parents = counterparts(before.stages[old], plan.stages[now])
+        own = described(comparison.own(old, now), BEFORE)
+        found[now] = ", ".join(own or [f"its {role} changed" for role, (one, other) in parents.items() if one != other])
+        pairs += parents.values()
     return found
-
-
-def _parents(spec: StageSpec, old: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    return ((parent, old["parents"][role]) for role, parent in spec.parents.items() if role in old["parents"])
-
-
-def _differences(spec: StageSpec, old: Mapping[str, Any]) -> list[str]:
-    """What differs between a stage and the one that was in its place; its own before its parents'."""
-    if spec.kind != old["kind"]:
-        return [f"{spec.kind} in the place of {old['kind']}"]
-    parameters, before = spec.parameters, old["parameters"]
-    differing = [name for name in sorted({*parameters, *before}) if parameters.get(name) != before.get(name)]
-    named = [f"{name} {_value(parameters, name)} (was {_value(before, name)})" for name in differing]
-    more = len(named) - MOST_CHANGES_NAMED
-    named = named if more <= 0 else [*named[:MOST_CHANGES_NAMED], f"{more} more settings"]
-    if dict(spec.versions) != old["versions"]:
-        named.append(f"code version {spec.versions.get('kind')} (was {old['versions'].get('kind')})")
-    inputs = sorted({*spec.inputs, *old["inputs"]})
-    named += [f"other content of {role}" for role in inputs if spec.inputs.get(role) != old["inputs"].get(role)]
-    roles = sorted({*spec.parents, *old["parents"]})
-    other = [role for role in roles if spec.parents.get(role) != old["parents"].get(role)]
-    return named or [f"its {role} changed" for role in other]
-
-
-def _value(parameters: Mapping[str, Any], name: str) -> str:
-    return str(parameters[name]) if name in parameters else "none"

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from harness.planning.difference import Comparison, Difference
+from harness.planning.difference import MOST_NAMED, Comparison, Difference, described
 from harness.planning.graph import Plan
 from harness.specs import Cell
 from harness.wording import counted
-
-MOST_NAMED = 3
 
 
 def mixed_rows(plan: Plan) -> list[str]:
@@ -32,7 +30,7 @@ def mixed_rows(plan: Plan) -> list[str]:
         }
         if found:
             title = f"{first.model}{f' {first.sparsity:g}' if first.sparsity else ''} {first.task} {first.quantization}"
-            mixed[first.method, described(list(found.values()))].append(title)
+            mixed[first.method, ", ".join(described(found.values()))].append(title)
     return [
         f"{method}: the seeds of {counted(len(titles), 'row')} ({_listed(titles)}) were not made alike; they differ in "
         f"{differing}."
@@ -44,17 +42,6 @@ def _follows_the_seed(found: Difference, first: Cell, cell: Cell) -> bool:
     """Whether a setting is the cell's seed under another name."""
     seeds = (first.seed, cell.seed), (first.pruning_seed, cell.pruning_seed)
     return found.what == "setting" and (found.one, found.other) in seeds
-
-
-def described(differences: list[Difference]) -> str:
-    """The first few in words, with both values where those say something."""
-    texts = dict.fromkeys(
-        f"the {each.what} ({each.name})"
-        if each.what in ("model", "data")
-        else f"{'the code version of ' if each.what == 'version' else ''}{each.name} ({each.one} and {each.other})"
-        for each in differences
-    )
-    return _listed(list(texts))
 
 
 def _listed(texts: list[str]) -> str:

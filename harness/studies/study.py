@@ -7,32 +7,31 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, StoreError, UsageError, unknown
 from harness.files import replace_file
-from harness.identity import NAME_IN_WORDS, STAGE_ID_HEX_DIGITS, is_name, parse_json
+from harness.identity import NAME_IN_WORDS, is_name
 from harness.planning.graph import Plan
+from harness.planning.kept_recipe import check_kept
 from harness.planning.method_registry import find_method
 from harness.planning.method_summary import MethodFacts
 from harness.planning.preset import Preset
-from harness.specs import Cell, StageSpec
+from harness.specs import Cell, StageSpec, are_of
 from harness.store.leases import HeartbeatMonitor, Lease, acquire
 from harness.store.processes import is_gone, this_process
 from harness.store.store import Store
 from harness.studies.cell_check import cell_problem
+from harness.studies.json_pieces import JsonPieces
 from harness.wording import counted, option
 
 STUDY_SCHEMA = 1
-BLOCK = 1 << 20  # bytes of a study that are read at a time
-_STAGE = re.compile(rb'"([0-9a-f]{%d})"' % STAGE_ID_HEX_DIGITS)
-_SPACE = re.compile(r"[ \t\n\r]*")  # of JSON
+STAY = "finished stages stay finished"
 MOST_CELLS_NAMED = 3
 POLL_SECONDS = 0.1  # between two tries to take the lease of a study that another grid is being added to
 
@@ -63,64 +62,118 @@ def check_name(name: str) -> None:
         raise UsageError(f"study {name!r}: use {NAME_IN_WORDS}.")
 
 
-def read_study(store: Store, name: str) -> Study:
-    """Raises UsageError when there is no such study, StoreError when ids or cells do not fit their stages."""
+def read_study(store: Store, name: str, known: Plan | None = None) -> Study:
+    """The study, checked: its recipe, every stage's id, and the stages of every cell.
+
+    known: a plan whose cells and stages are sound; those that the study has as well are taken from it, which saves time
+    and memory and finds the same. Raises UsageError when there is no such study, StoreError for one that is damaged.
+    """
     path = store.study_path(name)
-    known = study_names(store)
-    if name not in known:
+    names = study_names(store)
+    if name not in names:
         store.check_is_folder()
-        if not known:
+        if not names:
             where = f"name its folder with {option('store')}"
             raise UsageError(
                 Problem(f"no study in {store.root}", next_move=f"Start one with harness grid, or {where}.")
             )
-        raise UsageError(unknown("study", name, known))
+        raise UsageError(unknown("study", name, names))
+    with _damage_told(path), path.open(encoding="utf-8") as file:
+        return _parse(JsonPieces(file), path, known or Plan())
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """Raises StoreError in the place of what goes wrong with a study that is damaged, or of another schema."""
     try:
-        return _parse(parse_json(path.read_bytes()), path)
+        yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        with suppress(OSError, ValueError):
+            _check_schema(_read_member(path, "schema"), path)
         raise _damaged(path, error) from None
 
 
-def _parse(tree: dict[str, Any], path: Path) -> Study:
-    if tree.get("schema") != STUDY_SCHEMA:
+def _check_schema(schema: Any, path: Path) -> None:
+    if schema is not None and schema != STUDY_SCHEMA:
         raise StoreError(
-            f"study {path}: schema {tree.get('schema')}, expected {STUDY_SCHEMA}. Read it with the version of the "
-            "harness that wrote it, or move it away and give its grid's command again: finished stages stay finished."
+            f"study {path}: schema {schema}, expected {STUDY_SCHEMA}. Read it with the version of the harness that "
+            f"wrote it, or move it away and give its grid's command again: {STAY}."
         )
-    methods = {name: MethodFacts(**facts) for name, facts in tree.get("methods", {}).items()}
+
+
+def _parse(text: JsonPieces, path: Path, known: Plan) -> Study:
+    found: dict[str, Any] = {}
+    for member in text.members():
+        match member:
+            case "cells":
+                found[member] = _read_cells(text, known)
+            case "stages":
+                found[member] = _read_stages(text, path, known)
+            case _:
+                found[member] = text.value()
+    text.end()
+    if missing := [member for member in ("schema", "study", "recipe", "cells", "stages") if member not in found]:
+        raise ValueError(f"it has no {', '.join(missing)}")
+    _check_schema(found["schema"], path)
+    check_kept(found["recipe"])
+    specs: dict[str, StageSpec] = found["stages"]
+    cells: dict[Cell, tuple[str, ...]] = found["cells"]
+    needed = {parent for spec in specs.values() for parent in spec.parents.values()}.union(*cells.values())
+    if absent := needed - specs.keys():
+        raise ValueError(f"it has no stage {', '.join(sorted(map(str, absent)))}, which others depend on")
+    methods = {name: MethodFacts(**facts) for name, facts in found.get("methods", {}).items()}
     # A study of an earlier version has no facts of built-in methods: their declarations, which are here, give them.
-    earlier = sorted({row["method"] for row in tree["cells"]} - methods.keys())
-    plan = Plan(methods={**methods, **{name: find_method(name).facts() for name in earlier}})
-    specs = {stage_id: StageSpec.from_json(identity) for stage_id, identity in tree["stages"].items()}
-    if unknown := {parent for spec in specs.values() for parent in spec.parents.values()} - specs.keys():
-        raise ValueError(f"it has no stage {', '.join(sorted(unknown))}, which others depend on")
-    for stage_id in parents_first(specs):
-        spec = specs[stage_id]
+    earlier = sorted({cell.method for cell in cells} - methods.keys())
+    try:
+        methods |= {name: find_method(name).facts() for name in earlier}
+    except UsageError as error:
+        raise ValueError(f"it has no facts of a cell's method, and {error}") from None
+    plan = Plan(stages={stage_id: specs[stage_id] for stage_id in parents_first(specs)}, paths=cells, methods=methods)
+    _check_cells(plan, path, [cell for cell in cells if cells[cell] is not known.paths.get(cell)])
+    return Study(found["study"], found["recipe"], plan)
+
+
+def _read_cells(text: JsonPieces, known: Plan) -> dict[Cell, tuple[str, ...]]:
+    """The path of every cell; where `known` has the same, that object itself."""
+    cells: dict[Cell, tuple[str, ...]] = {}
+    same = {cell: cell for cell in known.paths}
+    for row in text.elements():
+        if not isinstance(row, dict) or not isinstance(path := row.pop("stages", None), list):
+            raise ValueError(f"cell {row!r} has no list of stages")
+        cell = Cell.from_json(row)
+        if cell in cells:
+            raise ValueError(f"cell {cell} stands twice in it")
+        theirs = known.paths.get(cell)
+        cells[same.get(cell, cell)] = theirs if theirs is not None and list(theirs) == path else tuple(path)
+    return cells
+
+
+def _read_stages(text: JsonPieces, path: Path, known: Plan) -> dict[str, StageSpec]:
+    """Raises StoreError for the first stage that is not the one its id names."""
+    specs: dict[str, StageSpec] = {}
+    for stage_id in text.members():
+        fields, theirs = text.value(), known.stages.get(stage_id)
+        if theirs is not None and are_of(fields, theirs):
+            specs[stage_id] = theirs
+            continue
+        specs[stage_id] = spec = StageSpec.from_json(fields)
         if spec.stage_id != stage_id:
             raise StoreError(
-                f"study {path}: the parameters of stage {stage_id} were changed (they give {spec.stage_id})."
+                f"study {path}: the parameters of stage {stage_id} were changed (they give {spec.stage_id}). Move it "
+                f"away and give its grid's command again: {STAY}."
             )
-        plan.add(spec)
-    for row in tree["cells"]:
-        fields = dict(row)
-        path_ids = tuple(fields.pop("stages"))
-        if (cell := Cell(**fields)) in plan.paths:
-            raise ValueError(f"cell {cell} stands twice in it")
-        plan.paths[cell] = path_ids
-    _check_cells(plan, path)
-    return Study(tree["study"], tree["recipe"], plan)
+    return specs
 
 
-def _check_cells(plan: Plan, path: Path) -> None:
-    """Raises StoreError that names the cells whose stages are not their own."""
-    found = [(cell, problem) for cell in plan.paths if (problem := cell_problem(plan, cell))]
+def _check_cells(plan: Plan, path: Path, cells: Collection[Cell]) -> None:
+    """Raises StoreError that names those of the cells whose stages are not their own."""
+    found = [(cell, problem) for cell in cells if (problem := cell_problem(plan, cell))]
     if found:
         named = "; ".join(f"{cell}: {problem}" for cell, problem in found[:MOST_CELLS_NAMED])
         more = f"; and {counted(len(found) - MOST_CELLS_NAMED, 'cell')} more" if len(found) > MOST_CELLS_NAMED else ""
         raise StoreError(
             f"study {path}: the stages of a cell are not its own ({named}{more}). The file was edited, or is of a "
-            "version whose method had other stages. Move it away and give its grid's command again: finished stages "
-            "stay finished."
+            f"version whose method had other stages. Move it away and give its grid's command again: {STAY}."
         )
 
 
@@ -141,87 +194,22 @@ def only_study(store: Store) -> str:
     return names[0]
 
 
-def stages_named(store: Store, name: str, wanted: Collection[str]) -> set[str]:
-    """Those of the stages that the study has; none where there is no study. It is read piece by piece."""
-    left, found = set(wanted), set[str]()
-    try:
-        with store.study_path(name).open("rb") as handle:
-            tail = b""
-            while left and (block := handle.read(BLOCK)):
-                here = left.intersection(digits.decode() for digits in _STAGE.findall(tail + block))
-                found |= here
-                left -= here
-                tail = block[-STAGE_ID_HEX_DIGITS - 1 :]
-    except FileNotFoundError:
-        pass
-    return found
-
-
-def read_cells(store: Store, name: str) -> dict[Cell, tuple[str, ...]]:
-    """The path of every cell of a study, its stages not checked; none where there is no study."""
-    rows = _read_member(store, name, "cells") or []
-    return {Cell(**{key: row[key] for key in row if key != "stages"}): tuple(row["stages"]) for row in rows}
-
-
-def read_stage_fields(store: Store, name: str) -> dict[str, dict[str, Any]]:
-    """What `StageSpec.fingerprint_fields` gave for every stage of a study, unchecked; none where there is no study."""
-    return _read_member(store, name, "stages") or {}
-
-
-def _read_member(store: Store, name: str, member: str) -> Any:
-    """None where there is no such study. Raises StoreError where its file cannot be read."""
-    path = store.study_path(name)
-    if not os.path.lexists(path):
-        return None
-    try:
-        return _member(path.read_text(encoding="utf-8"), member)
-    except RecursionError:
-        raise _damaged(path, ValueError("JSON nested too deep")) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, error) from None
+def _read_member(path: Path, wanted: str) -> Any:
+    """The value of one member of a study's file, without what follows it; None where it has none."""
+    with path.open(encoding="utf-8") as file:
+        text = JsonPieces(file)
+        return next((text.value() for member in text.members() if member == wanted), None)
 
 
 def check_recipe(store: Store, name: str, preset: Preset) -> None:
-    """Raises UsageError when a study of that name has another recipe. Its stages are not read: see `merged`."""
+    """Raises UsageError when a study of that name has another recipe. Its stages are not read: see `joined_study`."""
     check_name(name)
-    if os.path.lexists(store.study_path(name)):
-        try:
-            _check_same(name, _read_member(store, name, "recipe"), preset)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _damaged(store.study_path(name), error) from None
-
-
-def _member(text: str, name: str) -> Any:
-    """The value of one member of a JSON object, without parsing the members after it.
-
-    The recipe of a study comes before its stages, which are most of the file: `write_study` sorts the keys.
-    Raises KeyError when the object has no such member, ValueError when the text before it is no JSON object.
-    """
-    decode = json.JSONDecoder().raw_decode
-    position = _expect("{", text, 0)
-    while not text.startswith("}", position):
-        key, position = decode(text, position)
-        value, position = decode(text, _expect(":", text, position))
-        if key == name:
-            return value
-        position = _skip_space(text, position)
-        if not text.startswith("}", position):
-            position = _expect(",", text, position)
-    raise KeyError(name)
-
-
-def _expect(token: str, text: str, position: int) -> int:
-    """The position after a token and the white space around it."""
-    position = _skip_space(text, position)
-    if not text.startswith(token, position):
-        raise json.JSONDecodeError(f"expected {token!r}", text, position)
-    return _skip_space(text, position + 1)
-
-
-def _skip_space(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
-    assert match is not None
-    return match.end()
+    path = store.study_path(name)
+    if os.path.lexists(path):
+        with _damage_told(path):
+            recipe = _read_member(path, "recipe")
+            check_kept(recipe)
+        _check_same(name, recipe, preset)
 
 
 def _check_same(name: str, old: dict[str, Any], preset: Preset) -> None:
@@ -240,43 +228,53 @@ def _damaged(path: Path, error: Exception) -> StoreError:
     reason = error.strerror if isinstance(error, OSError) else error
     return StoreError(
         f"study {path} is damaged ({type(error).__name__}: {reason}). "
-        "Move it away and give its grid's command again: finished stages stay finished."
+        f"Move it away and give its grid's command again: {STAY}."
     )
 
 
-def merged(store: Store, name: str, preset: Preset, plan: Plan) -> Study:
-    """The study with the cells of `plan` added to those it already has.
+def joined_study(store: Store, name: str, preset: Preset, plan: Plan) -> Study | None:
+    """The study of that name as it is, which the cells of `plan` may join; None where there is none.
 
-    Raises UsageError when a study of that name has another recipe.
+    Raises StoreError where it is damaged, UsageError where it has another recipe, or another value of a declared
+    default: the declaration changed since, and cells of both would share a table.
     """
     check_name(name)
     if not os.path.lexists(store.study_path(name)):
-        return Study(name, _with_defaults(name, preset, {}, plan), plan)
-    older = read_study(store, name)
+        return None
+    older = read_study(store, name, plan)
     _check_same(name, older.recipe, preset)
+    settings = older.recipe["settings"]
+    if differing := sorted(
+        key for key, now in plan.defaults.items() if key in settings and settings[key][0] != now.value
+    ):
+        raise UsageError(
+            f"study {name!r} has another value of {', '.join(differing[:5])}: the default changed since. "
+            f"Give this grid its own name: {option('study')} NAME."
+        )
+    return older
+
+
+def merged(store: Store, name: str, preset: Preset, plan: Plan) -> Study:
+    """The study with the cells of `plan` added to those it already has. Raises as `joined_study` does."""
+    older = joined_study(store, name, preset, plan)
+    if older is None:
+        return Study(name, _with_defaults(preset, {}, plan), plan)
     known, paths = {**older.plan.stages, **plan.stages}, {**older.plan.paths, **plan.paths}
     union = Plan(paths=paths, methods={**older.plan.methods, **plan.methods})
     for path in paths.values():  # a cell's path lists parents first; stages that no cell needs any more are dropped
         for stage_id in path:
             union.add(known[stage_id])
-    return Study(name, _with_defaults(name, preset, older.recipe["settings"], plan), union)
+    return Study(name, _with_defaults(preset, older.recipe, plan), union)
 
 
-def _with_defaults(name: str, preset: Preset, older: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    """The preset's JSON, the declared defaults that stages use among its settings.
-
-    older: the settings of the study so far. Raises UsageError where it has another value of a default: the declaration
-    changed since, and cells of both would share a table.
-    """
+def _with_defaults(preset: Preset, older: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """The preset's JSON, the declared defaults that stages use among its settings. older: the recipe so far."""
     recipe = preset.as_json()
     defaults = {key: [s.value, s.evidence, s.source] for key, s in plan.defaults.items()}
-    if differing := sorted(key for key in defaults if key in older and older[key][0] != defaults[key][0]):
-        raise UsageError(
-            f"study {name!r} has another value of {', '.join(differing[:5])}: the default changed since. "
-            f"Give this grid its own name: {option('study')} NAME."
-        )
-    settings = {**older, **defaults, **recipe["settings"]}
-    return {**recipe, "settings": dict(sorted(settings.items()))}
+    settings = {**older.get("settings", {}), **defaults, **recipe["settings"]}
+    named = sorted({*older.get("defaults", ()), *defaults} - recipe["settings"].keys())
+    listed = {"defaults": named} if named else {}
+    return {**recipe, **listed, "settings": dict(sorted(settings.items()))}
 
 
 def add_to_study(store: Store, name: str, preset: Preset, plan: Plan) -> Study:
@@ -310,13 +308,17 @@ def write_study(store: Store, study: Study) -> None:
 
 
 def _is_written(store: Store, study: Study) -> bool:
-    """Whether the store has the study as it is, or as an earlier version wrote it, without built-in methods' facts."""
+    """Whether the store has the study as it is, or as an earlier version wrote it.
+
+    These had no facts of built-in methods, or did not list the declared defaults.
+    """
     path = store.study_path(study.name)
     if not path.is_file():
         return False
     others = {name: facts for name, facts in study.plan.methods.items() if not facts.is_built_in}
-    earlier = replace(study, plan=replace(study.plan, methods=others))
-    return path.read_text(encoding="utf-8") in (_text(study), _text(earlier))
+    unlisted = replace(study, recipe={key: value for key, value in study.recipe.items() if key != "defaults"})
+    earlier = [replace(each, plan=replace(study.plan, methods=others)) for each in (study, unlisted)]
+    return path.read_text(encoding="utf-8") in map(_text, (study, unlisted, *earlier))
 
 
 def _text(study: Study) -> str:
@@ -326,18 +328,22 @@ def _text(study: Study) -> str:
 def parents_first(specs: Mapping[str, StageSpec]) -> list[str]:
     """The ids of stages, each after its parents and otherwise in the order of `specs`.
 
-    Parents that are not among `specs` are left out. Raises graphlib.CycleError (a ValueError) where stages depend on
-    themselves. Not the order of `TopologicalSorter`, which goes by depth: pages of results list stages in this one.
+    Parents that are not among `specs` are left out. Raises ValueError where stages depend on themselves. Not the order
+    of graphlib's `TopologicalSorter`, which goes by depth: pages of results list stages in this one.
     """
-    TopologicalSorter({stage_id: spec.parents.values() for stage_id, spec in specs.items()}).prepare()
     ordered: dict[str, None] = {}
+    begun: set[str] = set()
 
     def visit(stage_id: str) -> None:
-        if stage_id in specs and stage_id not in ordered:
-            for parent in specs[stage_id].parents.values():
+        if stage_id in begun:
+            raise ValueError(f"its stages depend on each other in a cycle, {stage_id} among them")
+        begun.add(stage_id)
+        for parent in specs[stage_id].parents.values():
+            if parent not in ordered and parent in specs:
                 visit(parent)
-            ordered[stage_id] = None
+        ordered[stage_id] = None
 
     for stage_id in specs:
-        visit(stage_id)
+        if stage_id not in ordered:
+            visit(stage_id)
     return list(ordered)

@@ -9,7 +9,7 @@ artifact (`harness gc` removes what nobody needs) is found before anything start
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from harness.errors import StoreError
@@ -22,39 +22,46 @@ Records = Mapping[str, Mapping[str, Any]]
 
 def verified_records(plan: Plan, store: Store) -> Records:
     """The records of the finished stages, by id. Raises StoreError with every one that cannot be trusted."""
-    records: dict[str, Mapping[str, Any]] = {}
     problems: list[str] = []
+    records = dict(_sound_records(plan, store, problems))
+    if problems:
+        raise StoreError("\n".join(problems))
+    return records
+
+
+def _sound_records(plan: Plan, store: Store, problems: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The records one by one; what is wrong with others is added to `problems`."""
+    digests: dict[str, str] = {}
+    finished = store.finished(plan.stages)
     for stage_id, spec in plan.stages.items():
-        stage = store.stage(stage_id)
-        if not stage.has_record():
+        if stage_id not in finished:
             continue
+        stage = store.stage(stage_id)
         try:
-            record = stage.read_record()
+            record = stage.read_record(spec)
         except StoreError as error:
             problems.append(str(error))
             continue
-        except FileNotFoundError:  # invalidated between the two
+        except (FileNotFoundError, NotADirectoryError):  # invalidated between the two
             continue
-        records[stage_id] = record
+        digests[stage_id] = record["digest"]
         for role, parent in spec.parents.items():
-            if parent in records and record.get("parent_digests", {}).get(role) != records[parent]["digest"]:
+            if parent in digests and record.get("parent_digests", {}).get(role) != digests[parent]:
                 problems.append(
                     f"record {stage.record_path} was made from another {role} than the record of {parent} in this "
                     f"store. Bring the one it was made from, or redo it: {stage.command('invalidate')}"
                 )
-    if problems:
-        raise StoreError("\n".join(problems))
-    return records
+        yield stage_id, record
 
 
 def check_records(plans: Iterable[Plan], store: Store) -> None:
     """Raises StoreError with every record of these plans that cannot be trusted, each once."""
     problems: dict[str, None] = {}
     for plan in plans:
-        try:
-            verified_records(plan, store)
-        except StoreError as error:
-            problems |= dict.fromkeys(str(error).splitlines())
+        found: list[str] = []
+        for _ in _sound_records(plan, store, found):  # one at a time: a plan may have many
+            pass
+        problems |= dict.fromkeys(found)
     if problems:
         raise StoreError("\n".join(problems))
 

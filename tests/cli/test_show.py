@@ -11,6 +11,9 @@ import pytest
 from fake_stages import SHARE, fail
 from grid_world import ROOT, Ran, World, of_kind
 
+from harness.cli.commands import show
+from harness.planning.graph import Plan
+from harness.planning.kept_recipe import recipe_of
 from harness.progress import duration
 from harness.specs import StageSpec
 from harness.store.processes import this_process
@@ -152,6 +155,41 @@ def test_a_stage_without_a_record_says_its_state_and_why(run_harness: Run, world
     assert (told["state"], told["record"], told["attempts"]) == ("pending", None, [])
 
 
+def test_settings_are_told_as_the_plan_found_them() -> None:
+    """The oracle is the planner: whose value a stage has is what `Recipe.parameters` took."""
+    settings = {
+        "common.learning_rate": [1.0, "assumed", "all kinds"],
+        "transfer.max_length": [3, "assumed", "no stage has it: it is the task's"],
+        "task.sst2.max_length": [4, "published", "the task's"],
+        "acme:lab.learning_rate": [2.0, "assumed", "its own"],
+        "common.epochs": [5.0, "assumed", "not shared with it"],
+    }
+    recipe = recipe_of({"settings": settings})
+    named = {"task": "sst2", "learning_rate": 1.0, "max_length": 4}
+    rows = settings_with_evidence(StageSpec(kind="transfer", parameters=named), Plan(), recipe)
+    assert {row["name"]: row["key"] for row in rows} == {
+        "learning_rate": "common.learning_rate",
+        "max_length": "task.sst2.max_length",
+        "task": None,
+    }
+    own = StageSpec(kind="acme:lab", parameters={**named, "learning_rate": 2.0, "draws": 3})
+    rows = settings_with_evidence(own, Plan(), recipe)
+    assert {row["name"]: (row["key"], row["evidence"]) for row in rows} == {
+        "draws": (None, "plan"),
+        "learning_rate": ("acme:lab.learning_rate", "assumed"),
+        "max_length": ("task.sst2.max_length", "published"),
+        "task": (None, "plan"),
+    }
+
+
+def test_what_was_cancelled_says_so_once_and_examples_are_those_of_the_training_set() -> None:
+    attempt = {"number": 1, "label": "cancelled", "started": 0.0, "ended": 16.0, "log": None, "retried": False}
+    said = show._attempt({**attempt, "message": "cancelled; stopped after step 3 of 8"})
+    assert said == "1: cancelled in 16 s: stopped after step 3 of 8"
+    training = {"steps": 8, "examples": 14_161, "tokens_seen": 4_096}
+    assert show._training({"training": training}) == ["8 steps, 4,096 tokens of 14,161 examples"]
+
+
 def test_a_running_stage_says_how_far_it_is(run_harness: Run, world: World, fakes: ModuleType) -> None:
     def stop(context: Any) -> None:
         raise KeyboardInterrupt
@@ -195,10 +233,17 @@ def test_what_cannot_be_shown(run_harness: Run, world: World, fakes: ModuleType)
 def test_a_value_that_the_method_fixes_is_no_setting_of_the_recipe(quick: Study) -> None:
     spec = next(iter(of_kind(quick.plan, "transfer").values()))
     other = StageSpec(kind="transfer", parameters={**spec.parameters, "epochs": 99.0}, parents=spec.parents)
-    rows = {row["name"]: row for row in settings_with_evidence(other, quick.plan, quick.recipe["settings"])}
+    rows = {row["name"]: row for row in settings_with_evidence(other, quick.plan, recipe_of(quick.recipe))}
     assert rows["epochs"]["evidence"] == "method"
     assert rows["epochs"]["source"].startswith("fixed by the method; the recipe has ")
-    settings = {"transfer.epochs": [1.0, "assumed", "a"], "transfer.tasks.sst2.epochs": [99.0, "published", "b"]}
+    settings = recipe_of(
+        {
+            "settings": {
+                "transfer.epochs": [1.0, "assumed", "a"],
+                "transfer.tasks.sst2.epochs": [99.0, "published", "b"],
+            }
+        }
+    )
     sst2 = StageSpec(kind="transfer", parameters={"task": "sst2", "epochs": 99.0})
     (_, epochs) = sorted(settings_with_evidence(sst2, quick.plan, settings), key=lambda row: row["name"] == "epochs")
     assert (epochs["key"], epochs["evidence"], epochs["source"]) == ("transfer.tasks.sst2.epochs", "published", "b")

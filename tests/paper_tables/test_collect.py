@@ -132,6 +132,23 @@ def test_what_a_method_claims_of_its_distillation_does_not_count(make_study: Mak
     assert found == {"prune-ofa": "yes", "prune-ofa-no-kd": "no"}
 
 
+def test_an_undistilled_cell_is_dense_only_where_nothing_was_pruned(make_study: Make) -> None:
+    """Also where the method claims that the question does not arise; and a dense one may claim anything."""
+    study = make_study(tasks=["sst2"], methods=["dense", "prune-ofa-no-kd"])
+    for name, facts in study.plan.methods.items():
+        claimed = {"dense": "yes", "prune-ofa-no-kd": "na"}[name]
+        study.plan.methods[name] = replace(facts, transfer_kd=claimed, package="acme")
+    found = {score.method: score.transfer_kd for score in collect_scores(study, {})}
+    assert found == {"dense": "na", "prune-ofa-no-kd": "no"}
+
+
+def test_a_cell_without_sparsity_whose_teacher_has_no_weight_is_no_dense_one(make_study: Make) -> None:
+    study = make_study("transfer.kd_weight=0", "transfer.ce_weight=1", tasks=["sst2"], methods=["prune-ofa"])
+    paths = {replace(cell, sparsity=0.0): path for cell, path in study.plan.paths.items()}
+    unpruned = replace(study, plan=replace(study.plan, paths=paths))
+    assert {score.transfer_kd for score in collect_scores(unpruned, {})} == {"no"}
+
+
 # -- the verb
 
 

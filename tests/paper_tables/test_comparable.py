@@ -106,11 +106,17 @@ def test_other_data_of_one_task_and_another_corpus_set_apart_what_reads_them(pap
         "common.attention=eager",
         "evaluation.batch_size=7",
         "common.evaluation_pairs=5",
-        "pairs.seed=9",
     ],
 )
 def test_seeds_and_what_changes_no_score_beyond_rounding_do_not_count(paper: MakePaper, assignment: str) -> None:
-    assert set().union(*apart(paper(assignment)).values()) == set()
+    assert set().union(*apart(paper(assignment, seeds=(3,), pruning_seeds=(4,))).values()) == set()
+
+
+@pytest.mark.parametrize("key", ["corpus.shuffle_seed", "pairs.seed", "task.sst2.train_subset_seed"])
+def test_a_seed_that_the_recipe_gives_is_a_setting_like_any_other(paper: MakePaper, key: str) -> None:
+    """The paper's release shuffles with 42."""
+    found = apart(paper(f"{key}=9"))["prune-ofa", 0.85, 8]
+    assert {name.rpartition(".")[2] for name in found} == {key.rpartition(".")[2]}
 
 
 def test_a_preset_that_extends_the_papers_and_changes_nothing_compares(paper: MakePaper, tmp_path: Path) -> None:
@@ -141,10 +147,20 @@ def test_a_transfer_without_its_teacher_is_set_apart(paper: MakePaper) -> None:
     paths = {cell.method: path for cell, path in study.plan.paths.items()}
     for cell in study.plan.paths:  # each with the stages of the other
         study.plan.paths[cell] = paths["prune-ofa-no-kd" if cell.method == "prune-ofa" else "prune-ofa"]
+    distillation = {"transfer.ce_weight", "transfer.kd_weight", "transfer.temperature"}
     assert apart(study) == {
-        ("prune-ofa", 0.85, 32): {"teacher of transfer"},
-        ("prune-ofa-no-kd", 0.85, 32): {"teacher of transfer"},
+        ("prune-ofa", 0.85, 32): {"teacher of transfer", *distillation},
+        ("prune-ofa-no-kd", 0.85, 32): {"teacher of transfer", *distillation},
     }
+
+
+def test_a_setting_that_one_side_lacks_under_the_same_code_version_counts(
+    paper: MakePaper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, kind = paper(), KINDS["transfer"]
+    recipe = {**kind.recipe, "label_smoothing": Parameter(float, default=0.0, assumed="as before")}
+    monkeypatch.setitem(KINDS, "transfer", replace(kind, recipe=recipe))
+    assert apart(study)["prune-ofa", 0.85, 8] == {"transfer.label_smoothing"}
 
 
 def test_what_the_paper_does_not_print_is_not_looked_at(paper: MakePaper) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from grid_world import HERE, Ran, World, inputs, of_kind, plan, preset, sentences, settings
 
-from harness.errors import UsageError
+from harness.errors import StoreError, UsageError
 from harness.planning import method_entry_points
 from harness.planning.chain import Chain
 from harness.planning.grid import Axes, expand
@@ -26,7 +26,7 @@ from harness.planning.preset import load_preset, parse_preset
 from harness.planning.recipe import split_key
 from harness.specs import StageSpec
 from harness.store.store import Store
-from harness.studies.study import merged, read_study, write_study
+from harness.studies.study import add_to_study, merged, read_study, write_study
 
 Run = Callable[[Sequence[str]], Ran]
 EXAMPLE = HERE / "example_method"
@@ -232,6 +232,27 @@ def test_defaults_in_use_are_settings_of_the_study_and_leave_the_hash(store: Sto
     # Cells of another method take the default out of nothing.
     again = merged(store, "mine", chosen, plan(methods=["dense"], tasks=["sst2"]))
     assert again.recipe["settings"] == found.recipe["settings"]
+
+
+def test_the_hash_of_a_study_with_defaults_is_checked_and_of_an_earlier_one_cannot_be(store: Store) -> None:
+    chosen = preset(EPOCHS, methods=[TARGET])
+    write_study(store, merged(store, "mine", chosen, plan(EPOCHS, **AXES)))
+    path = store.study_path("mine")
+    tree = json.loads(path.read_text())
+    assert tree["recipe"]["defaults"] == sorted(plan(EPOCHS, **AXES).defaults)
+    tree["recipe"]["settings"]["dense.epochs"] = [77.0, "set", "command line"]
+    path.write_text(json.dumps(tree))
+    with pytest.raises(StoreError, match="a value was changed"):
+        read_study(store, "mine")
+    # An earlier version did not say which settings are defaults: its hash is not checked, and it is not rewritten.
+    write_study(store, merged(Store(store.root / "new"), "mine", chosen, plan(EPOCHS, **AXES)))
+    tree = json.loads(path.read_text())
+    del tree["recipe"]["defaults"]
+    path.write_text(json.dumps(tree, indent=1, sort_keys=True) + "\n")
+    before = path.stat().st_mtime_ns
+    assert read_study(store, "mine").recipe["hash"] == chosen.recipe_hash
+    add_to_study(store, "mine", chosen, plan(EPOCHS, **AXES))
+    assert path.stat().st_mtime_ns == before
 
 
 def test_a_default_that_changed_is_another_recipe(store: Store) -> None:

@@ -166,12 +166,15 @@ if not store.root.exists() and os.fork() == 0:  # another process makes the stor
     request = read_request(options, ContentHashes(), Problems())
     plan = plan_cells(request.grid.cells, request.preset.recipe, request.inputs)
     write_study(store, merged(store, "paper", request.preset, plan))
+    digests = {}
     for stage_id, spec in list(plan.stages.items())[:20_000]:
-        fields = spec.fingerprint_fields()
-        record = {"schema": 1, "stage_id": stage_id, **fields, "result": {"metrics": {}}, "parent_digests": {}}
+        made_from = {role: digests[parent] for role, parent in spec.parents.items()}
+        record = {"schema": 1, "stage_id": stage_id, **spec.fingerprint_fields()}
+        record |= {"result": {"metrics": {}}, "parent_digests": made_from}
+        digests[stage_id] = sha256_of(record)
         path = store.stage(stage_id).record_path
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**record, "digest": sha256_of(record)}))
+        path.write_text(json.dumps({**record, "digest": digests[stage_id]}))
     os._exit(0)
 with contextlib.suppress(ChildProcessError):
     assert os.wait()[1] == 0

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from grid_world import inputs, of_kind, plan, preset
 
+from harness.cli.main import main
 from harness.errors import StoreError
 from harness.planning.graph import ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
@@ -29,7 +30,7 @@ AXES: Mapping[str, Any] = {
     "seeds": (0, 1),
     "pruning_seeds": (0, 3),
 }
-BASE = {
+BASE = {  # the cell that is pointed elsewhere, where a test names no other
     "model": "tiny",
     "method": "prune-ofa",
     "sparsity": 0.85,
@@ -82,6 +83,75 @@ def test_a_cell_with_the_stages_of_another_is_named_with_what_differs(
         read_study(store, "mine")
     assert f"tiny prune-ofa 0.85 sst2 none seed 1: {said})" in str(caught.value)
     assert "Move it away and give its grid's command again" in str(caught.value)
+
+
+DENSE = {**BASE, "method": "dense", "sparsity": 0.0, "pruning_seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"model": "wide"}, "dense.model is 'wide', not 'tiny'"),
+        ({**BASE}, "there is a stage transfer where its method has dense"),
+        ({"task": "squad"}, "evaluation.task is 'squad', not 'sst2'"),
+        ({"quantization": "int8"}, "evaluation.arithmetic is 'int8', not 'fp32'"),
+        ({"seed": 0}, "dense.seed is 0, not 1"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_dense_cell_with_the_stages_of_another_is_named(store: Store, other: Mapping[str, object], said: str) -> None:
+    def point_elsewhere(cells: Cells) -> None:
+        find(cells, **DENSE)["stages"] = find(cells, **{**DENSE, **other})["stages"]
+
+    edited(store, plan(**AXES), point_elsewhere)
+    with pytest.raises(StoreError) as caught:
+        read_study(store, "mine")
+    assert f"tiny dense sst2 none seed 1: {said})" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "change", "said"),
+    [
+        (DENSE, {"sparsity": 0.5}, "its sparsity is 0.5, not 0.0: none of its method's stages has one"),
+        (DENSE, {"pruning_seed": 5}, "its pruning_seed is 5, not 0: none of its method's stages has one"),
+        (DENSE, {"pruning_seed": "x"}, "pruning_seed 'x', expected a whole number"),
+        (DENSE, {"pruning_seed": -1}, "seed -1: expected 0 or more"),
+        (DENSE, {"seed": True}, "seed True, expected a whole number"),
+        (BASE, {"quantization": "int4"}, "quantization 'int4' is not known"),
+        (BASE, {"task": "cola"}, "task 'cola' is not known"),
+        (BASE, {"method": "prune-off"}, "method 'prune-off' is not known. Did you mean 'prune-ofa'"),
+        (BASE, {"sparsity": "0.85"}, "sparsity '0.85', expected a number"),
+        (BASE, {"sparsity": 7}, "sparsity 7: expected a fraction in [0, 1). For 7 percent write 0.07."),
+        (BASE, {"sparsity": float("nan")}, "sparsity nan: expected a fraction in [0, 1)"),
+        (BASE, {"model": ""}, "model '', expected a name"),
+        (BASE, {"more": 1}, "expected model, method, sparsity, task, quantization, seed, pruning_seed"),
+        (BASE, {"stages": "none"}, "has no list of stages"),
+    ],
+    ids=lambda value: (
+        " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) and len(value) == 1 else ""
+    ),
+)
+def test_a_value_that_no_cell_can_have_is_told_with_the_next_move(
+    store: Store,
+    capsys: pytest.CaptureFixture[str],
+    cell: Mapping[str, object],
+    change: Mapping[str, object],
+    said: str,
+) -> None:
+    edited(store, plan(**AXES), lambda cells: find(cells, **cell).update(change))
+    assert main(["tables", "--store", str(store.root)]) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Move it away and give its grid's command again" in told
+
+
+def test_a_packages_cell_has_a_pruning_seed_only_where_it_prunes() -> None:
+    planned = plan(methods=["dense"], tasks=["sst2"], seeds=(0,))
+    methods = {"theirs": replace(planned.methods["dense"], package="gone", version="1.0")}
+    paths = {replace(cell, method="theirs", pruning_seed=4): path for cell, path in planned.paths.items()}
+    (cell,) = paths
+    found = cell_problem(Plan(stages=planned.stages, paths=paths, methods=methods), cell)
+    assert found == "its pruning_seed is 4, not 0: none of its method's stages has one"
 
 
 def test_a_path_that_lacks_a_stage_is_found(store: Store) -> None:

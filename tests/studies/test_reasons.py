@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 from fake_stages import fail
-from grid_world import Ran, World, of_kind, plan, preset, write_weights
+from grid_world import Ran, World, of_kind, write_weights
 
+from harness.planning.graph import Plan
 from harness.planning.kinds import KINDS
 from harness.store.processes import this_process
 from harness.store.store import Store
-from harness.studies import study as studies
 from harness.studies.reasons import REASONS
-from harness.studies.study import merged, read_stage_fields, read_study, stages_named, write_study
+from harness.studies.study import read_study, write_study
 
 Run = Callable[[Sequence[str]], Ran]
 DENSE = ["--tasks", "sst2", "--methods", "dense,finetune-pruning", "--sparsities", "0.85"]
@@ -123,27 +123,6 @@ def test_a_stage_of_the_study_that_waits_its_turn_is_no_new_one(
     assert (told["corpus"], told["pairs"], told["student_pruning"]) == ("not run yet",) * 3
 
 
-def test_the_stages_that_a_study_has_are_found(store: Store) -> None:
-    planned = plan(tasks=["sst2"])
-    write_study(store, merged(store, "mine", preset(), planned))
-    ids = set(planned.stages)
-    assert stages_named(store, "mine", [*ids, "0" * 32]) == ids
-    assert stages_named(store, "other", ids) == set()
-    a_hash = next(hashed for spec in planned.stages.values() for hashed in spec.inputs.values())
-    assert stages_named(store, "mine", [a_hash[:32]]) == set()
-
-
-@pytest.mark.parametrize("block", [40, 100, 1 << 20])
-def test_ids_are_found_wherever_a_piece_of_the_file_ends(
-    store: Store, monkeypatch: pytest.MonkeyPatch, block: int
-) -> None:
-    planned = plan(tasks=["sst2"])
-    write_study(store, merged(store, "mine", preset(), planned))
-    monkeypatch.setattr(studies, "BLOCK", block)
-    assert stages_named(store, "mine", planned.stages) == set(planned.stages)
-    assert read_stage_fields(store, "mine").keys() == planned.stages.keys()
-
-
 def test_other_weights_change_what_starts_from_them_and_what_follows(
     run_harness: Run, world: World, fakes: ModuleType
 ) -> None:
@@ -151,9 +130,9 @@ def test_other_weights_change_what_starts_from_them_and_what_follows(
     run_harness(words)
     write_weights(world.folder / "model", "other weights")
     assert reasons(run_harness, words) == [
-        ("dense", "changed", "other content of model"),
+        ("dense", "changed", "the model (tiny)"),
         ("evaluation", "changed", "its model changed"),
-        ("task_pruning", "changed", "other content of model"),
+        ("task_pruning", "changed", "the model (tiny)"),
         ("evaluation", "changed", "its model changed"),
     ]
 
@@ -166,16 +145,22 @@ def test_a_raised_version_and_another_parameter_are_named(
     monkeypatch.setitem(KINDS, "task_pruning", replace(KINDS["task_pruning"], version=7))
     told = reasons(run_harness, words)
     assert [why for _, why, _ in told] == [None, None, "changed", "changed"]
-    assert told[2][2] == "code version 7 (was 1)"
-    path = world.store / "studies" / "slice.json"
-    tree = json.loads(path.read_text())
-    (pruning,) = [i for i, fields in tree["stages"].items() if fields["kind"] == "task_pruning"]
-    tree["stages"][pruning]["parameters"]["epochs"] = 77.0
-    path.write_text(json.dumps(tree, indent=1, sort_keys=True) + "\n")
+    assert told[2][2] == "the code version of task_pruning 7 (was 1)"
+    store = Store(world.store)
+    study = read_study(store, "slice")
+    ids: dict[str, str] = {}
+    planned = Plan(methods=study.plan.methods)
+    for stage_id, spec in study.plan.stages.items():  # the study as if it had been planned with 77 epochs
+        epochs = {"epochs": 77.0} if spec.kind == "task_pruning" else {}
+        parents = {role: ids[parent] for role, parent in spec.parents.items()}
+        made = planned.add(replace(spec, parameters={**spec.parameters, **epochs}, parents=parents))
+        ids[stage_id] = made.stage_id
+    planned.paths.update({cell: tuple(ids[i] for i in path) for cell, path in study.plan.paths.items()})
+    write_study(store, replace(study, plan=planned))
     told = reasons(run_harness, words)
     assert told[2][2] is not None
-    assert told[2][2].startswith("epochs ")
-    assert told[2][2].endswith(" (was 77.0), code version 7 (was 1)")
+    assert told[2][2].startswith("task_pruning.epochs ")
+    assert told[2][2].endswith(" (was 77.0), the code version of task_pruning 7 (was 1)")
 
 
 def test_a_long_list_is_cut_and_fits_a_terminal(run_harness: Run, world: World, fakes: ModuleType) -> None:

@@ -1,12 +1,16 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from grid_world import files_below, gone_process, inputs, plan, preset, sentences
 
+from harness.cli.main import main
 from harness.errors import StoreError, UsageError
 from harness.planning.graph import Plan
+from harness.planning.kept_recipe import check_kept, recipe_of
+from harness.planning.preset import load_preset
 from harness.specs import StageSpec
 from harness.store.leases import acquire, current_holder
 from harness.store.processes import is_gone
@@ -198,8 +202,78 @@ def test_an_edited_parameter_is_found(store: Store) -> None:
     write(store, "mine", plan())
     path = store.study_path("mine")
     path.write_text(path.read_text().replace('"epochs": 3.0', '"epochs": 4.0', 1))
-    with pytest.raises(StoreError, match="the parameters of stage .* were changed"):
+    with pytest.raises(
+        StoreError, match=r"the parameters of stage .* were changed .* Move it away and give its grid's"
+    ):
         read_study(store, "mine")
+
+
+@pytest.mark.parametrize("was", ['"epochs": 3.0', '"threads": 2'])
+def test_a_plan_that_is_known_to_be_sound_changes_nothing_of_what_is_found(store: Store, was: str) -> None:
+    """3 is equal to 3.0, and another parameter."""
+    planned = plan(tasks=["sst2"])
+    write(store, "mine", planned)
+    known = read_study(store, "mine", planned)
+    assert known == read_study(store, "mine")
+    (first, *_) = known.plan.stages
+    assert known.plan.stages[first] is planned.stages[first]
+    path = store.study_path("mine")
+    path.write_text(path.read_text().replace(was, was.removesuffix(".0") if "." in was else f"{was}.0", 1))
+    with pytest.raises(StoreError, match="were changed"):
+        read_study(store, "mine", planned)
+
+
+RECIPE_EDITS: list[tuple[dict[str, Any], str]] = [
+    ({"settings": {"a": 1}}, "a is 1: expected [value, evidence, source], the evidence one of published, partner"),
+    ({"settings": {"a": [1, "guessed", "b"]}}, "a is [1, 'guessed', 'b']: expected [value, evidence, source]"),
+    ({"settings": [1]}, "recipe.settings is [1]: expected an object"),
+    ({"settings": {}}, "a value was changed (the recipe's hash does not fit them)"),
+    ({"hash": "0" * 32}, "a value was changed (the recipe's hash does not fit them)"),
+    ({"notes": "one"}, "recipe.notes is 'one': expected a list of texts"),
+    ({"preset": None}, "recipe.preset is None: expected a text"),
+    ({"sparse_checkpoints": [{"model": "tiny"}]}, "expected model, sparsity, repository and revision of each"),
+    ({"sparse_checkpoints": [{"model": "m", "sparsity": 0.5, "repository": "r", "revision": "main"}]}, "is not pinned"),
+    ({"defaults": 3}, "recipe.defaults is 3: expected a list of texts"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), RECIPE_EDITS, ids=lambda value: str(value)[:40])
+def test_a_recipe_of_another_form_is_told_by_whoever_reads_the_study(
+    store: Store, capsys: pytest.CaptureFixture[str], change: dict[str, Any], said: str
+) -> None:
+    write(store, "mine", plan(tasks=["sst2"]))
+    path = store.study_path("mine")
+    tree = json.loads(path.read_text())
+    tree["recipe"] |= change
+    path.write_text(json.dumps(tree, indent=1, sort_keys=True))
+    assert main(["tables", "--store", str(store.root)]) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Move it away and give its grid's command again" in told
+    with pytest.raises(StoreError, match="is damaged"):
+        check_recipe(store, "mine", preset())
+
+
+def test_a_value_of_the_recipe_that_was_edited_is_no_fact(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    write(store, "mine", plan("transfer.epochs=7", tasks=["sst2"]), "transfer.epochs=7")
+    path = store.study_path("mine")
+    tree = json.loads(path.read_text())
+    assert tree["recipe"]["settings"]["transfer.epochs"][0] == 7.0
+    tree["recipe"]["settings"]["transfer.epochs"][0] = 77.0
+    path.write_text(json.dumps(tree))
+    assert main(["tables", "--store", str(store.root)]) == 1
+    assert "a value was changed (the recipe's hash does not fit them)" in capsys.readouterr().err
+
+
+def test_the_hash_of_a_recipe_with_released_checkpoints_is_that_of_its_preset() -> None:
+    released = load_preset("paper-released")
+    assert released.sparse_checkpoints
+    kept = json.loads(json.dumps(released.as_json()))
+    check_kept(kept)
+    assert recipe_of(kept).settings == released.recipe.settings
+    kept["sparse_checkpoints"][0]["revision"] = "0" * 40
+    with pytest.raises(ValueError, match="a value was changed"):
+        check_kept(kept)
 
 
 def test_a_study_of_another_schema_is_named_as_such(store: Store) -> None:

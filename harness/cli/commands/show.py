@@ -167,9 +167,11 @@ def _training(result: Mapping[str, Any]) -> list[str]:
     training = result.get("training", {})
     texts = [
         f"{training[name]:,} {noun}"
-        for name, noun in (("steps", "steps"), ("examples", "examples"), ("tokens_seen", "tokens"))
+        for name, noun in (("steps", "steps"), ("tokens_seen", "tokens"))
         if isinstance(training.get(name), int)
     ]
+    if isinstance(training.get("examples"), int):  # of the training set, not those that were seen
+        texts = [" ".join(filter(None, [", ".join(texts), f"of {training['examples']:,} examples"]))]
     texts += [f"{duration(training['seconds'])} in them"] if "seconds" in training else []
     texts += [f"on {training['device']}"] if "device" in training else []
     return [", ".join(texts)] if texts else []
@@ -207,7 +209,8 @@ def _attempt(attempt: Mapping[str, Any]) -> list[str | Path]:
     took = ""
     if attempt["started"] is not None and attempt["ended"] is not None:
         took = f" in {duration(attempt['ended'] - attempt['started'])}"
-    message = f": {attempt['message']}" if attempt["message"] else ""
+    said = (attempt["message"] or "").removeprefix(f"{ended}; ")  # the word once
+    message = f": {said}" if said else ""
     return [f"{attempt['number']}: {ended}{took}{message}", *([Path(attempt["log"])] if attempt["log"] else [])]
 
 
