@@ -185,7 +185,7 @@ def test_settings_are_told_as_the_plan_found_them() -> None:
 def test_what_was_cancelled_says_so_once_and_examples_are_those_of_the_training_set() -> None:
     attempt = {"number": 1, "label": "cancelled", "started": 0.0, "ended": 16.0, "log": None, "retried": False}
     said = show._attempt({**attempt, "message": "cancelled; stopped after step 3 of 8"})
-    assert said == "1: cancelled in 16 s: stopped after step 3 of 8"
+    assert said == ["1: cancelled in 16 s: stopped after step 3 of 8"]
     training = {"steps": 8, "examples": 14_161, "tokens_seen": 4_096}
     assert show._training({"training": training}) == ["8 steps, 4,096 tokens of 14,161 examples"]
 
