@@ -4,20 +4,47 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 from harness.errors import text_of
 
-MOST_CHARACTERS = 200  # of what another package's error says
+MOST_CHARACTERS = 200  # of what another package says; of a longer error as many from its end, too
 
 
 def told(error: BaseException) -> str:
     """The error's type and, in one line, what it says."""
-    text = " ".join(text_of(error).split())[:MOST_CHARACTERS]
+    said = str(error.msg) if isinstance(error, SyntaxError) else text_of(error)  # its place is told apart
+    text = " ".join(said.split())
+    if len(text) > 2 * MOST_CHARACTERS:
+        text = f"{text[:MOST_CHARACTERS]} .. {text[-MOST_CHARACTERS:]}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def locate(module: str) -> ModuleSpec | None:
+    """Where a module is, by its dotted name; None where there is none. Imports nothing, no package above it either."""
+    found: ModuleSpec | None = None
+    words = module.split(".")
+    for end in range(1, len(words) + 1):
+        name = ".".join(words[:end])
+        loaded = sys.modules.get(name)
+        above = None if found is None else found.submodule_search_locations
+        if end > 1 and above is None:  # what stands above it is no package
+            return None
+        found = getattr(loaded, "__spec__", None) or _search(name, above)
+        if found is None:
+            return None
+    return found
+
+
+def _search(name: str, above: Sequence[str] | None) -> ModuleSpec | None:
+    """As Python's import searches below the folders of the package above; None: at the top."""
+    specs = (finder.find_spec(name, above) for finder in sys.meta_path if hasattr(finder, "find_spec"))
+    return next((spec for spec in specs if spec is not None), None)
 
 
 def shown(value: object) -> str:
