@@ -159,6 +159,26 @@ def remove_store(context: StageContext) -> None:
     shutil.rmtree(context.artifact.parents[1])
 
 
+def remove_leases(context: StageContext) -> None:
+    shutil.rmtree(context.artifact.parents[1] / "leases")
+
+
+def remove_attempts(context: StageContext) -> None:
+    shutil.rmtree(context.artifact.parents[1] / "attempts")
+
+
+def remove_artifacts(context: StageContext) -> None:
+    shutil.rmtree(context.artifact.parent)
+
+
+def remove_once(context: StageContext) -> None:
+    """The leases, the first time."""
+    begun = context.checkpoints / "begun"
+    if not begun.exists():
+        begun.write_text("1")
+        remove_leases(context)
+
+
 def progress(context: StageContext) -> None:
     """Three steps of five, reported one by one; then it waits as `obey` does."""
     for step in (1, 2, 3):
@@ -183,6 +203,10 @@ ACTORS = (
     die_recorded,
     fill,
     remove_store,
+    remove_leases,
+    remove_attempts,
+    remove_artifacts,
+    remove_once,
     progress,
 )
 WORDS = {action.__name__: action for action in ACTORS}
