@@ -129,6 +129,14 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> P
     return Problem(f"{where}{kind} {name!r} is not known", next_move=" ".join(moves))
 
 
+def text_of(error: BaseException) -> str:
+    """What an error says; empty where its own class fails to say it."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 def full_disk_behind(error: BaseException) -> BaseException | None:
     """The error of a full disk or quota that caused `error`, or is it; None where there is none.
 
@@ -139,7 +147,7 @@ def full_disk_behind(error: BaseException) -> BaseException | None:
     while cause is not None and id(cause) not in seen:
         if isinstance(cause, OSError) and cause.errno in DISK_FULL:
             return cause
-        if any(words in str(cause).lower() for words in DISK_FULL_WORDS):
+        if any(words in text_of(cause).lower() for words in DISK_FULL_WORDS):
             return cause
         seen.add(id(cause))
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)

@@ -57,6 +57,7 @@ def _run(options: argparse.Namespace) -> int:
             _print_as_json([Problem(str(error))])
         return EXIT_FAILED
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         raise

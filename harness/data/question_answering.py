@@ -101,7 +101,7 @@ def predictions_from_logits(
     at least as long as the window; what lies beyond (padding) is ignored. Of each window the `n_best` start and
     `n_best` end positions are paired; a span lies in the context, ends no earlier than it starts and has at most
     `max_answer_length` tokens. On a tie the earlier window, then the higher start logit, wins. A question without a
-    valid span gets "". Raises ValueError if the counts of rows and windows differ or a logit is NaN.
+    valid span gets "". The logits are finite. Raises ValueError if the counts of rows and windows differ.
     """
     if not len(features) == len(start_logits) == len(end_logits):
         raise ValueError(
@@ -140,8 +140,6 @@ def _best_span(
             f"{len(start_logits)} start and {len(end_logits)} end logits for a window of {len(offsets)} tokens; "
             "expected at least as many."
         )
-    if np.isnan(start_logits).any() or np.isnan(end_logits).any():
-        raise ValueError("a start or end logit is NaN: the model has diverged, its answers would mean nothing.")
     starts = np.argsort(-start_logits, kind="stable")[:n_best]
     ends = np.argsort(-end_logits, kind="stable")[:n_best]
     num_tokens = ends[None, :] - starts[:, None] + 1

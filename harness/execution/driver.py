@@ -216,7 +216,7 @@ class Driver:
             case NextStep.RETRY:
                 self._waiting[stage_id] = None
             case NextStep.USE_A_TRY if ended.own is not None and ended.own.outcome is not None:
-                self._try_again(stage_id, f"{outcome_named(ended.own.outcome).label}: {ended.own.message}")
+                self._try_again(stage_id, f"{outcome_named(ended.own.outcome).label}: {ended.own.message}", ended.own)
             case NextStep.USE_A_TRY:
                 message = status.problems.get(stage_id) or status.message or "its worker gave no reason"
                 if ended.own is not None:  # its worker died; else it could not begin
@@ -240,13 +240,18 @@ class Driver:
             can_begin=all(self.store.stage(parent).has_record() for parent in self._parents(stage_id)),
         )
 
-    def _try_again(self, stage_id: str, message: str) -> None:
+    def _try_again(self, stage_id: str, message: str, own: Attempt | None = None) -> None:
+        """own: the attempt, where it ended as one that does not count as a failure; after the last try it does."""
         self._deaths[stage_id] += 1
         if self._deaths[stage_id] < TRIES:
             self._waiting[stage_id] = None
             self.report(f"retrying: {self.plan.label(stage_id)}: {message}")
         else:
-            self._fail(stage_id, f"{message}; tried {TRIES} times")
+            reason = f"{message}; tried {TRIES} times"
+            if own is not None:
+                end = {"outcome": "infrastructure", "message": reason}
+                self.store.stage(stage_id).try_to_end_attempt(own.number, end)
+            self._fail(stage_id, reason)
 
     def _done(self, stage_id: str, attempt: Attempt | None = None) -> None:
         self._finished.add(stage_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from harness.worker.source_state import source_digest
 WORKER_COMMAND = (sys.executable, "-P", "-m", "harness.worker.main")
 LAST_LINE_BYTES = 2000
 UNREAD_SECONDS = 2.0  # how long closing waits for a worker to read what was sent
+_REPORT = re.compile(r"[-\d]+ [:,\d]+ (DEBUG|INFO) ")  # as `harness.worker.main` has it logged
 NOT_STARTED = "cancelled before it started"
 
 
@@ -68,9 +70,14 @@ class _Worker:
         """Remove its log, unless it died and printed something; attempts have logs of their own."""
         code = self.process.wait()
         in_order = code == 0 or (self.leaving and code == -signal.SIGTERM)
-        with suppress(OSError):
-            if in_order or not self.log.stat().st_size:
+        if in_order or not self.has_printed():
+            with suppress(OSError):
                 self.log.unlink()
+
+    def has_printed(self) -> bool:
+        with suppress(OSError):
+            return self.log.stat().st_size > 0
+        return False
 
     def _write(self) -> None:
         assert self.process.stdin is not None
@@ -88,13 +95,13 @@ class _Worker:
     def is_free(self) -> bool:
         return self.job is None and not self.leaving
 
-    def last_line(self) -> str:
-        """The last line of its log, as the reason of its death."""
+    def last_words(self) -> str:
+        """The last line of its log that may be the reason of its death: none in which it reported its work."""
         try:
             lines = self.log.read_bytes()[-LAST_LINE_BYTES:].decode(errors="replace").strip().splitlines()
         except OSError:
             return ""
-        return lines[-1] if lines else ""
+        return next((line for line in reversed(lines) if not _REPORT.match(line)), "")
 
 
 @dataclass
@@ -280,5 +287,8 @@ def _reason(code: int, worker: _Worker) -> str:
         name = known.get(-code, f"signal {-code}")
         memory = " (is the machine out of memory?)" if code == -signal.SIGKILL else ""
         return f"its worker process was ended by {name}{memory}"
-    reason = worker.last_line()
-    return f"its worker process ended with code {code}" + (f": {reason} (log: {worker.log})" if reason else "")
+    ended = f"its worker process ended by itself with code {code}"
+    if code == 0:  # its log goes, as that of every worker which ends in order
+        return ended
+    reason = worker.last_words()
+    return f"{ended}{f': {reason}' if reason else ''}" + (f" (log: {worker.log})" if worker.has_printed() else "")

@@ -131,6 +131,7 @@ WORK: Mapping[str, str] = {
     "scoring": "runs a model on evaluation data",
     "conversion": "changes a model's form, without training",
 }
+MAKES_MODEL = frozenset(("pretraining", "training", "conversion"))  # the artifact is a model, which others load
 RESERVED = frozenset(("task", "kind", "parents", "inputs", "without"))  # what the chain itself gives a stage
 _OWNED = re.compile(rf"(?P<owner>{NAME}):(?P<name>[A-Za-z0-9][A-Za-z0-9_-]*)")
 _TARGET = re.compile(r"\w+(\.\w+)*:\w+")
@@ -201,6 +202,11 @@ class StageKind:
         """OWNER of OWNER:NAME; None: the kind is built in."""
         found = _OWNED.fullmatch(self.name)
         return found["owner"] if found else None
+
+    @property
+    def makes_model(self) -> bool:
+        """Whether a stage's artifact is a model: config.json and model.safetensors, as save_pretrained writes them."""
+        return self.work in MAKES_MODEL
 
     def is_common(self, parameter: str) -> bool:
         """Whether `common.PARAMETER` of a preset gives its value: in an owned kind, those of the shared groups."""

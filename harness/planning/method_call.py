@@ -6,19 +6,17 @@ asked for. All of these are problems of that package: one UsageError, which name
 
 from __future__ import annotations
 
-import inspect
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from harness.errors import Problem, UsageError
 from harness.planning.chain import Chain
+from harness.planning.foreign_code import begin_of, place_of, shown, told, unheard
 from harness.planning.method import Method
 from harness.planning.recipe import WrongCall
 from harness.specs import StageSpec
 
-MOST_CHARACTERS = 200  # of what another package's error says
 NEXT_MOVE = "Mend the package, or leave the method out."
 
 
@@ -54,19 +52,19 @@ def _added(function: Callable[..., StageSpec], arguments: tuple[Any, ...], chain
         problem = _not_a_model(returned, chain)
     if problem is not None:
         expected = "the stage that makes the cell's model, as chain.transfer(..) returns it"
-        raise MethodFault(what, f" returned {problem}", _place(function), cell, expected)
+        raise MethodFault(what, f" returned {problem}", begin_of(function), cell, expected)
     return returned
 
 
 def _not_a_model(returned: object, chain: Chain) -> str | None:
     """What was returned where it is no stage that makes the cell's model."""
     if not isinstance(returned, StageSpec):
-        return _shown(returned)
+        return shown(returned)
     if returned.stage_id not in chain.plan.stages:
         return f"a stage {returned.kind} that it did not add to the chain"
     if (task := returned.parameters.get("task", chain.cell.task)) != chain.cell.task:
         return f"a stage {returned.kind} on another task, {task}"
-    if chain.kind(returned.kind).work in ("data", "scoring"):
+    if not chain.kind(returned.kind).makes_model:
         return f"a stage {returned.kind}, which makes no model"
     return None
 
@@ -75,43 +73,21 @@ def _not_a_model(returned: object, chain: Chain) -> str | None:
 def faults_of(function: Callable[..., Any], what: str, cell: str) -> Iterator[None]:
     """What another package's `function` raises in the block becomes a MethodFault; what: how a sentence calls it.
 
-    A UsageError that the user can mend passes.
+    A UsageError that the user can mend passes, and so does Ctrl-C. What the block prints goes nowhere.
     """
     try:
-        yield
+        with unheard():
+            yield
     except WrongCall as error:
         raise MethodFault(what, f": {str(error).rstrip('.')}", _place(function, error), cell) from error
-    except UsageError:
+    except (UsageError, KeyboardInterrupt):
         raise
     except RecursionError as error:
         raise MethodFault(what, " called itself without end", _place(function, error), cell) from error
-    except (Exception, SystemExit) as error:
-        raise MethodFault(what, f" raised {_told(error)}", _place(function, error), cell) from error
+    except BaseException as error:
+        raise MethodFault(what, f" raised {told(error)}", _place(function, error), cell) from error
 
 
-def _told(error: BaseException) -> str:
-    text = ""
-    with suppress(Exception):  # its __str__ is the other package's too
-        text = " ".join(str(error).split())[:MOST_CHARACTERS]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "None"
-    if isinstance(value, str):
-        return f"the text {value[:MOST_CHARACTERS]!r}"
-    return f"a value of type {type(value).__name__}"
-
-
-def _place(function: Callable[..., Any], error: BaseException | None = None) -> str:
+def _place(function: Callable[..., Any], error: BaseException) -> str:
     """file:line of the other package's code: where the error passed last, else where the function begins."""
-    package = str(getattr(function, "__module__", "")).partition(".")[0]
-    place = ""
-    for frame, line in traceback.walk_tb(error.__traceback__ if error is not None else None):
-        if str(frame.f_globals.get("__name__")).partition(".")[0] == package:
-            place = f"{frame.f_code.co_filename}:{line}"
-    if not place:
-        code = getattr(inspect.unwrap(function), "__code__", None)
-        place = f"{code.co_filename}:{code.co_firstlineno}" if code is not None else f"package {package or 'unknown'}"
-    return place
+    return place_of(error, str(getattr(function, "__module__", ""))) or begin_of(function)

@@ -5,7 +5,6 @@ What that code does there, hanging or leaving included, harms nobody else. As a 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -15,7 +14,7 @@ from itertools import product
 from harness.errors import UsageError
 from harness.planning.method_entry_points import PackagedMethod
 from harness.planning.method_needs import StandIn, needs
-from harness.planning.method_registry import FoundMethod, find_method, find_packaged
+from harness.planning.method_registry import FoundMethod, find_method
 from harness.tasks import TASKS
 
 LIMIT_SECONDS = 60.0  # a declaration takes milliseconds; one that imports torch from a cold disk takes many seconds
@@ -28,7 +27,16 @@ def check_method(found: PackagedMethod, limit_seconds: float = LIMIT_SECONDS) ->
     """What is wrong with the method, in a sentence; None when it can be used."""
     if found.problem:
         return f"{found}: {found.problem}."
-    command = [sys.executable, "-P", "-m", "harness.planning.method_check", found.name]
+    return _checked_apart(found.name, found.target, str(found), limit_seconds)
+
+
+def check_target(target: str, limit_seconds: float = LIMIT_SECONDS) -> str | None:
+    """The same of a method that is named by its place, package.module:METHOD."""
+    return _checked_apart(target, target, f"method {target}", limit_seconds)
+
+
+def _checked_apart(name: str, target: str, origin: str, limit_seconds: float) -> str | None:
+    command = [sys.executable, "-P", "-m", "harness.planning.method_check", name]
     # It looks for packages where this process does.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
@@ -42,11 +50,11 @@ def check_method(found: PackagedMethod, limit_seconds: float = LIMIT_SECONDS) ->
             timeout=limit_seconds,
         )
     except subprocess.TimeoutExpired:
-        late = f"{found.target} was not loaded and planned within {limit_seconds:g} seconds"
-        return f"{found}: {late}. Expected a plain declaration."
+        late = f"{target} was not loaded and planned within {limit_seconds:g} seconds"
+        return f"{origin}: {late}. Expected a plain declaration."
     if done.returncode or not done.stdout:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        return f"{found}: loading {found.target} ended the process with code {done.returncode} ({last})."
+        return f"{origin}: loading {target} ended the process with code {done.returncode} ({last})."
     problem: str | None = json.loads(done.stdout)
     return problem
 
@@ -59,13 +67,10 @@ def loading_problem(name: str) -> str | None:
         _plan_toy_cells(found)
     except UsageError as error:
         return str(error)
-    for kind in found.method.kinds:
-        if not _is_there(module := kind.run.partition(":")[0]):
-            return f"{find_packaged(name)}: stage kind {kind.name!r} is run by {kind.run}, and there is no {module}."
     heavy = [package for package in HEAVY if package in sys.modules and package not in before]
     if heavy:
         return (
-            f"{find_packaged(name)}: its declaration imports {', '.join(heavy)}, which planning does without. Import "
+            f"{found.origin}: its declaration imports {', '.join(heavy)}, which planning does without. Import "
             "it inside the functions that need it."
         )
     return None
@@ -86,14 +91,6 @@ def _plan_toy_cells(found: FoundMethod) -> None:
                     f"{pruning_seed}, and not at {0.5:g} and 0, where a grid finds out what they need. Let all of its "
                     "cells read it, or none."
                 )
-
-
-def _is_there(module: str) -> bool:
-    """Whether a module can be found; it is not imported."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ImportError:  # a package above it is not there
-        return False
 
 
 def main(name: str) -> None:

@@ -17,6 +17,7 @@ from importlib.metadata import Distribution, distributions
 
 from harness.errors import UsageError
 from harness.identity import NAME_IN_WORDS, is_name
+from harness.planning.foreign_code import locate, place_of, told, unheard
 from harness.planning.method import Method
 from harness.planning.method_summary import SPARSE_FROM
 
@@ -78,13 +79,16 @@ def load_method(target: str, origin: str, expected_name: str | None = None) -> M
     """
     module, _, attributes = target.partition(":")
     try:
-        value = importlib.import_module(module)
-        for attribute in attributes.split("."):
-            value = getattr(value, attribute)
-    except (Exception, SystemExit) as error:  # whatever their code does on import, it is their package's problem
-        text = " ".join(str(error).split())
-        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        raise UsageError(f"{origin}: {target} cannot be loaded ({reason}). {_NEXT_MOVE}") from error
+        with unheard():
+            value = importlib.import_module(module)
+            for attribute in attributes.split("."):
+                value = getattr(value, attribute)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever their code does on import, it is their package's problem
+        place = place_of(error, module) or _file_of(module)
+        where = f" at {place}" if place else ""
+        raise UsageError(f"{origin}: {target} cannot be loaded ({told(error)}){where}. {_NEXT_MOVE}") from error
     if not isinstance(value, Method):
         named = "" if expected_name is None else f" named {expected_name!r}"
         raise UsageError(
@@ -97,7 +101,18 @@ def load_method(target: str, origin: str, expected_name: str | None = None) -> M
             f"{origin}: {target} is a Method named {value.name!r}, expected {expected_name!r} as its entry point says. "
             f"{_NEXT_MOVE}"
         )
+    for kind in value.kinds:
+        if locate(run := kind.run.partition(":")[0]) is None:
+            raise UsageError(
+                f"{origin}: {target}: stage kind {kind.name!r} is run by {kind.run}, and there is no {run}. "
+                f"{_NEXT_MOVE}"
+            )
     return value
+
+
+def _file_of(module: str) -> str:
+    found = locate(module)
+    return str(found.origin) if found is not None and found.has_location else ""
 
 
 def _declared(reserved: Collection[str]) -> Iterator[PackagedMethod]:

@@ -165,6 +165,16 @@ def owned_kinds(names: Iterable[str]) -> dict[str, StageKind]:
     return kinds
 
 
+def all_loaded(names: Iterable[str]) -> bool:
+    """Whether all these methods can be loaded, so that their stage kinds are known."""
+    for name in dict.fromkeys(names):
+        try:
+            find_method(name)
+        except UsageError:
+            return False
+    return True
+
+
 def kind_of(spec: StageSpec) -> StageKind:
     """The declaration of a stage's kind as it is here. Raises UsageError where it is not found."""
     if spec.kind in KINDS or spec.declared_by is None:

@@ -31,10 +31,10 @@ from harness.errors import UsageError, unknown, unknown_name
 from harness.inputs.sparse_checkpoints import ReleasedCheckpoint, parse_released
 from harness.planning.kept_recipe import hash_of
 from harness.planning.kinds import KINDS, StageKind
-from harness.planning.method_registry import is_owner, owned_kinds
+from harness.planning.method_registry import all_loaded, is_owner, owned_kinds
 from harness.planning.parameter import EVIDENCE
 from harness.planning.preset_form import form_problems
-from harness.planning.recipe import Recipe, Setting, parameter_of_key, split_key
+from harness.planning.recipe import Recipe, Setting, is_of_unknown_owner, parameter_of_key, split_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +160,8 @@ def parse_preset(name: str, text: str, methods: Collection[str] = ()) -> Preset:
     if isinstance(extended, str) and extended not in preset_names():
         problems.append("extends: " + unknown_name("preset", extended, preset_names()))
     named = [*methods, *_methods_of_rows(tree)]
-    owned = owned_kinds(named)
-    settings, bad_settings = _settings(tree.get("recipe", {}), owned, named)
+    owned, all_owned = owned_kinds(named), all_loaded(named)
+    settings, bad_settings = _settings(tree.get("recipe", {}), owned, named, all_owned)
     problems += bad_settings
     try:
         released = None if problems else parse_released(tree.get("sparse_checkpoints", ()))
@@ -182,7 +182,7 @@ def parse_preset(name: str, text: str, methods: Collection[str] = ()) -> Preset:
         seeds=tuple(tree["seeds"]) if "seeds" in tree else base.seeds if base else (0,),
         data=tree.get("data", base.data if base else None),
         rows=rows,
-        recipe=Recipe(settings=settings, owned=owned),
+        recipe=Recipe(settings=settings, owned=owned, all_owned=all_owned),
         sparse_checkpoints=released or (base.sparse_checkpoints if base else ()),
     )
 
@@ -204,19 +204,21 @@ def _rows(row: Mapping[str, Any]) -> Rows:
 
 
 def _settings(
-    tree: Any, owned: Mapping[str, StageKind], named: Collection[str]
+    tree: Any, owned: Mapping[str, StageKind], named: Collection[str], all_owned: bool
 ) -> tuple[dict[str, Setting], list[str]]:
     """The settings by dotted key, and a sentence for each that cannot be read.
 
     owned: the stage kinds of the `named` methods. A section of a method that is not among them is kept as it is:
-    nothing reads it.
+    nothing reads it. all_owned: as in `Recipe`.
     """
     problems: list[str] = []
     settings: dict[str, Setting] = {}
     kinds = {**KINDS, **owned}
     for key, entry in _entries(tree if isinstance(tree, Mapping) else {}, kinds):
         declared = parameter_of_key(key, kinds)
-        if declared is None and not _is_of_another_method(key, {*named, *(kind.owner for kind in owned.values())}):
+        is_judged = all_owned or not is_of_unknown_owner(key, kinds)
+        others = {*named, *(kind.owner for kind in owned.values())}
+        if declared is None and is_judged and not _is_of_another_method(key, others):
             problems.append(f"recipe key {key!r} belongs to no stage kind.")
             continue
         evidence = [word for word in EVIDENCE if word in entry]

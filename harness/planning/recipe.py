@@ -34,11 +34,14 @@ class Recipe:
     """Settings by dotted key, as a preset and `--set` give them.
 
     owned: the stage kinds of the grid's methods, by name, beside the built-in ones.
+    all_owned: whether every method of the grid could be loaded. Where one could not, which is a problem of its own,
+    keys of kinds that nobody knows are not judged.
     given_over: the keys that a user gave, each with the preset's setting, None where it had none.
     """
 
     settings: Mapping[str, Setting]
     owned: Mapping[str, StageKind] = field(default_factory=dict)
+    all_owned: bool = field(default=True, compare=False)
     given_over: Mapping[str, Setting | None] = field(default_factory=dict, compare=False)
 
     @property
@@ -53,6 +56,8 @@ class Recipe:
         for key, value in values.items():
             what = f"{option('set')} {assignment(key, value)}"
             declared = parameter_of_key(key, kinds)
+            if declared is None and not self.all_owned and is_of_unknown_owner(key, kinds):
+                continue
             if declared is None:
                 owned = (f"{kind.name}.{name}" for kind in self.owned.values() for name in kind.recipe)
                 problems.append(unknown("recipe key", key, [*self.settings, *owned], where=f"{what}: "))
@@ -63,7 +68,7 @@ class Recipe:
                 problems.append(Problem(f"{what}: {error}"))
         if problems:
             raise UsageError(problems)
-        over = {key: self.given_over.get(key, self.settings.get(key)) for key in values}
+        over = {key: self.given_over.get(key, self.settings.get(key)) for key in values if key in settings}
         return replace(self, settings=settings, given_over={**self.given_over, **over})
 
     def parameters(self, kind: StageKind, *, model: str | None = None, task: str | None = None) -> dict[str, Any]:
@@ -179,6 +184,12 @@ def split_key(key: str) -> tuple[str, list[str], str]:
         section = f"{owner}:{rest.partition('.')[0]}"
     scope = head.removeprefix(section).removeprefix(".")
     return section, scope.split(".") if scope else [], name
+
+
+def is_of_unknown_owner(key: str, kinds: Mapping[str, StageKind]) -> bool:
+    """Whether a key speaks of a kind OWNER:NAME that is not among the known ones."""
+    section = split_key(key)[0]
+    return ":" in section and section not in kinds
 
 
 def _is_scope(words: list[str]) -> bool:

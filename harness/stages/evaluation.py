@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,19 @@ def score(
         return predict(model, examples, collator, size, after_batch)
 
     backoff: OomBackoff[Any] = run_with_oom_backoff(work, batch_size, what="evaluation")
+    _check_finite(backoff.result)
     return replace(backoff, result=head.scores(rows, examples, backoff.result, task, parameters))
+
+
+def _check_finite(outputs: Mapping[str, list[np.ndarray]]) -> None:
+    """Raises ValueError for a logit that is not finite, whatever the head: no class and no answer follows from it."""
+    for values in outputs.values():
+        for number, logits in enumerate(values):
+            if not np.isfinite(logits).all():
+                what = "NaN" if np.isnan(logits).any() else "infinite"
+                raise ValueError(
+                    f"a logit of row {number} is {what}: the model has diverged, or its weights are not finite."
+                )
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """How an attempt can end, and what follows from it: the one table that states, drivers and verbs read.
 
 An attempt whose worker was killed has no outcome: its stage is pending. A driver under which the worker died gives the
-attempt the outcome "infrastructure" and starts the stage again, up to its number of tries.
+attempt the outcome "infrastructure" and starts the stage again, up to its number of tries. It gives that outcome too to
+the last of as many attempts that were interrupted though it stopped none: its stage has failed.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ EXPIRY_SECONDS = 120.0  # without a heartbeat
 
 
 class LeaseLost(HarnessError):
-    """Another worker took the stage over; this one must not publish its result."""
+    """Another worker took the stage over, or may have: the lease is gone. This one must not publish its result."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,15 @@ class Lease:
 
     def check(self) -> None:
         """Raises LeaseLost unless the lease is still held."""
-        if not self.is_held():
+        generation = _highest(self.folder)
+        if generation < self.generation:  # nobody takes one back: its file is gone
+            gone = self.folder if self.folder.parent.is_dir() else self.folder.parent
             raise LeaseLost(
-                f"the lease of stage {self.folder.name} was taken over (generation {_highest(self.folder)})."
+                f"{gone} was removed or renamed while the stage ran, and with it the lease: another worker may run the "
+                "stage. Its result was not kept; give the same command again."
             )
+        if generation > self.generation:
+            raise LeaseLost(f"the lease of stage {self.folder.name} was taken over (generation {generation}).")
 
     def beat(self, count: int) -> None:
         replace_file(self.folder / f"{self.generation}.beat", str(count))

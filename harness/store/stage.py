@@ -171,7 +171,7 @@ class StoredStage:
         For the lease's holder: removes what a worker that was killed left half-written.
 
         Replaces the artifact of an attempt that died before its record was written. Raises StoreError where a record
-        exists: another worker finished the stage in the meantime.
+        exists, since another worker finished the stage in the meantime, and where the folder of all artifacts is gone.
         """
         final = self.artifact_path
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -189,6 +189,13 @@ class StoredStage:
                 shutil.rmtree(final)
             temporary.rename(final)
             sync_folder(final.parent)
+        except Exception as error:
+            if final.parent.is_dir():
+                raise
+            raise StoreError(
+                f"{final.parent} was removed or renamed while the stage ran. Bring it back and give the same command "
+                "again; without it, the command says what there is to redo."
+            ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

@@ -12,13 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Cancelled, HarnessError, Interrupted, StoreError, full_disk_behind, is_disk_full
+from harness.errors import Cancelled, HarnessError, Interrupted, StoreError, full_disk_behind, is_disk_full, text_of
 from harness.files import folder_digest
 from harness.planning.equivalents import identity_version
 from harness.planning.method_registry import kind_of
 from harness.progress import ProgressFile
 from harness.specs import StageSpec, stage_label
-from harness.stages.context import Resources, Sources, StageContext, StageResult
+from harness.stages.context import Resources, Sources, StageContext
 from harness.store.cancellation import cancellable, refuse_cancelled
 from harness.store.leases import Holder, Lease, LeaseLost
 from harness.store.processes import is_gone, this_process
@@ -28,6 +28,7 @@ from harness.worker.code_versions import own_source
 from harness.worker.machine_facts import machine_facts
 from harness.worker.provenance import provenance
 from harness.worker.source_state import SourceChanged, check_source, watch
+from harness.worker.stage_call import call_stage
 
 logger = logging.getLogger("harness")
 
@@ -152,12 +153,12 @@ def outcome_of(error: BaseException) -> str:
         return "cancelled"
     if isinstance(error, LeaseLost):
         return "lease-lost"
-    if isinstance(error, Interrupted | KeyboardInterrupt | SystemExit):
+    if isinstance(error, Interrupted | KeyboardInterrupt):
         return "interrupted"
     if (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or "out of memory" in str(error).lower()
+        or "out of memory" in text_of(error).lower()
     ):
         return "out-of-memory"
     return "infrastructure" if isinstance(error, OSError) or is_disk_full(error) else "code"
@@ -171,7 +172,7 @@ def first_line(error: BaseException) -> str:
 
 
 def _summary(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
+    text = text_of(error).strip() or type(error).__name__
     prefix = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
     return prefix + text.splitlines()[0]
 
@@ -208,7 +209,7 @@ def _run_to_record(
             should_stop=should_stop,
             report=ProgressFile(stage.progress_path(attempt)),
         )
-        result: StageResult = kind_of(spec).function()(context)
+        result = call_stage(kind_of(spec), context)
         check_source(imported_after=in_memory)
         files = [path for path in artifact.rglob("*") if path.is_file()]
         described = {

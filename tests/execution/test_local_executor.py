@@ -34,6 +34,7 @@ from harness.store.leases import HeartbeatMonitor, acquire
 from harness.store.processes import process_start
 from harness.store.store import Store
 from harness.studies.invalidation import invalidate
+from harness.studies.state import read_states
 from harness.studies.study import merged, read_study, write_study
 from harness.worker.run import ParentGone, run_bundle, run_stage
 
@@ -622,12 +623,38 @@ def test_a_process_in_which_a_stage_failed_runs_no_other(planned: Plan, store: S
     assert failed_in not in {store.stage(stage_id).attempts()[0].process for stage_id in outcome.done}
 
 
-def test_a_stage_that_ends_its_process_every_time_is_given_up(planned: Plan, store: Store, make: Make) -> None:
+def test_a_stage_that_leaves_its_process_has_failed_at_once(planned: Plan, store: Store, make: Make) -> None:
     said: list[str] = []
     outcome = drive(planned, store, make("dense=leave", workers=1), said)
     (dense,) = of_kind(planned, "dense")
-    assert "tried 3 times" in outcome.failed[dense]
-    assert outcomes(store, dense) == ["interrupted"] * 3
+    assert outcome.failed[dense].startswith("its run raised SystemExit: a library ends the process (")
+    assert outcomes(store, dense) == ["code"]
+    assert not any(line.startswith("retrying: dense") for line in said)
+
+
+@pytest.mark.parametrize(("action", "code"), [("exit_at_once", 0), ("exit_with_code", 3)])
+def test_a_process_that_ends_by_itself_is_told_without_a_line_of_its_log(
+    planned: Plan, store: Store, make: Make, action: str, code: int
+) -> None:
+    outcome = drive(planned, store, make(f"dense={action}", workers=1))
+    (dense,) = of_kind(planned, "dense")
+    said = outcome.failed[dense]
+    assert said.startswith(f"its worker process ended by itself with code {code}")
+    assert said.endswith("tried 3 times")
+    assert "step 1 of 1" not in said
+    assert outcomes(store, dense) == ["infrastructure"] * 3
+
+
+def test_a_stage_that_stops_unasked_every_time_has_failed_in_the_store_too(
+    planned: Plan, store: Store, make: Make
+) -> None:
+    said: list[str] = []
+    outcome = drive(planned, store, make("dense=interrupted", workers=1), said)
+    (dense,) = of_kind(planned, "dense")
+    assert outcome.failed[dense] == "interrupted: asked to stop; tried 3 times"
+    assert outcomes(store, dense) == ["interrupted", "interrupted", "infrastructure"]
+    assert store.stage(dense).last_attempt().message == outcome.failed[dense]
+    assert read_states(planned, store)[dense] == "failed"
     assert sum(line.startswith("retrying: dense") for line in said) == 2
 
 

@@ -31,6 +31,46 @@ def test_a_store_that_is_removed_while_a_grid_runs_is_a_failure_with_a_reason(
     assert "Traceback" not in done.stderr
 
 
+def grid_in_which(action: str, world: World, executor: str) -> tuple[int, str]:
+    """Exit code and standard error of a grid of three stages, the first of which (dense) does that."""
+    words = world.grid("--tasks", "sst2", "--methods", "dense", "--executor", executor, "--workers", "1")
+    done = python(str(HERE / "fake_stages.py"), f"dense={action}", "--", *words)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+def test_a_removed_folder_of_leases_is_the_reason_and_nobody_took_the_stage(world: World) -> None:
+    code, said = grid_in_which("remove_leases", world, "debug")
+    assert code == 1
+    (failed,) = (line for line in said.splitlines() if line.startswith("failed:"))
+    assert f"{world.store / 'leases'} was removed or renamed while the stage ran" in failed
+    assert "give the same command again" in failed
+    assert "taken over" not in said
+    assert grid_in_which("fail", world, "debug")[0] == 1, "nothing was published"
+
+
+def test_worker_processes_run_a_stage_again_whose_lease_was_removed(world: World) -> None:
+    code, said = grid_in_which("remove_once", world, "local")
+    assert code == 0
+    assert "taken over" not in said
+
+
+@pytest.mark.parametrize("executor", ["debug", "local"])
+def test_a_removed_folder_of_artifacts_is_the_reason_with_a_next_move(world: World, executor: str) -> None:
+    code, said = grid_in_which("remove_artifacts", world, executor)
+    assert code == 1
+    (failed,) = (line for line in said.splitlines() if line.startswith("failed:"))
+    assert f"{world.store / 'artifacts'} was removed or renamed while the stage ran" in failed
+    assert "Bring it back and give the same command again" in failed
+    assert "FileNotFoundError" not in said
+
+
+@pytest.mark.parametrize("executor", ["debug", "local"])
+def test_a_removed_folder_of_attempts_costs_no_result(world: World, executor: str) -> None:
+    code, said = grid_in_which("remove_attempts", world, executor)
+    assert (code, "taken over" in said) == (0, False)
+
+
 def test_a_study_that_is_removed_while_its_grid_runs_is_a_failure_too(
     run_harness: Run, world: World, fakes: ModuleType
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +43,11 @@ BAD = {
     ),
     "leaves": ("raise SystemExit(3)", "its stages raised SystemExit: 3 ({place})"),
     "recurses": ("return stages(chain)", "its stages called itself without end ({place})"),
+    "a generator's end": ("raise GeneratorExit('x')", "its stages raised GeneratorExit: x ({place})"),
+    "an exception beside Exception": (
+        "raise type('Own', (BaseException,), {{}})('hello')",
+        "its stages raised Own: hello ({place})",
+    ),
     "asserts": ("assert False", "its stages raised AssertionError ({place})"),
     "returns nothing": ("good(chain)", "its stages returned None ({begin})"),
     "returns a text": ("return 'transfer'", "its stages returned the text 'transfer' ({begin})"),
@@ -117,6 +123,100 @@ def test_the_check_plans_a_toy_cell_with_it(odd: Callable[..., Path], body: str,
     told = told.format(place=f"{path}:{LINE}", begin=f"{path}:{LINE - 1}")
     problem = str(loading_problem("odd_method:METHOD"))
     assert problem.startswith(f"method odd_method:METHOD: {told}")
+
+
+@pytest.mark.parametrize("where", ["stages", "module"])
+def test_what_it_prints_is_not_heard(odd: Callable[..., Path], run_harness: Run, world: World, where: str) -> None:
+    """A plan calls it for every cell, and as JSON the plan is all that standard output has."""
+    path = odd("print('SAID'); return good(chain)" if where == "stages" else "return good(chain)")
+    if where == "module":
+        path.write_text(path.read_text() + "\nprint('SAID')\n")
+    words = ["--methods", "odd_method:METHOD", "--tasks", "sst2", "--dry-run"]
+    done = run_harness(world.grid(*words))
+    assert done.code == 0
+    assert "SAID" not in done.out + done.err
+    assert json.loads(run_harness(world.grid(*words, "--json")).out)["cells"]
+
+
+@pytest.mark.parametrize("where", ["stages", "module"])
+def test_an_interrupt_in_it_is_the_users_and_is_said(
+    odd: Callable[..., Path], run_harness: Run, world: World, where: str
+) -> None:
+    path = odd("raise KeyboardInterrupt" if where == "stages" else "return good(chain)")
+    if where == "module":
+        path.write_text("raise KeyboardInterrupt")
+    done = run_harness(world.grid("--methods", "odd_method:METHOD", "--dry-run"))
+    assert done == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("def (:", "cannot be loaded (SyntaxError: invalid syntax) at {path}:1."),
+        ("\n1 / 0", "cannot be loaded (ZeroDivisionError: division by zero) at {path}:2."),
+        ("import odd_nowhere", "cannot be loaded (ModuleNotFoundError: No module named 'odd_nowhere') at {path}:1."),
+        ("raise GeneratorExit", "cannot be loaded (GeneratorExit) at {path}:1."),
+        ("class Own(BaseException): pass\nraise Own('x')", "cannot be loaded (Own: x) at {path}:2."),
+        ("x = 1\0", "cannot be loaded (SyntaxError: source code string cannot contain null bytes) at {path}."),
+    ],
+)
+def test_a_module_that_cannot_be_loaded_is_one_problem_whatever_its_settings(
+    odd: Callable[..., Path], run_harness: Run, world: World, text: str, told: str
+) -> None:
+    """Its kinds are not known, so keys of them are not judged; those of others are."""
+    path = odd("return good(chain)")
+    path.write_text(text)
+    words = ["--methods", "odd_method:METHOD", "--set", "odd:lab.epochs=3", "--dry-run"]
+    done = run_harness(world.grid(*words))
+    assert done.code == 2
+    (problem,) = done.err.splitlines()
+    assert problem.startswith(f"error: method: odd_method:METHOD {told.format(path=path)}")
+    done = run_harness(world.grid(*words, "--set", "dense.epoch=3"))
+    assert "--set dense.epoch=3: recipe key 'dense.epoch' is not known" in done.err
+    preset = world.folder / "mine.toml"
+    preset.write_text(
+        'description = "d"\nextends = "reduced"\ntasks = ["sst2"]\n'
+        'recipe."odd:lab".epochs = { value = 3, assumed = "so" }\n'
+    )
+    arguments = world.grid("--methods", "odd_method:METHOD", "--dry-run")
+    arguments[arguments.index("--preset") + 1] = str(preset)
+    assert run_harness(arguments).err.startswith(f"error: method: odd_method:METHOD {told.format(path=path)}")
+
+
+@pytest.mark.parametrize("run", ["odd_nowhere:run", "odd_nowhere.stage:run", "odd_lab.stage:run"])
+def test_a_kind_whose_module_is_not_there_is_found_while_planning(
+    odd: Callable[..., Path], run_harness: Run, world: World, run: str
+) -> None:
+    path = odd("return good(chain)")
+    path.write_text(path.read_text().replace("odd_lab:run", run))
+    told = f"odd_method:METHOD: stage kind 'odd:lab' is run by {run}, and there is no {run.partition(':')[0]}."
+    done = run_harness(world.grid("--methods", "odd_method:METHOD", "--dry-run"))
+    assert done.code == 2
+    assert done.err.startswith(f"error: method: {told}")
+    done = run_harness(["ls", "methods", "odd_method:METHOD", "--check"])
+    assert done.code == 1
+    assert told in " ".join(done.out.split())
+
+
+def test_looking_for_a_kinds_module_imports_nothing(odd: Callable[..., Path], run_harness: Run, world: World) -> None:
+    path = odd("return good(chain)")
+    (path.parent / "odd_package").mkdir()
+    for name in ("__init__", "stage"):
+        (path.parent / "odd_package" / f"{name}.py").write_text("raise AssertionError('imported')")
+    path.write_text(path.read_text().replace("odd_lab:run", "odd_package.stage:run"))
+    assert run_harness(world.grid("--methods", "odd_method:METHOD", "--dry-run")).code == 0
+
+
+def test_one_that_is_named_by_its_place_can_be_checked(odd: Callable[..., Path], run_harness: Run) -> None:
+    odd("return good(chain)")
+    done = run_harness(["ls", "methods", "odd_method:METHOD", "--check", "--json"])
+    assert (done.code, json.loads(done.out)) == (
+        0,
+        [{"name": "odd_method:METHOD", "package": "odd_method", "problem": None}],
+    )
+    odd("return None")
+    (row,) = json.loads(run_harness(["ls", "methods", "odd_method:METHOD", "--check", "--json"]).out)
+    assert row["problem"].startswith("method odd_method:METHOD: its stages returned None (")
 
 
 def test_what_quantizes_is_called_in_the_same_place(odd: Callable[..., Path], run_harness: Run, world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from harness.metrics import classification_scores
 from harness.progress import StageProgress
 from harness.stages import evaluation
 from harness.stages.evaluation import predict
-from harness.stages.task_heads import ClassificationHead
+from harness.stages.task_heads import ClassificationHead, QuestionAnsweringHead
 from harness.tasks import get_task
 
 ROWS = 130
@@ -81,6 +82,35 @@ def test_a_batch_the_device_cannot_hold_is_halved_and_every_row_is_still_scored_
     assert model.batches == [128, 64, 32, 32, 32, 32, 2]
     assert (scored.micro_batch_size, scored.oom_sizes) == (32, (128, 64))
     assert (scored.result["num_correct"], scored.result["num_examples"]) == (130, 130)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(("task", "name"), [("sst2", "logits"), ("squad", "start_logits"), ("squad", "end_logits")])
+def test_a_logit_that_is_not_finite_is_no_answer(
+    features: datasets.Dataset, monkeypatch: pytest.MonkeyPatch, task: str, name: str, value: float
+) -> None:
+    """argmax would take the row of NaN for class 0: half of a balanced task would be right."""
+    head = ClassificationHead if task == "sst2" else QuestionAnsweringHead
+    monkeypatch.setattr(head, "evaluation_examples", lambda self, rows, *others: rows)
+    monkeypatch.setattr(evaluation, "PaddingCollator", lambda tokenizer: collate)
+    logits = {each: torch.zeros(2) for each in (["logits"] if task == "sst2" else ["start_logits", "end_logits"])}
+    diverged = torch.zeros(2)
+    diverged[1] = value
+
+    class Diverged(Echo):
+        """Of a row with 7 tokens or more it makes nothing."""
+
+        def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {
+                each: torch.stack([diverged if each == name and row.max() >= 7 else zeros for row in input_ids])
+                for each, zeros in logits.items()
+            }
+
+    first = next(row for row, length in enumerate(features["length"]) if length >= 7)
+    shown = "NaN" if math.isnan(value) else "infinite"
+    told = f"^a logit of row {first} is {shown}: the model has diverged, or its weights are not finite\\.$"
+    with pytest.raises(ValueError, match=told):
+        evaluation.score(Diverged(), features, get_task(task), None, {}, 128)
 
 
 def test_scoring_reports_progress_and_stops_between_two_batches_on_request(features: datasets.Dataset) -> None:

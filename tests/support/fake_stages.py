@@ -7,6 +7,7 @@ the dashes a worker process on them.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ from harness.store import cancellation
 from harness.store.stage import StoredStage
 from harness.tasks import get_task
 from harness.worker import main as worker_main
+from harness.worker.stage_call import MODEL_FILES
 
 CALLS: list[str] = []  # stage ids, in the order they ran in this process
 ACTIONS: dict[str, Callable[[StageContext], None]] = {}  # what a kind does before it writes anything
@@ -41,6 +43,8 @@ def run(context: StageContext) -> StageResult:
     (context.artifact / "half-written.txt").unlink()
     (context.artifact / "weights").mkdir()
     (context.artifact / "weights" / "model.txt").write_text(f"{spec.kind} {spec.stage_id}")
+    for name in MODEL_FILES:
+        (context.artifact / name).touch()
     if spec.kind == "evaluation":
         task = get_task(context.parameters["task"])
         value = PERCENT if task.head.metrics_in_percent else SHARE
@@ -108,6 +112,22 @@ def leave(context: StageContext) -> None:
     sys.exit("a library ends the process")
 
 
+def exit_at_once(context: StageContext) -> None:
+    """As a library may that ends the process itself, after a line of log that has nothing to do with it."""
+    logging.getLogger("harness.training.trainer").info("step 1 of 1")
+    os._exit(0)
+
+
+def exit_with_code(context: StageContext) -> None:
+    logging.getLogger("harness.training.trainer").info("step 1 of 1")
+    os._exit(3)
+
+
+def interrupted(context: StageContext) -> None:
+    """It says that it was asked to stop, and nobody did."""
+    raise Interrupted("asked to stop")
+
+
 def die(context: StageContext) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -139,6 +159,26 @@ def remove_store(context: StageContext) -> None:
     shutil.rmtree(context.artifact.parents[1])
 
 
+def remove_leases(context: StageContext) -> None:
+    shutil.rmtree(context.artifact.parents[1] / "leases")
+
+
+def remove_attempts(context: StageContext) -> None:
+    shutil.rmtree(context.artifact.parents[1] / "attempts")
+
+
+def remove_artifacts(context: StageContext) -> None:
+    shutil.rmtree(context.artifact.parent)
+
+
+def remove_once(context: StageContext) -> None:
+    """The leases, the first time."""
+    begun = context.checkpoints / "begun"
+    if not begun.exists():
+        begun.write_text("1")
+        remove_leases(context)
+
+
 def progress(context: StageContext) -> None:
     """Three steps of five, reported one by one; then it waits as `obey` does."""
     for step in (1, 2, 3):
@@ -147,7 +187,28 @@ def progress(context: StageContext) -> None:
     obey(context)
 
 
-ACTORS = (sleep, obey, poll, brief, held, fail, leave, die, die_once, die_recorded, fill, remove_store, progress)
+ACTORS = (
+    sleep,
+    obey,
+    poll,
+    brief,
+    held,
+    fail,
+    leave,
+    exit_at_once,
+    exit_with_code,
+    interrupted,
+    die,
+    die_once,
+    die_recorded,
+    fill,
+    remove_store,
+    remove_leases,
+    remove_attempts,
+    remove_artifacts,
+    remove_once,
+    progress,
+)
 WORDS = {action.__name__: action for action in ACTORS}
 
 

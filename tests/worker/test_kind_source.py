@@ -37,7 +37,8 @@ from acme_source.constants import FACTOR
 from harness.stages.context import StageResult
 
 def run(context):
-    (context.artifact / "model.txt").write_text(str(FACTOR))
+    (context.artifact / "config.json").touch()
+    (context.artifact / "model.safetensors").write_text(str(FACTOR))
     return StageResult(metrics={}, did=["ran"], details={"training": {"tokens_seen": 1}})
 '''
 
@@ -76,8 +77,10 @@ def test_the_source_is_what_the_kind_uses_of_its_package_without_wording(
     assert source() == before
     (package / "constants.py").write_text("FACTOR = 2\n")
     assert source() not in (None, before)
+    kind = find_method("acme_source:METHOD").method.kinds[0]
     (package / "stage.py").unlink()
-    assert source() is None
+    as_new_process(monkeypatch)
+    assert own_source(kind) is None
     assert own_source(KINDS["transfer"]) is None
 
 

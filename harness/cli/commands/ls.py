@@ -11,6 +11,7 @@ from tabulate import tabulate
 from harness.errors import UsageError, unknown_name
 from harness.grids.request import check_preset
 from harness.inputs.models import MODELS, PackageSource
+from harness.planning.method_entry_points import is_target
 from harness.planning.method_registry import BUILT_IN, get_method, installed_methods
 from harness.planning.preset import load_preset, preset_names
 from harness.tasks import TASKS
@@ -46,17 +47,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(name: str | None, *, as_json: bool) -> int:
-    """Every method of another package, or the one of that name, and whether it can be used."""
-    from harness.planning.method_check import check_method
+    """Every method of another package, or the one of that name or place, and whether it can be used."""
+    from harness.planning.method_check import check_method, check_target
 
-    methods = installed_methods()
-    if name and name not in {found.name for found in methods}:
-        raise UsageError(unknown_name("method of another package", name, {found.name for found in methods}))
-    rows = [
-        {"name": found.name, "package": f"{found.package} {found.version}", "problem": check_method(found)}
-        for found in methods
-        if name in (None, found.name)
-    ]
+    if name and is_target(name):
+        rows = [{"name": name, "package": name.partition(":")[0].partition(".")[0], "problem": check_target(name)}]
+    else:
+        methods = installed_methods()
+        if name and name not in {found.name for found in methods}:
+            raise UsageError(unknown_name("method of another package", name, {found.name for found in methods}))
+        rows = [
+            {"name": found.name, "package": f"{found.package} {found.version}", "problem": check_method(found)}
+            for found in methods
+            if name in (None, found.name)
+        ]
     if as_json:
         print(json.dumps(rows, indent=1))
     elif rows:
