@@ -123,7 +123,7 @@ def _check_ids(batches: Batches, task: Task) -> None:
 
 
 def _check_answers(batches: Batches, task: Task) -> None:
-    """A question without answer or with an empty one, and a wrong answer_start, which would train on a wrong span, silently."""
+    """A question without answer or with an empty one, and a wrong answer_start: each would train on a wrong span."""
     misplaced = total = 0
     example = ""
     for row, context, text, start in _answers(batches):
