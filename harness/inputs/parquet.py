@@ -6,6 +6,9 @@ planning asks it, and so does what reads a split. `harness.data` turns the rows 
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.inputs.row_checks import RowError, form_of, has_nulls, sound_batches
+from harness.inputs.row_checks import RowError, check_texts, form_of, has_nulls, sound_batches
 from harness.tasks import CORPUS_SPLITS, Task
 
 if TYPE_CHECKING:
@@ -22,6 +25,15 @@ if TYPE_CHECKING:
 
 CORPUS_COLUMNS = ("title", "text")
 CHEAP_TEXT_BYTES = 64e6  # a corpus file with more text is read by its stage alone; a plan looks at its statistics
+_FOLDER = "a folder"
+_KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: _FOLDER,
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 def split_files(folder: Path | str, task: Task) -> dict[str, Path]:
@@ -62,34 +74,58 @@ def check_folder(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        what = "is a file" if folder.is_file() else "does not exist"
+        found = _standing_at(folder)
+        what = f"is {found}" if found else "does not exist"
         return [
             f"data folder {folder} {what}. Expected a folder with <task>/<split>.parquet in the hub's "
             "schema; correct the path or choose another data source."
         ]
     problems: list[str] = []
     for task in tasks:
-        origin = f"configuration {task.hub_name!r} of {task.hub_path} on the hub"
+        contents = f"{_columns(task.columns)} (configuration {task.hub_name!r} of {task.hub_path} on the hub)"
         for split in task.splits:
             path = folder / task.name / f"{split}.parquet"
+            optional = split in task.optional_splits
             if path.is_file():
                 problems += file_problems(path, task.columns) or rows(path, task)
-            elif split not in task.optional_splits:
-                problems.append(
-                    f"{path}: not found, and task {task.name!r} needs its split {split!r}. Put it there as parquet "
-                    f"with the columns {', '.join(task.columns)} ({origin}), or leave the task out."
-                )
+            elif not optional or _standing_at(path):
+                needs = f"task {task.name!r} needs its split {split!r}"
+                problems.append(_no_file(path, needs, contents, "take it away" if optional else "leave the task out"))
     if corpus:
         for split in CORPUS_SPLITS:
             path = folder / "corpus" / f"{split}.parquet"
             if path.is_file():
                 problems += file_problems(path, CORPUS_COLUMNS) or rows(path, None)
             else:
-                problems.append(
-                    f"{path}: not found, and pre-training needs the corpus split {split!r}. Put it there as parquet "
-                    f"with the columns {', '.join(CORPUS_COLUMNS)}, one article per row."
-                )
+                needs = f"pre-training needs the corpus split {split!r}"
+                problems.append(_no_file(path, needs, f"{_columns(CORPUS_COLUMNS)}, one article per row"))
     return problems
+
+
+def _columns(names: Sequence[str]) -> str:
+    return f"the columns {', '.join(names)}"
+
+
+def _no_file(path: Path, needs: str, contents: str, otherwise: str = "") -> str:
+    """The problem of a path where no file is: what stands there instead, what should, and the next move."""
+    found = _standing_at(path)
+    or_else = f", or {otherwise}" if otherwise else ""
+    if not found:
+        return f"{path}: not found, and {needs}. Put it there as parquet with {contents}{or_else}."
+    move = "Write its parts as one file under that name" if found == _FOLDER else "Put the file itself there"
+    return f"{path}: is {found}; expected one parquet file with {contents}. {move}{or_else}."
+
+
+def _standing_at(path: Path) -> str:
+    """What stands at a path, in words; "" for nothing. Opens nothing: a pipe would never end."""
+    try:
+        return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "no file")
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "a link that leads back to itself"
+        if not path.is_symlink():
+            return ""
+        return f"a link to {os.readlink(path)}, which does not exist"
 
 
 def row_problems(path: Path, task: Task) -> list[str]:
@@ -116,14 +152,19 @@ def row_problems(path: Path, task: Task) -> list[str]:
 def article_problems(path: Path, *, thorough: bool = True) -> list[str]:
     """What is wrong with the articles of a corpus file whose footer is right.
 
-    thorough: read every text; else only where the file's statistics tell of nulls, or there is little of it.
+    thorough: read every text; else only where the file's statistics tell of nulls, or there is little of it. That every
+    text is blank is told where every one is read.
     """
     try:
         with _reading_rows(path), pq.ParquetFile(path) as file:
             everything = thorough or text_bytes(path) <= CHEAP_TEXT_BYTES
             groups = [g for g in range(file.num_row_groups) if everything or has_nulls(file, g, "text")]
-            for _ in sound_batches(file, "text", groups=groups):
-                pass
+            batches = sound_batches(file, "text", groups=groups)
+            if everything:
+                check_texts("text", batches)
+            else:
+                for _ in batches:
+                    pass
     except RowError as error:
         return [f"{path}: {error}"]
     except ValueError as error:
@@ -142,8 +183,9 @@ def read_rows(paths: Sequence[Path], task: Task) -> datasets.Dataset:
     """The rows of parquet files with the columns `task.columns`, in memory, in the order of the files.
 
     Raises FileNotFoundError if a file is not there, ValueError if one is unreadable, lacks a column, has no rows, a
-    null, text that is no UTF-8, a label outside [0, num_labels) or (SQuAD v1.1) a question without answer, an answer
-    outside its context, more than one answer in a hundred that is not at its answer_start, or an id that occurs twice.
+    null, text that is no UTF-8, a column of texts that are all blank, a label outside [0, num_labels) or (SQuAD v1.1) a
+    question without answer, an answer that is blank or outside its context, more than one answer in a hundred that is
+    not at its answer_start, or an id that occurs twice.
     """
     for path in paths:
         _raise_for_problems(path, task.columns)
@@ -213,7 +255,11 @@ def file_problems(path: Path, columns: tuple[str, ...]) -> list[str]:
         )
     for column in columns:
         form = form_of(column)
-        if column in schema.names and not form.has_type(schema.field(column).type):
+        times = schema.names.count(column)
+        if times > 1:
+            often = "twice" if times == 2 else f"{times} times"
+            problems.append(f"{path}: column {column} occurs {often}; expected it once. Keep one of them.")
+        elif times and not form.has_type(schema.field(column).type):
             problems.append(
                 f"{path}: column {column} is {schema.field(column).type}; expected {form.expected}. Convert it and "
                 "write the file again."
@@ -225,7 +271,9 @@ def file_problems(path: Path, columns: tuple[str, ...]) -> list[str]:
 
 def _raise_for_problems(path: Path, columns: tuple[str, ...]) -> None:
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: not found. Expected parquet with the columns {', '.join(columns)}.")
+        found = _standing_at(path)
+        what = f"is {found}" if found else "not found"
+        raise FileNotFoundError(f"{path}: {what}. Expected parquet with {_columns(columns)}.")
     problems = file_problems(path, columns)
     if problems:
         raise ValueError("\n".join(problems))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,8 @@ from harness.tasks import Task
 # Single answers of SQuAD copies are known to be a character or two off; a file in which more are is another text's.
 MISPLACED_SHARE = 0.01
 BATCH_ROWS = 4096  # of a scan in memory at a time
+# A character that is neither white space nor one of those without a picture (control, format), as tokenizers drop them.
+_VISIBLE = r"[^\s\p{Cc}\p{Cf}\pZ]"
 
 
 class RowError(Exception):
@@ -78,10 +81,29 @@ def _first(condition: Any) -> int:
     return pc.index(condition, True).as_py()
 
 
+def _has_text(values: pa.Array) -> Any:
+    """For each value whether it has a character to be seen; null for a null."""
+    return pc.match_substring_regex(values, _VISIBLE)
+
+
+def check_texts(column: str, batches: Batches, task: Task | None = None) -> None:
+    """Raises RowError where every text of a column is blank. Reads all batches."""
+    rows, blank = 0, True
+    for _, batch in batches:
+        rows += len(batch)
+        blank = blank and not pc.any(_has_text(batch.column(column))).as_py()
+    if rows and blank:
+        raise RowError(
+            f"column {column} is blank in {'its one row' if rows == 1 else f'all {rows} rows'}; expected text. Write "
+            "the file again with its texts."
+        )
+
+
 def _check_labels(batches: Batches, task: Task) -> None:
     for first, batch in batches:
         labels = batch.column("label")
-        bad = pc.or_(pc.less(labels, 0), pc.greater_equal(labels, task.num_labels))
+        lowest, end = (pa.scalar(bound, labels.type) for bound in (0, task.num_labels))  # unsigned ones stay unsigned
+        bad = pc.or_(pc.less(labels, lowest), pc.greater_equal(labels, end))
         if pc.any(bad).as_py():
             row = _first(bad)
             classes = ", ".join(f"{value} {name}" for value, name in enumerate(task.label_names))
@@ -101,7 +123,7 @@ def _check_ids(batches: Batches, task: Task) -> None:
 
 
 def _check_answers(batches: Batches, task: Task) -> None:
-    """A question without answer, and a wrong answer_start, which would train on a wrong span, silently."""
+    """A question without answer or with an empty one, and a wrong answer_start: each would train on a wrong span."""
     misplaced = total = 0
     example = ""
     for row, context, text, start in _answers(batches):
@@ -129,12 +151,20 @@ def _answers(batches: Batches) -> Iterator[tuple[int, str, str, int]]:
 
 
 def _check_answered(answers: pa.Array, first: int) -> None:
-    unanswered = pc.fill_null(pc.equal(pc.list_value_length(pc.struct_field(answers, "text")), 0), True)
+    texts = pc.struct_field(answers, "text")
+    unanswered = pc.fill_null(pc.equal(pc.list_value_length(texts), 0), True)
     if pc.any(unanswered).as_py():
         row = first + _first(unanswered)
         raise RowError(
             f"the question in row {row} (rows count from 0) has no answer; expected SQuAD v1.1, "
             "where every question has at least one. Version 2 is not supported: drop its unanswerable questions."
+        )
+    blank = pc.invert(pc.fill_null(_has_text(pc.list_flatten(texts)), True))
+    if pc.any(blank).as_py():
+        row = first + pc.list_parent_indices(texts)[_first(blank)].as_py()
+        raise RowError(
+            f"the answer in row {row} (rows count from 0) is empty; expected words of its context. Drop the "
+            "question, or give it an answer."
         )
 
 
@@ -177,11 +207,6 @@ def _is_answers(kind: pa.DataType) -> bool:
     return _is_string(lists["text"].value_type) and pa.types.is_integer(lists["answer_start"].value_type)
 
 
-def _read_all(batches: Batches, task: Task) -> None:
-    for _ in batches:
-        pass
-
-
 @dataclass(frozen=True)
 class ColumnForm:
     """What a column of the hub's schema must be: its type, in words and as a test, and a check of its rows.
@@ -191,11 +216,10 @@ class ColumnForm:
 
     expected: str
     has_type: Callable[[pa.DataType], bool]
-    check_rows: Callable[[Batches, Task], None] = _read_all
+    check_rows: Callable[[Batches, Task], None]
     beside: tuple[str, ...] = ()
 
 
-_TEXT = ColumnForm("string", _is_string)
 _FORMS = {
     "id": ColumnForm("string", _is_string, _check_ids),
     "label": ColumnForm("integer", pa.types.is_integer, _check_labels),
@@ -207,4 +231,4 @@ _FORMS = {
 
 def form_of(column: str) -> ColumnForm:
     """What a column must be; one that is not known holds text."""
-    return _FORMS.get(column, _TEXT)
+    return _FORMS.get(column) or ColumnForm("string", _is_string, partial(check_texts, column))

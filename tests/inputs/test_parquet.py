@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.inputs.parquet import check_folder, corpus_files, load_corpus, load_split, split_files
+from harness.inputs.data_sources import FolderData
+from harness.inputs.parquet import (
+    article_problems,
+    check_folder,
+    corpus_files,
+    load_corpus,
+    load_split,
+    row_problems,
+    split_files,
+)
 from harness.tasks import TASKS, get_task
 
 WriteParquet = Callable[[str, dict[str, Any]], Path]
@@ -279,7 +289,6 @@ def test_of_a_large_corpus_a_plan_reads_the_statistics_alone(tmp_path: Path, mon
 def test_rows_are_read_once_for_each_content(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.inputs import parquet
     from harness.inputs.content_hashes import ContentHashes
-    from harness.inputs.data_sources import FolderData
 
     memory = world.folder / "memory.json"
     hashes = ContentHashes(memory)
@@ -302,8 +311,6 @@ def test_a_scan_of_many_rows_takes_little_time(tmp_path: Path) -> None:
     """As many rows as QQP, whose texts are 24 MB."""
     import time
 
-    from harness.inputs.parquet import row_problems
-
     text = ["What is the best way to learn how to play the piano at home?"] * 400_000
     path = write_rows(tmp_path, "qqp/train", {"question1": text, "question2": text, "label": [0, 1] * 200_000}, 100_000)
     began = time.process_time()
@@ -320,3 +327,135 @@ def test_answers_of_other_types_are_told(tmp_path: Path, write_parquet: WritePar
     found = check_folder(tmp_path, [get_task("squad")], corpus=False)
     assert len(found) == 2
     assert "expected struct of the lists text (strings) and answer_start (integers)" in found[0]
+
+
+# -- what cannot be meant
+
+
+BLANK = ["", "  \n\t", "\x00\u200b\ufeff"]
+
+
+@pytest.mark.parametrize("columns", [{"sentence": BLANK, "label": [0, 1, 1]}, {"sentence": [""] * 3, "label": [0] * 3}])
+def test_texts_that_are_all_blank_are_refused(tmp_path: Path, columns: dict[str, Any]) -> None:
+    path = write_rows(tmp_path, "sst2/train", columns)
+    said = f"{path}: column sentence is blank in all 3 rows; expected text. Write the file again with its texts."
+    assert row_problems(path, get_task("sst2")) == [said]
+
+
+def test_one_text_beside_blank_ones_is_enough(tmp_path: Path) -> None:
+    path = write_rows(tmp_path, "sst2/train", {"sentence": [*BLANK, "?"], "label": [0, 1, 1, 0]})
+    assert row_problems(path, get_task("sst2")) == []
+    corpus = write_rows(tmp_path, "corpus/train", {"title": [""] * 4, "text": [*BLANK, "One."]})
+    assert article_problems(corpus) == article_problems(corpus, thorough=False) == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "where"), [([""], "its one row"), (BLANK, "all 3 rows")], ids=["one article", "more articles"]
+)
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_corpus_without_text_is_told_while_planning(
+    run_harness: Any, world: Any, split: str, texts: list[str], where: str
+) -> None:
+    path = write_rows(world.folder / "data", f"corpus/{split}", {"title": ["t"] * len(texts), "text": texts})
+    done = run_harness(world.grid("--dry-run"))
+    assert done.code == 2
+    assert done.err.count(f"{path}: column text is blank in {where}; expected text") == 1
+    with pytest.raises(ValueError, match="column text is blank"):
+        load_corpus(world.folder / "data", split)
+
+
+@pytest.mark.parametrize("answer", ["", " "])
+def test_an_empty_answer_is_no_answer(tmp_path: Path, write_parquet: WriteParquet, answer: str) -> None:
+    good, empty = {"text": ["Rome"], "answer_start": [3]}, {"text": ["Rome", answer], "answer_start": [3, 2]}
+    path = write_parquet("squad/train", squad(["in Rome"] * 3, [good, good, empty]))
+    (problem,) = row_problems(path, get_task("squad"))
+    assert problem.startswith(
+        f"{path}: the answer in row 2 (rows count from 0) is empty; expected words of its context"
+    )
+
+
+@pytest.mark.parametrize("kind", [pa.uint64(), pa.uint8(), pa.int8(), pa.int64()], ids=str)
+def test_a_label_of_any_integer_type_is_named_with_its_row(tmp_path: Path, kind: pa.DataType) -> None:
+    largest = 2 ** (kind.bit_width - (0 if str(kind).startswith("u") else 1)) - 1
+    path = write_rows(tmp_path, "sst2/train", {"sentence": ["a"] * 4, "label": pa.array([0, 1, 1, largest], kind)})
+    (problem,) = row_problems(path, get_task("sst2"))
+    assert f"label {largest} in row 3 (rows count from 0); expected 0 to 1" in problem
+
+
+@pytest.mark.parametrize(("column", "times", "often"), [("label", 2, "twice"), ("sentence", 3, "3 times")])
+def test_a_column_that_occurs_twice_is_told(run_harness: Any, world: Any, column: str, times: int, often: str) -> None:
+    data = world.folder / "data"
+    sst2 = pa.table({"sentence": ["a", "b"], "label": [0, 1]})
+    path = data / "sst2" / "train.parquet"
+    again = [sst2.column(column)] * (times - 1)
+    pq.write_table(pa.Table.from_arrays([*sst2.columns, *again], [*sst2.column_names, *[column] * (times - 1)]), path)
+    done = run_harness(world.grid("--dry-run", "--tasks", "sst2", "--methods", "dense"))
+    assert done.code == 2
+    assert f"{path}: column {column} occurs {often}; expected it once. Keep one of them." in done.err
+
+
+def test_other_columns_may_occur_twice(tmp_path: Path) -> None:
+    path = tmp_path / "sst2" / "train.parquet"
+    path.parent.mkdir()
+    pq.write_table(pa.Table.from_arrays([["a"], [1], [2], [3]], ["sentence", "label", "idx", "idx"]), path)
+    assert load_split(tmp_path, get_task("sst2"), "train")[:] == {"sentence": ["a"], "label": [1]}
+
+
+# -- what stands where a file should
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+    pq.write_table(pa.table({"sentence": ["a"], "label": [1]}), path / "part-0.parquet")
+
+
+ODD_PLACES: dict[str, Callable[[Path], None]] = {
+    "a folder": make_folder,
+    "a pipe": lambda path: os.mkfifo(path),
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a link that leads back to itself": lambda path: path.symlink_to(path.name),
+    "a link to nowhere, which does not exist": lambda path: path.symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("what", ODD_PLACES)
+def test_what_stands_where_a_file_should_is_told(run_harness: Any, world: Any, what: str) -> None:
+    """Nothing of it is opened: a pipe without a writer and a device would never end."""
+    data = world.folder / "data"
+    paths = [
+        data / name for name in ("sst2/train.parquet", "mnli/validation_mismatched.parquet", "corpus/train.parquet")
+    ]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        ODD_PLACES[what](path)
+    done = run_harness(world.grid("--dry-run", "--tasks", "sst2,mnli"))
+    assert done.code == 2
+    for path, columns in zip(paths, ("sentence, label", "premise, hypothesis, label", "title, text"), strict=True):
+        assert f"{path}: is {what}; expected one parquet file with the columns {columns}" in done.err
+    move = "Write its parts as one file under that name, or" if what == "a folder" else "Put the file itself there, or"
+    assert f"{move} leave the task out." in done.err
+    assert f"{move} take it away." in done.err  # of a split that may be absent
+    with pytest.raises(
+        FileNotFoundError, match=f"train.parquet: is {what}. Expected parquet with the columns sentence"
+    ):
+        load_split(data, get_task("sst2"), "train")
+
+
+@pytest.mark.parametrize("what", ODD_PLACES)
+def test_a_file_that_gave_way_since_the_plan_is_not_opened(world: Any, what: str) -> None:
+    source = FolderData(world.folder / "data")
+    path = source.folder / "sst2" / "train.parquet"
+    content_id = source.content_ids([get_task("sst2")], corpus=False)["sst2/train"]
+    path.unlink()
+    ODD_PLACES[what](path)
+    assert "sst2/train" not in source.content_ids([get_task("sst2")], corpus=False)
+    with pytest.raises(ValueError, match="is not the file the plan was made with"):
+        source.rows(get_task("sst2"), "train", content_id)
+
+
+@pytest.mark.parametrize("what", [place for place in ODD_PLACES if place != "a folder"])
+def test_what_stands_where_the_data_folder_should_is_told(tmp_path: Path, what: str) -> None:
+    ODD_PLACES[what](tmp_path / "data")
+    (problem,) = check_folder(tmp_path / "data", TASKS.values(), corpus=True)
+    assert problem.startswith(f"data folder {tmp_path / 'data'} is {what}. Expected a folder with")
