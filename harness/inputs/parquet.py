@@ -120,6 +120,8 @@ def _standing_at(path: Path) -> str:
     """What stands at a path, in words; "" for nothing. Opens nothing: a pipe would never end."""
     try:
         return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "no file")
+    except ValueError:  # no path can have a NUL
+        return ""
     except OSError as error:
         if error.errno == errno.ELOOP:
             return "a link that leads back to itself"

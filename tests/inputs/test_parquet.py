@@ -75,6 +75,11 @@ def test_a_missing_folder_is_one_problem(tmp_path: Path):
     assert "absent does not exist" in problem
 
 
+def test_a_folder_that_no_system_can_have_does_not_exist():
+    (problem,) = check_folder("a\0b", TASKS.values(), corpus=True)
+    assert problem.startswith("data folder a\0b does not exist. Expected a folder")
+
+
 def test_an_optional_split_may_be_absent_but_not_wrong(tmp_path: Path, write_parquet: WriteParquet):
     columns = {"premise": ["p"], "hypothesis": ["h"], "label": [2]}
     write_parquet("mnli/train", columns)
