@@ -116,9 +116,13 @@ class PlannedGrid:
         """What each setting of `set` does in this grid."""
         return [reach_of(key, self.request.preset.recipe, self.plan) for key in self.options.set]
 
-    def notes(self) -> list[str]:
-        """A sentence for every setting of `set`, which says what it reaches; and one for more threads than cores."""
-        return [*(reach.sentence() for reach in self.reaches()), *self._more_threads_than_cores()]
+    def notes(self, *, every_setting: bool = True) -> list[str]:
+        """A sentence for each setting of `set`, which says what it reaches; and one for more threads than cores.
+
+        every_setting: False: of those alone that do not change all the stages that they speak of.
+        """
+        reaches = [reach for reach in self.reaches() if every_setting or not reach.is_whole]
+        return [*(reach.sentence() for reach in reaches), *self._more_threads_than_cores()]
 
     def _more_threads_than_cores(self) -> list[str]:
         """A sentence for each number of threads above this machine's cores; the run may be elsewhere."""

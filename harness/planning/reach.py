@@ -32,6 +32,11 @@ class Reach:
     changes: bool
     before: Mapping[str, Any]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it does all that one expects: every stage that it speaks of has another value by it."""
+        return self.changes and len(self.reached) == len(self.concerned)
+
     def as_json(self) -> dict[str, Any]:
         return {
             "key": self.key,

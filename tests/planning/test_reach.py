@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import grid_world
@@ -140,3 +141,18 @@ def test_a_dry_run_tells_it_in_words_and_as_data(run_harness: Run, world: World)
     assert [(kinds[stage], first["of"]) for stage in first["stages"]] == [("transfer", 2)]
     assert first["values_of_their_own"] == {"transfer.tasks.sst2.learning_rate": 4.0}
     assert (second["key"], second["value"], second["changes"]) == ("transfer.tasks.sst2.learning_rate", 4.0, True)
+
+
+def test_a_run_tells_of_a_setting_that_does_not_do_all_one_expects_and_a_dry_run_of_every(
+    run_harness: Run, world: World, fakes: ModuleType
+) -> None:
+    whole, part = "transfer.tasks.sst2.learning_rate=4", "transfer.learning_rate=9"
+    words = [*world.grid("--tasks", "sst2,squad", "--methods", "prune-ofa"), "--set", whole, "--set", part]
+    assert [f"--set {each} " in run_harness([*words, "--dry-run"]).err for each in (whole, part)] == [True, True]
+    as_json = run_harness([*words, "--dry-run", "--json"])
+    assert [f"--set {each} " in as_json.err for each in (whole, part)] == [False, True]
+    assert [each["key"] for each in json.loads(as_json.out)["settings"]] == [
+        "transfer.tasks.sst2.learning_rate",
+        "transfer.learning_rate",
+    ]
+    assert [f"--set {each} " in run_harness(words).err for each in (whole, part)] == [False, True]

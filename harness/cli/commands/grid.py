@@ -32,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
     problems = Problems()
     problems.extend(execution_problems(options.executor, options.workers))
     grid = plan_grid(options_from_args(options, problems), Store(Path(options.store)), problems)
-    for sentence in (*repeated(options), *grid.notes()):
+    people_plan = options.dry_run and not options.json
+    for sentence in (*repeated(options), *grid.notes(every_setting=people_plan)):
         print(f"note: {for_command_line(sentence)}", file=sys.stderr)
     status = grid.status()
     if options.dry_run and options.json:
