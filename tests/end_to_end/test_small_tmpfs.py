@@ -72,7 +72,7 @@ def test_a_disk_that_fills_under_a_librarys_own_files_is_the_reason(
     full = grid(tiny, store, method="prune-ofa-no-kd")
     assert full.returncode == 1
     (reason,) = (line for line in full.stderr.splitlines() if "failed: " in line)
-    assert "failed: the disk is full (OSError: [Errno 28] No space left on device" in reason
+    assert "failed: pairs seed 42: the disk is full (OSError: [Errno 28] No space left on device" in reason
     (pairs,) = store.glob("checkpoints/*")
     assert read_study(Store(store), tiny_world.STUDY).plan.stages[pairs.name].kind == "pairs"
     last = Store(store).stage(pairs.name).last_attempt()
