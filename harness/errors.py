@@ -51,6 +51,12 @@ class Problem:
     def on_command_line(self) -> str:
         return for_command_line(self.message)
 
+    def spelled(self, spell: Callable[[str], str]) -> Problem:
+        """The problem in which a surface has spelled the options, by one of `harness.wording`."""
+        expected = None if self.expected is None else spell(self.expected)
+        next_move = None if self.next_move is None else spell(self.next_move)
+        return replace(self, found=spell(self.found), expected=expected, next_move=next_move)
+
     def as_json(self) -> dict[str, str | None]:
         """option, found, expected and next_move, null where there is none, and the whole sentence as message."""
         parts = {"found": self.found, "expected": self.expected, "next_move": self.next_move}

@@ -28,7 +28,8 @@ class StageProgress:
 
     def __str__(self) -> str:
         loss = "" if self.loss is None else f", loss {self.loss:.4f}"
-        return f"step {self.step} of {self.steps}{loss}, {about(self.seconds_left)} left"
+        left = f", {about(self.seconds_left)} left" if self.step < self.steps else ""
+        return f"step {self.step} of {self.steps}{loss}{left}"
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from harness.errors import Problem, Problems, UsageError, unknown
 from harness.grids.options import read_folder, read_text
 from harness.store.store import Store
-from harness.wording import shown
+from harness.wording import for_python, shown
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,7 +21,7 @@ T = TypeVar("T")
 def told_of_arguments(function: Callable[P, T]) -> Callable[P, T]:
     """The function; a call with arguments that it does not have raises UsageError instead of TypeError.
 
-    So does a name that is too long for a file, wherever it is noticed.
+    So does a name that is too long for a file, wherever it is noticed. Problems name options as Python's arguments.
     """
     signature = inspect.signature(function)
 
@@ -33,6 +33,8 @@ def told_of_arguments(function: Callable[P, T]) -> Callable[P, T]:
             raise UsageError(_problems(function.__name__, signature, named, error)) from None
         try:
             return function(*arguments, **named)
+        except UsageError as error:
+            raise UsageError([problem.spelled(for_python) for problem in error.problems]) from error.__cause__
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise

@@ -116,7 +116,10 @@ def run_stage(
                 with cancellable(stage.cancel_path(number), should_stop) as stops:
                     _run_to_record(spec, store, sources, resources, stops, number, lease)
             except BaseException as error:
-                logging.getLogger().error("%s", traceback.format_exc())
+                if isinstance(error, Cancelled | Interrupted):  # it was asked for: where in the code is of no use
+                    logger.info("%s", first_line(error))
+                else:
+                    logging.getLogger().error("%s", traceback.format_exc())
                 stage.try_to_end_attempt(number, {"outcome": outcome_of(error), "message": first_line(error)})
                 raise
             stage.try_to_end_attempt(number, {"outcome": "done"})

@@ -102,6 +102,8 @@ def test_a_running_stage_is_cancelled_from_another_process_and_the_rest_goes_on(
     assert (store.stage(begun).checkpoints_path / "saved").exists()
     (attempt,) = store.stage(begun).attempts()
     assert (attempt.outcome, attempt.message) == ("cancelled", "cancelled; stopped after step 7.")
+    log = store.stage(begun).log_path(1).read_text()
+    assert log.endswith("INFO harness: cancelled; stopped after step 7.\n"), "and no traceback"
     planned = read_study(store, "slice").plan
     assert {i for i, state in states(planned, store).items() if state == "cancelled"} == {begun, other}
 

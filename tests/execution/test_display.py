@@ -15,6 +15,12 @@ from harness.progress import EVERY_SECONDS, ProgressFile, StageProgress, about, 
 HALF = StageProgress(step=50, steps=100, loss=0.25, tokens=1000, seconds_left=90.0)
 
 
+def test_the_last_step_has_nothing_left() -> None:
+    done = StageProgress(step=100, steps=100, loss=0.25, tokens=1000, seconds_left=0.0)
+    assert str(done) == "step 100 of 100, loss 0.2500"
+    assert str(HALF).startswith("step 50 of 100, loss 0.2500, about ")
+
+
 def running(progress: StageProgress | None, minutes: float = 3.0) -> Running:
     spec = next(iter(plan(tasks=["sst2"], methods=["dense"]).stages.values()))
     return Running(spec, "dense tiny sst2 seed 0", time.time() - 60 * minutes, progress)

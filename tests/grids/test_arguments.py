@@ -194,3 +194,13 @@ def test_signatures_and_words_of_the_functions_stay_to_be_read() -> None:
         assert function.__doc__
         assert len(inspect.signature(function).parameters) >= 2
     assert "max_gpu_hours" in inspect.signature(harness.plan_grid).parameters
+
+
+def test_the_parts_of_a_problem_name_arguments_as_python_does() -> None:
+    """No mark by which a sentence refers to an option is left in any of them."""
+    with pytest.raises(UsageError) as refused:
+        harness.plan_grid(preset="quick", seeds="x", set={"transfer.epoch": 1}, sparse_from={"mine": "nowhere"})
+    assert len(refused.value.problems) >= 3
+    parts = [part for p in refused.value.problems for part in (p.found, p.expected, p.next_move, p.message) if part]
+    assert refused.value.problems[0].found.startswith("seeds x")
+    assert not [part for part in parts if "\ue000" in part or "--" in part]
