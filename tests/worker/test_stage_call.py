@@ -102,6 +102,7 @@ def test_what_a_record_can_hold_passes(called: Call) -> None:
 def test_an_interrupt_is_the_users_but_in_a_process_that_ignores_it(
     called: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.default_int_handler)  # whoever started the tests
     with pytest.raises(KeyboardInterrupt):
         called("raise KeyboardInterrupt")
     monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)
