@@ -25,7 +25,10 @@ class Pace:
     plan: Plan
     estimated: Mapping[str, float] = field(default_factory=dict)
     _measured: dict[Group, tuple[float, int]] = field(default_factory=dict)  # seconds and number of stages
-    _factors: dict[str, tuple[float, float]] = field(default_factory=dict)  # kind -> seconds measured and estimated
+    _factors: dict[str | None, tuple[float, float]] = field(default_factory=dict)  # kind (None: all) -> see `_factor`
+
+    def __post_init__(self) -> None:
+        self._enough = ENOUGH * sum(self.estimated.values())
 
     def took(self, stage_id: str, seconds: float) -> None:
         """A stage of this run has finished."""
@@ -33,9 +36,9 @@ class Pace:
             total, count = self._measured.get(group, (0.0, 0))
             self._measured[group] = (total + seconds, count + 1)
         if stage_id in self.estimated:
-            kind = self.plan.stages[stage_id].kind
-            measured, estimated = self._factors.get(kind, (0.0, 0.0))
-            self._factors[kind] = (measured + seconds, estimated + self.estimated[stage_id])
+            for kind in (self.plan.stages[stage_id].kind, None):
+                measured, estimated = self._factors.get(kind, (0.0, 0.0))
+                self._factors[kind] = (measured + seconds, estimated + self.estimated[stage_id])
 
     def expected(self, stage_id: str) -> float | None:
         """The seconds that a stage will take; None: nothing that this run did says so."""
@@ -47,12 +50,9 @@ class Pace:
         return None if factor is None or stage_id not in self.estimated else self.estimated[stage_id] * factor
 
     def _factor(self, kind: str) -> float | None:
-        """What was measured over what was estimated: of the kind, else of all kinds where enough was measured."""
-        measured, estimated = self._factors.get(kind, (0.0, 0.0))
-        if not estimated:
-            measured, estimated = (sum(column) for column in zip((0.0, 0.0), *self._factors.values(), strict=True))
-            if estimated < ENOUGH * sum(self.estimated.values()):
-                return None
+        """Seconds measured over seconds estimated: of the kind, else of all kinds where enough was measured."""
+        of_all = self._factors.get(None, (0.0, 0.0))
+        measured, estimated = self._factors.get(kind, of_all if of_all[1] >= self._enough else (0.0, 0.0))
         return measured / estimated if estimated else None
 
     def left(self, waiting: Iterable[str], running: Mapping[str, float], at_once: int) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from harness.planning.kinds import KINDS
 from harness.planning.method_summary import MethodFacts
@@ -86,8 +87,8 @@ class Plan:
 
     def base_model(self, spec: StageSpec) -> str | None:
         """The base model of a stage: its own parameter, or that of the nearest model behind it that has one."""
-        named = (each.parameters["model"] for each in (spec, *self.models_behind(spec)) if "model" in each.parameters)
-        return next(named, None)
+        lineage = chain((spec,), self.models_behind(spec))
+        return next((each.parameters["model"] for each in lineage if "model" in each.parameters), None)
 
     def label(self, stage_id: str) -> str:
         """The stage's name for people."""

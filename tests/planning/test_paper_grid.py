@@ -192,8 +192,8 @@ print(printed.getvalue().splitlines()[0].replace(" ", "_"), seconds, int(peak[1]
 def test_a_dry_run_of_ten_thousand_cells_on_20_000_finished_stages_takes_two_seconds_and_150_mb(tmp_path: Path) -> None:
     """CPU time after the imports, with the study and the records of 20,000 of its 20,437 stages in the store.
 
-    Each of these is read and its digest computed. A slow machine, on which planning itself takes more than 0.4 s, may
-    take five times as long as that.
+    Each of these is read and its digest computed. A machine on which planning alone takes more than half a second may
+    take four times as long as that.
     """
     words = ["grid", "--dry-run", "--models", ",".join(PAPER_MODELS), "--methods", "prune-ofa,finetune-pruning"]
     words += ["--sparsities", ".5,.6,.7,.8,.9", "--quantization", "none,int8", "--seeds", ",".join(map(str, range(34)))]
@@ -208,7 +208,7 @@ def test_a_dry_run_of_ten_thousand_cells_on_20_000_finished_stages_takes_two_sec
     planning = [sys.executable, "-c", TEN_THOUSAND]
     alone = [subprocess.run(planning, capture_output=True, text=True, check=True, timeout=60) for _ in range(3)]
     fastest = min(float(done.stdout.split()[1]) for done in alone)
-    assert min(seconds for seconds, _ in measured) <= max(2.0, 5 * fastest)
+    assert min(seconds for seconds, _ in measured) <= max(2.0, 4 * fastest)
     assert min(megabytes for _, megabytes in measured) <= 150
 
 
