@@ -77,5 +77,5 @@ class Pace:
 
 def done_line(label: str, seconds: float, done: int, total: int, left: float | None) -> str:
     """The line of a stage that is done. done, total: numbers of stages. left: seconds; unsaid where None or 0."""
-    rest = f"; {about(left)} left" if left else ""
+    rest = f"; {about(left)} left" if left and done < total else ""
     return f"[{done}/{total}] {label}: done in {duration(seconds)}{rest}"

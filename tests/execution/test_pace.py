@@ -81,4 +81,5 @@ def test_the_line_of_a_stage_that_is_done() -> None:
     told = done_line(label, 65.0, 12, 53, 200.0)
     assert told == "[12/53] transfer tiny-wide sst2 0.85 seed 1: done in 1 min 05 s; about 3 min left"
     assert done_line(label, 65.0, 1, 53, None) == "[1/53] transfer tiny-wide sst2 0.85 seed 1: done in 1 min 05 s"
+    assert done_line(label, 8.0, 53, 53, 2.0) == done_line(label, 8.0, 53, 53, 0.0)
     assert done_line(label, 8.0, 53, 53, 0.0) == "[53/53] transfer tiny-wide sst2 0.85 seed 1: done in 8 s"
