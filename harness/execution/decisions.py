@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import takewhile
 
 from harness.planning.graph import Plan
 from harness.store.attempts import Attempt, outcome_named
@@ -12,18 +14,22 @@ from harness.store.store import Store
 from harness.studies.state import Remaining, read_states, remaining
 
 
-def begin_run(plan: Plan, store: Store) -> tuple[set[str], Remaining]:
-    """The finished stages of a plan, and what is left to do. Tidies up after workers that were killed."""
+def begin_run(plan: Plan, store: Store, only: Collection[str] | None = None) -> tuple[set[str], Remaining]:
+    """The finished stages of a plan, and what is left to do of it. Tidies up after workers that were killed.
+
+    only: stages besides which nothing is to be done; None: all that the plan's cells need.
+    """
     states = read_states(plan, store)
     finished = {stage_id for stage_id, state in states.items() if state == "done"}
     finalize_after_kill(store, finished)
-    return finished, remaining(plan, states)
+    return finished, remaining(plan, states, only)
 
 
 class NextStep(Enum):
     """What an executor does with a stage.
 
-    RETRY: run it again. USE_A_TRY: run it again, a limited number of times. ELSEWHERE: leave it to another process.
+    RETRY: run it again. USE_A_TRY: note how its attempt ended; then `again_or_failed`. ELSEWHERE: leave it to another
+    process.
     """
 
     DONE = auto()
@@ -66,7 +72,7 @@ def after_job(stage: EndedStage, *, stopping: bool) -> NextStep:
         return NextStep.RETRY if never_begun else NextStep.USE_A_TRY
     if stage.own.retried:
         return NextStep.RETRY
-    if stage.own.outcome is None:  # its worker died
+    if stage.own.outcome is None or stage.own.outcome == "time-limit":  # its worker died, or is about to be killed
         return NextStep.USE_A_TRY
     return NextStep.RETRY if stopping else after_outcome(stage.own.outcome)
 
@@ -78,4 +84,27 @@ def after_outcome(name: str) -> NextStep:
     outcome = outcome_named(name)
     if not outcome.retry:
         return NextStep.FAILED
-    return NextStep.USE_A_TRY if outcome.uses_a_try else NextStep.RETRY
+    return NextStep.USE_A_TRY if outcome.tries or name == "interrupted" else NextStep.RETRY
+
+
+def again_or_failed(own: Sequence[Attempt]) -> NextStep:
+    """RETRY or FAILED, for a stage without a record. Pure.
+
+    own: the attempts of one run at it, oldest first: of one driver, or of one task of a cluster through all its
+    restarts; the last of them has ended. What came before `harness retry` does not count.
+    """
+    while own and any(attempt.retried for attempt in own):
+        own = own[1:]
+    if not own:
+        return NextStep.RETRY
+    name = own[-1].outcome or "killed"
+    outcome = outcome_named(name)
+    if not outcome.retry:
+        return NextStep.FAILED
+    return NextStep.FAILED if 0 < outcome.tries <= num_stalled(own, name) else NextStep.RETRY
+
+
+def num_stalled(own: Sequence[Attempt], outcome: str) -> int:
+    """How many of the attempts that ended so, the last ones, ended at one checkpoint: without getting any further."""
+    reached = [attempt.checkpoint for attempt in own if (attempt.outcome or "killed") == outcome]
+    return sum(1 for _ in takewhile(lambda checkpoint: checkpoint == reached[-1], reversed(reached)))

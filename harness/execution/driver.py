@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from harness.errors import Interrupted
 from harness.execution.bundles import Bundle, next_bundles
-from harness.execution.decisions import EndedStage, NextStep, after_job, begin_run
+from harness.execution.decisions import EndedStage, NextStep, after_job, again_or_failed, begin_run, num_stalled
 from harness.execution.outcome import Outcome
 from harness.execution.pace import Pace, done_line
 from harness.execution.scheduler import JobStatus, Scheduler
@@ -29,9 +29,7 @@ from harness.store.store import Store
 from harness.studies.state import to_run
 from harness.wording import counted
 
-TRIES = 3  # of a stage whose worker died under it
-POLL_SECONDS = 0.1
-ELSEWHERE_SECONDS = 1.0  # between two looks at what other drivers do
+ELSEWHERE_SECONDS = 1.0  # between two looks at what other drivers do, at least
 LEFT_SECONDS = 2.0  # between two sums of what is left
 
 
@@ -66,6 +64,9 @@ class Driver:
     """Runs one plan. report: prints a line for people. show: displays the view, called often.
 
     estimated: seconds by stage, as estimated before the run, for what it says of the time left.
+    only: stages besides which none runs here; None: all that the plan's cells need.
+    poll: seconds between two looks at the store. allocation: the task of a cluster in which this driver runs, through
+    all restarts of which it counts a stage's tries; "": none. limit: what to do about a time limit that is too short.
     """
 
     plan: Plan
@@ -77,6 +78,10 @@ class Driver:
     outcome: Outcome = field(default_factory=Outcome)
     monitor: HeartbeatMonitor = field(default_factory=HeartbeatMonitor)
     estimated: Mapping[str, float] = field(default_factory=dict)
+    only: Collection[str] | None = None
+    poll: float = 0.1
+    allocation: str = ""
+    limit: str = "allow it more time"
     _pace: Pace = field(init=False)
     _left: tuple[float, float | None, float] = (float("-inf"), None, 0.0)  # when summed, the seconds, what that took
     _finished: set[str] = field(default_factory=set)
@@ -84,7 +89,8 @@ class Driver:
     _elsewhere: dict[str, None] = field(default_factory=dict)
     _jobs: dict[str, Bundle] = field(default_factory=dict)
     _submitted: dict[str, tuple[str, int]] = field(default_factory=dict)  # the job, and the last attempt before it
-    _deaths: Counter[str] = field(default_factory=Counter)
+    _names: set[str] = field(default_factory=set)  # of all jobs of this run
+    _not_begun: Counter[str] = field(default_factory=Counter)  # jobs that could not begin a stage
     _expired_leases: dict[str, int] = field(default_factory=dict)  # stage id -> generation
     _cleared: set[tuple[str, int]] = field(default_factory=set)  # attempts whose outcome `harness retry` cleared
     _announced: set[tuple[str, int]] = field(default_factory=set)
@@ -101,10 +107,12 @@ class Driver:
         Raises Interrupted once all stages have ended that ran when `should_stop` became true, StoreError when the store
         is removed meanwhile.
         """
-        self._finished, remaining = begin_run(self.plan, self.store)
+        self._finished, remaining = begin_run(self.plan, self.store, self.only)
         self._waiting = dict.fromkeys((*remaining.waiting, *remaining.downstream))
         self.outcome.cancelled = [*remaining.cancelled]
         self._total = len(self._waiting)
+        if self.allocation:
+            self._go_on_from_earlier_starts()
         while True:
             self._collect()
             if should_stop() and not self._stopping:
@@ -118,7 +126,7 @@ class Driver:
                 self._announce()  # the last state too
                 break
             self._announce()
-            self.pause(POLL_SECONDS if self._jobs else ELSEWHERE_SECONDS)
+            self.pause(self.poll if self._jobs else max(self.poll, ELSEWHERE_SECONDS))
         if self._stopping and self._waiting:
             raise Interrupted("stopped by a signal; the same command goes on.")
         self.outcome.blocked = list(self._waiting)
@@ -156,7 +164,7 @@ class Driver:
         submitted = {stage_id for bundle in self._jobs.values() for stage_id in bundle.ids}
         known = {*self._waiting, *submitted, *self.outcome.failed, *self.outcome.cancelled}
         states = {stage_id: "done" if stage_id in self._finished else "pending" for stage_id in self.plan.stages}
-        again = [stage_id for stage_id in to_run(self.plan, states) if stage_id not in known]
+        again = [i for i in to_run(self.plan, states) if i not in known and (self.only is None or i in self.only)]
         self._waiting.update(dict.fromkeys(again))
         self._total += len(set(again) - set(self.outcome.done))
         self.outcome.done = [stage_id for stage_id in self.outcome.done if stage_id not in gone]
@@ -184,6 +192,7 @@ class Driver:
         expired = {i: self._expired_leases[i] for i in bundle.ids if i in self._expired_leases}
         job = self.scheduler.submit(bundle, expired)
         self._jobs[job] = bundle
+        self._names.add(job)
         self._submitted.update({stage_id: (job, number) for stage_id, number in before.items()})
 
     # -- collecting
@@ -215,14 +224,13 @@ class Driver:
                 self._cancel(stage_id)
             case NextStep.RETRY:
                 self._waiting[stage_id] = None
-            case NextStep.USE_A_TRY if ended.own is not None and ended.own.outcome is not None:
-                self._try_again(stage_id, f"{outcome_named(ended.own.outcome).label}: {ended.own.message}", ended.own)
+            case NextStep.USE_A_TRY if ended.own is None:  # it could not begin
+                self._not_begun[stage_id] += 1
+                tries = outcome_named("killed").tries
+                message = _reason(stage_id, status)
+                self._try_again(stage_id, message, tries if self._not_begun[stage_id] >= tries else 0)
             case NextStep.USE_A_TRY:
-                message = status.problems.get(stage_id) or status.message or "its worker gave no reason"
-                if ended.own is not None:  # its worker died; else it could not begin
-                    death = {"outcome": "infrastructure", "message": message}
-                    self.store.stage(stage_id).try_to_end_attempt(ended.own.number, death)
-                self._try_again(stage_id, message)
+                self._use_a_try(stage_id, ended.own, _reason(stage_id, status))
             case NextStep.FAILED:
                 self._fail(stage_id, ended.own.message if ended.own is not None else "")
 
@@ -240,18 +248,52 @@ class Driver:
             can_begin=all(self.store.stage(parent).has_record() for parent in self._parents(stage_id)),
         )
 
-    def _try_again(self, stage_id: str, message: str, own: Attempt | None = None) -> None:
-        """own: the attempt, where it ended as one that does not count as a failure; after the last try it does."""
-        self._deaths[stage_id] += 1
-        if self._deaths[stage_id] < TRIES:
+    def _use_a_try(self, stage_id: str, attempt: Attempt, reason: str) -> None:
+        """Note that an attempt was killed, or ended by the time limit; its stage waits again, or has failed.
+
+        reason: of a worker's death.
+        """
+        stage = self.store.stage(stage_id)
+        outcome, message = "killed", reason
+        if attempt.outcome == "time-limit":
+            outcome, message = attempt.outcome, attempt.message
+        elif attempt.outcome is not None:
+            message = f"{outcome_named(attempt.outcome).label}: {attempt.message}"
+        if attempt.outcome != outcome:
+            stage.try_to_end_attempt(attempt.number, {"outcome": outcome, "message": message})
+        own = self._own_attempts(stage_id)
+        if again_or_failed(own) is NextStep.RETRY:
+            self._try_again(stage_id, message)
+            return
+        tried = num_stalled(own, outcome)
+        if outcome == "time-limit":
+            outcome = "timeout"
+            message += f" {tried} times in a row without a newer checkpoint: {self.limit}"
+            self._fail(stage_id, message)
+        else:
+            message += f"; tried {tried} times"
+            self._fail(stage_id, message)
+        stage.try_to_end_attempt(attempt.number, {"outcome": outcome, "message": message})
+
+    def _try_again(self, stage_id: str, message: str, tried: int = 0) -> None:
+        """tried: how often, where that was the last time."""
+        if tried:
+            self._fail(stage_id, f"{message}; tried {tried} times")
+        else:
             self._waiting[stage_id] = None
             self.report(f"retrying: {self.plan.label(stage_id)}: {message}")
-        else:
-            reason = f"{message}; tried {TRIES} times"
-            if own is not None:
-                end = {"outcome": "infrastructure", "message": reason}
-                self.store.stage(stage_id).try_to_end_attempt(own.number, end)
-            self._fail(stage_id, reason)
+
+    def _go_on_from_earlier_starts(self) -> None:
+        """Settle what attempts this task made before it was restarted: their stages wait again, or have failed."""
+        for stage_id in list(self._waiting):
+            own = self._own_attempts(stage_id)
+            if not own or self._holder(stage_id) is not None or own[-1].retried:
+                continue
+            if own[-1].outcome is None:
+                self._waiting.pop(stage_id)
+                self._use_a_try(stage_id, own[-1], "its node or its driver died")
+            elif again_or_failed(own) is NextStep.FAILED:
+                self._fail(stage_id, own[-1].message)
 
     def _done(self, stage_id: str, attempt: Attempt | None = None) -> None:
         self._finished.add(stage_id)
@@ -285,7 +327,7 @@ class Driver:
 
     def _look_elsewhere(self) -> None:
         now = time.monotonic()
-        if now - self._looked < ELSEWHERE_SECONDS:
+        if now - self._looked < max(self.poll, ELSEWHERE_SECONDS):
             return
         self._looked = now
         self._look_for_retries()
@@ -304,7 +346,7 @@ class Driver:
             last = self.store.stage(stage_id).last_attempt()
             if last is not None and last.retried and (stage_id, last.number) not in self._cleared:
                 self._cleared.add((stage_id, last.number))
-                self._deaths.pop(stage_id, None)
+                self._not_begun.pop(stage_id, None)
                 self.outcome.failed.pop(stage_id, None)
                 if stage_id in self.outcome.cancelled:
                     self.outcome.cancelled.remove(stage_id)
@@ -387,5 +429,16 @@ class Driver:
         last = self.store.stage(stage_id).last_attempt()
         return last if last is not None and last.job == self._submitted[stage_id][0] else None
 
+    def _own_attempts(self, stage_id: str) -> list[Attempt]:
+        """All that this driver's jobs made at a stage, and this task before it was restarted; oldest first."""
+        attempts = self.store.stage(stage_id).attempts()
+        in_task = self.allocation and [attempt for attempt in attempts if attempt.allocation == self.allocation]
+        return in_task or [attempt for attempt in attempts if attempt.job in self._names]
+
     def _parents(self, stage_id: str) -> Collection[str]:
         return self.plan.stages[stage_id].parents.values()
+
+
+def _reason(stage_id: str, status: JobStatus) -> str:
+    """Why a job ended without one of its stages."""
+    return status.problems.get(stage_id) or status.message or "its worker gave no reason"

@@ -1,8 +1,9 @@
 """How an attempt can end, and what follows from it: the one table that states, drivers and verbs read.
 
-An attempt whose worker was killed has no outcome: its stage is pending. A driver under which the worker died gives the
-attempt the outcome "infrastructure" and starts the stage again, up to its number of tries. It gives that outcome too to
-the last of as many attempts that were interrupted though it stopped none: its stage has failed.
+An attempt whose worker was killed has no outcome: its stage is pending. The driver under which the worker died gives the
+attempt the outcome "killed", as it does to one that was interrupted though the driver stopped nothing, and starts the
+stage again. How often is decided from the attempts alone (`execution.decisions.again_or_failed`), so that a driver that
+died itself is followed by one that goes on counting.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ class AttemptOutcome:
 
     label: before the attempt's message, for people.
     is_failure: the stage counts as failed until somebody starts it again; otherwise it is pending, or done.
-    retry: the driver whose attempt it was starts the stage again by itself. uses_a_try: that is one of its tries.
+    retry: the driver whose attempt it was starts the stage again by itself. tries: after so many attempts that ended so,
+    one after another without a newer checkpoint, it does not (0: they are not counted).
     others_may_retry: a driver that waited for another one's attempt may start the stage; otherwise it has failed there
     too.
     """
@@ -27,19 +29,25 @@ class AttemptOutcome:
     label: str
     is_failure: bool = True
     retry: bool = False
-    uses_a_try: bool = False
+    tries: int = 0
     others_may_retry: bool = False
 
 
 OUTCOMES = {
     "done": AttemptOutcome("done", is_failure=False, retry=True, others_may_retry=True),  # where the record was removed
-    "interrupted": AttemptOutcome("interrupted", is_failure=False, retry=True, uses_a_try=True, others_may_retry=True),
+    "interrupted": AttemptOutcome("interrupted", is_failure=False, retry=True, others_may_retry=True),
+    "time-limit": AttemptOutcome(
+        "stopped by the time limit", is_failure=False, retry=True, tries=2, others_may_retry=True
+    ),
+    "timeout": AttemptOutcome("timeout", others_may_retry=True),  # the last of those: no checkpoint within the limit
+    "killed": AttemptOutcome("killed", retry=True, tries=3, others_may_retry=True),
     "lease-lost": AttemptOutcome("lease-lost", retry=True, others_may_retry=True),
     "cancelled": AttemptOutcome("cancelled", others_may_retry=True),  # others: they check for it before they start
     "infrastructure": AttemptOutcome(
         "infrastructure", others_may_retry=True
     ),  # a disk or file, of this machine perhaps
     "out-of-memory": AttemptOutcome("out-of-memory"),
+    "source-changed": AttemptOutcome("not started", others_may_retry=True),  # by a task of an earlier submission
     "code": AttemptOutcome("failed"),
 }
 
@@ -56,7 +64,8 @@ class Attempt:
     outcome: a key of `OUTCOMES`; "cancelled" where a stop was requested and it did not finish before it noticed. None
     while it runs, after a kill, and once `harness retry` has cleared it. retried: whether it has.
     generation: of the lease under which it began. job: of the driver that submitted it, a name no other driver gives.
-    0 and "": unknown, as earlier versions wrote neither.
+    0 and "": unknown, as earlier versions wrote neither. allocation, restart: as in `processes.this_process`, where it
+    ran in a task of a cluster. checkpoint: the name of the newest one when it ended; "": there was none.
     """
 
     number: int
@@ -70,6 +79,9 @@ class Attempt:
     retried: bool = False
     generation: int = 0
     job: str = ""
+    allocation: str = ""
+    restart: int = 0
+    checkpoint: str = ""
 
 
 def fold_events(number: int, text: str, cancel_requested: bool) -> Attempt:
@@ -96,6 +108,9 @@ def fold_events(number: int, text: str, cancel_requested: bool) -> Attempt:
         retried="retried" in merged,
         generation=merged.get("generation", 0),
         job=merged.get("job", ""),
+        allocation=merged.get("allocation", ""),
+        restart=merged.get("restart", 0),
+        checkpoint=merged.get("checkpoint", ""),
     )
 
 

@@ -35,12 +35,16 @@ class LeaseLost(HarnessError):
 
 @dataclass(frozen=True)
 class Holder:
-    """The highest generation of a lease. owner: process, host and more; beats: its heartbeat counter."""
+    """The highest generation of a lease. owner: process, host and more; beats: its heartbeat counter.
+
+    seen: when it was read, on the reader's monotonic clock.
+    """
 
     generation: int
     owner: Mapping[str, Any]
     beats: int
     released: bool
+    seen: float = field(default_factory=time.monotonic, compare=False)
 
 
 @dataclass(frozen=True)

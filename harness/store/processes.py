@@ -1,6 +1,6 @@
 """Whether the process that holds a lease is still alive: by machine, boot, namespace, process id and start time.
 
-From Linux' /proc.
+From Linux' /proc; of a process in a task of a cluster also from how often the task was restarted, and from squeue.
 """
 
 from __future__ import annotations
@@ -8,13 +8,16 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness.store.leases import Holder
+from harness.store.squeue import THE_QUEUE, TIMEOUT_SECONDS, has_squeue
 
+ALLOCATION = "HARNESS_ALLOCATION"  # the variable that names the task, set by its batch file
 FIRST_PID_NAMESPACE = 0xEFFFFFFC  # of the machine itself: PROC_PID_INIT_INO in Linux' proc_ns.h
 
 
@@ -47,11 +50,31 @@ def _here() -> dict[str, str | int]:
 
 def this_process() -> dict[str, str | int]:
     """Identity of this process, for a lease and for an attempt's first event."""
-    return {**_here(), "process": os.getpid(), "process_started": process_start(os.getpid())}
+    return {**_here(), "process": os.getpid(), "process_started": process_start(os.getpid()), **_this_allocation()}
+
+
+def _this_allocation() -> dict[str, str | int]:
+    """The cluster's task in which this process runs, where it is one of ours (see `submissions`).
+
+    allocation: its name, UUID_INDEX. restart: how often SLURM has requeued it. cluster, user: for squeue.
+    """
+    if not (name := os.environ.get(ALLOCATION)):
+        return {}
+    restart = os.environ.get("SLURM_RESTART_COUNT", "0")
+    return {
+        "allocation": name,
+        "restart": int(restart) if restart.isdigit() else 0,
+        "cluster": os.environ.get("SLURM_CLUSTER_NAME", ""),
+        "user": os.getuid(),
+    }
 
 
 def is_gone(holder: Holder) -> bool:
-    """True for a lease's holder whose process ran on this machine and runs no more.
+    """True for a lease's holder whose process ran on this machine and runs no more, or whose task of a cluster is over.
+
+    A task that SLURM has restarted since has no process of before; one that it does not list any more has none at all.
+    squeue is asked of this user's tasks alone and never from within a task, of which there may be thousands; where it
+    does not answer, nothing is known.
 
     Of a holder on another machine, or in another container of this one, only its heartbeat is known here (see
     `HeartbeatMonitor`): its process has no entry in our /proc. Host names are not unique, so the boot and the namespace
@@ -61,6 +84,8 @@ def is_gone(holder: Holder) -> bool:
     those. It is the leftover of a kill: versions do not run side by side.
     """
     owner, here = holder.owner, this_process()
+    if _is_over(holder, here):
+        return True
     started = str(owner.get("process_started", ""))
     process = owner.get("process")
     if owner.get("host") != here["host"] or not started or not isinstance(process, int):
@@ -75,6 +100,36 @@ def is_gone(holder: Holder) -> bool:
         if not owner["pid_namespace"] or owner["pid_namespace"] != here["pid_namespace"]:
             return False
     return process_start(process) != started
+
+
+def _is_over(holder: Holder, here: Mapping[str, Any]) -> bool:
+    """Whether the cluster's task in which the holder ran has ended, or was restarted since."""
+    owner = holder.owner
+    task, restart = owner.get("allocation"), owner.get("restart")
+    if not isinstance(task, str) or not isinstance(restart, int):
+        return False
+    if "allocation" in here:
+        return task == here["allocation"] and restart < here["restart"]
+    if owner.get("user") != os.getuid() or not has_squeue() or owner.get("cluster") != this_cluster():
+        return False
+    queue = THE_QUEUE.queue()
+    if task not in queue.tasks:  # it may have started after the question
+        queue = THE_QUEUE.queue(not_before=holder.seen)
+    now = queue.tasks.get(task)
+    return queue.answers and (now is None or now.restarts > restart)
+
+
+@cache
+def this_cluster() -> str:
+    """The name of the cluster whose commands this machine has; "" where they do not tell."""
+    try:
+        done = subprocess.run(
+            ["scontrol", "show", "config"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    settings = (line.partition("=") for line in done.stdout.splitlines())
+    return next((value.strip() for key, _, value in settings if key.strip() == "ClusterName"), "")
 
 
 def _boot(started: str) -> str:

@@ -27,6 +27,7 @@ from harness.store.processes import is_gone, is_live, this_process
 from harness.wording import command
 
 RECORD_SCHEMA = 1
+CHECKPOINT = "checkpoint-"  # before the number of the optimizer step
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,16 @@ class StoredStage:
     def discard_artifact(self) -> None:
         discard_folder(self.artifact_path)
 
+    def newest_checkpoint(self) -> str:
+        """The name of the newest checkpoint, checkpoint-N with the highest N; "" where there is none."""
+        try:
+            names = os.listdir(self.checkpoints_path)
+        except OSError:
+            return ""
+        steps = [name.removeprefix(CHECKPOINT) for name in names if name.startswith(CHECKPOINT)]
+        newest = max((int(step) for step in steps if is_number(step)), default=None)
+        return "" if newest is None else f"{CHECKPOINT}{newest}"
+
     def discard_checkpoints(self) -> None:
         discard_folder(self.checkpoints_path)
 
@@ -253,7 +264,9 @@ class StoredStage:
 
     def end_attempt(self, number: int, event: Mapping[str, Any]) -> None:
         """event: "outcome", one of `attempts.OUTCOMES`, and "message" where there is a reason."""
-        self._append(number, {"event": "ended", "time": time.time(), **event})
+        self._append(
+            number, {"event": "ended", "time": time.time(), "checkpoint": self.newest_checkpoint(), **event}
+        )
 
     def try_to_end_attempt(self, number: int, event: Mapping[str, Any]) -> None:
         """`end_attempt` where the disk takes it.

@@ -80,9 +80,9 @@ class Remaining:
     downstream: tuple[str, ...] = ()
 
 
-def remaining(plan: Plan, states: Mapping[str, str]) -> Remaining:
-    """`to_run`, split by what is cancelled."""
-    needed = to_run(plan, states)
+def remaining(plan: Plan, states: Mapping[str, str], only: Collection[str] | None = None) -> Remaining:
+    """`to_run`, split by what is cancelled. only: the unfinished of these stages instead."""
+    needed = to_run(plan, states) if only is None else [i for i in plan.stages if i in only and states[i] != "done"]
     cancelled = tuple(stage_id for stage_id in needed if states[stage_id] == "cancelled")
     out = {*cancelled}
     downstream = []

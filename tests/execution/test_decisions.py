@@ -59,6 +59,10 @@ def test_an_outcome_alone_decides_for_an_executor_that_sees_the_exception() -> N
         "lease-lost": NextStep.RETRY,
         "cancelled": NextStep.CANCELLED,
         "infrastructure": NextStep.FAILED,
+        "killed": NextStep.USE_A_TRY,
+        "time-limit": NextStep.USE_A_TRY,
+        "timeout": NextStep.FAILED,
+        "source-changed": NextStep.FAILED,
         "out-of-memory": NextStep.FAILED,
         "code": NextStep.FAILED,
     }

@@ -137,7 +137,7 @@ def test_a_stage_whose_worker_is_killed_is_tried_again(planned: Plan, store: Sto
     outcome = drive(planned, store, make("dense=die_once"))
     (dense,) = of_kind(planned, "dense")
     assert set(outcome.done) == planned.stages.keys()
-    assert outcomes(store, dense) == ["infrastructure", "done"]
+    assert outcomes(store, dense) == ["killed", "done"]
     assert "ended by SIGKILL" in store.stage(dense).attempts()[0].message
 
 
@@ -147,7 +147,7 @@ def test_a_stage_that_kills_its_worker_every_time_fails_after_three(planned: Pla
     assert list(outcome.failed) == [dense]
     assert "SIGKILL" in outcome.failed[dense]
     assert "tried 3 times" in outcome.failed[dense]
-    assert outcomes(store, dense) == ["infrastructure"] * 3
+    assert outcomes(store, dense) == ["killed"] * 3
     assert len(outcome.done) == 6, "corpus, pairs, preparation, pruning, the transfer without teacher, its score"
 
 
@@ -390,6 +390,10 @@ AFTER_AN_END = [
     ("interrupted", "tries again", "goes on"),
     ("lease-lost", "goes on", "goes on"),
     ("infrastructure", "fails", "goes on"),
+    ("killed", "tries again", "goes on"),
+    ("time-limit", "tries again", "goes on"),
+    ("timeout", "fails", "goes on"),
+    ("source-changed", "fails", "goes on"),
     ("out-of-memory", "fails", "fails"),
     ("code", "fails", "fails"),
     ("of a later version", "fails", "fails"),
@@ -642,7 +646,7 @@ def test_a_process_that_ends_by_itself_is_told_without_a_line_of_its_log(
     assert said.startswith(f"its worker process ended by itself with code {code}")
     assert said.endswith("tried 3 times")
     assert "step 1 of 1" not in said
-    assert outcomes(store, dense) == ["infrastructure"] * 3
+    assert outcomes(store, dense) == ["killed"] * 3
 
 
 def test_a_stage_that_stops_unasked_every_time_has_failed_in_the_store_too(
@@ -652,7 +656,7 @@ def test_a_stage_that_stops_unasked_every_time_has_failed_in_the_store_too(
     outcome = drive(planned, store, make("dense=interrupted", workers=1), said)
     (dense,) = of_kind(planned, "dense")
     assert outcome.failed[dense] == "interrupted: asked to stop; tried 3 times"
-    assert outcomes(store, dense) == ["interrupted", "interrupted", "infrastructure"]
+    assert outcomes(store, dense) == ["killed"] * 3
     assert store.stage(dense).last_attempt().message == outcome.failed[dense]
     assert read_states(planned, store)[dense] == "failed"
     assert sum(line.startswith("retrying: dense") for line in said) == 2

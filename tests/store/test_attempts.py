@@ -8,23 +8,27 @@ from harness.store.leases import LeaseLost
 from harness.studies.state import Activity, state
 from harness.worker.run import outcome_of
 
-# outcome, state of its stage, label, retried by its driver, as one of its tries, retried by others
+# outcome, state of its stage, label, retried by its driver, so many times in a row, retried by others
 TABLE = [
-    ("done", "pending", "done", True, False, True),
-    ("interrupted", "pending", "interrupted", True, True, True),
-    ("lease-lost", "failed", "lease-lost", True, False, True),
-    ("cancelled", "cancelled", "cancelled", False, False, True),
-    ("infrastructure", "failed", "infrastructure", False, False, True),
-    ("out-of-memory", "failed", "out-of-memory", False, False, False),
-    ("code", "failed", "failed", False, False, False),
-    ("of a later version", "failed", "of a later version", False, False, False),
+    ("done", "pending", "done", True, 0, True),
+    ("interrupted", "pending", "interrupted", True, 0, True),
+    ("lease-lost", "failed", "lease-lost", True, 0, True),
+    ("cancelled", "cancelled", "cancelled", False, 0, True),
+    ("infrastructure", "failed", "infrastructure", False, 0, True),
+    ("out-of-memory", "failed", "out-of-memory", False, 0, False),
+    ("killed", "failed", "killed", True, 3, True),
+    ("time-limit", "pending", "stopped by the time limit", True, 2, True),
+    ("timeout", "failed", "timeout", False, 0, True),
+    ("source-changed", "failed", "not started", False, 0, True),
+    ("code", "failed", "failed", False, 0, False),
+    ("of a later version", "failed", "of a later version", False, 0, False),
 ]
 
 
-@pytest.mark.parametrize(("name", "found", "label", "retry", "uses_a_try", "others"), TABLE)
-def test_the_table(name: str, found: str, label: str, retry: bool, uses_a_try: bool, others: bool) -> None:
+@pytest.mark.parametrize(("name", "found", "label", "retry", "tries", "others"), TABLE)
+def test_the_table(name: str, found: str, label: str, retry: bool, tries: int, others: bool) -> None:
     outcome = outcome_named(name)
-    assert (outcome.label, outcome.retry, outcome.uses_a_try) == (label, retry, uses_a_try)
+    assert (outcome.label, outcome.retry, outcome.tries) == (label, retry, tries)
     assert outcome.others_may_retry is others
     attempt = Attempt(1, 1.0, "h", 1, "boot:1", 2.0, name, "")
     assert state("a", [], (), [attempt], Activity()) == found

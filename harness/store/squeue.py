@@ -1,0 +1,107 @@
+"""What SLURM has of a user's tasks: one squeue, asked at most now and then, and never from within a task.
+
+A task is one index of a job array, named "UUID_INDEX" after the submission (`submissions`), whose uuid is the job's name.
+No accounting is asked: what has ended is in the store.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+TIMEOUT_SECONDS = 15.0
+KEPT_SECONDS = 10.0  # for which an answer is good enough
+# Fixed columns; each ends in a blank at least, for a value that fills its column is cut by squeue to its width.
+_COLUMNS = {"Name": 34, "ArrayJobID": 14, "ArrayTaskID": 12, "StateCompact": 6, "RestartCnt": 8, "Reason": 80}
+_NAME_DIGITS = 32
+
+
+class QueuedTask(NamedTuple):
+    """job: SLURM's id of it, "123_4". state: SLURM's short form, such as PD, R, CG. reason: why it waits.
+
+    restarts: how often it was requeued.
+    """
+
+    job: str
+    state: str
+    reason: str
+    restarts: int
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.state in ("PD", "RQ", "RH", "SE")
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The tasks that wait or run, by name. asked: when, on this process' monotonic clock.
+
+    problem: why there is no answer; "": there is one.
+    """
+
+    tasks: Mapping[str, QueuedTask] = field(default_factory=dict)
+    problem: str = ""
+    asked: float = float("-inf")
+
+    @property
+    def answers(self) -> bool:
+        return not self.problem
+
+
+def has_squeue() -> bool:
+    return shutil.which("squeue") is not None
+
+
+def ask_squeue(users: Collection[int] = (), seconds: float = TIMEOUT_SECONDS) -> Queue:
+    """The tasks of `users` (ids; this user's where none is named) that SLURM has now; waits up to `seconds`."""
+    asked = time.monotonic()
+    if not has_squeue():
+        return Queue(problem="there is no squeue on this machine", asked=asked)
+    columns = ",".join(f"{name}:{width}" for name, width in _COLUMNS.items())
+    whose = ",".join(str(user) for user in sorted(set(users) or {os.getuid()}))
+    command = ["squeue", "--noheader", "--array", f"--user={whose}", f"--Format={columns}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return Queue(problem=f"squeue did not answer within {seconds:g} s", asked=asked)
+    except OSError as error:
+        return Queue(problem=f"squeue cannot be started ({error.strerror})", asked=asked)
+    if done.returncode:
+        words = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0]
+        return Queue(problem=f"squeue did not answer: {words}", asked=asked)
+    return Queue(parse_squeue(done.stdout), asked=asked)
+
+
+def parse_squeue(text: str) -> dict[str, QueuedTask]:
+    """The tasks of the harness in what squeue printed; other jobs are passed over. Pure."""
+    found = {}
+    for line in text.splitlines():
+        values, at = [], 0
+        for width in _COLUMNS.values():
+            values.append(line[at : at + width].strip())
+            at += width
+        name, job, index, state, restarts, reason = values
+        if len(name) == _NAME_DIGITS and index.isdigit() and restarts.isdigit():
+            found[f"{name}_{index}"] = QueuedTask(f"{job}_{index}", state, reason, int(restarts))
+    return found
+
+
+@dataclass
+class SqueueCache:
+    """The last answer on this user's tasks, for all that a process asks."""
+
+    _last: Queue = field(default_factory=Queue)
+
+    def queue(self, not_before: float = float("-inf")) -> Queue:
+        """An answer that is at most `KEPT_SECONDS` old, and of a question asked after `not_before`."""
+        if time.monotonic() - self._last.asked > KEPT_SECONDS or self._last.asked < not_before:
+            self._last = ask_squeue()
+        return self._last
+
+
+THE_QUEUE = SqueueCache()
