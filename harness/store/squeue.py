@@ -58,12 +58,12 @@ def has_squeue() -> bool:
 
 
 def ask_squeue(users: Collection[int] = (), seconds: float = TIMEOUT_SECONDS) -> Queue:
-    """The tasks of `users` (ids; this user's where none is named) that SLURM has now; waits up to `seconds`."""
+    """The tasks of this user, and of `users` (ids), that SLURM has now; waits up to `seconds`."""
     asked = time.monotonic()
     if not has_squeue():
         return Queue(problem="there is no squeue on this machine", asked=asked)
     columns = ",".join(f"{name}:{width}" for name, width in _COLUMNS.items())
-    whose = ",".join(str(user) for user in sorted(set(users) or {os.getuid()}))
+    whose = ",".join(str(user) for user in sorted({*users, os.getuid()}))
     command = ["squeue", "--noheader", "--array", f"--user={whose}", f"--Format={columns}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
@@ -93,15 +93,21 @@ def parse_squeue(text: str) -> dict[str, QueuedTask]:
 
 @dataclass
 class SqueueCache:
-    """The last answer on this user's tasks, for all that a process asks."""
+    """The last answer, for all that a process asks. users: whose tasks were ever asked for, beside this user's."""
 
+    users: set[int] = field(default_factory=set)
     _last: Queue = field(default_factory=Queue)
 
     def queue(self, not_before: float = float("-inf")) -> Queue:
         """An answer that is at most `KEPT_SECONDS` old, and of a question asked after `not_before`."""
         if time.monotonic() - self._last.asked > KEPT_SECONDS or self._last.asked < not_before:
-            self._last = ask_squeue()
+            self._last = ask_squeue(self.users)
         return self._last
+
+    def fresh(self, users: Collection[int] = ()) -> Queue:
+        """The answer to a question asked now, on the tasks of `users` too."""
+        self.users.update(users)
+        return self.queue(not_before=time.monotonic())
 
 
 THE_QUEUE = SqueueCache()

@@ -10,6 +10,8 @@
     leases/study-NAME/N           who may change the study
     checkpoints/STAGE/            of a running stage; removed when it is finished
     workers/NAME.log              what the worker processes of this machine print
+    submissions/UUID.json         a job array on a cluster, with its tasks' logs; see `submissions`
+    leases/submission/N           who may submit
     content_hashes.json           hashes by path, size and time; only a cache
 
 This module answers for many stages at once, from listings of folders; the files of one stage are `stage.StoredStage`.
@@ -29,9 +31,11 @@ from harness.errors import StoreError, UsageError
 from harness.files import write_new
 from harness.identity import is_stage_id
 from harness.store.stage import StoredStage
+from harness.store.submissions import Ledger
 from harness.wording import option
 
 STUDY_LEASE = "study-"  # no stage id begins so
+SUBMISSION_LEASE = "submission"
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,14 @@ class Store:
     @property
     def content_hashes_path(self) -> Path:
         return self.root / "content_hashes.json"
+
+    @property
+    def submission_lease_path(self) -> Path:
+        return self.root / "leases" / SUBMISSION_LEASE
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.root / "submissions")
 
     @property
     def workers_path(self) -> Path:

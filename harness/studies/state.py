@@ -8,17 +8,10 @@ from dataclasses import dataclass
 from harness.planning.graph import Plan
 from harness.store.attempts import Attempt, outcome_named
 from harness.store.store import Store
+from harness.studies.activity import Activity, Place, read_activity
 
 STATES = ("done", "running", "queued", "failed", "cancelled", "blocked", "pending")
 STOPS = ("failed", "cancelled", "blocked")  # states of a parent whose children cannot start
-
-
-@dataclass(frozen=True)
-class Activity:
-    """Stages that run, and stages that a scheduler has queued, at one moment."""
-
-    running: Collection[str] = ()
-    queued: Collection[str] = ()
 
 
 def state(
@@ -98,17 +91,10 @@ def remaining(plan: Plan, states: Mapping[str, str], only: Collection[str] | Non
 
 
 def read_states(plan: Plan, store: Store, activity: Activity | None = None) -> dict[str, str]:
-    """The states of a plan's stages, from the files of a store. activity: None for `leased_stages`."""
-    activity = leased_stages(plan, store) if activity is None else activity  # before the records: what ends now is done
+    """The states of a plan's stages, from the files of a store. activity: None for `read_activity`."""
+    activity = read_activity(plan, store) if activity is None else activity  # before the records: what ends now is done
     finished = store.finished(plan.stages)
     tried = store.attempted()
     unfinished = (stage_id for stage_id in plan.stages if stage_id in tried and stage_id not in finished)
     attempts = {stage_id: store.stage(stage_id).attempts() for stage_id in unfinished}
     return plan_states(plan, finished, attempts, activity)
-
-
-def leased_stages(plan: Plan, store: Store) -> Activity:
-    """The unfinished stages whose lease is held, as running ones."""
-    leased, finished = store.leased(), store.finished(plan.stages)
-    unfinished = (stage_id for stage_id in plan.stages if stage_id in leased and stage_id not in finished)
-    return Activity(running=frozenset(stage_id for stage_id in unfinished if store.stage(stage_id).is_held()))

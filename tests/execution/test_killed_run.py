@@ -11,7 +11,8 @@ import pytest
 from grid_world import HERE, World, environment
 
 from harness.store.store import Store
-from harness.studies.state import Activity, read_states
+from harness.studies.activity import Activity
+from harness.studies.state import read_states
 from harness.studies.study import read_study
 
 FAKE = [sys.executable, "-P", str(HERE / "fake_stages.py")]

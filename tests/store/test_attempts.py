@@ -5,7 +5,8 @@ import pytest
 from harness.errors import Cancelled, Interrupted
 from harness.store.attempts import OUTCOMES, Attempt, AttemptOutcome, outcome_named
 from harness.store.leases import LeaseLost
-from harness.studies.state import Activity, state
+from harness.studies.activity import Activity
+from harness.studies.state import state
 from harness.worker.run import outcome_of
 
 # outcome, state of its stage, label, retried by its driver, so many times in a row, retried by others

@@ -12,7 +12,7 @@ from harness.store import processes
 from harness.store.leases import Holder, acquire, current_holder
 from harness.store.processes import FIRST_PID_NAMESPACE, is_gone, process_start, this_process
 from harness.store.store import Store
-from harness.studies.state import leased_stages
+from harness.studies.activity import read_activity
 
 
 @pytest.fixture
@@ -126,13 +126,13 @@ def test_two_processes_tell_apart(sleeper: subprocess.Popen[bytes]) -> None:
 def test_the_snapshot_holds_stages_whose_lease_is_held(store: Store) -> None:
     planned = plan(methods=["dense"], tasks=["sst2"])
     dense, evaluation = planned.stages
-    assert not leased_stages(planned, store).running
+    assert not read_activity(planned, store).running
     lease = store.stage(dense).acquire_lease()
     assert lease is not None
     acquire(store.stage(evaluation).lease_path, gone_process(), is_gone)
-    assert set(leased_stages(planned, store).running) == {dense}
+    assert set(read_activity(planned, store).running) == {dense}
     lease.release()
-    assert not leased_stages(planned, store).running
+    assert not read_activity(planned, store).running
 
 
 def test_a_finished_stage_is_not_running_whatever_its_lease_says(store: Store) -> None:
@@ -140,7 +140,7 @@ def test_a_finished_stage_is_not_running_whatever_its_lease_says(store: Store) -
     dense = next(iter(planned.stages))
     store.stage(dense).acquire_lease()
     store.stage(dense).publish_record({})
-    assert not leased_stages(planned, store).running
+    assert not read_activity(planned, store).running
 
 
 def test_an_owner_that_says_too_little_is_not_known_to_be_gone() -> None:

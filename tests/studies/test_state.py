@@ -4,9 +4,9 @@ from harness.planning.graph import Plan
 from harness.specs import Cell, StageSpec
 from harness.store.attempts import Attempt
 from harness.store.store import Store
+from harness.studies.activity import Activity, Place
 from harness.studies.state import (
     STATES,
-    Activity,
     Remaining,
     plan_states,
     read_states,
@@ -22,7 +22,7 @@ def attempt(outcome: str | None, number: int = 1) -> Attempt:
 
 
 FAILED, CUT_OFF, STOPPED, ENDED = attempt("code"), attempt(None), attempt("interrupted"), attempt("done")
-RUNNING, QUEUED, NOTHING = Activity(running={"s"}), Activity(queued={"s"}), Activity()
+RUNNING, QUEUED, NOTHING = Activity(running={"s": Place()}), Activity(queued={"s": Place()}), Activity()
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ RUNNING, QUEUED, NOTHING = Activity(running={"s"}), Activity(queued={"s"}), Acti
         # Then its activity.
         ("running", False, RUNNING, [CUT_OFF], ["done"]),
         ("running", False, RUNNING, [FAILED, CUT_OFF], ["failed"]),
-        ("running", False, Activity(running={"s"}, queued={"s"}), [], []),
+        ("running", False, Activity(running={"s": Place()}, queued={"s": Place()}), [], []),
         ("queued", False, QUEUED, [], ["running"]),
         ("queued", False, QUEUED, [FAILED], ["done"]),
         # Then its own last attempt.
@@ -62,7 +62,7 @@ RUNNING, QUEUED, NOTHING = Activity(running={"s"}), Activity(queued={"s"}), Acti
         ("pending", False, NOTHING, [FAILED, CUT_OFF], ["done"]),
         ("pending", False, NOTHING, [ENDED], ["done"]),
         # Another stage's news is no news.
-        ("pending", False, Activity(running={"t"}, queued={"u"}), [], []),
+        ("pending", False, Activity(running={"t": Place()}, queued={"u": Place()}), [], []),
     ],
 )
 def test_the_state_of_a_stage(
@@ -147,7 +147,7 @@ def test_states_read_from_files_are_those_of_the_pure_function(diamond: Diamond,
     number = store.stage(diamond.left).begin_attempt({"time": 1.0})
     store.stage(diamond.left).end_attempt(number, {"time": 2.0, "outcome": "code", "message": "no"})
     store.stage(diamond.right).begin_attempt({"time": 1.0})
-    found = read_states(diamond.plan, store, Activity(queued={diamond.other}))
+    found = read_states(diamond.plan, store, Activity(queued={diamond.other: Place()}))
     assert {diamond.names[i]: s for i, s in found.items()} == {
         "corpus": "done",
         "left": "failed",
