@@ -72,7 +72,7 @@ class Driver:
     plan: Plan
     store: Store
     scheduler: Scheduler
-    pause: Callable[[float], None] = time.sleep
+    pause: Callable[[float], object] = time.sleep
     report: Callable[[str], None] = print
     show: Callable[[View], None] = lambda view: None
     outcome: Outcome = field(default_factory=Outcome)

@@ -36,7 +36,13 @@ def this_machine() -> Machine:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use; all of the machine where its system, as macOS, keeps no process to some."""
+    """The cores that this process may use; all of the machine where its system, as macOS, keeps no process to some.
+
+    In a task of a cluster those that the task was given: not every cluster keeps its processes to them.
+    """
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

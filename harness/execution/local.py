@@ -158,10 +158,10 @@ class LocalScheduler:
 
     # -- beyond the port: the life of the processes
 
-    def wait(self, seconds: float) -> None:
-        """Return when a job has ended, or after `seconds`."""
+    def wait(self, seconds: float) -> bool:
+        """Return True when a job has ended, False after `seconds`."""
         with self._changed:
-            self._changed.wait(seconds)
+            return self._changed.wait(seconds)
 
     def stop(self) -> None:
         """Make every worker stop at its next checkpoint; starts nothing any more."""

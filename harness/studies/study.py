@@ -133,6 +133,32 @@ def _parse(text: JsonPieces, path: Path, known: Plan) -> Study:
     return Study(found["study"], found["recipe"], plan)
 
 
+def read_part(store: Store, name: str, stage_ids: Collection[str]) -> Plan:
+    """The stages of a study, with all that they depend on: a plan without cells, for who runs these stages alone.
+
+    Raises StoreError for a study that is not there or damaged, or has one of the stages no more, or another in its
+    place.
+    """
+    path, wanted = store.study_path(name), set(stage_ids)
+    specs: dict[str, StageSpec] = {}
+    with _damage_told(path), path.open(encoding="utf-8") as file:
+        text = JsonPieces(file)
+        for member in text.members():
+            if member == "cells":
+                for row in text.elements():  # a cell's path lists parents first
+                    last = max((i for i, stage_id in enumerate(row["stages"]) if stage_id in stage_ids), default=-1)
+                    wanted.update(row["stages"][: last + 1])
+            elif member == "stages":
+                for stage_id in text.members():
+                    if stage_id in wanted:
+                        specs[stage_id] = _checked(stage_id, StageSpec.from_json(text.value()), path)
+            elif member == "schema":
+                _check_schema(text.value(), path)
+    if gone := set(stage_ids) - specs.keys():
+        raise StoreError(f"study {path} has no stage {', '.join(sorted(gone)[:3])} any more.")
+    return Plan(stages={stage_id: specs[stage_id] for stage_id in parents_first(specs)})
+
+
 def _read_cells(text: JsonPieces, known: Plan) -> dict[Cell, tuple[str, ...]]:
     """The path of every cell; where `known` has the same, that object itself."""
     cells: dict[Cell, tuple[str, ...]] = {}
@@ -156,13 +182,18 @@ def _read_stages(text: JsonPieces, path: Path, known: Plan) -> dict[str, StageSp
         if theirs is not None and are_of(fields, theirs):
             specs[stage_id] = theirs
             continue
-        specs[stage_id] = spec = StageSpec.from_json(fields)
-        if spec.stage_id != stage_id:
-            raise StoreError(
-                f"study {path}: the parameters of stage {stage_id} were changed (they give {spec.stage_id}). Move it "
-                f"away and give its grid's command again: {STAY}."
-            )
+        specs[stage_id] = _checked(stage_id, StageSpec.from_json(fields), path)
     return specs
+
+
+def _checked(stage_id: str, spec: StageSpec, path: Path) -> StageSpec:
+    """Raises StoreError for a stage that is not the one its id names."""
+    if spec.stage_id != stage_id:
+        raise StoreError(
+            f"study {path}: the parameters of stage {stage_id} were changed (they give {spec.stage_id}). Move it "
+            f"away and give its grid's command again: {STAY}."
+        )
+    return spec
 
 
 def _check_cells(plan: Plan, path: Path, cells: Collection[Cell]) -> None:

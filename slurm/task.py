@@ -1,0 +1,163 @@
+"""What a task of the cluster does: its stages, by a driver of its own; its exit code says what is to follow.
+
+The task finds the ids of its stages in the ledger and their specs in the study. Otherwise it is the driver that runs a
+grid on one machine: a worker that dies is followed by another at once, and several bundles run side by side where the
+allocation has room. Whatever a stage came to is in the store.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+
+from harness.errors import Interrupted
+from harness.execution.driver import Driver
+from harness.execution.hardware import this_machine
+from harness.execution.local import LocalScheduler
+from harness.execution.outcome import Outcome
+from harness.inputs.content_hashes import ContentHashes
+from harness.planning.graph import Plan
+from harness.stages.context import Resources, Sources
+from harness.store.processes import ALLOCATION, this_process
+from harness.store.store import Store
+from harness.store.submissions import Submission
+from harness.studies.study import read_part
+from harness.worker.source_state import source_digest
+
+EXIT_DONE = 0  # all that other tasks wait for has a record; where nobody waits, all of it
+EXIT_FAILED = 1
+EXIT_STOPPED = 75  # on a signal; what ran left a checkpoint, from which the task goes on when it is started again
+EXIT_NO_PARENT = 76
+EXIT_OTHER_SOURCE = 77  # than the one that was submitted
+EXIT_BAD_NODE = 78  # the task is to be started elsewhere
+
+POLL_SECONDS = 5.0
+STOP_SECONDS = 0.5  # in which a stop is noticed
+PARENT_SECONDS = 90.0  # for which the cache of a network file system may hide a record written on another node
+
+
+def run_task(
+    store: Store,
+    uuid: str,
+    index: int,
+    should_stop: Callable[[], bool],
+    *,
+    scheduler: Callable[[Store, Submission, Plan], LocalScheduler] | None = None,
+    poll: float = POLL_SECONDS,
+    patience: float = PARENT_SECONDS,
+) -> int:
+    """Run what task `index` of a submission has to run; returns its exit code.
+
+    patience: seconds to wait for the record of a parent. Raises StoreError for a ledger or study that is damaged.
+    """
+    submission = store.ledger.read(uuid)
+    own = submission.tasks[index]
+    _say(f"task {submission.task(index)}: {len(own)} stages of study {submission.study}")
+    if source_digest() != submission.source:
+        _refuse(store, own)
+        return EXIT_OTHER_SOURCE
+    if submission.profile.get("gpus") and not this_machine().gpus:
+        _say("this node shows no GPU; the task is to be started on another")
+        return EXIT_BAD_NODE
+    plan = read_part(store, submission.study, own)
+    parents = {parent for i in own for parent in plan.stages[i].parents.values()} - set(own)
+    missing = _wait_for_records(store, parents, patience, should_stop)
+    pool = (scheduler or _scheduler)(store, submission, plan)
+    driver = Driver(
+        plan,
+        store,
+        pool,
+        _Pause(pool, should_stop),
+        _say,
+        only=own,
+        poll=poll,
+        allocation=os.environ.get(ALLOCATION, ""),
+        limit=str(submission.profile.get("limit_hint") or "allow it more time"),
+    )
+    try:
+        outcome = driver.run(should_stop, pool.stop)
+    except Interrupted as error:
+        _say(str(error))
+        return EXIT_STOPPED
+    finally:
+        pool.close()
+    return _exit_code(store, submission, own, outcome, missing)
+
+
+def _exit_code(
+    store: Store, submission: Submission, own: Collection[str], outcome: Outcome, missing: Collection[str]
+) -> int:
+    lacking = set(own) - store.finished(own)
+    wanted = set(submission.needed) & set(own)
+    if not lacking or (wanted and not lacking & wanted):
+        return EXIT_DONE
+    if missing and not (outcome.failed or outcome.cancelled):
+        _say(f"{len(missing)} stages that it starts from have no record: {', '.join(sorted(missing)[:3])}")
+        return EXIT_NO_PARENT
+    return EXIT_FAILED
+
+
+def _scheduler(store: Store, submission: Submission, plan: Plan) -> LocalScheduler:
+    """Workers of this allocation: as many as the profile says, else one for each GPU, or as the cores allow."""
+    machine = this_machine()
+    threads = max((spec.parameters.get("threads", 1) for spec in plan.stages.values()), default=1)
+    return LocalScheduler(
+        store,
+        Sources.from_json(submission.sources, ContentHashes(store.content_hashes_path)),
+        Resources(**submission.resources),
+        submission.profile.get("stages_at_once") or machine.workers(threads),
+        machine.gpus,
+    )
+
+
+def _wait_for_records(
+    store: Store, stage_ids: Collection[str], patience: float, should_stop: Callable[[], bool]
+) -> set[str]:
+    """Those of the stages that have no record, after waiting for them."""
+    deadline = time.monotonic() + patience
+    while (missing := set(stage_ids) - store.finished(stage_ids)) and time.monotonic() < deadline:
+        if should_stop():
+            break
+        time.sleep(min(1.0, patience))
+    return missing
+
+
+def _refuse(store: Store, stage_ids: Iterable[str]) -> None:
+    """End an attempt at each unfinished stage before it begins: the source is another one now."""
+    message = "the source changed since it was submitted; give the grid's command again"
+    _say(message)
+    for stage_id in stage_ids:
+        stage = store.stage(stage_id)
+        if stage.has_record() or (lease := stage.acquire_lease()) is None:
+            continue
+        with lease.held():
+            number = stage.begin_attempt({**this_process(), "generation": lease.generation})
+            stage.log_path(number).write_text(message + "\n", encoding="utf-8")
+            stage.end_attempt(number, {"outcome": "source-changed", "message": message})
+
+
+@dataclass
+class _Pause:
+    """Waits until a job has ended or a stop is requested, or for so many seconds, without looking at the store."""
+
+    scheduler: LocalScheduler
+    should_stop: Callable[[], bool]
+    _stopped: bool = field(default=False)
+
+    def __call__(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if self.scheduler.wait(min(left, STOP_SECONDS)):
+                return
+            if self.should_stop() and not self._stopped:
+                self._stopped = True
+                return
+
+
+def _say(line: str) -> None:
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
