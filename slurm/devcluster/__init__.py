@@ -1,1 +1,1 @@
-"""A real SLURM on this machine for tests: slurmctld, slurmd in namespaces of their own, munge, accounting; one folder."""
+"""A real SLURM on this machine for tests: its daemons, and nodes in namespaces of their own, in one folder."""

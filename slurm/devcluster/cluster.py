@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import json
-import os
 import secrets
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.errors import Problem, UsageError
 from slurm.devcluster import conf
 from slurm.devcluster.conf import Layout, Ports, Settings
-from slurm.devcluster.daemons import SYSTEM_PATH, ClusterFailed, Daemon, free_ports, wait_until
+from slurm.devcluster.daemons import SYSTEM_PATH, ClusterFailed, Daemon, free_ports, output_of, wait_until
 from slurm.devcluster.machine import problem_here, problem_of_folder
 from slurm.devcluster.node import Node, Process
 
@@ -43,8 +43,8 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What names this cluster to SLURM's commands."""
-        return {"SLURM_CONF": str(self.layout.slurm_conf)}
+        """What names this cluster to SLURM's commands: SLURM_CONF."""
+        return self.layout.environment
 
     @property
     def settings(self) -> Settings:
@@ -57,7 +57,7 @@ class Cluster:
         return {name: Node(name, self.layout) for name in self.settings.node_names}
 
     def _daemon(self, name: str) -> Daemon:
-        return Daemon(name, self.layout.pids / name, self.layout.log(name))
+        return Daemon(name, self.layout.pids / name, self.layout.output(name))
 
     @property
     def daemons(self) -> list[Daemon]:
@@ -78,12 +78,13 @@ class Cluster:
 
         The folder stays as it is; a later start goes on with its job ids and its accounts.
         """
-        if not self.layout.started.exists():
-            return
-        with _locked(self.layout):
-            self._end_all()
+        if self.layout.started.exists():
+            with _locked(self.layout):
+                self._end_all()
 
     def _end_all(self) -> None:
+        if not self.layout.started.exists():
+            return
         for node in self.nodes.values():
             node.crash()
         for daemon in self.daemons:
@@ -91,42 +92,21 @@ class Cluster:
 
     # Commands
 
-    def run(self, *command: str, user: str | None = None, stdin: str | None = None, cwd: Path | None = None) -> str:
+    def run(self, *command: str, user: str | None = None, stdin: str | None = None) -> str:
         """Run a command that asks this cluster and return what it printed, as root or as another user.
 
-        cwd: / by default. Raises ClusterFailed with what it said, where it fails.
+        In the folder /. Raises ClusterFailed with what it said, where it fails.
         """
-        ran = subprocess.run(
-            command,
-            input=stdin,
-            env={**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}", **self.environment},
-            cwd=cwd or "/",
-            user=user,
-            extra_groups=None if user is None else (),
-            capture_output=True,
-            text=True,
-        )
-        if ran.returncode != 0:
-            raise ClusterFailed(f"{' '.join(command)} ended with {ran.returncode}: {ran.stderr.strip()}")
-        return ran.stdout
+        return output_of(command, self.environment, user=user, stdin=stdin)
 
-    def sbatch(self, script: str, *options: str, user: str | None = None, cwd: Path | None = None) -> int:
-        """Submit the lines of a batch script, which gets its first line here, and return the job's id.
-
-        Output goes nowhere, unless the options say where.
-        """
-        text = f"#!/bin/bash\n{script}\n"
-        return int(
-            self.run("sbatch", "--parsable", "--output=/dev/null", *options, user=user, stdin=text, cwd=cwd).partition(
-                ";"
-            )[0]
-        )
+    def sbatch(self, script: str, *options: str, user: str | None = None) -> int:
+        """Submit lines of bash and return the job's id. Output goes nowhere, unless the options say where."""
+        submit = ("sbatch", "--parsable", "--output=/dev/null", *options)
+        return int(self.run(*submit, user=user, stdin=f"#!/bin/bash\n{script}\n").partition(";")[0])
 
     def job(self, job: int | str) -> dict[str, str]:
         """All that slurmctld knows of a job or of one task of an array ("12_3"), by scontrol's names."""
-        line = self.run("scontrol", "--oneliner", "show", "job", str(job)).splitlines()[0]
-        pairs = (word.partition("=") for word in line.split())
-        return {key: value for key, equals, value in pairs if equals}
+        return _fields(self.run("scontrol", "--oneliner", "show", "job", str(job)).splitlines()[0])
 
     def state(self, job: int | str) -> str:
         """PENDING, RUNNING, COMPLETED, .. as slurmctld says it."""
@@ -143,6 +123,14 @@ class Cluster:
         if not wait_until(arrived, patience_s, poll_s=0.1):
             raise ClusterFailed(f"Job {job} is not {' or '.join(states)} after {patience_s:.0f} s: {self.job(job)}")
         return seen[-1]
+
+    def cancel_all(self) -> None:
+        """Cancel every job of every user and return when none is left on a node."""
+        left = sorted(set(self.run("squeue", "--noheader", "--format=%F").split()))  # %F: an array's id
+        if left:
+            self.run("scancel", "--quiet", *left)
+        if not wait_until(lambda: not self.run("squeue", "--noheader").strip(), 60, poll_s=0.1):
+            raise ClusterFailed(f"Jobs do not end:\n{self.run('squeue')}")
 
     def lift_hold(self, job: int | str) -> None:
         """End the hold of a requeued job, which otherwise lasts until its credential has expired."""
@@ -179,9 +167,13 @@ class Cluster:
 
     def start_slurmd(self, name: str) -> None:
         """Start slurmd on a node that has none, and wait until the node takes jobs."""
-        node = self._node(name)
-        node.start_slurmd(self.environment)
-        self._wait(node.slurmd, lambda: self._node_takes_jobs(name))
+        self._begin_slurmd(name)()
+
+    def _begin_slurmd(self, name: str) -> Callable[[], None]:
+        """Start slurmd and return what waits until slurmctld has heard of this start and gives the node jobs."""
+        node, began = self._node(name), time.strftime("%Y-%m-%dT%H:%M:%S")
+        node.start_slurmd()
+        return lambda: self._wait(node.slurmd, lambda: self._takes_jobs(name, since=began))
 
     def set_down(self, name: str) -> None:
         """An administrator's word that the node is down: its jobs are requeued, whatever still runs on it."""
@@ -190,6 +182,17 @@ class Cluster:
     def resume(self, name: str) -> None:
         """An administrator's word that the node is well again."""
         self.run("scontrol", "update", f"NodeName={name}", "State=RESUME")
+
+    def mend(self) -> None:
+        """Start again what a fault ended, nodes set down included, and wait until every node takes jobs."""
+        for name, start_again in (("slurmdbd", self.start_slurmdbd), ("slurmctld", self.start_slurmctld)):
+            if self.status.get(name) is False:
+                start_again()
+        for name, node in self.nodes.items():
+            if not node.namespace.lives:
+                self.restart_node(name)
+            elif not node.slurmd.lives:
+                self.start_slurmd(name)
 
     def stop_slurmctld(self) -> None:
         self._daemon("slurmctld").end()
@@ -212,7 +215,7 @@ class Cluster:
         """Start slurmdbd and wait until it answers."""
         daemon = self._daemon("slurmdbd")
         _must_not_run(daemon)
-        daemon.start(["slurmdbd", "-D"], {"SLURM_CONF": str(self.layout.slurm_conf)})
+        daemon.start(["slurmdbd", "-D"], self.environment)
         self._wait(daemon, lambda: self._answers("sacctmgr", "--noheader", "list", "cluster"))
 
     def on_node(self, name: str, *command: str) -> str:
@@ -232,13 +235,10 @@ class Cluster:
 
     def _wait(self, daemon: Daemon, is_ready: Callable[[], bool]) -> None:
         """Ask until the daemon is ready. Raises ClusterFailed with the tail of its log, at once where it ended."""
-        wait_until(lambda: not daemon.lives or is_ready(), START_PATIENCE_S)
-        if not daemon.lives:
-            raise ClusterFailed(f"{daemon.name} ended. The end of {daemon.log}:\n{daemon.tail()}")
-        if not is_ready():
-            raise ClusterFailed(
-                f"{daemon.name} was not ready within {START_PATIENCE_S:.0f} s. The end of {daemon.log}:\n{daemon.tail()}"
-            )
+        ready = wait_until(lambda: not daemon.lives or is_ready(), START_PATIENCE_S) and daemon.lives
+        if not ready:
+            found = f"was not ready within {START_PATIENCE_S:.0f} s" if daemon.lives else "ended"
+            raise ClusterFailed(f"{daemon.name} {found}. The end of {daemon.output}:\n{daemon.tail()}")
 
     def _answers(self, *command: str) -> bool:
         with suppress(ClusterFailed):
@@ -246,11 +246,12 @@ class Cluster:
             return True
         return False
 
-    def _node_takes_jobs(self, name: str) -> bool:
-        """Whether it is up and answers: sinfo marks a state with * where it does not."""
+    def _takes_jobs(self, node: str, since: str) -> bool:
+        """Whether slurmctld has heard of a start of its slurmd not before `since`, and it answers."""
         with suppress(ClusterFailed):
-            state = self.run("sinfo", "--noheader", "--nodes", name, "--format=%T").split()
-            return bool(state) and all(word in ("idle", "mixed", "allocated", "completing") for word in state)
+            told = _fields(self.run("scontrol", "--oneliner", "show", "node", node))
+            state = set(told["State"].split("+"))
+            return told.get("SlurmdStartTime", "") >= since and bool(state & {"IDLE", "MIXED", "ALLOCATED"})
         return False
 
 
@@ -318,10 +319,10 @@ def _start(cluster: Cluster, settings: Settings) -> None:
         _make_accounts(cluster)
     for node in cluster.nodes.values():
         node.wait_for_namespace()
-        node.start_slurmd(cluster.environment)
+    until_they_take_jobs = [cluster._begin_slurmd(name) for name in cluster.nodes]
     cluster.start_slurmctld()
-    for node in cluster.nodes.values():
-        cluster._wait(node.slurmd, lambda name=node.name: cluster._node_takes_jobs(name))  # type: ignore[misc]
+    for wait in until_they_take_jobs:
+        wait()
 
 
 def _write_files(layout: Layout, settings: Settings) -> Ports:
@@ -385,6 +386,12 @@ def _make_accounts(cluster: Cluster) -> None:
     cluster._sacctmgr("add", "cluster", conf.CLUSTER)
     cluster._sacctmgr("add", "account", conf.ACCOUNT, "Description=test", "Organization=test")
     cluster._sacctmgr("add", "user", f"root,{conf.OTHER_USER}", f"account={conf.ACCOUNT}")
+
+
+def _fields(line: str) -> dict[str, str]:
+    """A line of scontrol: NAME=VALUE words. A word without = belongs to the value before it and is left out."""
+    pairs = (word.partition("=") for word in line.split())
+    return {key: value for key, equals, value in pairs if equals}
 
 
 def _must_not_run(daemon: Daemon) -> None:

@@ -109,11 +109,20 @@ class Layout:
     def mariadb_init(self) -> Path:
         return self.folder / "mariadb" / "init.sql"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What names the cluster to SLURM's commands and daemons."""
+        return {"SLURM_CONF": str(self.slurm_conf)}
+
     def spool(self, node: str) -> Path:
         return self.folder / "spool" / node
 
+    def output(self, daemon: str) -> Path:
+        """What a daemon prints. daemon: slurmctld, slurmdbd, munged, mariadbd, slurmd.NODE or node.NODE."""
+        return self.logs / f"{daemon}.out"
+
     def log(self, daemon: str) -> Path:
-        """daemon: slurmctld, slurmdbd, munged, mariadbd, or slurmd.NODE."""
+        """The same with times, of slurmctld, slurmdbd or slurmd.NODE."""
         return self.logs / f"{daemon}.log"
 
 

@@ -1,4 +1,4 @@
-"""Processes that a cluster started, by recorded id and start time: no other is ever ended, even if the id was reused."""
+"""Processes that a cluster started, by recorded id and start time: none is ended that only has the same id."""
 
 from __future__ import annotations
 
@@ -60,21 +60,21 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Daemon:
-    """One program that runs in the foreground. record: the file with its process; log: where its output goes."""
+    """One program that runs in the foreground. record: the file with its process; output: what it prints."""
 
     name: str
     record: Path
-    log: Path
+    output: Path
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> Recorded:
         """Start it in a session of its own, so that Ctrl-C in the terminal does not reach it, and record it."""
         reap()
-        with self.log.open("ab") as log:
+        with self.output.open("ab") as output:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 env={**system_environment(), **environment},
                 cwd="/",
                 start_new_session=True,
@@ -105,9 +105,9 @@ class Daemon:
             self.record.unlink(missing_ok=True)
 
     def tail(self, lines: int = 15) -> str:
-        """The end of its log."""
+        """The end of what it printed."""
         try:
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+            return "\n".join(self.output.read_text(errors="replace").splitlines()[-lines:])
         except FileNotFoundError:
             return ""
 
@@ -132,6 +132,30 @@ def wait_until(condition: Callable[[], bool], patience_s: float, poll_s: float =
 def system_environment() -> dict[str, str]:
     """What a daemon starts with: little, so that nothing of a caller's shell or virtual environment is in it."""
     return {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8", "HOME": "/root"}
+
+
+def output_of(
+    command: Sequence[str], environment: Mapping[str, str], *, user: str | None = None, stdin: str | None = None
+) -> str:
+    """Run a command to its end, as root or as another user, and return what it printed.
+
+    In the folder /, with this process's environment and `environment`. Raises ClusterFailed with what it said.
+    """
+    ran = subprocess.run(
+        command,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        env={**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}", **environment},
+        cwd="/",
+        user=user,
+        extra_groups=None if user is None else (),
+        capture_output=True,
+        text=True,
+    )
+    if ran.returncode != 0:
+        said = f"{ran.stdout}{ran.stderr}".strip()
+        raise ClusterFailed(f"{' '.join(command)} ended with {ran.returncode}: {said}")
+    return ran.stdout
 
 
 def free_ports(number: int) -> list[int]:

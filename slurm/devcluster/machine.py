@@ -14,7 +14,7 @@ from slurm.devcluster.conf import LONGEST_SOCKET_PATH, Layout
 from slurm.devcluster.daemons import SYSTEM_PATH
 from slurm.devcluster.node import UNSHARE
 
-INSTALL = "apt-get install slurm-wlm slurmdbd munge mariadb-server"
+INSTALL = "needs a real SLURM: apt-get install slurm-wlm slurmdbd munge mariadb-server"
 PROGRAMS = ("slurmctld", "slurmd", "scontrol", "sbatch", "munged", "unshare", "nsenter")
 PROGRAMS_OF_ACCOUNTING = ("slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db")
 
@@ -25,7 +25,7 @@ def problem_here(accounting: bool = True) -> Problem | None:
     programs = (*PROGRAMS, *(PROGRAMS_OF_ACCOUNTING if accounting else ()))
     missing = [name for name in programs if shutil.which(name, path=SYSTEM_PATH) is None]
     if missing:
-        return Problem(f"A dev cluster needs a real SLURM, not installed here: {', '.join(missing)}", next_move=INSTALL)
+        return Problem(f"Not installed here: {', '.join(missing)}", next_move=f"A dev cluster {INSTALL}")
     if os.geteuid() != 0:
         return Problem("A dev cluster is started by root only", next_move="Start it as root, or in a container.")
     refused = _refusal_of_namespaces()

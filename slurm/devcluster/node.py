@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import subprocess
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from slurm.devcluster.conf import Layout
-from slurm.devcluster.daemons import SYSTEM_PATH, ClusterFailed, Daemon, Recorded, wait_until
+from slurm.devcluster.daemons import ClusterFailed, Daemon, Recorded, output_of, wait_until
 
 UNSHARE = ("unshare", "--uts", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc")
 # The shell reaps what is left to it while it waits for sleep, as an init does.
@@ -37,14 +36,16 @@ class Node:
     @property
     def namespace(self) -> Daemon:
         """unshare, whose only child is the node's first process."""
-        return Daemon(f"node {self.name}", self.layout.pids / f"node.{self.name}", self.layout.log(f"node.{self.name}"))
+        return self._daemon("node")
 
     @property
     def slurmd(self) -> Daemon:
-        """nsenter, whose only child is slurmd; slurmd writes the log itself."""
-        return Daemon(
-            f"slurmd {self.name}", self.layout.pids / f"slurmd.{self.name}", self.layout.log(f"slurmd.{self.name}")
-        )
+        """nsenter, whose only child is slurmd."""
+        return self._daemon("slurmd")
+
+    def _daemon(self, kind: str) -> Daemon:
+        name = f"{kind}.{self.name}"
+        return Daemon(name, self.layout.pids / name, self.layout.output(name))
 
     @property
     def _ready(self) -> Path:
@@ -79,15 +80,14 @@ class Node:
         return ["nsenter", f"--target={self.first_process}", "--uts", "--pid", "--mount", *command]
 
     def run(self, *command: str) -> str:
-        """Run a command on the node, as root, and return what it printed. Raises CalledProcessError."""
-        environment = {**os.environ, "SLURM_CONF": str(self.layout.slurm_conf)}
-        return subprocess.run(self.enter(*command), env=environment, check=True, capture_output=True, text=True).stdout
+        """Run a command on the node, as root, and return what it printed. Raises ClusterFailed with what it said."""
+        return output_of(self.enter(*command), self.layout.environment)
 
-    def start_slurmd(self, environment: Mapping[str, str]) -> None:
+    def start_slurmd(self) -> None:
         """Raises ClusterFailed where it runs already, or the node does not."""
         if self.slurmd.lives:
             raise ClusterFailed(f"slurmd runs already on node {self.name}.")
-        self.slurmd.start(self.enter("slurmd", "-D", "-N", self.name), {**environment, "PATH": SYSTEM_PATH})
+        self.slurmd.start(self.enter("slurmd", "-D", "-N", self.name), self.layout.environment)
 
     def processes(self) -> list[Process]:
         """All that runs on the node, its first process included, by id; [] where the node does not run."""
@@ -107,8 +107,8 @@ class Node:
 
     def crash(self) -> None:
         """kill -9 of the node's first process: everything on the node dies at once, as when its power is cut."""
-        if self.namespace.lives:
-            Recorded.of(self.first_process).signal(signal.SIGKILL)
+        with suppress(ClusterFailed):  # it does not run, or only unshare does
+            Recorded.of(self.first_process).end(patience_s=0)  # it is gone when all others are
         self.namespace.end(patience_s=0)
         self.slurmd.end(patience_s=0)
 
