@@ -113,6 +113,10 @@ class StoreError(HarnessError):
     """A file of the store is not what it claims to be (edited record, swapped parent, other schema)."""
 
 
+class CannotCheck(HarnessError):
+    """What was asked cannot be answered now: who would know does not respond."""
+
+
 class Interrupted(HarnessError):
     """A signal stopped the run; the last checkpoint is on disk. Exit code 130."""
 

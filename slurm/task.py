@@ -75,7 +75,7 @@ def run_task(
         only=own,
         poll=poll,
         allocation=os.environ.get(ALLOCATION, ""),
-        limit=str(submission.profile.get("limit_hint") or "allow it more time"),
+        limit=_time_hint(submission),
     )
     try:
         outcome = driver.run(should_stop, pool.stop)
@@ -161,3 +161,7 @@ def _say(line: str) -> None:
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 
+def _time_hint(submission: Submission) -> str:
+    """What to do about a time limit that is too short."""
+    place = submission.profile.get("place")
+    return f"raise time in {place}" if place else "allow it more time"

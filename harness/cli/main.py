@@ -19,7 +19,7 @@ from harness.cli.verbs import VERBS
 if TYPE_CHECKING:
     from harness.errors import Problem
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_CANNOT_CHECK, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     """The verb's exit code, or that of what it raises, which is printed."""
-    from harness.errors import HarnessError, Interrupted, Problem, StoreError, UsageError, system_problem
+    from harness.errors import CannotCheck, HarnessError, Interrupted, Problem, StoreError, UsageError, system_problem
 
     try:
         return int(options.verb.run(options))
@@ -51,6 +51,9 @@ def _run(options: argparse.Namespace) -> int:
     except Interrupted as error:
         print(f"interrupted: {error}", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except CannotCheck as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_CANNOT_CHECK
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         if isinstance(error, StoreError) and vars(options).get("json"):  # raised while reading: nothing is printed yet

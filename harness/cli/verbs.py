@@ -43,7 +43,19 @@ def _grid(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--study", metavar="NAME", help="default: the preset's name")
     parser.add_argument(
-        "--executor", default="local", help="local: worker processes on this machine (default); debug: in this process"
+        "--executor",
+        default="local",
+        help="local: worker processes on this machine (default); debug: in this process; slurm: queue it on the "
+        "cluster and return",
+    )
+    parser.add_argument(
+        "--profile",
+        metavar="FILE",
+        help="of slurm: what to ask of the cluster for each kind of stage, a TOML file or a shipped profile "
+        "(harness ls profiles; default cpu)",
+    )
+    parser.add_argument(
+        "--max-jobs", type=int, metavar="N", help="of slurm: queue at most N tasks; small stages share one where needed"
     )
     parser.add_argument(
         "--workers", type=int, metavar="N", help="stages run side by side (default: as many as GPUs, or cores, allow)"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness.execution.available import AVAILABLE_EXECUTORS
+from harness.execution.available import EXECUTORS
 from harness.execution.hardware import this_machine
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.data_sources import hub_sets
@@ -132,7 +132,7 @@ def read_environment(store: Path, *, online: bool) -> Environment:
         disk=read_disk(store),
         hub=_hub(online),
         slurm=_slurm(),
-        executors=AVAILABLE_EXECUTORS,
+        executors=EXECUTORS,
         commit=source["commit"],
         uncommitted=bool(source.get("uncommitted")),
         now=time.time(),

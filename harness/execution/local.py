@@ -138,21 +138,6 @@ class LocalScheduler:
         with self._changed:
             return dict(self._status)
 
-    def cancel(self, job: str) -> None:
-        with self._changed:
-            if self._status[job].state == "queued":
-                self._status[job] = JobStatus("ended", NOT_STARTED)
-            for worker in self._pool.values():
-                if worker.job == job:
-                    worker.terminate()
-
-    def requeue(self, job: str) -> None:
-        with self._changed:
-            if self._status[job].state != "ended":
-                raise ValueError(f"job {job} has not ended ({self._status[job].state}).")
-            self._status[job] = JobStatus("queued")
-            self._start_queued()
-
     def limits(self) -> Limits:
         return Limits(jobs=self.workers)
 

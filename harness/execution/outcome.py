@@ -10,7 +10,8 @@ class Outcome:
     """Stage ids by how they ended.
 
     failed: with the reason. elsewhere: another process runs them. cancelled: before or while they ran; `harness retry`
-    clears it. blocked: they depend on a stage of these three.
+    clears it. blocked: they depend on a stage of these three. queued: in the queue of a cluster, or running in a task of
+    it. left_out: they could be, but a limit keeps them out.
     """
 
     done: list[str] = field(default_factory=list)
@@ -18,6 +19,8 @@ class Outcome:
     elsewhere: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
+    queued: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     def not_done(self) -> set[str]:
         """The stages whose children cannot run."""

@@ -1,4 +1,4 @@
-"""The scheduler: a port of five calls between the driver and what runs bundles."""
+"""The scheduler: a port of three calls between the driver and what runs bundles."""
 
 from __future__ import annotations
 
@@ -41,12 +41,6 @@ class Scheduler(Protocol):
 
     def snapshot(self) -> Mapping[str, JobStatus]:
         """The status of every job that was submitted."""
-
-    def cancel(self, job: str) -> None:
-        """Withdraw a queued job, or make a running one stop at its next checkpoint. An ended one stays so."""
-
-    def requeue(self, job: str) -> None:
-        """Submit a job that ended once more, under its own name. Raises ValueError for one that has not."""
 
     def limits(self) -> Limits:
         """How much the driver may submit."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
 from harness.errors import Problems, StoreError, UsageError, system_problem
-from harness.execution.available import execution_problems
-from harness.execution.display import display_on
-from harness.execution.executors import run_in_process, run_locally
+from harness.execution.available import RunOptions, execution_problems
 from harness.execution.hardware import this_machine
 from harness.execution.outcome import Outcome
 from harness.grids.arguments import told_of_arguments
 from harness.grids.estimate import Estimate, check_limit, estimate
+from harness.grids.executors import EXECUTORS, Work, machine_of
 from harness.grids.memory import memory_problems
 from harness.grids.method_changes import check_methods
 from harness.grids.options import GridOptions
@@ -81,13 +78,14 @@ class PlannedGrid:
         return command(*words, store=self.store.root, study=self.study)
 
     @without_garbage_collection()
-    def status(self) -> GridStatus:
-        """What there is to do in the store as it is now.
+    def status(self, run: RunOptions | None = None) -> GridStatus:
+        """What there is to do in the store as it is now. run: how it is to be run, for what it will cost.
 
         Raises as a run would: StoreError for records that cannot be trusted and a study that is damaged, UsageError for
         a study that the grid cannot join.
         """
-        plan, store, request, machine = self.plan, self.store, self.request, this_machine()
+        plan, store, request = self.plan, self.store, self.request
+        machine = machine_of(plan, run or RunOptions())
         check_records([plan], store)  # a run must not build on records that cannot be trusted
         older = joined_study(store, self.study, request.preset, plan)  # nor begin where the study would refuse it
         states = read_states(plan, store)
@@ -100,17 +98,26 @@ class PlannedGrid:
         return GridStatus(states, found, tuple(missing), cost, reasons)
 
     @told_of_arguments
-    def run(self, *, executor: str = "local", workers: int | None = None) -> Outcome:
-        """Run what is not done; standard error shows how far it is.
+    def run(
+        self,
+        *,
+        executor: str = "local",
+        workers: int | None = None,
+        profile: str | None = None,
+        max_jobs: int | None = None,
+    ) -> Outcome:
+        """Run what is not done; standard error shows how far it is. On a cluster: queue it, and return.
 
-        executor: "local" (worker processes) or "debug" (in this process). workers: stages side by side; None: as many
-        as GPUs or cores allow. Returns the stages by how they ended; a stage that fails raises nothing.
+        executor: "local" (worker processes), "debug" (in this process) or "slurm". workers: stages side by side; None:
+        as many as GPUs or cores allow. profile: of slurm, a file or a shipped one's name. max_jobs: the most tasks that
+        slurm may queue in one go. Returns the stages by how they ended; a stage that fails raises nothing.
         Raises UsageError when something is missing or the estimate is above `max_gpu_hours`, Interrupted when a signal
-        stopped it: the same call goes on from the last checkpoint.
+        stopped it: the same call goes on from the last checkpoint. CannotCheck where squeue does not answer.
         """
-        if problems := execution_problems(executor, workers):
+        run = RunOptions(executor=executor, workers=workers, profile=profile, max_jobs=max_jobs)
+        if problems := execution_problems(run):
             raise UsageError(problems)
-        return start(self, self.status(), executor=executor, workers=workers)
+        return start(self, self.status(run), run)
 
     def reaches(self) -> list[Reach]:
         """What each setting of `set` does in this grid."""
@@ -162,8 +169,8 @@ def plan_grid(options: GridOptions, store: Store, problems: Problems) -> Planned
     return PlannedGrid(options=options, store=store, study=name, request=request, plan=plan, hashes=hashes)
 
 
-def start(grid: PlannedGrid, status: GridStatus, *, executor: str, workers: int | None) -> Outcome:
-    """Write the study and run what is not done; standard error shows how far it is.
+def start(grid: PlannedGrid, status: GridStatus, run: RunOptions) -> Outcome:
+    """Write the study and run or queue what is not done; standard error shows how far it is.
 
     Raises UsageError when something is missing or it costs more than allowed, StoreError where the store or a record
     is gone or cannot be trusted at the end, Interrupted on a signal.
@@ -182,33 +189,25 @@ def start(grid: PlannedGrid, status: GridStatus, *, executor: str, workers: int 
         print(f"note: {sentence}", file=sys.stderr)
     grid.hashes.remember()
     try:
-        outcome = _run(grid, executor, workers, status.cost.seconds)
+        outcome = EXECUTORS[run.executor](_work(grid, status), run)
     except OSError:
         _check_study_kept(grid)  # where the store was removed, that is the reason
         raise
     _check_study_kept(grid)
-    _check_records_kept(grid, outcome)
+    if outcome.done:
+        _check_records_kept(grid, outcome)
     return outcome
 
 
-def _run(grid: PlannedGrid, executor: str, workers: int | None, estimated: Mapping[str, float]) -> Outcome:
-    """estimated: seconds of each stage that waits."""
-    plan, store, request = grid.plan, grid.store, grid.request
-    match executor:
-        case "debug":
-            with _progress_on(sys.stderr):
-                return run_in_process(
-                    plan,
-                    store,
-                    request.sources,
-                    request.resources,
-                    lambda line: print(line, file=sys.stderr, flush=True),
-                    estimated,
-                )
-        case "local":
-            with display_on(sys.stderr) as display:
-                return run_locally(plan, store, request.sources, request.resources, workers, display, estimated)
-    raise UsageError(execution_problems(executor, workers) or f"executor {executor!r} has no run.")
+def _work(grid: PlannedGrid, status: GridStatus) -> Work:
+    return Work(
+        plan=grid.plan,
+        store=grid.store,
+        study=grid.study,
+        sources=grid.request.sources,
+        resources=grid.request.resources,
+        estimated=status.cost.seconds,
+    )
 
 
 def _check_study_kept(grid: PlannedGrid) -> None:
@@ -232,19 +231,6 @@ def _check_records_kept(grid: PlannedGrid, outcome: Outcome) -> None:
             f"{counted(len(gone), 'stage')} that this run finished {verb} in {store.root} any more: invalidated or "
             "removed meanwhile. Give the same command again; it runs what is missing."
         )
-
-
-@contextmanager
-def _progress_on(stream: TextIO) -> Iterator[None]:
-    """The stages' own progress lines, indented under the line that announces the stage."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("    %(message)s"))
-    logger = logging.getLogger("harness")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
 
 
 def plan_as_text(

@@ -264,9 +264,7 @@ class StoredStage:
 
     def end_attempt(self, number: int, event: Mapping[str, Any]) -> None:
         """event: "outcome", one of `attempts.OUTCOMES`, and "message" where there is a reason."""
-        self._append(
-            number, {"event": "ended", "time": time.time(), "checkpoint": self.newest_checkpoint(), **event}
-        )
+        self._append(number, {"event": "ended", "time": time.time(), "checkpoint": self.newest_checkpoint(), **event})
 
     def try_to_end_attempt(self, number: int, event: Mapping[str, Any]) -> None:
         """`end_attempt` where the disk takes it.

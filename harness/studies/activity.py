@@ -18,6 +18,7 @@ from harness.store.squeue import THE_QUEUE, Queue, QueuedTask
 from harness.store.store import Store
 from harness.store.submissions import uuid_of
 
+
 class Place(NamedTuple):
     """Where a stage runs or waits. task: of a cluster (`store.submissions`); "": none. reason: host, or why it waits."""
 
@@ -37,16 +38,16 @@ class Activity:
     problem: str = ""
 
 
-def read_activity(plan: Plan, store: Store) -> Activity:
+def read_activity(plan: Plan, store: Store, queue: Queue | None = None) -> Activity:
     """The unfinished stages of a plan that run or are queued.
 
-    The queue is asked once, for the tasks of everybody who submitted to the store; not from within a task, and not
-    where nothing was ever submitted.
+    queue: an answer to take; None: it is asked once, for the tasks of everybody who submitted to the store; not from
+    within a task, and not where nothing was ever submitted.
     """
     leased, finished = store.leased(), store.finished(plan.stages)
     unfinished = {stage_id for stage_id in plan.stages if stage_id not in finished}
     holders = {i: store.stage(i).holder() for i in unfinished & leased}  # before the question: see `is_gone`
-    queue = _queue(store)
+    queue = _queue(store) if queue is None else queue
     running = {}
     for stage_id, holder in holders.items():
         if holder is not None and is_live(holder):

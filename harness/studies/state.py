@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.planning.graph import Plan
 from harness.store.attempts import Attempt, outcome_named
 from harness.store.store import Store
-from harness.studies.activity import Activity, Place, read_activity
+from harness.studies.activity import Activity, read_activity
 
 STATES = ("done", "running", "queued", "failed", "cancelled", "blocked", "pending")
 STOPS = ("failed", "cancelled", "blocked")  # states of a parent whose children cannot start

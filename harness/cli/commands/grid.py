@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.cli.options import options_from_args, repeated
 from harness.errors import Problems
-from harness.execution.available import execution_problems
+from harness.execution.available import RunOptions, execution_problems
 from harness.execution.outcome import Outcome
 from harness.grids.planned import (
     PlannedGrid,
@@ -27,15 +27,19 @@ from harness.wording import MOST_STAGES_LISTED, counted, for_command_line
 def run(options: argparse.Namespace) -> int:
     """Exit code: 0 all is done (or planned, with --dry-run), 1 a stage failed or is cancelled, 4 some run elsewhere.
 
-    Raises UsageError, Interrupted.
+    On a cluster: 0 all that can run is queued, 4 a limit left some of it out.
+    Raises UsageError, Interrupted, CannotCheck.
     """
     problems = Problems()
-    problems.extend(execution_problems(options.executor, options.workers))
+    how = RunOptions(
+        executor=options.executor, workers=options.workers, profile=options.profile, max_jobs=options.max_jobs
+    )
+    problems.extend(execution_problems(how))
     grid = plan_grid(options_from_args(options, problems), Store(Path(options.store)), problems)
     people_plan = options.dry_run and not options.json
     for sentence in (*repeated(options), *grid.notes(every_setting=people_plan)):
         print(f"note: {for_command_line(sentence)}", file=sys.stderr)
-    status = grid.status()
+    status = grid.status(how)
     if options.dry_run and options.json:
         print(json.dumps(plan_as_json(grid, status), indent=1))
     else:
@@ -46,20 +50,24 @@ def run(options: argparse.Namespace) -> int:
         for sentence in status.missing:
             print(f"warning: {for_command_line(sentence)}", file=sys.stderr)
         return 0
-    outcome = start(grid, status, executor=options.executor, workers=options.workers)
+    outcome = start(grid, status, how)
     if options.json:
         print(json.dumps({"study": grid.study, **asdict(outcome)}))
     else:
         print("\n".join(_outcome_lines(grid, outcome)))
-    if outcome.failed or outcome.cancelled:
+    if outcome.failed or (outcome.cancelled and how.executor != "slurm"):
         return 1
-    return 4 if outcome.elsewhere else 0
+    return 4 if outcome.elsewhere or outcome.left_out else 0
 
 
 def _outcome_lines(grid: PlannedGrid, outcome: Outcome) -> list[str]:
     """What a run came to, and the next moves: a command to a line, to be copied."""
     done = counted(len(outcome.done), "stage")
     lines = [f"{done} done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked."]
+    if outcome.queued or outcome.left_out:
+        lines = [f"{counted(len(outcome.queued), 'stage')} queued or running on the cluster."]
+    if outcome.left_out:
+        lines.append(f"{len(outcome.left_out)} left out; the same command submits them when there is room.")
     if outcome.elsewhere:
         verb = "runs" if len(outcome.elsewhere) == 1 else "run"
         lines.append(f"{len(outcome.elsewhere)} {verb} in another process; the same command goes on after that.")
@@ -76,6 +84,6 @@ def _next_verbs(outcome: Outcome) -> list[tuple[str, ...]]:
         verbs += [("logs", "failed"), ("status",)]
     if outcome.cancelled:
         verbs.append(("retry", "cancelled"))
-    if outcome.elsewhere:
+    if outcome.elsewhere or outcome.queued:
         verbs.append(("status", "--watch"))
     return verbs or [("tables",)]

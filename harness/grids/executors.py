@@ -1,0 +1,118 @@
+"""How a planned grid is run: on this machine, or queued on a cluster; a function for each executor, by name."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from harness.execution.available import RunOptions
+from harness.execution.display import display_on
+from harness.execution.executors import run_in_process, run_locally
+from harness.execution.hardware import Machine, this_machine
+from harness.execution.outcome import Outcome
+from harness.planning.graph import Plan
+from harness.planning.kinds import StageKind
+from harness.planning.method_registry import kind_of
+from harness.stages.context import Resources, Sources
+from harness.store.store import Store
+
+if TYPE_CHECKING:
+    from slurm.submission import Submitted, Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What an executor gets. estimated: seconds of each stage that waits."""
+
+    plan: Plan
+    store: Store
+    study: str
+    sources: Sources
+    resources: Resources
+    estimated: Mapping[str, float]
+
+
+def run_debug(work: Work, run: RunOptions) -> Outcome:
+    with _progress_on(sys.stderr):
+        return run_in_process(work.plan, work.store, work.sources, work.resources, _say, work.estimated)
+
+
+def run_local(work: Work, run: RunOptions) -> Outcome:
+    with display_on(sys.stderr) as display:
+        return run_locally(work.plan, work.store, work.sources, work.resources, run.workers, display, work.estimated)
+
+
+def run_slurm(work: Work, run: RunOptions) -> Outcome:
+    """Queue what is not done; returns as soon as it is queued."""
+    from slurm.submission import submit
+
+    found = submit(
+        work.plan, work.store, work.study, work.sources, work.resources, target_of(work.plan, run), report=_say
+    )
+    _say(_in_words(found))
+    return Outcome(
+        queued=[*found.queued],
+        left_out=[*found.left_out],
+        cancelled=[*found.cancelled],
+        blocked=[*found.blocked],
+    )
+
+
+EXECUTORS: Mapping[str, Callable[[Work, RunOptions], Outcome]] = {
+    "local": run_local,
+    "debug": run_debug,
+    "slurm": run_slurm,
+}
+
+
+def target_of(plan: Plan, run: RunOptions) -> Target:
+    """The profiles of a plan's stages. Raises UsageError with everything that is wrong in their file."""
+    from slurm.profiles import load_profiles
+
+    from slurm.submission import Target
+
+    return Target(profiles=load_profiles(run.profile_name, _kinds(plan)), max_jobs=run.max_jobs)
+
+
+def machine_of(plan: Plan, run: RunOptions) -> Machine:
+    """The machine that a run is estimated for: this one, or what the profiles ask of the cluster."""
+    if run.executor != "slurm":
+        return this_machine()
+    profiles = target_of(plan, run).profiles
+    every = (profiles.default, *profiles.work.values(), *profiles.kind.values())
+    largest = max(every, key=lambda profile: (profile.num_gpus, profile.cpus))
+    return Machine(gpus=tuple(map(str, range(largest.num_gpus))), cores=largest.cpus)
+
+
+def _kinds(plan: Plan) -> dict[str, StageKind]:
+    from harness.planning.kinds import KINDS
+
+    return {**KINDS, **{spec.kind: kind_of(spec) for spec in plan.stages.values()}}
+
+
+def _in_words(found: Submitted) -> str:
+    if not found.arrays:
+        return "nothing new to submit."
+    jobs = f"job {found.jobs[0]}" if found.arrays == 1 else f"jobs {found.jobs[0]} to {found.jobs[-1]}"
+    return f"submitted {found.tasks} tasks in {found.arrays} arrays ({jobs})."
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _progress_on(stream: TextIO) -> Iterator[None]:
+    """The stages' own progress lines, indented under the line that announces the stage."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("    %(message)s"))
+    logger = logging.getLogger("harness")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -1,0 +1,263 @@
+"""A submission is one pass, after which nothing needs to stay alive: what is not done or queued is queued.
+
+The right to submit, one squeue, the states, bundles of the whole graph, arrays; then for each array its entry in the
+ledger, sbatch, the job's id. The same pass again finds what is done, runs or is queued and submits the rest. One that
+dies between two steps leaves an array that the queue knows by its name, or an entry that stands for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from harness.errors import CannotCheck
+from harness.execution.bundles import Bundle
+from harness.files import write_new
+from harness.planning.graph import Plan
+from harness.stages.context import Resources, Sources
+from harness.store.leases import HeartbeatMonitor, Lease, acquire
+from harness.store.processes import is_gone, this_cluster, this_process
+from harness.store.squeue import THE_QUEUE, Queue
+from harness.store.store import Store
+from harness.store.submissions import Ledger, Submission, uuid_of
+from harness.studies.activity import read_activity, tasks_in_queue
+from harness.studies.state import read_states, remaining
+from harness.worker.source_state import source_digest
+from slurm.arrays import Array, packed_to, plan_arrays, plan_bundles, tasks_waited_for
+from slurm.batch_file import batch_file, submission_environment
+from slurm.cluster import ClusterLimits, read_limits, sbatch
+from slurm.profiles import Profile, Profiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What a plan is submitted with: the profiles, and the most tasks that this pass may queue (None: no limit)."""
+
+    profiles: Profiles
+    max_jobs: int | None = None
+
+    def profile_of(self, plan: Plan) -> Callable[[Bundle], Profile]:
+        """The profile of a bundle: that of its first stage."""
+        return lambda bundle: self.profiles.for_stage(bundle.stages[0].kind, plan.work(bundle.stages[0].stage_id))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """What a pass came to. Stage ids.
+
+    queued: all that are in the queue now, or run in a task. tasks, arrays: how many of each this pass queued; jobs:
+    SLURM's ids of the arrays. left_out: could run, but a limit keeps them out; reason: which. cancelled: not queued
+    until `harness retry`. blocked: they depend on those.
+    """
+
+    queued: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    arrays: int = 0
+    tasks: int = 0
+    left_out: tuple[str, ...] = ()
+    reason: str = ""
+    cancelled: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+
+
+@dataclass
+class _Pass:
+    """One submission while it is made. homes: stage id -> the name of its task; jobs: that name -> SLURM's id of it."""
+
+    plan: Plan
+    store: Store
+    study: str
+    target: Target
+    sources: Sources
+    resources: Resources
+    limits: ClusterLimits
+    homes: dict[str, str] = field(default_factory=dict)
+    jobs: dict[str, str] = field(default_factory=dict)
+    accepted: list[str] = field(default_factory=list)
+
+    def submit(self, array: Array, profile: Profile) -> str:
+        """Queue an array; returns why not, in sbatch's words, or ""."""
+        name = uuid.uuid4().hex
+        submission = self._entry(name, array, profile)
+        after = [self.jobs[task] for task in submission.after]
+        ledger = self.store.ledger
+        text = self._text(name, array, profile, after)
+        write_new(ledger.batch_path(name), text)
+        ledger.write(submission)
+        answer = sbatch(ledger.batch_path(name), submission_environment(os.environ))
+        if answer.is_unknown:
+            job = _job_of(THE_QUEUE.fresh(), name)
+            if not job:
+                ledger.withdraw(name)
+                return "sbatch did not answer in time"
+        elif answer.refusal:
+            ledger.withdraw(name)
+            return answer.refusal
+        else:
+            job = answer.job
+        ledger.note_job(name, job)
+        self.accepted.append(job)
+        for index, task in enumerate(submission.tasks):
+            self.homes.update(dict.fromkeys(task, submission.task(index)))
+            self.jobs[submission.task(index)] = f"{job}_{index}"
+        return ""
+
+    def _entry(self, name: str, array: Array, profile: Profile) -> Submission:
+        return Submission(
+            uuid=name,
+            study=self.study,
+            user=os.getuid(),
+            cluster=this_cluster(),
+            profile={**profile.as_json(), "place": profile.place},
+            sources=self.sources.as_json(),
+            resources=asdict(self.resources),
+            source=source_digest(),
+            tasks=tuple(task.stage_ids for task in array.tasks),
+            needed=array.needed,
+            after=tasks_waited_for(array, self.homes),
+            created=time.time(),
+        )
+
+    def _text(self, name: str, array: Array, profile: Profile, after: Sequence[str]) -> str:
+        return batch_text(self.store, name, len(array.tasks), profile, after)
+
+
+def batch_text(store: Store, name: str, num_tasks: int, profile: Profile, after: Sequence[str] = ()) -> str:
+    """The batch file of an array of this store. Raises UsageError for paths that SLURM cannot hold."""
+    root = store.root.absolute()
+    return batch_file(
+        profile,
+        name=name,
+        log=Ledger(root / "submissions").folder / f"{name}_%a.log",
+        num_tasks=num_tasks,
+        command=profile.command("-P", "-u", "-m", "slurm.job", str(root), name),
+        directory=root,
+        after=after,
+    )
+
+
+def submit(
+    plan: Plan,
+    store: Store,
+    study: str,
+    sources: Sources,
+    resources: Resources,
+    target: Target,
+    report: Callable[[str], None] = print,
+) -> Submitted:
+    """Queue every stage of the study that can run and is neither done nor queued.
+
+    Raises CannotCheck where squeue does not answer; then nothing was submitted. An array that sbatch refuses, and what
+    depends on it, is left out.
+    """
+    limits = read_limits()
+    with _right_to_submit(store, report) as right:
+        queue = THE_QUEUE.fresh(store.ledger.submitters())
+        if not queue.answers:
+            raise CannotCheck(f"{queue.problem}, so what is queued is not known and nothing was submitted.")
+        heal(store.ledger, queue)
+        activity = read_activity(plan, store, queue)
+        states = read_states(plan, store, activity)
+        work, held = remaining(plan, states), tasks_in_queue(activity)
+        held = {stage_id: task for stage_id, task in held.items() if task in queue.tasks}
+        this_pass = _Pass(plan, store, study, target, sources, resources, limits, homes=dict(held))
+        this_pass.jobs = {name: task.job for name, task in queue.tasks.items()}
+        finished = {stage_id for stage_id, state in states.items() if state == "done"}
+        waiting = [stage_id for stage_id in work.waiting if stage_id not in held]
+        bundles = plan_bundles(plan, waiting, finished | held.keys())
+        room = min(limits.max_jobs - len(queue.tasks), target.max_jobs or limits.max_jobs)
+        arrays = arrays_of(plan, bundles, finished, target, limits, room)
+        reason = _submit_all(this_pass, arrays, room, right)
+    new = [stage_id for stage_id in waiting if stage_id in this_pass.homes]
+    return Submitted(
+        queued=tuple(stage_id for stage_id in plan.stages if stage_id in this_pass.homes and stage_id not in finished),
+        jobs=tuple(this_pass.accepted),
+        arrays=len(this_pass.accepted),
+        tasks=len({this_pass.homes[stage_id] for stage_id in new}),
+        left_out=tuple(stage_id for stage_id in waiting if stage_id not in this_pass.homes),
+        reason=reason,
+        cancelled=work.cancelled,
+        blocked=work.downstream,
+    )
+
+
+def arrays_of(
+    plan: Plan,
+    bundles: Sequence[Bundle],
+    finished: set[str],
+    target: Target,
+    limits: ClusterLimits,
+    room: int,
+) -> list[Array]:
+    """The arrays of bundles, packed as the profiles say, and more where they would not fit into `room` tasks."""
+    arrays = plan_arrays(
+        plan,
+        bundles,
+        finished,
+        target.profile_of(plan),
+        lambda profile: profile.bundles_per_task,
+        max(limits.max_array - 1, 1),
+    )
+    return packed_to(arrays, room)
+
+
+def _submit_all(this_pass: _Pass, arrays: Sequence[Array], room: int, right: Lease) -> str:
+    """Submit the arrays that fit and whose parents are queued; returns why some were left out, or ""."""
+    reason = ""
+    for array in arrays:
+        if any(stage_id not in this_pass.homes for stage_id in array.after):
+            continue  # what it waits for was left out
+        if len(array.tasks) > room:
+            limit = "--max-jobs" if this_pass.target.max_jobs else "MaxJobCount of the cluster"
+            reason = reason or f"{limit} leaves room for {room} more tasks"
+            continue
+        assert isinstance(array.profile, Profile)
+        right.check()
+        refusal = this_pass.submit(array, array.profile)
+        if refusal:
+            reason = reason or f"sbatch: {refusal}"
+            if "limit" in refusal.lower():  # of the user, account or QOS: the next array would be refused too
+                room = 0
+        else:
+            room -= len(array.tasks)
+    return reason
+
+
+def heal(ledger: Ledger, queue: Queue) -> list[str]:
+    """Note the job of every entry that has none and that the queue knows by its name; returns their uuids."""
+    found = []
+    for name in {uuid_of(task) for task in queue.tasks} & set(ledger.uuids()):
+        if not ledger.job(name):
+            ledger.note_job(name, _job_of(queue, name))
+            found.append(name)
+    return found
+
+
+def _job_of(queue: Queue, name: str) -> str:
+    return next((task.job.partition("_")[0] for key, task in queue.tasks.items() if uuid_of(key) == name), "")
+
+
+@contextmanager
+def _right_to_submit(store: Store, report: Callable[[str], None]) -> Iterator[Lease]:
+    """One submitter at a time: waits until the other ends, dies or lets its lease expire."""
+    folder, monitor, told = store.submission_lease_path, HeartbeatMonitor(), False
+    while True:
+        lease = acquire(folder, this_process(), lambda holder: is_gone(holder) or monitor.is_expired(folder, holder))
+        if lease is not None:
+            break
+        if not told:
+            report("waiting for another submission to this store")
+            told = True
+        time.sleep(POLL_SECONDS)
+    with lease.held():
+        yield lease
