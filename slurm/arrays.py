@@ -10,12 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from harness.execution.bundles import Bundle, next_bundles
 from harness.planning.graph import Plan
-
-P = TypeVar("P")  # a profile; anything that can be compared
+from slurm.profiles import Profile
 
 
 @dataclass(frozen=True)
@@ -27,10 +25,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Array:
-    """tasks: by index. after: stages of other tasks, submitted before, that it waits for. needed: its own stages that
-    stages of later arrays start from."""
+    """profile: of the first stage of each task. tasks: by index. after: stages of other tasks, submitted before, that it
+    waits for. needed: its own stages that stages of later arrays start from.
+    """
 
-    profile: object
+    profile: Profile
     tasks: tuple[Task, ...]
     after: tuple[str, ...]
     needed: tuple[str, ...]
@@ -59,8 +58,8 @@ def plan_arrays(
     plan: Plan,
     bundles: Sequence[Bundle],
     finished: Collection[str],
-    profile_of: Callable[[Bundle], P],
-    pack: Callable[[P], int],
+    profile_of: Callable[[Bundle], Profile],
+    pack: Callable[[Profile], int],
     most_tasks: int,
 ) -> list[Array]:
     """The arrays of the bundles, each after those that it waits for.
@@ -70,7 +69,7 @@ def plan_arrays(
     """
     inside = {stage_id for bundle in bundles for stage_id in bundle.ids}
     needed = _needed_elsewhere(plan, bundles)
-    groups: dict[tuple[int, P, tuple[str, ...], bool], list[Bundle]] = {}
+    groups: dict[tuple[int, Profile, tuple[str, ...], bool], list[Bundle]] = {}
     depth: dict[str, int] = {}  # of a bundle's stages: how many arrays come before
     for bundle in bundles:
         after = _waits_for(plan, bundle, finished)

@@ -180,7 +180,7 @@ def _python(value: Any) -> str | None:
 
 def _extra(value: Any) -> tuple[tuple[str, str | int | float | bool], ...]:
     if not isinstance(value, dict):
-        raise _RefusedError("a table of flags of sbatch, as { reservation = \"name\", nice = 10 }")
+        raise _RefusedError('a table of flags of sbatch, as { reservation = "name", nice = 10 }')
     for name, given in value.items():
         if not _FLAG.fullmatch(name):
             raise _RefusedError("the long names of sbatch's flags, as in its manual, without --", f"{name!r} is none.")

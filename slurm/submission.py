@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -26,11 +26,11 @@ from harness.store.squeue import THE_QUEUE, Queue
 from harness.store.store import Store
 from harness.store.submissions import Ledger, Submission, uuid_of
 from harness.studies.activity import read_activity, tasks_in_queue
-from harness.studies.state import read_states, remaining
+from harness.studies.state import Remaining, read_states, remaining
 from harness.worker.source_state import source_digest
 from slurm.arrays import Array, packed_to, plan_arrays, plan_bundles, tasks_waited_for
 from slurm.batch_file import batch_file, submission_environment
-from slurm.cluster import ClusterLimits, read_limits, sbatch
+from slurm.cluster import read_limits, sbatch
 from slurm.profiles import Profile, Profiles
 
 if TYPE_CHECKING:
@@ -77,21 +77,19 @@ class _Pass:
     plan: Plan
     store: Store
     study: str
-    target: Target
     sources: Sources
     resources: Resources
-    limits: ClusterLimits
     homes: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=dict)
     accepted: list[str] = field(default_factory=list)
 
-    def submit(self, array: Array, profile: Profile) -> str:
+    def submit(self, array: Array) -> str:
         """Queue an array; returns why not, in sbatch's words, or ""."""
         name = uuid.uuid4().hex
-        submission = self._entry(name, array, profile)
+        submission = self._entry(name, array)
         after = [self.jobs[task] for task in submission.after]
         ledger = self.store.ledger
-        text = self._text(name, array, profile, after)
+        text = batch_text(self.store, name, len(array.tasks), array.profile, after)
         write_new(ledger.batch_path(name), text)
         ledger.write(submission)
         answer = sbatch(ledger.batch_path(name), submission_environment(os.environ))
@@ -112,7 +110,8 @@ class _Pass:
             self.jobs[submission.task(index)] = f"{job}_{index}"
         return ""
 
-    def _entry(self, name: str, array: Array, profile: Profile) -> Submission:
+    def _entry(self, name: str, array: Array) -> Submission:
+        profile = array.profile
         return Submission(
             uuid=name,
             study=self.study,
@@ -127,9 +126,6 @@ class _Pass:
             after=tasks_waited_for(array, self.homes),
             created=time.time(),
         )
-
-    def _text(self, name: str, array: Array, profile: Profile, after: Sequence[str]) -> str:
-        return batch_text(self.store, name, len(array.tasks), profile, after)
 
 
 def batch_text(store: Store, name: str, num_tasks: int, profile: Profile, after: Sequence[str] = ()) -> str:
@@ -146,6 +142,42 @@ def batch_text(store: Store, name: str, num_tasks: int, profile: Profile, after:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prospect:
+    """What a pass would submit now. held: stage id -> its task, of what is queued or runs in one.
+
+    waiting: stages to submit. room: how many more tasks fit.
+    """
+
+    arrays: Sequence[Array]
+    held: Mapping[str, str]
+    waiting: Sequence[str]
+    finished: frozenset[str]
+    room: int
+    work: Remaining
+
+
+def prospect(plan: Plan, store: Store, target: Target, queue: Queue) -> Prospect:
+    """What there is to submit, as the store, the queue and the cluster's limits are now."""
+    limits = read_limits()
+    activity = read_activity(plan, store, queue)
+    states = read_states(plan, store, activity)
+    work = remaining(plan, states)
+    held = {stage_id: task for stage_id, task in tasks_in_queue(activity).items() if task in queue.tasks}
+    finished = frozenset(stage_id for stage_id, state in states.items() if state == "done")
+    waiting = [stage_id for stage_id in work.waiting if stage_id not in held]
+    room = min(limits.max_jobs - len(queue.tasks), target.max_jobs or limits.max_jobs)
+    arrays = plan_arrays(
+        plan,
+        plan_bundles(plan, waiting, finished | held.keys()),
+        finished,
+        target.profile_of(plan),
+        lambda profile: profile.bundles_per_task,
+        max(limits.max_array - 1, 1),
+    )
+    return Prospect(arrays=packed_to(arrays, room), held=held, waiting=waiting, finished=finished, room=room, work=work)
+
+
 def submit(
     plan: Plan,
     store: Store,
@@ -160,70 +192,41 @@ def submit(
     Raises CannotCheck where squeue does not answer; then nothing was submitted. An array that sbatch refuses, and what
     depends on it, is left out.
     """
-    limits = read_limits()
     with _right_to_submit(store, report) as right:
         queue = THE_QUEUE.fresh(store.ledger.submitters())
         if not queue.answers:
             raise CannotCheck(f"{queue.problem}, so what is queued is not known and nothing was submitted.")
         heal(store.ledger, queue)
-        activity = read_activity(plan, store, queue)
-        states = read_states(plan, store, activity)
-        work, held = remaining(plan, states), tasks_in_queue(activity)
-        held = {stage_id: task for stage_id, task in held.items() if task in queue.tasks}
-        this_pass = _Pass(plan, store, study, target, sources, resources, limits, homes=dict(held))
+        found = prospect(plan, store, target, queue)
+        this_pass = _Pass(plan, store, study, sources, resources, homes=dict(found.held))
         this_pass.jobs = {name: task.job for name, task in queue.tasks.items()}
-        finished = {stage_id for stage_id, state in states.items() if state == "done"}
-        waiting = [stage_id for stage_id in work.waiting if stage_id not in held]
-        bundles = plan_bundles(plan, waiting, finished | held.keys())
-        room = min(limits.max_jobs - len(queue.tasks), target.max_jobs or limits.max_jobs)
-        arrays = arrays_of(plan, bundles, finished, target, limits, room)
-        reason = _submit_all(this_pass, arrays, room, right)
-    new = [stage_id for stage_id in waiting if stage_id in this_pass.homes]
+        reason = _submit_all(this_pass, found.arrays, found.room, target, right)
+    new = [stage_id for stage_id in found.waiting if stage_id in this_pass.homes]
+    in_queue = this_pass.homes.keys() - found.finished
     return Submitted(
-        queued=tuple(stage_id for stage_id in plan.stages if stage_id in this_pass.homes and stage_id not in finished),
+        queued=tuple(stage_id for stage_id in plan.stages if stage_id in in_queue),
         jobs=tuple(this_pass.accepted),
         arrays=len(this_pass.accepted),
         tasks=len({this_pass.homes[stage_id] for stage_id in new}),
-        left_out=tuple(stage_id for stage_id in waiting if stage_id not in this_pass.homes),
+        left_out=tuple(stage_id for stage_id in found.waiting if stage_id not in this_pass.homes),
         reason=reason,
-        cancelled=work.cancelled,
-        blocked=work.downstream,
+        cancelled=found.work.cancelled,
+        blocked=found.work.downstream,
     )
 
 
-def arrays_of(
-    plan: Plan,
-    bundles: Sequence[Bundle],
-    finished: set[str],
-    target: Target,
-    limits: ClusterLimits,
-    room: int,
-) -> list[Array]:
-    """The arrays of bundles, packed as the profiles say, and more where they would not fit into `room` tasks."""
-    arrays = plan_arrays(
-        plan,
-        bundles,
-        finished,
-        target.profile_of(plan),
-        lambda profile: profile.bundles_per_task,
-        max(limits.max_array - 1, 1),
-    )
-    return packed_to(arrays, room)
-
-
-def _submit_all(this_pass: _Pass, arrays: Sequence[Array], room: int, right: Lease) -> str:
+def _submit_all(this_pass: _Pass, arrays: Sequence[Array], room: int, target: Target, right: Lease) -> str:
     """Submit the arrays that fit and whose parents are queued; returns why some were left out, or ""."""
     reason = ""
     for array in arrays:
         if any(stage_id not in this_pass.homes for stage_id in array.after):
             continue  # what it waits for was left out
         if len(array.tasks) > room:
-            limit = "--max-jobs" if this_pass.target.max_jobs else "MaxJobCount of the cluster"
+            limit = "--max-jobs" if target.max_jobs else "MaxJobCount of the cluster"
             reason = reason or f"{limit} leaves room for {room} more tasks"
             continue
-        assert isinstance(array.profile, Profile)
         right.check()
-        refusal = this_pass.submit(array, array.profile)
+        refusal = this_pass.submit(array)
         if refusal:
             reason = reason or f"sbatch: {refusal}"
             if "limit" in refusal.lower():  # of the user, account or QOS: the next array would be refused too

@@ -224,11 +224,6 @@ class Driver:
                 self._cancel(stage_id)
             case NextStep.RETRY:
                 self._waiting[stage_id] = None
-            case NextStep.USE_A_TRY if ended.own is None:  # it could not begin
-                self._not_begun[stage_id] += 1
-                tries = outcome_named("killed").tries
-                message = _reason(stage_id, status)
-                self._try_again(stage_id, message, tries if self._not_begun[stage_id] >= tries else 0)
             case NextStep.USE_A_TRY:
                 self._use_a_try(stage_id, ended.own, _reason(stage_id, status))
             case NextStep.FAILED:
@@ -248,11 +243,16 @@ class Driver:
             can_begin=all(self.store.stage(parent).has_record() for parent in self._parents(stage_id)),
         )
 
-    def _use_a_try(self, stage_id: str, attempt: Attempt, reason: str) -> None:
+    def _use_a_try(self, stage_id: str, attempt: Attempt | None, reason: str) -> None:
         """Note that an attempt was killed, or ended by the time limit; its stage waits again, or has failed.
 
-        reason: of a worker's death.
+        attempt: None where the stage could not be begun. reason: of a worker's death, or why it could not.
         """
+        if attempt is None:
+            self._not_begun[stage_id] += 1
+            tries = outcome_named("killed").tries
+            self._try_again(stage_id, reason, tries if self._not_begun[stage_id] >= tries else 0)
+            return
         stage = self.store.stage(stage_id)
         outcome, message = "killed", reason
         if attempt.outcome == "time-limit":

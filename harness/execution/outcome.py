@@ -10,8 +10,8 @@ class Outcome:
     """Stage ids by how they ended.
 
     failed: with the reason. elsewhere: another process runs them. cancelled: before or while they ran; `harness retry`
-    clears it. blocked: they depend on a stage of these three. queued: in the queue of a cluster, or running in a task of
-    it. left_out: they could be, but a limit keeps them out.
+    clears it. blocked: they depend on a stage of these three. queued: in the queue of a cluster, or in a task
+    of it that runs. left_out: they could be, but a limit keeps them out.
     """
 
     done: list[str] = field(default_factory=list)

@@ -21,6 +21,7 @@ from harness.stages.context import Resources, Sources
 from harness.store.store import Store
 
 if TYPE_CHECKING:
+    from slurm.preview import Preview
     from slurm.submission import Submitted, Target
 
 
@@ -69,10 +70,18 @@ EXECUTORS: Mapping[str, Callable[[Work, RunOptions], Outcome]] = {
 }
 
 
+def preview_of(plan: Plan, store: Store, run: RunOptions) -> Preview | None:
+    """What a run would submit to a cluster; None where it runs on this machine."""
+    if run.executor != "slurm":
+        return None
+    from slurm.preview import preview
+
+    return preview(plan, store, target_of(plan, run))
+
+
 def target_of(plan: Plan, run: RunOptions) -> Target:
     """The profiles of a plan's stages. Raises UsageError with everything that is wrong in their file."""
     from slurm.profiles import load_profiles
-
     from slurm.submission import Target
 
     return Target(profiles=load_profiles(run.profile_name, _kinds(plan)), max_jobs=run.max_jobs)

@@ -1,9 +1,9 @@
 """How an attempt can end, and what follows from it: the one table that states, drivers and verbs read.
 
-An attempt whose worker was killed has no outcome: its stage is pending. The driver under which the worker died gives the
-attempt the outcome "killed", as it does to one that was interrupted though the driver stopped nothing, and starts the
-stage again. How often is decided from the attempts alone (`execution.decisions.again_or_failed`), so that a driver that
-died itself is followed by one that goes on counting.
+An attempt whose worker was killed has no outcome: its stage is pending. The driver under which the worker died gives
+the attempt the outcome "killed", as it does to one that was interrupted though the driver stopped nothing, and starts
+the stage again. How often is decided from the attempts alone (`execution.decisions.again_or_failed`), so that a driver
+that died itself is followed by one that goes on counting.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class AttemptOutcome:
 
     label: before the attempt's message, for people.
     is_failure: the stage counts as failed until somebody starts it again; otherwise it is pending, or done.
-    retry: the driver whose attempt it was starts the stage again by itself. tries: after so many attempts that ended so,
-    one after another without a newer checkpoint, it does not (0: they are not counted).
+    retry: the driver whose attempt it was starts the stage again by itself. tries: after so many attempts that ended
+    so, one after another without a newer checkpoint, it does not (0: they are not counted).
     others_may_retry: a driver that waited for another one's attempt may start the stage; otherwise it has failed there
     too.
     """

@@ -1,7 +1,7 @@
 """What SLURM has of a user's tasks: one squeue, asked at most now and then, and never from within a task.
 
-A task is one index of a job array, named "UUID_INDEX" after the submission (`submissions`), whose uuid is the job's name.
-No accounting is asked: what has ended is in the store.
+A task is one index of a job array, named "UUID_INDEX" after the submission (`submissions`), whose uuid is the job's
+name. No accounting is asked: what has ended is in the store.
 """
 
 from __future__ import annotations

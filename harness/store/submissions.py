@@ -5,7 +5,7 @@
     submissions/UUID.sh           the batch file
     submissions/UUID_INDEX.log    what a task printed, over all its restarts
 
-The uuid is the job's name: where a submitter died between the two, the queue itself tells which of its arrays are in it.
+The uuid is the job's name: where a submitter died between the two, the queue tells which of its arrays are in it.
 A task is named UUID_INDEX, in the queue, in the attempts that it makes and in the leases that it holds.
 """
 

@@ -20,7 +20,7 @@ from harness.store.submissions import uuid_of
 
 
 class Place(NamedTuple):
-    """Where a stage runs or waits. task: of a cluster (`store.submissions`); "": none. reason: host, or why it waits."""
+    """Where a stage runs or waits. task: as in `store.submissions`; "": none. reason: host, or why it waits."""
 
     task: str = ""
     reason: str = ""

@@ -44,7 +44,7 @@ def folder() -> Path:
 
 
 @pytest.fixture
-def small(folder: Path, real_slurm: None):  # noqa: ANN201
+def small(folder: Path, real_slurm: None):
     cluster = start(folder, SMALL)
     yield cluster
     cluster.stop()

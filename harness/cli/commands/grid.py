@@ -12,7 +12,9 @@ from harness.cli.options import options_from_args, repeated
 from harness.errors import Problems
 from harness.execution.available import RunOptions, execution_problems
 from harness.execution.outcome import Outcome
+from harness.grids.executors import preview_of
 from harness.grids.planned import (
+    GridStatus,
     PlannedGrid,
     cancelled_note,
     plan_as_json,
@@ -40,16 +42,10 @@ def run(options: argparse.Namespace) -> int:
     for sentence in (*repeated(options), *grid.notes(every_setting=people_plan)):
         print(f"note: {for_command_line(sentence)}", file=sys.stderr)
     status = grid.status(how)
-    if options.dry_run and options.json:
-        print(json.dumps(plan_as_json(grid, status), indent=1))
-    else:
-        most_listed = MOST_STAGES_LISTED if options.dry_run else 0
-        text = plan_as_text(grid, status, most_listed=most_listed)
-        print(text, file=sys.stderr if options.json else sys.stdout)
     if options.dry_run:
-        for sentence in status.missing:
-            print(f"warning: {for_command_line(sentence)}", file=sys.stderr)
+        _show_plan(grid, status, how, as_json=options.json)
         return 0
+    print(plan_as_text(grid, status, most_listed=0), file=sys.stderr if options.json else sys.stdout)
     outcome = start(grid, status, how)
     if options.json:
         print(json.dumps({"study": grid.study, **asdict(outcome)}))
@@ -58,6 +54,20 @@ def run(options: argparse.Namespace) -> int:
     if outcome.failed or (outcome.cancelled and how.executor != "slurm"):
         return 1
     return 4 if outcome.elsewhere or outcome.left_out else 0
+
+
+def _show_plan(grid: PlannedGrid, status: GridStatus, how: RunOptions, *, as_json: bool) -> None:
+    """What would run and, on a cluster, what would be submitted."""
+    submission = preview_of(grid.plan, grid.store, how)
+    if as_json:
+        more = {} if submission is None else {"submission": submission.as_json()}
+        print(json.dumps({**plan_as_json(grid, status), **more}, indent=1))
+    else:
+        print(plan_as_text(grid, status, most_listed=MOST_STAGES_LISTED))
+        if submission is not None:
+            print(f"\n{submission.as_text()}")
+    for sentence in status.missing:
+        print(f"warning: {for_command_line(sentence)}", file=sys.stderr)
 
 
 def _outcome_lines(grid: PlannedGrid, outcome: Outcome) -> list[str]:
