@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -34,17 +37,16 @@ def pids_of(cluster: Cluster, node: str, command: str) -> list[int]:
 
 
 @pytest.fixture
-def folder() -> Path:
-    """Which other users reach, as they do not reach pytest's own."""
-    import tempfile
-
+def folder() -> Iterator[Path]:
+    """Which other users can enter, as they cannot pytest's own."""
     path = Path(tempfile.mkdtemp(prefix="devcluster-test-"))
-    path.chmod(0o777)
-    return path
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture
-def small(folder: Path, real_slurm: None):  # noqa: ANN201
+def small(folder: Path, real_slurm: None) -> Iterator[Cluster]:
     cluster = start(folder, SMALL)
     yield cluster
     cluster.stop()
@@ -256,7 +258,7 @@ def test_stop_ends_its_jobs_and_daemons_and_no_one_elses(small: Cluster, cluster
 
 def test_a_recorded_id_that_belongs_to_another_process_now_is_not_ended(small: Cluster) -> None:
     record = small.layout.pids / "munged"
-    pid, _, started = record.read_text().partition(" ")
+    _, _, started = record.read_text().partition(" ")
     small.stop()
     boot, _, tick = started.strip().rpartition(":")
     record.write_text(f"{os.getpid()} {boot}:{int(tick) - 1}\n")
@@ -298,6 +300,16 @@ def test_a_folder_that_other_users_cannot_reach_is_refused(tmp_path: Path, real_
     closed.mkdir(mode=0o700)
     with pytest.raises(UsageError, match=r"closed to other users.*chmod o\+x"):
         start(closed, SMALL)
+
+
+def test_a_folder_that_others_can_write_in_is_refused(folder: Path, real_slurm: None) -> None:
+    folder.chmod(0o775)
+    with pytest.raises(UsageError, match="can write in"):
+        start(folder, SMALL)
+    folder.chmod(0o755)
+    os.chown(folder, 65534, -1)
+    with pytest.raises(UsageError, match="can write in"):
+        start(folder, SMALL)
 
 
 def test_a_temporary_cluster_leaves_no_folder(real_slurm: None) -> None:
