@@ -207,6 +207,10 @@ class Cluster:
                 self.restart_node(name)
             elif not node.slurmd.lives:
                 self.start_slurmd(name)
+            elif not self._takes_jobs(name):
+                self.resume(name)
+                if not wait_until(lambda name=name: self._takes_jobs(name), START_PATIENCE_S):  # type: ignore[misc]
+                    raise ClusterFailed(f"Node {name} takes no jobs: {self._of_node(name)}")
 
     def stop_slurmctld(self) -> None:
         self._daemon("slurmctld").end()
@@ -260,7 +264,7 @@ class Cluster:
             return True
         return False
 
-    def _takes_jobs(self, node: str, since: str) -> bool:
+    def _takes_jobs(self, node: str, since: str = "") -> bool:
         """Whether slurmctld has heard of a start of its slurmd not before `since`, and it answers."""
         told = self._of_node(node)
         state = told.get("State", "").split("+")

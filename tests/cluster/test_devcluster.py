@@ -198,6 +198,32 @@ def test_the_job_of_a_node_set_down_is_requeued_while_its_process_lives_on(clust
     assert [each.pid for each in cluster.processes("n1") if each.command == "sleep 3232"] == [sleeper]
 
 
+def test_a_node_set_down_takes_no_jobs_until_it_is_resumed(cluster: Cluster) -> None:
+    cluster.set_down("n1")
+    job = cluster.sbatch("true", "--nodelist=n1")
+    assert wait_until(
+        lambda: (
+            "Required_node_not_available" in cluster.job(job)["Reason"]
+            or "Nodes_required" in cluster.job(job)["Reason"]
+        ),
+        20,
+    ), cluster.job(job)
+    cluster.resume("n1")
+    cluster.wait_for(job, "COMPLETED")
+
+
+def test_what_faults_broke_is_mended(cluster: Cluster) -> None:
+    cluster.stop_slurmdbd()
+    cluster.stop_slurmctld()
+    cluster.crash_node("n1")
+    cluster.kill_slurmd("n2")
+    cluster.mend()
+    assert all(cluster.status.values())
+    cluster.set_down("n1")
+    cluster.mend()
+    cluster.wait_for(cluster.sbatch("true", "--nodes=2"), "COMPLETED")
+
+
 def test_jobs_run_through_a_restart_of_slurmctld_and_without_slurmdbd(cluster: Cluster) -> None:
     job = cluster.sbatch("sleep 5")
     cluster.wait_for(job, "RUNNING")
