@@ -311,11 +311,6 @@ class InProcess:
     def snapshot(self) -> Mapping[str, JobStatus]:
         return dict(self.statuses)
 
-    def cancel(self, job: str) -> None:
-        raise NotImplementedError
-
-    requeue = cancel
-
     def limits(self) -> Limits:
         return Limits(jobs=1)
 
@@ -508,7 +503,7 @@ def status_of(scheduler: LocalScheduler, job: str) -> str:
     return scheduler.snapshot()[job].state
 
 
-def test_the_port_runs_queues_cancels_and_requeues(planned: Plan, store: Store, make: Make) -> None:
+def test_the_port_runs_queues_and_stops(planned: Plan, store: Store, make: Make) -> None:
     scheduler = make("dense=obey", "corpus=obey", workers=1)
     assert scheduler.limits().jobs == 1
     first, second = next_bundles(planned, planned.stages.keys(), set())[:2]
@@ -516,18 +511,11 @@ def test_the_port_runs_queues_cancels_and_requeues(planned: Plan, store: Store, 
     assert one != two
     until(lambda: list(store.root.glob("checkpoints/*/begun")))
     assert (status_of(scheduler, one), status_of(scheduler, two)) == ("running", "queued")
-    with pytest.raises(ValueError, match="has not ended"):
-        scheduler.requeue(one)
-    scheduler.cancel(two)
-    assert status_of(scheduler, two) == "ended"
-    scheduler.cancel(one)
+    scheduler.stop()
     until(lambda: status_of(scheduler, one) == "ended")
     assert outcomes(store, first.ids[0]) == ["interrupted"]
-    scheduler.cancel(one)
-    scheduler.requeue(one)
-    until(lambda: status_of(scheduler, one) == "ended")
-    assert outcomes(store, first.ids[0]) == ["interrupted", "done"]
     assert status_of(scheduler, two) == "ended"
+    assert outcomes(store, second.ids[0]) == []
 
 
 @pytest.mark.parametrize("left_by", ["an end of its stage", "a signal before it listened", "a death without a word"])
@@ -564,8 +552,6 @@ def test_a_job_that_is_queued_when_all_stops_ends_as_cancelled(
     late = scheduler.submit(second, {})
     assert status_of(scheduler, late) == "ended"
     until(lambda: status_of(scheduler, one) == "ended")
-    scheduler.requeue(one)
-    assert status_of(scheduler, one) == "ended"
     assert outcomes(store, second.ids[0]) == []
 
 
