@@ -46,11 +46,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-<<<<<<< HEAD
-def small(folder: Path, real_slurm: None):
-=======
 def small(folder: Path, real_slurm: None) -> Iterator[Cluster]:
->>>>>>> profiles
     cluster = start(folder, SMALL)
     yield cluster
     cluster.stop()
