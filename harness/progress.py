@@ -10,8 +10,6 @@ from pathlib import Path
 
 from harness.identity import parse_json
 
-EVERY_SECONDS = 2.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class StageProgress:
@@ -34,14 +32,15 @@ class StageProgress:
 
 @dataclass
 class ProgressFile:
-    """Writes the newest progress now and then. It only informs: a disk that is full does not end the stage."""
+    """Writes the newest progress, at most every `seconds`. It only informs: a full disk does not end the stage."""
 
     path: Path
+    seconds: float
     _written: float = field(default=float("-inf"))
 
     def __call__(self, progress: StageProgress) -> None:
         now = time.monotonic()
-        if now - self._written < EVERY_SECONDS:
+        if now - self._written < self.seconds:
             return
         self._written = now
         beside = self.path.with_suffix(".progress.new")

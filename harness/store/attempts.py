@@ -34,6 +34,9 @@ class AttemptOutcome:
 OUTCOMES = {
     "done": AttemptOutcome("done", is_failure=False, retry=True, others_may_retry=True),  # where the record was removed
     "interrupted": AttemptOutcome("interrupted", is_failure=False, retry=True, uses_a_try=True, others_may_retry=True),
+    "time-limit": AttemptOutcome(
+        "stopped by the time limit", is_failure=False, retry=True, others_may_retry=True
+    ),  # of the job, not of the stage
     "lease-lost": AttemptOutcome("lease-lost", retry=True, others_may_retry=True),
     "cancelled": AttemptOutcome("cancelled", others_may_retry=True),  # others: they check for it before they start
     "infrastructure": AttemptOutcome(

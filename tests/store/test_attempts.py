@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.errors import Cancelled, Interrupted
+from harness.errors import Cancelled, Interrupted, TimeLimit
 from harness.store.attempts import OUTCOMES, Attempt, AttemptOutcome, outcome_named
 from harness.store.leases import LeaseLost
 from harness.studies.state import Activity, state
@@ -12,6 +12,7 @@ from harness.worker.run import outcome_of
 TABLE = [
     ("done", "pending", "done", True, False, True),
     ("interrupted", "pending", "interrupted", True, True, True),
+    ("time-limit", "pending", "stopped by the time limit", True, False, True),
     ("lease-lost", "failed", "lease-lost", True, False, True),
     ("cancelled", "cancelled", "cancelled", False, False, True),
     ("infrastructure", "failed", "infrastructure", False, False, True),
@@ -41,6 +42,7 @@ def test_every_outcome_is_in_the_table_above() -> None:
         (Cancelled(""), "cancelled"),
         (LeaseLost(""), "lease-lost"),
         (Interrupted(""), "interrupted"),
+        (TimeLimit(""), "time-limit"),
         (KeyboardInterrupt(), "interrupted"),
         (SystemExit(1), "code"),
         (GeneratorExit(), "code"),

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from grid_world import files_below, of_kind, plan
 
-from harness.errors import Cancelled, Interrupted, StoreError
+from harness.errors import Cancelled, Interrupted, StoreError, TimeLimit
 from harness.execution.executors import Outcome, run_in_process
 from harness.files import folder_digest
 from harness.planning.graph import Plan
@@ -212,6 +212,7 @@ def test_the_next_run_tries_what_failed_again_and_only_what_is_left(
         ),
         (OSError(5, "Input/output error"), "infrastructure", "OSError: [Errno 5] Input/output error"),
         (Interrupted("a signal"), "interrupted", "a signal"),
+        (TimeLimit("a signal"), "time-limit", "a signal"),
         (Cancelled("a request"), "cancelled", "a request"),
         (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt: KeyboardInterrupt"),
         (type("Mute", (Exception,), {"__str__": lambda self: 1 / 0})(), "code", "Mute: Mute"),
