@@ -1,14 +1,89 @@
-"""How far a running stage is, as a small file beside its attempt, for whoever watches: this machine or another."""
+"""How far a running stage is, for whoever watches, and whether it is to go on: what stands between its loops and us.
+
+Progress is a small file beside its attempt, for this machine or another.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
 import json
 import time
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
+from harness.errors import Interrupted
 from harness.identity import parse_json
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class StopFlag:
+    """Ends a loop of a stage between two of its items once a stop is requested: each of them raises Interrupted.
+
+    What it is put around yields, returns and writes what it would without. is_set: asked before each item; it is cheap.
+    Without one there is no stop. So it is in another process, and where the library pickles a function for its digest.
+    """
+
+    is_set: Callable[[], bool] = _never
+
+    def __reduce__(self) -> tuple[type[StopFlag], tuple[()]]:
+        return StopFlag, ()
+
+    def over(self, items: Iterable[Item], what: str) -> Iterator[Item]:
+        """The items one by one. what: they are, for the sentence that says where it stopped."""
+        of = f" of {len(items)}" if isinstance(items, Sized) else ""
+        for done, item in enumerate(items):
+            self.check(lambda: f"{done}{of} {what}")  # noqa: B023
+            yield item
+
+    def between(self, calls: Callable[Arguments, Result], what: str) -> Callable[Arguments, Result]:
+        """The function, for a library that calls it in a loop of its own. what: its calls do."""
+        calls_done = [0]
+
+        @functools.wraps(calls)
+        def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+            self.check(lambda: f"{calls_done[0]} {what}")
+            calls_done[0] += 1
+            return calls(*arguments, **options)
+
+        return call
+
+    @contextlib.contextmanager
+    def writing(self, path: Path) -> Iterator[BinaryIO]:
+        """A file to write to, for a library that writes in a loop of its own."""
+        with io.BufferedWriter(_StoppableFile(path, self)) as file:
+            yield file
+
+    def check(self, where: Callable[[], str]) -> None:
+        """Raises Interrupted if the flag is set. where: after what it stopped."""
+        if self.is_set():
+            raise Interrupted(f"stopped after {where()}.")
+
+
+NEVER = StopFlag()
+
+
+class _StoppableFile(io.FileIO):
+    def __init__(self, path: Path, stops: StopFlag) -> None:
+        super().__init__(path, "w")
+        self._stops, self._written = stops, 0
+
+    def write(self, data: Any) -> int:
+        self._stops.check(lambda: f"writing {self._written:,} bytes of {Path(str(self.name)).name}")
+        written = super().write(data)
+        self._written += written
+        return written
 
 
 @dataclass(frozen=True, kw_only=True)

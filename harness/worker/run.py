@@ -81,9 +81,7 @@ def run_bundle(
             continue
         try:
             expired = expired_leases.get(spec.stage_id)
-            run_stage(
-                spec, store, sources, resources, should_stop, expired_lease=expired, job=job, intervals=intervals
-            )
+            run_stage(spec, store, sources, resources, should_stop, expired_lease=expired, job=job, intervals=intervals)
         except Exception as error:
             problems[spec.stage_id] = first_line(error)
             logger.info("%s: %s", stage_label(spec, specs), problems[spec.stage_id])

@@ -57,9 +57,7 @@ def serve(stop: StopRequest) -> int:
     while line := orders.get():
         order = json.loads(line)
         stages = [StageSpec.from_json(identity) for identity in order["stages"]]
-        problems = run_bundle(
-            stages, store, sources, resources, stop, order["expired_leases"], order["job"], intervals
-        )
+        problems = run_bundle(stages, store, sources, resources, stop, order["expired_leases"], order["job"], intervals)
         reply = {"job": order["job"], "problems": problems, "leaving": stop()}
         print(json.dumps(reply), file=replies, flush=True)
         if is_first:

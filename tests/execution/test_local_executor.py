@@ -739,7 +739,7 @@ def test_a_worker_that_stops_again_and_again_at_a_time_limit_has_not_failed(
 
 
 def test_a_stage_that_polls_all_the_time_touches_the_store_seldom(planned: Plan, store: Store, make: Make) -> None:
-    """At a tenth of the intervals for a shared file system: at most ten calls a second, progress and heartbeat in it."""
+    """At a tenth of the intervals for a shared file system: at most ten calls a second, heartbeats included."""
     scheduler = make("dense=restless", workers=1)
     scheduler.intervals = Intervals(**{name: seconds / 10 for name, seconds in asdict(SELDOM).items()})
     assert scheduler.intervals.cancel <= 1.5, "several of each in three seconds"

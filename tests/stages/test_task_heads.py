@@ -31,16 +31,18 @@ ROWS = datasets.Dataset.from_dict({"text": ["a b", "c"], "count": [2, 1]})
 class CountingHead:
     """Counts words, without a model."""
 
-    def training_examples(self, rows: Any, task: Task, tokenizer: Any, parameters: Any) -> Any:
+    def training_examples(self, rows: Any, task: Task, tokenizer: Any, parameters: Any, stops: Any) -> Any:
         return [len(text.split()) + parameters["base"] for text in rows["text"]]
 
-    def evaluation_examples(self, rows: Any, task: Task, tokenizer: Any, parameters: Any) -> Any:
+    def evaluation_examples(self, rows: Any, task: Task, tokenizer: Any, parameters: Any, stops: Any) -> Any:
         return datasets.Dataset.from_dict({"length": rows["count"]})
 
     def objective(self, distillation: Any) -> Any:
         return "the counting loss"
 
-    def scores(self, rows: Any, examples: Any, outputs: Any, task: Task, parameters: Any) -> dict[str, Any]:
+    def scores(
+        self, rows: Any, examples: Any, outputs: Any, task: Task, parameters: Any, stops: Any
+    ) -> dict[str, Any]:
         return {"words": sum(rows["count"]), "outputs": outputs}
 
 

@@ -217,7 +217,17 @@ def count_touches() -> list[str]:
 
     for name in ("stat", "lstat", "fsync", "access", "readlink"):  # of which no audit event tells
         setattr(os, name, counted(name, getattr(os, name)))
-    events = ("open", "os.listdir", "os.scandir", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.utime")
+    events = (
+        "open",
+        "os.listdir",
+        "os.scandir",
+        "os.rename",
+        "os.link",
+        "os.remove",
+        "os.mkdir",
+        "os.rmdir",
+        "os.utime",
+    )
     sys.addaudithook(lambda event, _: names.append(event) if event in events else None)
     return names
 
