@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, ParamSpec, TypeVar
+from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
 from harness.errors import Interrupted
 from harness.identity import parse_json
@@ -62,8 +62,15 @@ class StopFlag:
     @contextlib.contextmanager
     def writing(self, path: Path) -> Iterator[BinaryIO]:
         """A file to write to, for a library that writes in a loop of its own."""
-        with io.BufferedWriter(_StoppableFile(path, self)) as file:
+        with io.BufferedWriter(_StoppableFile(path, "w", self)) as file:
             yield file
+
+    @contextlib.contextmanager
+    def reading(self, path: Path) -> Iterator[io.BufferedReader]:
+        """A file to read from, in the same way."""
+        raw: io.RawIOBase = _StoppableFile(path, "r", self)
+        with io.BufferedReader(raw) as file:
+            yield cast(io.BufferedReader, file)
 
     def check(self, where: Callable[[], str]) -> None:
         """Raises Interrupted if the flag is set. where: after what it stopped."""
@@ -75,15 +82,20 @@ NEVER = StopFlag()
 
 
 class _StoppableFile(io.FileIO):
-    def __init__(self, path: Path, stops: StopFlag) -> None:
-        super().__init__(path, "w")
-        self._stops, self._written = stops, 0
+    def __init__(self, path: Path, mode: str, stops: StopFlag) -> None:
+        super().__init__(path, mode)
+        self._stops, self._path = stops, path
 
     def write(self, data: Any) -> int:
-        self._stops.check(lambda: f"writing {self._written:,} bytes of {Path(str(self.name)).name}")
-        written = super().write(data)
-        self._written += written
-        return written
+        self._check("writing")
+        return super().write(data)
+
+    def readinto(self, buffer: Any) -> int:
+        self._check("reading")
+        return super().readinto(buffer)
+
+    def _check(self, doing: str) -> None:
+        self._stops.check(lambda: f"{doing} {self.tell():,} bytes of {self._path.name}")
 
 
 @dataclass(frozen=True, kw_only=True)

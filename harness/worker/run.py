@@ -25,7 +25,7 @@ from harness.errors import (
 from harness.files import folder_digest
 from harness.planning.equivalents import identity_version
 from harness.planning.method_registry import kind_of
-from harness.progress import ProgressFile, StageProgress
+from harness.progress import ProgressFile, StageProgress, StopFlag
 from harness.specs import StageSpec, stage_label
 from harness.stages.context import Resources, Sources, StageContext
 from harness.store.cancellation import cancellable, refuse_cancelled
@@ -218,7 +218,7 @@ def _run_to_record(
     stage, parents = store.stage(spec.stage_id), {role: store.stage(parent) for role, parent in spec.parents.items()}
     records = {role: parent.read_record() for role, parent in parents.items()}
     for role, parent in parents.items():
-        _check_artifact(role, parent, records[role])
+        _check_artifact(role, parent, records[role], StopFlag(should_stop))
     stage.checkpoints_path.mkdir(parents=True, exist_ok=True)
     with stage.new_artifact(guard=lease.check) as artifact:
         context = StageContext(
@@ -277,13 +277,13 @@ def _check_version(spec: StageSpec) -> None:
         )
 
 
-def _check_artifact(role: str, parent: StoredStage, record: Mapping[str, Any]) -> None:
+def _check_artifact(role: str, parent: StoredStage, record: Mapping[str, Any], stops: StopFlag) -> None:
     if not parent.has_artifact():
         raise StoreError(
             f"the artifact of the {role} stage {parent.stage_id} is gone ({parent.artifact_path}); its record is still "
             f"there. Bring the folder back, or redo it and all that depends on it: {parent.command('invalidate')}"
         )
-    if folder_digest(parent.artifact_path) != record["artifact"]["digest"]:
+    if folder_digest(parent.artifact_path, stops.reading) != record["artifact"]["digest"]:
         raise StoreError(
             f"the artifact of the {role} stage {parent.stage_id} ({parent.artifact_path}) is not the one its record "
             f"describes. Bring the original back, or redo it and all that depends on it: {parent.command('invalidate')}"

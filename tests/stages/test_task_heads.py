@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 import pytest
 
+from harness.progress import NEVER
 from harness.stages import task_data, task_heads
 from harness.stages.evaluation import score
 from harness.stages.task_heads import HEAD_FUNCTIONS, head_of
@@ -40,9 +41,7 @@ class CountingHead:
     def objective(self, distillation: Any) -> Any:
         return "the counting loss"
 
-    def scores(
-        self, rows: Any, examples: Any, outputs: Any, task: Task, parameters: Any, stops: Any
-    ) -> dict[str, Any]:
+    def scores(self, rows: Any, examples: Any, outputs: Any, task: Task, parameters: Any, stops: Any) -> dict[str, Any]:
         return {"words": sum(rows["count"]), "outputs": outputs}
 
 
@@ -65,6 +64,7 @@ def test_a_new_head_is_a_declaration_and_its_functions(monkeypatch: pytest.Monke
     context: Any = SimpleNamespace(
         parameters=parameters,
         parent_artifacts={},
+        stops=NEVER,
         spec=SimpleNamespace(inputs={"train": "t"}),
         sources=SimpleNamespace(data=SimpleNamespace(rows=lambda task, split, content_id: ROWS)),
     )
