@@ -20,7 +20,7 @@ from harness.stages.context import Resources, Sources, StageContext
 from harness.store.leases import Lease, acquire
 from harness.store.store import Store
 from harness.studies.state import read_states
-from harness.worker.run import first_line, outcome_of
+from harness.worker.run import first_line, outcome_of, run_stage
 
 Run = Callable[..., Outcome]
 FULL = "the disk is full ({}). Free some space and give the same command again."
@@ -322,6 +322,19 @@ def test_an_interrupted_stage_says_so_and_the_next_run_goes_on(
     assert kept == ["step-7"]  # the checkpoint of the attempt before
     assert set(outcome.done) == set(planned.stages) - set(finished)
     assert [attempt.outcome for attempt in store.stage(pruning).attempts()] == ["interrupted", "done"]
+
+
+def test_a_stop_is_noticed_while_a_stage_verifies_its_parents(
+    run: Run, planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType
+) -> None:
+    fakes.ACTIONS["pairs"] = raising(ValueError("not yet"))
+    run()
+    pairs, sources = one(planned, "pairs"), Sources(models={}, data=tmp_path)  # type: ignore[arg-type]
+    fakes.CALLS.clear()
+    with pytest.raises(Interrupted, match="^stopped after reading 0 bytes of "):
+        run_stage(planned.stages[pairs], store, sources, Resources(), lambda: True)
+    assert store.stage(pairs).last_attempt().outcome == "interrupted"
+    assert not fakes.CALLS
 
 
 def test_a_signal_between_stages_stops_before_the_next(
