@@ -7,6 +7,7 @@ the dashes a worker process on them.
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import shutil
@@ -19,10 +20,9 @@ from pathlib import Path
 
 from harness.errors import Interrupted
 from harness.planning.kinds import KINDS
-from harness.progress import EVERY_SECONDS as PROGRESS_EVERY
 from harness.progress import StageProgress
 from harness.stages.context import StageContext, StageResult
-from harness.store import cancellation
+from harness.store.intervals import OFTEN
 from harness.store.stage import StoredStage
 from harness.tasks import get_task
 from harness.worker import main as worker_main
@@ -76,6 +76,16 @@ def obey(context: StageContext) -> None:
         if context.should_stop():
             raise Interrupted("asked to stop")
         time.sleep(0.02)
+
+
+def limited(context: StageContext) -> None:
+    """Four times its job's time limit is near; the fifth time it goes through."""
+    times = len(list(context.checkpoints.iterdir()))
+    if times < 4:
+        (context.checkpoints / f"time {times}").touch()
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert context.should_stop()
+        raise Interrupted("asked to stop")
 
 
 def poll(context: StageContext) -> None:
@@ -179,17 +189,61 @@ def remove_once(context: StageContext) -> None:
         remove_leases(context)
 
 
+def restless(context: StageContext) -> None:
+    """Polls and reports a thousand times a second for three seconds; says how often that touched a file."""
+    touched = count_touches()
+    (context.checkpoints / "begun").touch()
+    touched.clear()
+    began, polls = time.monotonic(), 0
+    while (passed := time.monotonic() - began) < 3:
+        assert not context.should_stop()
+        context.report(StageProgress(step=polls, steps=10_000, seconds_left=1.0))
+        polls += 1
+        time.sleep(max(0.0, began + polls / 1000 - time.monotonic()))
+    told = {"seconds": passed, "polls": polls, "touched": list(touched)}
+    (context.checkpoints.parents[1] / "touched.json").write_text(json.dumps(told))
+
+
+def count_touches() -> list[str]:
+    """From now on, the names of all calls of this process that ask a file system for something beside bytes."""
+    names: list[str] = []
+
+    def counted(name: str, original: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            names.append(name)
+            return original(*arguments, **options)
+
+        return call
+
+    for name in ("stat", "lstat", "fsync", "access", "readlink"):  # of which no audit event tells
+        setattr(os, name, counted(name, getattr(os, name)))
+    events = (
+        "open",
+        "os.listdir",
+        "os.scandir",
+        "os.rename",
+        "os.link",
+        "os.remove",
+        "os.mkdir",
+        "os.rmdir",
+        "os.utime",
+    )
+    sys.addaudithook(lambda event, _: names.append(event) if event in events else None)
+    return names
+
+
 def progress(context: StageContext) -> None:
     """Three steps of five, reported one by one; then it waits as `obey` does."""
     for step in (1, 2, 3):
         context.report(StageProgress(step=step, steps=5, loss=0.5, tokens=10 * step, seconds_left=2.0 * (5 - step)))
-        time.sleep(PROGRESS_EVERY)
+        time.sleep(OFTEN.progress)
     obey(context)
 
 
 ACTORS = (
     sleep,
     obey,
+    limited,
     poll,
     brief,
     held,
@@ -208,6 +262,7 @@ ACTORS = (
     remove_artifacts,
     remove_once,
     progress,
+    restless,
 )
 WORDS = {action.__name__: action for action in ACTORS}
 
@@ -217,7 +272,7 @@ def main(words: Sequence[str]) -> int:
     sys.modules["fake_stages"] = sys.modules["__main__"]  # the worker imports this module by name
     misdeeds = list(words[: words.index("--")]) if "--" in words else list(words)
     KINDS.update(FAKE_KINDS)
-    cancellation.CHECK_SECONDS = 0.05
+    object.__setattr__(OFTEN, "cancel", 0.05)
     ACTIONS.update({word.partition("=")[0]: WORDS[word.partition("=")[2]] for word in misdeeds})
     if "--" not in words:
         return worker_main.main()
