@@ -21,7 +21,7 @@ from harness.planning.kinds import StageKind
 from harness.planning.method_registry import kind_of
 from harness.stages.context import Resources, Sources
 from harness.store.store import Store
-from harness.wording import option
+from harness.wording import counted, option
 
 if TYPE_CHECKING:
     from slurm.preview import Preview
@@ -58,6 +58,8 @@ def run_slurm(work: Work, run: RunOptions) -> Outcome:
         work.plan, work.store, work.study, work.sources, work.resources, target_of(work.plan, run), report=_say
     )
     _say(_in_words(found))
+    if found.reason:
+        _say(f"left out: {counted(len(found.left_out), 'stage')}: {found.reason}.")
     return Outcome(
         queued=[*found.queued],
         left_out=[*found.left_out],
