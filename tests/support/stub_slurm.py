@@ -1,4 +1,4 @@
-"""A stub of SLURM's commands that speaks its text: sbatch, squeue, scontrol and scancel on one file. It runs nothing."""
+"""A stub of SLURM's commands that speaks its text: sbatch, squeue, scontrol and scancel on one file. Runs nothing."""
 
 from __future__ import annotations
 
