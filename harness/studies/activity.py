@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -38,12 +38,14 @@ class Place(NamedTuple):
 class Activity:
     """Stages that run, and stages that a scheduler has queued, at one moment.
 
-    problem: why the scheduler did not say which are queued; "": it did, or there was nothing to ask.
+    problem: why the scheduler did not say which are queued; "": it did, or there was nothing to ask. queue: its answer,
+    for another look at the same moment.
     """
 
     running: Mapping[str, Place] = field(default_factory=dict)
     queued: Mapping[str, Place] = field(default_factory=dict)
     problem: str = ""
+    queue: Queue | None = field(default=None, repr=False, compare=False)
 
     def waits_for(self, plan: Plan, stage_id: str) -> str:
         """Why a queued stage waits, for people: SLURM's reason, or the stages of another task that must end first."""
@@ -88,7 +90,7 @@ def read_activity(plan: Plan, store: Store, queue: Queue | None = None) -> Activ
             user = _name_of(holder.owner.get("user"))
             running[stage_id] = Place(str(holder.owner.get("allocation", "")), f"on {where}", user)
     queued = {} if queue is None else _queued(store, queue, unfinished - running.keys())
-    return Activity(running, queued, "" if queue is None else queue.problem)
+    return Activity(running, queued, "" if queue is None else queue.problem, queue)
 
 
 def _queue(store: Store) -> Queue | None:
@@ -143,8 +145,10 @@ def tasks_in_queue(activity: Activity) -> Mapping[str, str]:
     return {i: place.task for i, place in {**activity.running, **activity.queued}.items() if place.task}
 
 
-def last_task(store: Store, stage_id: str) -> str:
-    """The task that had the stage in the newest submission that names it, in the queue or not; "": there is none."""
-    named = [each for each in store.ledger.read_sound(store.ledger.uuids()) if stage_id in dict(each.stages())]
-    newest = max(named, key=lambda submission: submission.created, default=None)
-    return "" if newest is None else dict(newest.stages())[stage_id]
+def last_tasks(store: Store, stage_ids: Collection[str]) -> dict[str, str]:
+    """Stage id -> its task in the newest submission that has it, in the queue or not; of the stages that have one."""
+    submissions = store.ledger.read_sound(store.ledger.uuids())
+    found: dict[str, str] = {}
+    for submission in sorted(submissions, key=lambda each: each.created):
+        found.update((stage_id, task) for stage_id, task in submission.stages() if stage_id in stage_ids)
+    return found

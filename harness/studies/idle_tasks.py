@@ -26,9 +26,15 @@ def idle_tasks(
 
 
 def own_idle_tasks(store: Store, touched: Collection[str]) -> list[str]:
-    """The idle ones among this user's tasks on this cluster. touched: stages that were cancelled just now."""
-    queue, ledger = THE_QUEUE.queue(), store.ledger
-    uuids = sorted({uuid_of(task) for task in queue.tasks} & set(ledger.uuids()))
+    """The idle ones among this user's tasks on this cluster, as of its last answer.
+
+    touched: stages that were cancelled just now.
+    """
+    ledger = store.ledger
+    if not (known := set(ledger.uuids())):
+        return []
+    queue = THE_QUEUE.queue()
+    uuids = sorted({uuid_of(task) for task in queue.tasks} & known)
     own = [
         each
         for each in ledger.read_sound(uuids)
