@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 import time
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.store.squeue import _COLUMNS
@@ -23,7 +22,7 @@ class StubSlurm:
     """folder: of the scripts, first on PATH. Nothing is in the queue at first."""
 
     folder: Path
-    _next_job: int = field(default=100)
+    _next_job: int = 100
 
     def make(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -99,11 +98,3 @@ def submitted(
     )
     store.ledger.write(submission)
     return submission
-
-
-def on_path(folder: Path, others: Iterable[str] = ()) -> str:
-    return os.pathsep.join([str(folder), *others, os.environ["PATH"]])
-
-
-if __name__ == "__main__":
-    sys.exit("imported by tests")

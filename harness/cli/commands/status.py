@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from harness.store.processes import this_process
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
             sys.stdout.flush()
         if not options.watch or not _goes_on(found):
             break
-        time.sleep(CLUSTER_WATCH_SECONDS if store.ledger.uuids() else WATCH_SECONDS)
+        sleep(CLUSTER_WATCH_SECONDS if store.ledger.uuids() else WATCH_SECONDS)
         print()
     if found.in_state("failed"):
         return 1
