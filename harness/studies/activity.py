@@ -52,7 +52,7 @@ class Activity:
         place = self.queued[stage_id]
         if place.reason != DEPENDENCY:
             return place.reason
-        others = [plan.label(i) for i in self._others_before(plan, stage_id)]
+        others = sorted(plan.label(i) for i in self._others_before(plan, stage_id))
         if not others:
             return place.reason
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""

@@ -7,7 +7,7 @@ artifact (without a record nothing refers to it, and the next attempt replaces i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,8 +38,8 @@ def invalidate(store: Store, roots: Collection[str], queue: Queue | None = None)
     """
     lineage = read_lineage(store)
     involved = lineage.with_descendants(roots)
-    _refuse_queued(store, lineage, involved, queue)
-    with _all_leases(store, lineage, involved) as leases:
+    queued = _queued_problems(store, lineage, involved, queue)
+    with _all_leases(store, lineage, involved, queued) as leases:
         if read_lineage(store).with_descendants(roots) != involved:
             raise UsageError("a grid was added to the store meanwhile; the same command again shows what it changed.")
         archived = {}
@@ -51,11 +51,11 @@ def invalidate(store: Store, roots: Collection[str], queue: Queue | None = None)
     return archived
 
 
-def _refuse_queued(store: Store, lineage: Lineage, involved: Collection[str], queue: Queue | None) -> None:
-    """Their tasks would start, find that a parent has no record, and end; and with them all that waits for them."""
+def _queued_problems(store: Store, lineage: Lineage, involved: Collection[str], queue: Queue | None) -> list[str]:
+    """A sentence about stages that are queued. Their tasks would start, find that a parent has no record, and end; and with them all that waits for them."""
     queued = [*read_activity(Plan(stages={i: lineage.specs[i] for i in involved}), store, queue).queued]
     if not queued:
-        return
+        return []
     if len(queued) <= MOST_COMMANDS:
         commands = [store.stage(stage_id).command("cancel") for stage_id in queued]
     else:  # all that are queued of these kinds
@@ -63,10 +63,10 @@ def _refuse_queued(store: Store, lineage: Lineage, involved: Collection[str], qu
         commands = [command("cancel", f"queued,{kind}", store=store.root, study=name) for name, kind in sorted(named)]
     first = f"{stage_label(lineage.specs[queued[0]], lineage.specs)} ({queued[0]})"
     subject = f"{first} is" if len(queued) == 1 else f"{len(queued)} stages, {first} among them, are"
-    raise UsageError(
+    return [
         f"{subject} queued on a cluster and would start from what is invalidated. Take them out with "
         f"{', '.join(commands)}; harness retry clears that afterwards."
-    )
+    ]
 
 
 def _invalidate_one(stage: StoredStage) -> Path | None:
@@ -77,9 +77,12 @@ def _invalidate_one(stage: StoredStage) -> Path | None:
 
 
 @contextmanager
-def _all_leases(store: Store, lineage: Lineage, stage_ids: Collection[str]) -> Iterator[Mapping[str, Lease]]:
+def _all_leases(
+    store: Store, lineage: Lineage, stage_ids: Collection[str], problems: Sequence[str]
+) -> Iterator[Mapping[str, Lease]]:
+    """Raises UsageError with `problems` and every stage that runs; then none is held."""
     leases: dict[str, Lease] = {}
-    busy: list[str] = []
+    busy = list(problems)
     try:
         for stage_id in stage_ids:
             lease = store.stage(stage_id).acquire_lease()

@@ -68,8 +68,13 @@ class StubSlurm:
             lines.append("".join(value.ljust(width) for value, width in zip(values, _COLUMNS.values(), strict=True)))
         (self.folder / "queue").write_text("".join(f"{line}\n" for line in lines))
 
+    def task_id(self, name: str) -> str:
+        """SLURM's name of a task of ours, such as "100_0"."""
+        job, _, index = name.rpartition("_")
+        return f"{self.job_of(job)}_{index}"
+
     def job_of(self, name: str) -> str:
-        """A number for each name."""
+        """A number for each name of a job."""
         path = self.folder / f"job-{name}"
         if not path.exists():
             path.write_text(str(self._next_job))
