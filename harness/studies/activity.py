@@ -20,6 +20,7 @@ from harness.store.store import Store
 from harness.store.submissions import uuid_of
 
 STARTED = "its task has started"
+NEW = "not yet considered by SLURM"
 DEPENDENCY = "Dependency"  # SLURM's word for a task that waits for another
 
 
@@ -124,8 +125,14 @@ def _queued(store: Store, queue: Queue, stage_ids: set[str]) -> dict[str, Place]
                 continue
             if stage_id in tried and _will_not_run(store, stage_id, name, task):
                 continue
-            found[stage_id] = Place(name, task.reason if task.is_waiting else STARTED, user)
+            found[stage_id] = Place(name, _reason(task), user)
     return found
+
+
+def _reason(task: QueuedTask) -> str:
+    if not task.is_waiting:
+        return STARTED
+    return NEW if task.reason in ("", "None") else task.reason
 
 
 def _will_not_run(store: Store, stage_id: str, name: str, task: QueuedTask) -> bool:

@@ -207,4 +207,6 @@ def _table(title: str, rows: Mapping[str, Spent]) -> str:
 
 
 def _shown(hours: float | None) -> str:
-    return "0" if not hours else f"{hours:.3f}" if hours < 1 else f"{hours:.1f}"
+    if not hours:
+        return "0"
+    return "<0.001" if hours < 0.001 else f"{hours:.3f}" if hours < 1 else f"{hours:.1f}"
