@@ -69,9 +69,11 @@ EXECUTORS: Mapping[str, Callable[[Work, RunOptions], Outcome]] = {
 
 
 def target_of(plan: Plan, run: RunOptions, estimated: Mapping[str, float] | None = None) -> Target:
-    """The profiles of a plan's stages. estimated: seconds by stage. Raises UsageError with everything that is wrong in their file."""
-    from slurm.profiles import load_profiles
+    """The profiles of a plan's stages. estimated: seconds by stage.
 
+    Raises UsageError with everything that is wrong in their file.
+    """
+    from slurm.profiles import load_profiles
     from slurm.submission import Target
 
     profiles = load_profiles(run.profile_name, _kinds(plan))

@@ -17,7 +17,6 @@ from tabulate import tabulate
 
 from harness.identity import parse_json
 from harness.planning.graph import Plan
-from harness.store.attempts import Attempt
 from harness.store.stage import StoredStage
 from harness.store.store import Store
 from harness.store.submissions import Submission, uuid_of

@@ -14,7 +14,7 @@ from harness.store.submissions import Submission, uuid_of
 def idle_tasks(
     submissions: Iterable[Submission], queue: Queue, cancelled: Collection[str], finished: Collection[str]
 ) -> list[str]:
-    """SLURM's names of the tasks that wait and have a stage of `cancelled`, and beside such ones only finished. Pure."""
+    """SLURM's names of the tasks that wait, and whose unfinished stages are all cancelled. Pure."""
     found = []
     for submission in submissions:
         for index, stage_ids in enumerate(submission.tasks):

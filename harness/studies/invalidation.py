@@ -23,7 +23,6 @@ from harness.studies.activity import read_activity
 from harness.studies.lineage import Lineage, read_lineage
 from harness.wording import command
 
-
 MOST_COMMANDS = 3
 
 
@@ -52,7 +51,10 @@ def invalidate(store: Store, roots: Collection[str], queue: Queue | None = None)
 
 
 def _queued_problems(store: Store, lineage: Lineage, involved: Collection[str], queue: Queue | None) -> list[str]:
-    """A sentence about stages that are queued. Their tasks would start, find that a parent has no record, and end; and with them all that waits for them."""
+    """A sentence about the stages that are queued.
+
+    Their tasks would start, find that a parent has no record, and end; and with them all that waits for them.
+    """
     queued = [*read_activity(Plan(stages={i: lineage.specs[i] for i in involved}), store, queue).queued]
     if not queued:
         return []

@@ -67,7 +67,8 @@ def read_study(store: Store, name: str, known: Plan | None = None, *, checked: b
     """The study, checked: its recipe, every stage's id, and the stages of every cell.
 
     checked: False for who only looks, and neither runs nor reports what was computed: ids and cells are taken as they
-    stand, in half of the time. known: a plan whose cells and stages are sound; those that the study has as well are taken from it, which saves time
+    stand, in half of the time.
+    known: a plan whose cells and stages are sound; those that the study has as well are taken from it, which saves time
     and memory and finds the same. Raises UsageError when there is no such study, StoreError for one that is damaged.
     """
     path = store.study_path(name)
@@ -80,9 +81,8 @@ def read_study(store: Store, name: str, known: Plan | None = None, *, checked: b
                 Problem(f"no study in {store.root}", next_move=f"Start one with harness grid, or {where}.")
             )
         raise UsageError(unknown("study", name, names))
-    with _damage_told(path), path.open(encoding="utf-8") as file:
-        with without_garbage_collection():
-            return _parse(JsonPieces(file), path, known or Plan(), checked)
+    with _damage_told(path), path.open(encoding="utf-8") as file, without_garbage_collection():
+        return _parse(JsonPieces(file), path, known or Plan(), checked)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pytest
 from grid_world import Ran, World, of_kind, with_descendants
 from stub_slurm import CLUSTER, StubSlurm, submitted
 
-from harness.cli.commands import logs
+from harness.cli.commands import cancel, logs
 from harness.planning.graph import Plan
 from harness.store import squeue
 from harness.store.leases import acquire
@@ -42,7 +42,10 @@ def plan(run_harness: Run, world: World, store: Store, fakes: ModuleType) -> Pla
         raise KeyboardInterrupt
 
     fakes.ACTIONS.update(dict.fromkeys(("task_pruning", "transfer", "evaluation"), stop))
-    for kinds in (("--methods", "dense"), ("--methods", "prune-ofa", "--quantization", "none,int8", "--sparsities", "0.85")):
+    for kinds in (
+        ("--methods", "dense"),
+        ("--methods", "prune-ofa", "--quantization", "none,int8", "--sparsities", "0.85"),
+    ):
         assert run_harness(world.grid("--tasks", "sst2", *kinds)).code == 130
     fakes.ACTIONS.clear()
     planned = read_study(store, "slice").plan
@@ -114,8 +117,6 @@ def test_a_scancel_that_fails_is_a_warning_with_the_command(
         stub_slurm.fail("scancel", "scancel: error: Access/permission denied")
     else:
         stub_slurm.hang("scancel")
-        from harness.cli.commands import cancel
-
         scancel = cancel.scancel_waiting
         monkeypatch.setattr(cancel, "scancel_waiting", lambda jobs: scancel(jobs, seconds=0.2))
     done = run_harness(world.reading("cancel", "queued"))
@@ -151,13 +152,11 @@ def test_a_silent_squeue_is_a_warning_and_the_stages_are_cancelled_all_the_same(
 def test_idle_is_a_task_that_waits_with_only_cancelled_stages_unfinished(
     plan: Plan, store: Store, stub_slurm: StubSlurm
 ) -> None:
-    from harness.store.squeue import ask_squeue
-
     many = submitted(store, ["a", "b"], ["c", "d"], ["e"], ["f"], ["g"])
     waiting = [(many.task(index), "PD", "Priority") for index in range(4)]
     stub_slurm.has(*waiting, (many.task(4), "R", "None"))
     # a, b: both cancelled. c cancelled and d done. e: to run. f: done, so that its task has nothing to refuse. g: runs.
-    found = idle_tasks([many], ask_squeue(), cancelled={"a", "b", "c", "g"}, finished={"d", "f"})
+    found = idle_tasks([many], squeue.ask_squeue(), cancelled={"a", "b", "c", "g"}, finished={"d", "f"})
     assert [job.partition("_")[2] for job in found] == ["0", "1"]
 
 

@@ -7,7 +7,6 @@ import os
 import pwd
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -118,7 +117,14 @@ def test_json_has_every_cell_with_what_makes_its_state(
     assert entry["message"] == "CUDA out of memory\nTried to allocate 2 GiB"
     (running,) = found["running"]
     assert (running["id"], running["node"]) == (one(plan, "dense"), "n1")
-    assert {stage["state"] for stage in found["stages"]} == {"done", "running", "queued", "failed", "blocked", "pending"}
+    assert {stage["state"] for stage in found["stages"]} == {
+        "done",
+        "running",
+        "queued",
+        "failed",
+        "blocked",
+        "pending",
+    }
     assert len(stub_slurm.calls("squeue")) == 1
     assert stub_slurm.calls("sacct") == []
 
@@ -297,7 +303,7 @@ def test_a_watch_goes_on_while_squeue_is_silent_and_there_is_one(
 def test_hours_stand_by_kind_and_method_beside_the_estimate(
     run_harness: Run, world: World, store: Store, plan: Plan, stub_slurm: StubSlurm, fakes: ModuleType
 ) -> None:
-    """Dense: a try of half an hour that was killed by the limit, then two hours, on half of a GPU of a task with two."""
+    """Dense: a try of half an hour that was killed by the limit, then two hours; it has half of a GPU."""
     dense = one(plan, "dense")
     profile = {"gpus": "a100:2", "stages_at_once": 4}
     task = submitted(store, [dense], profile=profile, estimated={"dense": 1.5}).task(0)

@@ -6,6 +6,7 @@ import pytest
 from grid_world import plan
 
 from harness.planning.graph import Plan
+from harness.studies.activity import Activity
 from harness.studies.cell_state import CellState, cell_states
 from harness.studies.state import plan_states
 
@@ -41,9 +42,7 @@ NAMES = ("dense none", "finetune-pruning none", "prune-ofa-no-kd none", "prune-o
 
 
 def expected(*found: str | tuple[str, str]) -> dict[str, tuple[str, str]]:
-    return {
-        name: (each, "") if isinstance(each, str) else each for name, each in zip(NAMES, found, strict=True)
-    }
+    return {name: (each, "") if isinstance(each, str) else each for name, each in zip(NAMES, found, strict=True)}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +88,5 @@ def test_a_failure_comes_before_what_still_runs(planned: Plan) -> None:
 
 
 def test_every_cell_has_a_state(planned: Plan) -> None:
-    from harness.studies.activity import Activity
-
     found = cell_states(planned, plan_states(planned, (), {}, Activity()))
     assert found == dict.fromkeys(planned.paths, CellState("pending"))

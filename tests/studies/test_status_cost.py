@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-from pathlib import Path
 
 import pytest
 from grid_world import python
@@ -16,7 +15,7 @@ from harness.planning.grid import Axes, expand
 from harness.planning.planner import plan_cells
 from harness.planning.preset import load_preset
 from harness.store.store import Store
-from harness.studies.study import merged, write_study
+from harness.studies.study import merged, read_study, write_study
 from harness.tasks import TASKS
 
 MODELS = ("bert-base", "bert-large", "distilbert")
@@ -30,7 +29,9 @@ def planned() -> Plan:
     preset = load_preset("paper")
     cells = expand(Axes(models=list(MODELS), seeds=list(range(NUM_SEEDS))), preset).cells
     models = {name: ModelIdentity(weights=f"{name} weights", tokenizer=name) for name in MODELS}
-    return plan_cells(cells, preset.recipe, Inputs(models=models, data=HubData().content_ids(TASKS.values(), corpus=True)))
+    return plan_cells(
+        cells, preset.recipe, Inputs(models=models, data=HubData().content_ids(TASKS.values(), corpus=True))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +63,12 @@ def seconds_of(*arguments: str) -> float:
     return used() - before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_10000_cells_are_looked_at_in_one_and_a_half_seconds(
     large: Store, stub_slurm: StubSlurm, form: tuple[str, ...]
 ) -> None:
     """squeue, which here is a script that prints 1,000 tasks, counts with it."""
-    from harness.studies.study import read_study
-
     rest = list(read_study(large, "paper", checked=False).plan.stages)[NUM_RECORDS:]
     if not large.ledger.uuids():
         for start in range(0, 2000, 1000):
@@ -79,7 +79,9 @@ def test_10000_cells_are_looked_at_in_one_and_a_half_seconds(
             large.stage(stage_id).end_attempt(number, {"time": 2.0, "outcome": "code", "message": "no\nand more"})
     first, second = large.ledger.read_sound(large.ledger.uuids())
     tasks = [*first.stages(), *second.stages()]
-    stub_slurm.has(*((task, "PD", "Dependency" if number % 2 else "Priority") for number, (_, task) in enumerate(tasks)))
+    stub_slurm.has(
+        *((task, "PD", "Dependency" if number % 2 else "Priority") for number, (_, task) in enumerate(tasks))
+    )
     taken = min(seconds_of("status", "--store", str(large.root), *form) for _ in range(3))
     print(f"{taken:.2f} s")
     assert len(stub_slurm.calls("squeue")) == 3

@@ -42,7 +42,9 @@ def run(options: argparse.Namespace) -> int:
     idle = own_idle_tasks(chosen.store, stopped)
     warnings = scancel_waiting(idle)
     if chosen.activity.problem:
-        warnings.append(f"{chosen.activity.problem}: a task of these stages may wait in the queue; it will start nothing.")
+        warnings.append(
+            f"{chosen.activity.problem}: a task of these stages may wait in the queue; it will start nothing."
+        )
     if options.json:
         fields = {
             "study": chosen.study.name,
