@@ -6,16 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
-from stub_slurm import StubSlurm
+from stub_cluster import StubCluster
 
 from harness.store import processes, squeue
 
 
 @pytest.fixture
-def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StubSlurm:
-    made = StubSlurm.make(tmp_path / "stub")
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StubCluster:
+    made = StubCluster.make(tmp_path / "stub")
     monkeypatch.setenv("PATH", f"{made.bin}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(squeue.THE_QUEUE, "_last", squeue.Queue())
+    monkeypatch.setattr(squeue.THE_QUEUE, "_heard", float("-inf"))
     monkeypatch.setattr(squeue.THE_QUEUE, "users", set())
     processes.this_cluster.cache_clear()
     return made

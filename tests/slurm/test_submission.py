@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from grid_world import Ran, World
-from stub_slurm import StubSlurm
+from stub_cluster import StubCluster
 
 from harness.planning.graph import Plan
 from harness.store import squeue
@@ -23,7 +23,7 @@ PROFILE = "[default]\ntime = 20\ncpus = 1\n"
 
 
 @pytest.fixture
-def submit(run_harness: Run, world: World, stub: StubSlurm) -> Callable[..., Ran]:
+def submit(run_harness: Run, world: World, stub: StubCluster) -> Callable[..., Ran]:
     """submit(*words) -> the grid's command with the executor slurm, as a user gives it again and again."""
     profile = world.folder / "p.toml"
     profile.write_text(PROFILE)
@@ -65,7 +65,7 @@ def end(store: Store, stage_id: str, outcome: str) -> None:
 
 
 def test_one_pass_queues_every_stage_once_after_exactly_what_it_starts_from(
-    submit: Callable[..., Ran], world: World, stub: StubSlurm
+    submit: Callable[..., Ran], world: World, stub: StubCluster
 ) -> None:
     done = submit()
     assert done.code == 0
@@ -89,7 +89,7 @@ def test_one_pass_queues_every_stage_once_after_exactly_what_it_starts_from(
 
 
 def test_the_same_command_again_asks_the_queue_once_and_submits_nothing(
-    submit: Callable[..., Ran], stub: StubSlurm
+    submit: Callable[..., Ran], stub: StubCluster
 ) -> None:
     submit()
     before = stub.read()
@@ -101,7 +101,7 @@ def test_the_same_command_again_asks_the_queue_once_and_submits_nothing(
 
 
 def test_what_is_done_is_left_out_and_what_is_queued_is_waited_for(
-    submit: Callable[..., Ran], world: World, stub: StubSlurm
+    submit: Callable[..., Ran], world: World, stub: StubCluster
 ) -> None:
     """The corpus is done, all that was queued but the preparation's task has ended without a record."""
     submit()
@@ -127,7 +127,7 @@ def test_what_is_done_is_left_out_and_what_is_queued_is_waited_for(
 
 
 def test_failed_stages_are_submitted_again_and_cancelled_ones_with_what_depends_on_them_are_not(
-    submit: Callable[..., Ran], world: World, stub: StubSlurm
+    submit: Callable[..., Ran], world: World, stub: StubCluster
 ) -> None:
     submit("--tasks", "sst2", "--seeds", "0")
     store, plan = Store(world.store), plan_of(world)
@@ -145,7 +145,7 @@ def test_failed_stages_are_submitted_again_and_cancelled_ones_with_what_depends_
 
 
 def test_where_squeue_does_not_answer_nothing_is_submitted(
-    submit: Callable[..., Ran], stub: StubSlurm, monkeypatch: pytest.MonkeyPatch
+    submit: Callable[..., Ran], stub: StubCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(squeue.ask_squeue, "__defaults__", ((), 0.3))
     stub.set(silent=["squeue"])
@@ -156,7 +156,7 @@ def test_where_squeue_does_not_answer_nothing_is_submitted(
 
 
 def test_a_limit_packs_small_stages_and_then_leaves_some_out(
-    submit: Callable[..., Ran], world: World, stub: StubSlurm
+    submit: Callable[..., Ran], world: World, stub: StubCluster
 ) -> None:
     submit()
     spread = len(stub.tasks)
@@ -176,7 +176,7 @@ def test_a_limit_packs_small_stages_and_then_leaves_some_out(
 
 
 def test_a_refusal_is_told_in_sbatchs_words_and_what_was_taken_stays(
-    submit: Callable[..., Ran], world: World, stub: StubSlurm
+    submit: Callable[..., Ran], world: World, stub: StubCluster
 ) -> None:
     stub.set(refusal="Batch job submission failed: QOSMaxSubmitJobPerUserLimit", refuse_after=2)
     done = submit()
@@ -188,7 +188,7 @@ def test_a_refusal_is_told_in_sbatchs_words_and_what_was_taken_stays(
 
 
 def test_an_array_without_a_noted_job_is_known_by_its_name(
-    submit: Callable[..., Ran], world: World, stub: StubSlurm
+    submit: Callable[..., Ran], world: World, stub: StubCluster
 ) -> None:
     """Its submitter was killed between sbatch and the note; another entry never came to sbatch."""
     submit()
@@ -205,7 +205,7 @@ def test_an_array_without_a_noted_job_is_known_by_its_name(
     assert not ledger.job("f" * 32)
 
 
-def test_the_ledger_says_what_a_task_needs_to_know(submit: Callable[..., Ran], world: World, stub: StubSlurm) -> None:
+def test_the_ledger_says_what_a_task_needs_to_know(submit: Callable[..., Ran], world: World, stub: StubCluster) -> None:
     submit()
     ledger = Store(world.store).ledger
     for uuid in ledger.uuids():
@@ -219,7 +219,7 @@ def test_the_ledger_says_what_a_task_needs_to_know(submit: Callable[..., Ran], w
 
 
 def test_a_dry_run_submits_nothing_and_writes_nothing(
-    submit: Callable[..., Ran], world: World, stub: StubSlurm
+    submit: Callable[..., Ran], world: World, stub: StubCluster
 ) -> None:
     done = submit("--dry-run")
     assert done.code == 0
@@ -233,7 +233,7 @@ def test_a_dry_run_submits_nothing_and_writes_nothing(
     assert not world.store.exists()
 
 
-def test_two_submitters_take_turns(submit: Callable[..., Ran], world: World, stub: StubSlurm, tmp_path: Path) -> None:
+def test_two_submitters_take_turns(submit: Callable[..., Ran], world: World, stub: StubCluster, tmp_path: Path) -> None:
     """The second waits for the first's lease, and then finds everything queued."""
     import threading
     import time

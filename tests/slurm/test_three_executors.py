@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from grid_world import HERE, ROOT, Ran, World, make_world
-from stub_slurm import StubSlurm
+from stub_cluster import StubCluster
 
 from harness.execution import local
 from harness.store.intervals import OFTEN
@@ -48,7 +48,7 @@ def content(store: Store) -> dict[str, Any]:
 
 @pytest.fixture
 def through(
-    run_harness: Run, stub: StubSlurm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run_harness: Run, stub: StubCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., dict[str, Any]]:
     """through(executor, misdeeds) -> the content of a store that the executor filled."""
     import fake_stages

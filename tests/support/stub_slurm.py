@@ -1,166 +1,105 @@
-"""A stub of SLURM's commands that speaks its text: sbatch, squeue, scontrol and scancel on one file. Runs nothing."""
+"""squeue, scontrol and scancel as small scripts on PATH: what a test says is in the queue, and every call counted."""
 
 from __future__ import annotations
 
-import json
-import sys
+import os
+import shlex
+import time
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-COMMANDS = ("sbatch", "squeue", "scontrol", "scancel")
-FRESH: dict[str, Any] = {
-    "cluster": "stub",
-    "max_array": 1001,
-    "max_jobs": 10_000,
-    "next": 1,
-    "tasks": [],
-    "calls": [],
-    "refusal": "",  # what sbatch says instead of taking a file
-    "refuse_after": 10**9,  # so many files that it takes before
-    "silent": [],  # commands that do not respond
-}
-SCRIPT = """#!{python} -IS
-import sys
-sys.argv[0] = {name!r}
-sys.path.insert(0, {here!r})
-from stub_slurm import answer
-sys.exit(answer({name!r}, sys.argv[1:], {state!r}))
-"""
+from harness.store.squeue import _COLUMNS
+from harness.store.store import Store
+from harness.store.submissions import Submission
+
+CLUSTER = "stub"
 
 
-@dataclass(frozen=True)
+@dataclass
 class StubSlurm:
-    """The commands stand in folder/bin, to be put on PATH."""
+    """folder: of the scripts, first on PATH. Nothing is in the queue at first."""
 
     folder: Path
+    _next_job: int = 100
 
-    @classmethod
-    def make(cls, folder: Path, **settings: Any) -> StubSlurm:
-        stub = cls(folder)
-        stub.bin.mkdir(parents=True)
-        for name in COMMANDS:
-            script = stub.bin / name
-            here, state = str(Path(__file__).parent), str(stub.state_path)
-            script.write_text(SCRIPT.format(python=sys.executable, name=name, here=here, state=state))
-            script.chmod(0o755)
-        stub.write({**FRESH, **settings})
-        return stub
+    def make(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        calls = shlex.quote(str(self.calls_path))
+        queue = shlex.quote(str(self.folder / "queue"))
+        self._script("squeue", f'echo squeue "$@" >> {calls}\ncat {queue} 2>/dev/null || true')
+        self._script("scontrol", f'echo scontrol "$@" >> {calls}\necho "ClusterName             = {CLUSTER}"')
+        self._script("scancel", f'echo scancel "$@" >> {calls}')
+        self._script("sacct", f'echo sacct "$@" >> {calls}\nexit 1')
 
     @property
-    def bin(self) -> Path:
-        return self.folder / "bin"
-
-    @property
-    def state_path(self) -> Path:
-        return self.folder / "state.json"
-
-    def read(self) -> dict[str, Any]:
-        return json.loads(self.state_path.read_text())
-
-    def write(self, state: dict[str, Any]) -> None:
-        self.state_path.write_text(json.dumps(state))
-
-    def set(self, **settings: Any) -> None:
-        self.write({**self.read(), **settings})
-
-    @property
-    def tasks(self) -> dict[str, dict[str, Any]]:
-        """name_index -> what is queued: job, index, state, reason, restarts, after (SLURM's ids of tasks)."""
-        return {f"{task['name']}_{task['index']}": task for task in self.read()["tasks"]}
-
-    def change(self, task: str, **fields: Any) -> None:
-        state = self.read()
-        for each in state["tasks"]:
-            if f"{each['name']}_{each['index']}" == task:
-                each.update(fields)
-        self.write(state)
-
-    def remove(self, *tasks: str) -> None:
-        """They have ended."""
-        state = self.read()
-        state["tasks"] = [each for each in state["tasks"] if f"{each['name']}_{each['index']}" not in tasks]
-        self.write(state)
+    def calls_path(self) -> Path:
+        return self.folder / "calls"
 
     def calls(self, command: str) -> list[list[str]]:
-        return [words for name, words in self.read()["calls"] if name == command]
+        """The arguments of every call of a command so far."""
+        lines = self.calls_path.read_text().splitlines() if self.calls_path.exists() else []
+        return [words[1:] for words in (line.split() for line in lines) if words[0] == command]
+
+    def forget_calls(self) -> None:
+        self.calls_path.unlink(missing_ok=True)
+
+    def _script(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def fail(self, name: str, words: str) -> None:
+        calls = shlex.quote(str(self.calls_path))
+        self._script(name, f'echo {name} "$@" >> {calls}\necho {shlex.quote(words)} >&2\nexit 1')
+
+    def hang(self, name: str, seconds: float = 60) -> None:
+        calls = shlex.quote(str(self.calls_path))
+        self._script(name, f'echo {name} "$@" >> {calls}\nexec sleep {seconds}')
+
+    def has(self, *tasks: tuple[str, str] | tuple[str, str, str] | tuple[str, str, str, int]) -> None:
+        """What squeue lists: (name of the task, state, reason, restarts) each."""
+        lines = []
+        for task in tasks:
+            name, state, reason, restarts = (*task, *("None", 0)[len(task) - 2 :])
+            job, _, index = name.rpartition("_")
+            values = (job, self.job_of(job), index, state, str(restarts), reason)
+            lines.append("".join(value.ljust(width) for value, width in zip(values, _COLUMNS.values(), strict=True)))
+        (self.folder / "queue").write_text("".join(f"{line}\n" for line in lines))
+
+    def task_id(self, name: str) -> str:
+        """SLURM's name of a task of ours, such as "100_0"."""
+        job, _, index = name.rpartition("_")
+        return f"{self.job_of(job)}_{index}"
+
+    def job_of(self, name: str) -> str:
+        """A number for each name of a job."""
+        path = self.folder / f"job-{name}"
+        if not path.exists():
+            path.write_text(str(self._next_job))
+            self._next_job += 1
+        return path.read_text()
 
 
-def answer(name: str, words: list[str], state_path: str) -> int:
-    path = Path(state_path)
-    state = json.loads(path.read_text())
-    if name in state["silent"]:
-        import time
-
-        time.sleep(60)
-    if name != "sbatch" or "--test-only" not in words:
-        state["calls"].append([name, words])
-    code = globals()[f"_{name}"](state, words)
-    path.write_text(json.dumps(state))
-    return int(code)
-
-
-def _sbatch(state: dict[str, Any], words: list[str]) -> int:
-    if "--test-only" in words:
-        print("sbatch: Job 1 to start at once", file=sys.stderr)
-        return 0
-    if state["refusal"] and len([1 for name, _ in state["calls"] if name == "sbatch"]) > state["refuse_after"]:
-        print(f"sbatch: error: {state['refusal']}", file=sys.stderr)
-        return 1
-    flags = {}
-    for line in Path(words[-1]).read_text().splitlines():
-        if line.startswith("#SBATCH --"):
-            key, _, value = line.removeprefix("#SBATCH --").partition("=")
-            flags[key] = value.strip('"')
-    job, state["next"] = state["next"], state["next"] + 1
-    last = int(flags["array"].partition("%")[0].partition("-")[2] or 0)
-    after = flags.get("dependency", "").removeprefix("afterok:")
-    for index in range(last + 1):
-        state["tasks"].append(
-            {
-                "name": flags["job-name"],
-                "job": str(job),
-                "index": index,
-                "state": "PD",
-                "reason": "Dependency" if after else "Priority",
-                "restarts": 0,
-                "after": after.split(":") if after else [],
-            }
-        )
-    print(job)
-    return 0
-
-
-def _squeue(state: dict[str, Any], words: list[str]) -> int:
-    columns = next(word.partition("=")[2] for word in words if word.startswith("--Format="))
-    keys = {
-        "Name": "name",
-        "ArrayJobID": "job",
-        "ArrayTaskID": "index",
-        "StateCompact": "state",
-        "RestartCnt": "restarts",
-        "Reason": "reason",
-        "UserName": "user",
-        "UserID": "user",
-    }
-    for task in state["tasks"]:
-        line = ""
-        for column in columns.split(","):
-            name, _, width = column.partition(":")
-            line += str(task.get(keys.get(name, name), ""))[: int(width)].ljust(int(width))
-        print(line)
-    return 0
-
-
-def _scontrol(state: dict[str, Any], words: list[str]) -> int:
-    if words[:2] == ["show", "config"]:
-        print(f"ClusterName             = {state['cluster']}")
-        print(f"MaxArraySize            = {state['max_array']}")
-        print(f"MaxJobCount             = {state['max_jobs']}")
-    return 0
-
-
-def _scancel(state: dict[str, Any], words: list[str]) -> int:
-    ended = set(words)
-    state["tasks"] = [task for task in state["tasks"] if f"{task['job']}_{task['index']}" not in ended]
-    return 0
+def submitted(
+    store: Store, *tasks: Sequence[str], user: int | None = None, cluster: str = CLUSTER, **fields: object
+) -> Submission:
+    """An array in the ledger of a store, of tasks with these stages each."""
+    submission = Submission(
+        **{
+            "uuid": uuid.uuid4().hex,
+            "study": "slice",
+            "user": os.getuid() if user is None else user,
+            "cluster": cluster,
+            "profile": {},
+            "sources": {},
+            "resources": {},
+            "source": "a digest",
+            "tasks": tuple(map(tuple, tasks)),
+            "created": time.time(),
+            **fields,
+        }  # type: ignore[arg-type]
+    )
+    store.ledger.write(submission)
+    return submission
