@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 
 # On a machine with nothing but Python, git and make: the environment is made first.
-.PHONY: environment demo test test-all lint same-numbers code-versions clean
+.PHONY: environment demo test test-cluster test-all lint same-numbers code-versions clean
 
 environment: $(VENV)/.ready
 
@@ -25,6 +25,10 @@ demo: environment
 # Fast tests: a few minutes. A process a core, up to four, each with one thread; a file's tests stay in one process.
 test: environment
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# On a real SLURM that the tests start on this machine, as root: apt-get install slurm-wlm slurmdbd munge mariadb-server.
+test-cluster: environment
+	$(BIN)/python -m pytest tests/cluster -m cluster
 
 # Everything, as CI runs it.
 test-all: environment

@@ -31,9 +31,13 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True)
     settings = Settings()
     starting = verbs.add_parser("start", help="start a cluster in a folder")
-    starting.add_argument("--nodes", type=int, default=settings.nodes, help="default: %(default)s")
-    starting.add_argument("--slots", type=int, default=settings.slots, help="CPUs of each node; default: %(default)s")
-    starting.add_argument("--memory-mb", type=int, default=settings.memory_mb, help="of each; default: %(default)s")
+    starting.add_argument("--nodes", type=_at_least_one, default=settings.nodes, help="default: %(default)s")
+    starting.add_argument(
+        "--slots", type=_at_least_one, default=settings.slots, help="CPUs of each; default: %(default)s"
+    )
+    starting.add_argument(
+        "--memory-mb", type=_at_least_one, default=settings.memory_mb, help="of each; default: %(default)s"
+    )
     starting.add_argument("--gpus", type=int, default=settings.gpus, help="of each, only counted; default: 0")
     starting.add_argument("--no-accounting", action="store_true", help="without slurmdbd and MariaDB")
     starting.set_defaults(run=_start)
@@ -44,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (starting, stopping, looking):
         verb.add_argument("folder", type=Path, metavar="DIR")
     return parser
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
 
 
 def _start(options: argparse.Namespace) -> int:

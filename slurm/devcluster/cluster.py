@@ -24,7 +24,7 @@ from slurm.devcluster.daemons import SYSTEM_PATH, ClusterFailed, Daemon, free_po
 from slurm.devcluster.machine import problem_here, problem_of_folder
 from slurm.devcluster.node import Node, Process
 
-START_PATIENCE_S = 60.0
+START_PATIENCE_S = 30.0
 FINISHED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "DEADLINE")
 
 
@@ -173,7 +173,21 @@ class Cluster:
         """Start slurmd and return what waits until slurmctld has heard of this start and gives the node jobs."""
         node, began = self._node(name), time.strftime("%Y-%m-%dT%H:%M:%S")
         node.start_slurmd()
-        return lambda: self._wait(node.slurmd, lambda: self._takes_jobs(name, since=began))
+
+        def wait() -> None:
+            try:
+                self._wait(node.slurmd, lambda: self._takes_jobs(name, since=began))
+            except ClusterFailed as error:
+                told = "".join(f" {key}={self._of_node(name).get(key, '')}" for key in ("State", "Reason"))
+                raise ClusterFailed(f"{error}\nslurmctld says of {name}:{told}") from None
+
+        return wait
+
+    def _of_node(self, name: str) -> dict[str, str]:
+        """What slurmctld knows of a node; {} where it does not answer."""
+        with suppress(ClusterFailed):
+            return _fields(self.run("scontrol", "--oneliner", "show", "node", name))
+        return {}
 
     def set_down(self, name: str) -> None:
         """An administrator's word that the node is down: its jobs are requeued, whatever still runs on it."""
@@ -193,6 +207,10 @@ class Cluster:
                 self.restart_node(name)
             elif not node.slurmd.lives:
                 self.start_slurmd(name)
+            elif not self._takes_jobs(name):
+                self.resume(name)
+                if not wait_until(lambda name=name: self._takes_jobs(name), START_PATIENCE_S):  # type: ignore[misc]
+                    raise ClusterFailed(f"Node {name} takes no jobs: {self._of_node(name)}")
 
     def stop_slurmctld(self) -> None:
         self._daemon("slurmctld").end()
@@ -246,13 +264,12 @@ class Cluster:
             return True
         return False
 
-    def _takes_jobs(self, node: str, since: str) -> bool:
+    def _takes_jobs(self, node: str, since: str = "") -> bool:
         """Whether slurmctld has heard of a start of its slurmd not before `since`, and it answers."""
-        with suppress(ClusterFailed):
-            told = _fields(self.run("scontrol", "--oneliner", "show", "node", node))
-            state = set(told["State"].split("+"))
-            return told.get("SlurmdStartTime", "") >= since and bool(state & {"IDLE", "MIXED", "ALLOCATED"})
-        return False
+        told = self._of_node(node)
+        state = told.get("State", "").split("+")
+        well = state[0] in ("IDLE", "MIXED", "ALLOCATED") and not {"DRAIN", "NOT_RESPONDING"} & set(state)
+        return well and told.get("SlurmdStartTime", "") >= since
 
 
 def start(folder: Path, settings: Settings | None = None) -> Cluster:
@@ -340,7 +357,10 @@ def _write_files(layout: Layout, settings: Settings) -> Ports:
     if not layout.munge_key.exists():
         _write(layout.munge_key, secrets.token_hex(64), mode=0o600)
     _write(layout.hosts, conf.hosts(settings, host))
-    _write(layout.gres_conf, conf.gres_conf(settings))
+    _write(layout.gres_conf, conf.gres_conf(layout, settings))
+    for gpu in map(layout.gpu, range(settings.gpus)):
+        gpu.parent.mkdir(exist_ok=True)
+        gpu.touch()
     _write(layout.slurm_conf, conf.slurm_conf(layout, settings, ports, host))
     if settings.accounting:
         password = secrets.token_hex(16)
@@ -389,9 +409,14 @@ def _make_accounts(cluster: Cluster) -> None:
 
 
 def _fields(line: str) -> dict[str, str]:
-    """A line of scontrol: NAME=VALUE words. A word without = belongs to the value before it and is left out."""
-    pairs = (word.partition("=") for word in line.split())
-    return {key: value for key, equals, value in pairs if equals}
+    """A line of scontrol by name: NAME=VALUE words, and words without = that go on with the value before them."""
+    found: dict[str, str] = {}
+    name = ""
+    for word in line.split():
+        before, equals, value = word.partition("=")
+        name = before if equals else name
+        found[name] = value if equals else f"{found.get(name, '')} {word}"
+    return found
 
 
 def _must_not_run(daemon: Daemon) -> None:

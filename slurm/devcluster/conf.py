@@ -19,7 +19,8 @@ class Settings:
     """What a cluster is made of. slots: CPUs that each node presents, whatever the machine has.
 
     memory_mb: of each node; a job may use what it asked for, by default its slots' share. gpus: of each node; counted
-    by SLURM, without a device behind them. extra: lines that stand last in slurm.conf and so win.
+    by SLURM and named in CUDA_VISIBLE_DEVICES, with empty files as their devices. extra: lines that stand last in
+    slurm.conf and so win.
     """
 
     nodes: int = 2
@@ -117,6 +118,10 @@ class Layout:
     def spool(self, node: str) -> Path:
         return self.folder / "spool" / node
 
+    def gpu(self, number: int) -> Path:
+        """What stands for the device of a GPU, on each node."""
+        return self.folder / "gpu" / f"gpu{number}"
+
     def output(self, daemon: str) -> Path:
         """What a daemon prints. daemon: slurmctld, slurmdbd, munged, mariadbd, slurmd.NODE or node.NODE."""
         return self.logs / f"{daemon}.out"
@@ -197,11 +202,10 @@ def _node_line(node: str, settings: Settings, ports: Ports) -> str:
     )
 
 
-def gres_conf(settings: Settings) -> str:
-    """The text of gres.conf: GPUs that are counted and have no device file."""
-    if not settings.gpus:
-        return ""
-    return _text([f"NodeName={node} Name=gpu Count={settings.gpus}" for node in settings.node_names])
+def gres_conf(layout: Layout, settings: Settings) -> str:
+    """The text of gres.conf. A GPU without a device file would not be counted."""
+    devices = [layout.gpu(number) for number in range(settings.gpus)]
+    return _text([f"NodeName={node} Name=gpu File={gpu}" for node in settings.node_names for gpu in devices])
 
 
 def slurmdbd_conf(layout: Layout, ports: Ports, host: str, password: str) -> str:

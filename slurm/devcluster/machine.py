@@ -62,4 +62,17 @@ def problem_of_folder(folder: Path) -> Problem | None:
             f"{closed} is closed to other users, and munge's socket must be reached by all",
             next_move=f"Open it (chmod o+x {closed}), or name another folder.",
         )
+    writable = next((each for each in (folder, *folder.parents) if _others_write_in(each)), None)
+    if writable is not None:
+        return Problem(
+            f"Others than root can write in {writable}, and munge keeps no key below such a folder",
+            next_move="Name a folder that is root's alone, as a new one under /tmp.",
+        )
     return None
+
+
+def _others_write_in(folder: Path) -> bool:
+    """As munge asks it: a folder of another user, or writable for group or all and not sticky as /tmp is."""
+    told = folder.stat()
+    shared = told.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return told.st_uid != 0 or (bool(shared) and not told.st_mode & stat.S_ISVTX)

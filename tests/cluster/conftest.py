@@ -13,10 +13,11 @@ from slurm.devcluster.machine import problem_here
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test of this folder is marked `cluster`, so that none can start a cluster among the fast ones."""
+    """Every test of this folder is marked `cluster` and `slow`, so that none starts a cluster among the fast ones."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("cluster")
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
@@ -37,5 +38,5 @@ def _cluster(real_slurm: None) -> Iterator[Cluster]:
 def cluster(_cluster: Cluster) -> Iterator[Cluster]:
     """Two nodes, n1 and n2, of four slots, with accounting. What a test leaves broken is mended after it."""
     yield _cluster
-    _cluster.cancel_all()
     _cluster.mend()
+    _cluster.cancel_all()

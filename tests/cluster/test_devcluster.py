@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -34,17 +37,16 @@ def pids_of(cluster: Cluster, node: str, command: str) -> list[int]:
 
 
 @pytest.fixture
-def folder() -> Path:
-    """Which other users reach, as they do not reach pytest's own."""
-    import tempfile
-
+def folder() -> Iterator[Path]:
+    """Which other users can enter, as they cannot pytest's own."""
     path = Path(tempfile.mkdtemp(prefix="devcluster-test-"))
-    path.chmod(0o777)
-    return path
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture
-def small(folder: Path, real_slurm: None):
+def small(folder: Path, real_slurm: None) -> Iterator[Cluster]:
     cluster = start(folder, SMALL)
     yield cluster
     cluster.stop()
@@ -196,6 +198,32 @@ def test_the_job_of_a_node_set_down_is_requeued_while_its_process_lives_on(clust
     assert [each.pid for each in cluster.processes("n1") if each.command == "sleep 3232"] == [sleeper]
 
 
+def test_a_node_set_down_takes_no_jobs_until_it_is_resumed(cluster: Cluster) -> None:
+    cluster.set_down("n1")
+    job = cluster.sbatch("true", "--nodelist=n1")
+    assert wait_until(
+        lambda: (
+            "Required_node_not_available" in cluster.job(job)["Reason"]
+            or "Nodes_required" in cluster.job(job)["Reason"]
+        ),
+        20,
+    ), cluster.job(job)
+    cluster.resume("n1")
+    cluster.wait_for(job, "COMPLETED")
+
+
+def test_what_faults_broke_is_mended(cluster: Cluster) -> None:
+    cluster.stop_slurmdbd()
+    cluster.stop_slurmctld()
+    cluster.crash_node("n1")
+    cluster.kill_slurmd("n2")
+    cluster.mend()
+    assert all(cluster.status.values())
+    cluster.set_down("n1")
+    cluster.mend()
+    cluster.wait_for(cluster.sbatch("true", "--nodes=2"), "COMPLETED")
+
+
 def test_jobs_run_through_a_restart_of_slurmctld_and_without_slurmdbd(cluster: Cluster) -> None:
     job = cluster.sbatch("sleep 5")
     cluster.wait_for(job, "RUNNING")
@@ -256,7 +284,7 @@ def test_stop_ends_its_jobs_and_daemons_and_no_one_elses(small: Cluster, cluster
 
 def test_a_recorded_id_that_belongs_to_another_process_now_is_not_ended(small: Cluster) -> None:
     record = small.layout.pids / "munged"
-    pid, _, started = record.read_text().partition(" ")
+    _, _, started = record.read_text().partition(" ")
     small.stop()
     boot, _, tick = started.strip().rpartition(":")
     record.write_text(f"{os.getpid()} {boot}:{int(tick) - 1}\n")
@@ -298,6 +326,16 @@ def test_a_folder_that_other_users_cannot_reach_is_refused(tmp_path: Path, real_
     closed.mkdir(mode=0o700)
     with pytest.raises(UsageError, match=r"closed to other users.*chmod o\+x"):
         start(closed, SMALL)
+
+
+def test_a_folder_that_others_can_write_in_is_refused(folder: Path, real_slurm: None) -> None:
+    folder.chmod(0o775)
+    with pytest.raises(UsageError, match="can write in"):
+        start(folder, SMALL)
+    folder.chmod(0o755)
+    os.chown(folder, 65534, -1)
+    with pytest.raises(UsageError, match="can write in"):
+        start(folder, SMALL)
 
 
 def test_a_temporary_cluster_leaves_no_folder(real_slurm: None) -> None:
