@@ -121,6 +121,10 @@ class Interrupted(HarnessError):
     """A signal stopped the run; the last checkpoint is on disk. Exit code 130."""
 
 
+class TimeLimit(Interrupted):
+    """The signal came ahead of the time limit of a job: nothing is wrong with the stage, which goes on in another."""
+
+
 class Cancelled(HarnessError):
     """`harness cancel` stopped this one stage. Not an Interrupted: the rest of the run goes on."""
 

@@ -7,9 +7,11 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from io import BufferedReader
 from pathlib import Path
 
-from harness.identity import file_sha256, sha256_of
+from harness.identity import sha256_of, sha256_of_file
 
 
 def sync_folder(folder: Path) -> None:
@@ -92,7 +94,16 @@ def discard_folder(folder: Path) -> None:
         shutil.rmtree(hidden)
 
 
-def folder_digest(folder: Path) -> str:
-    """One digest over the names and bytes of all files below a folder."""
+def _opened(path: Path) -> BufferedReader:
+    return path.open("rb")
+
+
+def folder_digest(folder: Path, opened: Callable[[Path], AbstractContextManager[BufferedReader]] = _opened) -> str:
+    """One digest over the names and bytes of all files below a folder. opened: opens each of them to read."""
+
+    def digest(path: Path) -> str:
+        with opened(path) as file:
+            return sha256_of_file(file)
+
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return sha256_of({path.relative_to(folder).as_posix(): file_sha256(path) for path in files})
+    return sha256_of({path.relative_to(folder).as_posix(): digest(path) for path in files})

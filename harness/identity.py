@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,13 @@ def require_commit(what: str, revision: str) -> None:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    with path.open("rb") as file:
+        return sha256_of_file(file)
+
+
+def sha256_of_file(file: BufferedReader) -> str:
+    """SHA-256 (hex) of what is left to read of an open file."""
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

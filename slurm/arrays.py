@@ -25,8 +25,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Array:
-    """profile: of the first stage of each task. tasks: by index. after: stages of other tasks, submitted before, that it
-    waits for. needed: its own stages that stages of later arrays start from.
+    """profile: of the first stage of each task. tasks: by index. after: stages of earlier tasks, which it waits for.
+    needed: its own stages that stages of later arrays start from.
     """
 
     profile: Profile

@@ -176,17 +176,17 @@ def _text_problems(what: str, text: str, *, line_breaks: bool = False) -> list[P
 
 
 @dataclass(frozen=True)
-class Tested:
+class Answer:
     """What SLURM says of a batch file. accepted None: it was not asked, or did not respond; words say why."""
 
     accepted: bool | None
     words: str
 
 
-def test_only(text: str, timeout_seconds: float = TEST_SECONDS) -> Tested:
+def ask_sbatch(text: str, timeout_seconds: float = TEST_SECONDS) -> Answer:
     """Ask SLURM whether it would take a batch file, and when it would start. Nothing is submitted."""
     if shutil.which("sbatch") is None:
-        return Tested(None, "sbatch is not on PATH: this is not a machine that submits jobs.")
+        return Answer(None, "sbatch is not on PATH: this is not a machine that submits jobs.")
     try:
         done = subprocess.run(
             ["sbatch", "--test-only"],
@@ -196,14 +196,14 @@ def test_only(text: str, timeout_seconds: float = TEST_SECONDS) -> Tested:
             env=submission_environment(os.environ),
         )
     except subprocess.TimeoutExpired:
-        return Tested(None, f"sbatch did not respond within {timeout_seconds:g} s.")
+        return Answer(None, f"sbatch did not respond within {timeout_seconds:g} s.")
     except OSError as error:
-        return Tested(None, f"sbatch cannot be run: {error.strerror}.")
+        return Answer(None, f"sbatch cannot be run: {error.strerror}.")
     words = " ".join((done.stderr + done.stdout).decode(errors="replace").split())
     if done.returncode == 0:
-        return Tested(True, words)
+        return Answer(True, words)
     silent = "Unable to contact slurm controller" in words or "Socket timed out" in words
-    return Tested(None if silent else False, words or f"sbatch ended with {done.returncode} and said nothing.")
+    return Answer(None if silent else False, words or f"sbatch ended with {done.returncode} and said nothing.")
 
 
 def submission_environment(environment: Mapping[str, str]) -> dict[str, str]:

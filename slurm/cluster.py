@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,10 +34,6 @@ class Accepted:
     def is_unknown(self) -> bool:
         """Whether it did not answer in time: the queue has the array, or not."""
         return not self.job and not self.refusal
-
-
-def has_sbatch() -> bool:
-    return shutil.which("sbatch") is not None
 
 
 def read_limits() -> ClusterLimits:

@@ -13,7 +13,7 @@ from harness.planning.graph import Plan
 from harness.store.squeue import THE_QUEUE
 from harness.store.store import Store
 from slurm.arrays import Array
-from slurm.batch_file import Tested, test_only
+from slurm.batch_file import Answer, ask_sbatch
 from slurm.profiles import Profile
 from slurm.submission import Prospect, Target, batch_text, prospect
 
@@ -27,7 +27,7 @@ class BatchFile:
 
     profile: Profile
     text: str
-    tested: Tested
+    tested: Answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def preview(plan: Plan, store: Store, target: Target) -> Preview:
     files = []
     for profile, tasks in largest.items():
         text = batch_text(store, NAME, tasks, profile)
-        files.append(BatchFile(profile=profile, text=text, tested=test_only(text)))
+        files.append(BatchFile(profile=profile, text=text, tested=ask_sbatch(text)))
     return Preview(plan=plan, prospect=found, files=files, queue=queue.problem)
 
 
@@ -105,6 +105,6 @@ def _after(plan: Plan, array: Array) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in found.items())
 
 
-def _told(tested: Tested) -> str:
+def _told(tested: Answer) -> str:
     verdict = {True: "accepts it", False: "refuses it", None: "was not asked"}[tested.accepted]
     return f"sbatch --test-only {verdict}: {tested.words}"

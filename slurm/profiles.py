@@ -336,26 +336,37 @@ def example_text(name: str) -> str:
 
 
 def load_profiles(word: str, kinds: Mapping[str, StageKind] = KINDS) -> Profiles:
-    """Read and check profiles: the name of shipped ones, or the path of a file.
+    """Read and check profiles: the name of a shipped file, or the path of one.
 
     word: a path where it ends in .toml or has a path separator. kinds: those that [kind.KIND] may name, the built-in
     ones and those of a grid's methods. Raises UsageError with every problem.
     """
-    if not (word.endswith(".toml") or any(separator in word for separator in (os.sep, os.altsep) if separator)):
-        return parse_profiles(f"the shipped profile {word}", example_text(word), kinds)
-    path = Path(word)
+    if _is_file(word):
+        return parse_profiles(os.path.abspath(word), _text_of_file(word), kinds)
+    return parse_profiles(f"the shipped profile {word}", example_text(word), kinds)
+
+
+def profile_text(word: str) -> str:
+    """The file of profiles that `load_profiles` takes. Raises UsageError with every problem."""
+    load_profiles(word)
+    return _text_of_file(word) if _is_file(word) else example_text(word)
+
+
+def _is_file(word: str) -> bool:
+    return word.endswith(".toml") or any(separator in word for separator in (os.sep, os.altsep) if separator)
+
+
+def _text_of_file(word: str) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return Path(word).read_text(encoding="utf-8")
     except FileNotFoundError:
-        shipped = ", ".join(example_names())
-        move = f"Correct the path, or name a shipped one: {shipped}."
+        move = f"Correct the path, or name a shipped one: {', '.join(example_names())}."
         raise UsageError(Problem(f"profile {word} does not exist", OPTION, None, move)) from None
     except UnicodeDecodeError as error:
         raise UsageError(Problem(f"profile {word} is not UTF-8 text (byte {error.start}).", OPTION)) from None
     except (OSError, ValueError) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(Problem(f"profile {shown(word)} cannot be read: {what}.", OPTION)) from None
-    return parse_profiles(str(path.absolute()), text, kinds)
 
 
 def parse_profiles(file: str, text: str, kinds: Mapping[str, StageKind] = KINDS) -> Profiles:
@@ -414,14 +425,14 @@ class _Reader:
             if name not in kinds and not _is_of_another_grid(name, kinds):
                 where = f"{self.file}: [kind.{_quoted(name)}]: "
                 self.problems.add(unknown("stage kind", name, kinds, where=where), OPTION)
+        nothing: _Layer = {}
+        of_kind = {name: work.get(kinds[name].work, nothing) if name in kinds else nothing for name in kind}
         return Profiles(
             file=self.file,
             default=self.profile(DEFAULT, default),
             work={name: self.profile(f"work.{name}", default, layer) for name, layer in work.items()},
             kind={
-                name: self.profile(
-                    f"kind.{_quoted(name)}", default, work.get(kinds[name].work, {}) if name in kinds else {}, layer
-                )
+                name: self.profile(f"kind.{_quoted(name)}", default, of_kind[name], layer)
                 for name, layer in kind.items()
             },
         )
@@ -442,7 +453,11 @@ class _Reader:
         layer: dict[str, _Given] = {}
         for key, value in given.items():
             if key not in KEYS:
-                self.problems.add(unknown("key", key, KEYS, where=f"{self.file}: [{name}]: "), OPTION)
+                problem = unknown("key", key, KEYS, where=f"{self.file}: [{name}]: ")
+                near = (problem.next_move or "").partition("Known: ")[0]
+                self.problems.add(
+                    replace(problem, next_move=f"{near.strip()} Known: {', '.join(sorted(KEYS))}.".lstrip()), OPTION
+                )
                 continue
             try:
                 layer[key] = _Given(KEYS[key](value), name)

@@ -8,10 +8,12 @@ allocation has room. Whatever a stage came to is in the store.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness.errors import Interrupted
 from harness.execution.driver import Driver
@@ -36,6 +38,9 @@ EXIT_BAD_NODE = 78  # the task is to be started elsewhere
 
 POLL_SECONDS = 5.0
 STOP_SECONDS = 0.5  # in which a stop is noticed
+BEGIN = "task "  # the first line of a start in the log, after its time
+LAST_BYTES = 1 << 16
+_MEMORY = re.compile(r"(slurmstepd|srun): .*(exceeded .*memory limit|oom.?kill|out of memory)", re.IGNORECASE)
 PARENT_SECONDS = 90.0  # for which the cache of a network file system may hide a record written on another node
 
 
@@ -55,7 +60,8 @@ def run_task(
     """
     submission = store.ledger.read(uuid)
     own = submission.tasks[index]
-    _say(f"task {submission.task(index)}: {len(own)} stages of study {submission.study}")
+    before = how_it_ended(store.ledger.log_path(submission.task(index)))
+    _say(f"{BEGIN} {submission.task(index)}: {len(own)} stages of study {submission.study}")
     if source_digest() != submission.source:
         _refuse(store, own)
         return EXIT_OTHER_SOURCE
@@ -76,6 +82,7 @@ def run_task(
         poll=poll,
         allocation=os.environ.get(ALLOCATION, ""),
         limit=_time_hint(submission),
+        before=before,
     )
     try:
         outcome = driver.run(should_stop, pool.stop)
@@ -85,6 +92,23 @@ def run_task(
     finally:
         pool.close()
     return _exit_code(store, submission, own, outcome, missing)
+
+
+def how_it_ended(log: Path) -> tuple[str, str]:
+    """Of the task before it was restarted: an outcome of its open attempts, and the reason in words.
+
+    log: of the task, over all its restarts. SLURM ends a task above its memory as if it had failed, and says why there.
+    """
+    try:
+        with log.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - LAST_BYTES, 0))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        text = ""
+    since = text.rpartition(f" {BEGIN}")[2].splitlines()
+    if words := next((line for line in since if _MEMORY.search(line)), None):
+        return "out-of-memory", f"SLURM ended the task for its memory ({words.strip()})"
+    return "killed", "its node or its driver died"
 
 
 def _exit_code(

@@ -78,12 +78,12 @@ def _grid(parser: argparse.ArgumentParser) -> None:
 
 
 def _ls(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("models", "methods", "tasks", "presets"))
+    parser.add_argument("what", choices=("models", "methods", "tasks", "presets", "profiles"))
     parser.add_argument(
         "name",
         nargs="?",
-        help="one of them; a preset (also FILE.toml) is shown with every setting and its evidence; with --check also "
-        "package.module:METHOD",
+        help="one of them; a preset (also FILE.toml) is shown with every setting and its evidence, a profile (also "
+        "FILE.toml) is checked and shown; with --check also package.module:METHOD",
     )
     parser.add_argument(
         "--check",

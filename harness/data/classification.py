@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness.progress import NEVER, StopFlag
 from harness.tasks import CLASSIFICATION, Task
 
 if TYPE_CHECKING:
@@ -12,13 +13,19 @@ if TYPE_CHECKING:
 
 
 def encode_classification(
-    dataset: datasets.Dataset, task: Task, tokenizer: PreTrainedTokenizerBase, *, max_length: int
+    dataset: datasets.Dataset,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    stops: StopFlag = NEVER,
 ) -> datasets.Dataset:
     """Columns input_ids, token_type_ids, labels, length (tokens) and index (row of `dataset`), in its order.
 
     max_length: tokens with special ones; a longer pair loses tokens of its longer part first. Nothing is padded here.
     token_type_ids are always there, also for a tokenizer that leaves them out by default: a DistilBERT student
-    ignores them, its BERT teacher needs them. Raises ValueError if the task is not a classification.
+    ignores them, its BERT teacher needs them. Raises ValueError if the task is not a classification, and what `stops`
+    raises.
     """
     if task.head != CLASSIFICATION:
         raise ValueError(f"task {task.name!r} is {task.head.name}; expected a classification task.")
@@ -40,7 +47,7 @@ def encode_classification(
         }
 
     return dataset.map(
-        encode,
+        stops.between(encode, f"batches of the tokens of {task.name}"),
         batched=True,
         with_indices=True,
         remove_columns=dataset.column_names,

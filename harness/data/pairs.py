@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from harness.data.special_tokens import NUM_SPECIAL_TOKENS
+from harness.progress import NEVER, StopFlag
 
 if TYPE_CHECKING:
     import datasets
@@ -101,13 +102,15 @@ def pairs_dataset(
     seed: int = 42,
     num_workers: int | None = None,
     cache_file: Path | str | None = None,
+    stops: StopFlag = NEVER,
 ) -> datasets.Dataset:
     """The pre-training examples of a corpus; `articles` has a column sentences with one article's strings per row.
 
     Columns: input_ids, token_type_ids, next_sentence_label, length (tokens with special ones) and index (0, 1, ..,
     which the masking collator needs). Articles are paired in their order, as in `build_pairs`; shuffle them before.
     num_workers: processes; changes no example. cache_file: Arrow file to write and map; None keeps it in memory.
-    Raises ValueError when the corpus yields no pair, or on max_length < 5.
+    Raises ValueError when the corpus yields no pair, or on max_length < 5, and what `stops` raises; in another process
+    it does not.
     """
     import datasets
 
@@ -124,6 +127,7 @@ def pairs_dataset(
             short_sequence_probability=short_sequence_probability,
             next_sentence_probability=next_sentence_probability,
             rng=random.Random(seed + start),
+            stops=stops,
         )
         examples = [add_special_tokens(pair, cls_id=cls_id, sep_id=sep_id) for pair in pairs]
         return {
@@ -136,7 +140,7 @@ def pairs_dataset(
     # One row per batch of articles: however rows are dealt to workers, a batch stays whole and keeps its seed.
     batches = datasets.Dataset.from_dict({"start": list(range(0, len(articles), ARTICLES_PER_BATCH))})
     pairs = batches.map(
-        examples_of_batch,
+        stops.between(examples_of_batch, f"batches of {ARTICLES_PER_BATCH} articles paired"),
         batched=True,
         batch_size=1,
         remove_columns=["start"],
@@ -173,13 +177,14 @@ def _batch_pairs(
     short_sequence_probability: float,
     next_sentence_probability: float,
     rng: random.Random,
+    stops: StopFlag = NEVER,
 ) -> list[Pair]:
     """Pairs of one batch of articles."""
     _check_target(target_length)
     batch = [[list(sentence) for sentence in article if sentence] for article in articles]
     batch = [article for article in batch if article]
     pairs: list[Pair] = []
-    for number, article in enumerate(batch):
+    for number, article in enumerate(stops.over(batch, "articles of a batch paired")):
         is_short = rng.random() < short_sequence_probability
         target = rng.randint(2, target_length) if is_short else target_length
         position = 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.data.special_tokens import NUM_SPECIAL_TOKENS
+from harness.progress import NEVER, StopFlag
 
 if TYPE_CHECKING:
     import datasets
@@ -28,6 +29,7 @@ def encode_training(
     max_length: int = 384,
     stride: int = 128,
     max_query_length: int = 64,
+    stops: StopFlag = NEVER,
 ) -> datasets.Dataset:
     """Windows to train on: input_ids, token_type_ids, start_positions, end_positions, length, index (0, 1, ..).
 
@@ -35,7 +37,8 @@ def encode_training(
     window that does not hold the whole answer.
     max_length: tokens of a window with question and special tokens. stride: context tokens that neighbouring windows
     share (in the original BERT script the word is used for the step). max_query_length: longer questions are cut.
-    Raises ValueError if the longest question would leave a window no more than `stride` context tokens.
+    Raises ValueError if the longest question would leave a window no more than `stride` context tokens, and what
+    `stops` raises.
     """
 
     def encode(batch: dict[str, list[Any]], _rows: list[int]) -> dict[str, list[Any]]:
@@ -53,7 +56,7 @@ def encode_training(
         }
 
     cls_id = int(tokenizer.cls_token_id)
-    return _map_windows(examples, encode)
+    return _map_windows(examples, encode, stops)
 
 
 def encode_evaluation(
@@ -63,6 +66,7 @@ def encode_evaluation(
     max_length: int = 384,
     stride: int = 128,
     max_query_length: int = 64,
+    stops: StopFlag = NEVER,
 ) -> datasets.Dataset:
     """Windows to answer from: input_ids, token_type_ids, example_index (row of `examples`), example_id, offset_mapping,
     length, index (0, 1, ..).
@@ -83,7 +87,7 @@ def encode_evaluation(
             "length": [len(ids) for ids in encoding["input_ids"]],
         }
 
-    return _map_windows(examples, encode)
+    return _map_windows(examples, encode, stops)
 
 
 def predictions_from_logits(
@@ -94,6 +98,7 @@ def predictions_from_logits(
     *,
     n_best: int = 20,
     max_answer_length: int = 30,
+    stops: StopFlag = NEVER,
 ) -> dict[str, str]:
     """The answer to every question of `examples`, by id: the span of highest start + end logit over all its windows.
 
@@ -101,7 +106,8 @@ def predictions_from_logits(
     at least as long as the window; what lies beyond (padding) is ignored. Of each window the `n_best` start and
     `n_best` end positions are paired; a span lies in the context, ends no earlier than it starts and has at most
     `max_answer_length` tokens. On a tie the earlier window, then the higher start logit, wins. A question without a
-    valid span gets "". The logits are finite. Raises ValueError if the counts of rows and windows differ.
+    valid span gets "". The logits are finite. Raises ValueError if the counts of rows and windows differ,
+    and what `stops` raises.
     """
     if not len(features) == len(start_logits) == len(end_logits):
         raise ValueError(
@@ -110,7 +116,7 @@ def predictions_from_logits(
         )
     best: dict[int, tuple[float, int, int]] = {}
     columns = features.select_columns(["example_index", "offset_mapping"])
-    for window, feature in enumerate(columns):
+    for window, feature in enumerate(stops.over(columns, "windows searched for answers")):
         row = feature["example_index"]
         offsets = np.asarray(feature["offset_mapping"], dtype=np.int64)
         span = _best_span(
@@ -152,10 +158,10 @@ def _best_span(
     return float(scores[start, end]), int(offsets[starts[start], 0]), int(offsets[ends[end], 1])
 
 
-def _map_windows(examples: datasets.Dataset, encode: Any) -> datasets.Dataset:
+def _map_windows(examples: datasets.Dataset, encode: Any, stops: StopFlag) -> datasets.Dataset:
     """Windows of all examples, with their index."""
     windows = examples.map(
-        encode,
+        stops.between(encode, "batches of windows"),
         batched=True,
         with_indices=True,
         remove_columns=examples.column_names,

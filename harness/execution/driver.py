@@ -67,6 +67,7 @@ class Driver:
     only: stages besides which none runs here; None: all that the plan's cells need.
     poll: seconds between two looks at the store. allocation: the task of a cluster in which this driver runs, through
     all restarts of which it counts a stage's tries; "": none. limit: what to do about a time limit that is too short.
+    before: how the driver of this task ended that left its stages' attempts open, an outcome and in words.
     """
 
     plan: Plan
@@ -82,6 +83,7 @@ class Driver:
     poll: float = 0.1
     allocation: str = ""
     limit: str = "allow it more time"
+    before: tuple[str, str] = ("killed", "its node or its driver died")
     _pace: Pace = field(init=False)
     _left: tuple[float, float | None, float] = (float("-inf"), None, 0.0)  # when summed, the seconds, what that took
     _finished: set[str] = field(default_factory=set)
@@ -289,9 +291,13 @@ class Driver:
             own = self._own_attempts(stage_id)
             if not own or self._holder(stage_id) is not None or own[-1].retried:
                 continue
-            if own[-1].outcome is None:
+            outcome, words = self.before
+            if own[-1].outcome is None and outcome == "killed":
                 self._waiting.pop(stage_id)
-                self._use_a_try(stage_id, own[-1], "its node or its driver died")
+                self._use_a_try(stage_id, own[-1], words)
+            elif own[-1].outcome is None:
+                self.store.stage(stage_id).try_to_end_attempt(own[-1].number, {"outcome": outcome, "message": words})
+                self._fail(stage_id, words)
             elif again_or_failed(own) is NextStep.FAILED:
                 self._fail(stage_id, own[-1].message)
 

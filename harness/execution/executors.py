@@ -24,26 +24,27 @@ from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
 from harness.store.store import Store
 from harness.worker.run import StageBusy, first_line, outcome_of, run_stage
+from harness.worker.stop_request import STOPPING, StopRequest
 
 NOTHING_ESTIMATED: Mapping[str, float] = MappingProxyType({})
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """SIGINT and SIGTERM set a flag that stages poll; a second SIGINT interrupts at once."""
-    seen: list[int] = []
+def stop_on_signals() -> Iterator[StopRequest]:
+    """SIGINT, SIGTERM and SIGUSR2 request a stop, which stages poll; a second SIGINT interrupts at once."""
+    request = StopRequest()
 
     def remember(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and seen:
+        if number == signal.SIGINT and request():
             raise KeyboardInterrupt
-        seen.append(number)
+        request.ask(number)
 
     if threading.current_thread() is not threading.main_thread():  # a notebook's helper thread: no handler may be set
-        yield lambda: False
+        yield request
         return
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, *STOPPING)}
     try:
-        yield lambda: bool(seen)
+        yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -73,7 +74,7 @@ def run_in_process(
             elif store.stage(stage_id).has_record():
                 report(f"done by another process: {label}")
             elif should_stop():
-                raise Interrupted("stopped by a signal; the same command goes on.")
+                raise should_stop.interruption("stopped")
             else:
                 report(f"started: {label}")
                 begun = time.monotonic()
@@ -100,7 +101,7 @@ def _run_one(
     store: Store,
     sources: Sources,
     resources: Resources,
-    should_stop: Callable[[], bool],
+    should_stop: StopRequest,
     outcome: Outcome,
     report: Callable[[str], None],
 ) -> bool:
@@ -111,10 +112,10 @@ def _run_one(
     except StageBusy:
         report(f"runs in another process; passed over: {label}")
         outcome.elsewhere.append(stage_id)
-    except (Exception, KeyboardInterrupt) as error:
+    except (Interrupted, KeyboardInterrupt):
+        raise should_stop.interruption(f"stopped in {label}") from None
+    except Exception as error:
         match after_outcome(outcome_of(error)):
-            case NextStep.USE_A_TRY:  # interrupted, by a signal to this process
-                raise Interrupted(f"stopped in {label}; the same command goes on.") from None
             case NextStep.CANCELLED:
                 report(f"cancelled: {label}: {first_line(error)}")
                 outcome.cancelled.append(stage_id)
@@ -151,10 +152,13 @@ def run_locally(
     driver = Driver(plan, store, scheduler, scheduler.wait, display.report, display.show, estimated=estimated)
     with stop_on_signals() as should_stop:
         try:
-            outcome = driver.run(should_stop, scheduler.stop)
+            outcome = driver.run(should_stop, lambda: scheduler.stop(should_stop.signal))
         except KeyboardInterrupt:
             scheduler.close(kill=True)
             raise
+        except Interrupted:
+            scheduler.close()
+            raise should_stop.interruption("stopped") from None
         except BaseException:
             scheduler.close()
             raise

@@ -24,14 +24,16 @@ from typing import Any
 from harness.execution.bundles import Bundle
 from harness.execution.scheduler import JobStatus, Limits
 from harness.stages.context import Resources, Sources
+from harness.store.intervals import OFTEN, Intervals
 from harness.store.store import Store
 from harness.worker.source_state import source_digest
+from harness.worker.stop_request import STOPPING, held_back
 
 # -P: a folder named methods/ in the user's directory must not shadow ours.
 WORKER_COMMAND = (sys.executable, "-P", "-m", "harness.worker.main")
 LAST_LINE_BYTES = 2000
 UNREAD_SECONDS = 2.0  # how long closing waits for a worker to read what was sent
-_REPORT = re.compile(r"[-\d]+ [:,\d]+ (DEBUG|INFO) ")  # as `harness.worker.main` has it logged
+_REPORT = re.compile(r"[-\d]+ [:,\d]+ (DEBUG|INFO) ")  # as `harness.worker.serve` has it logged
 NOT_STARTED = "cancelled before it started"
 
 
@@ -69,7 +71,7 @@ class _Worker:
     def tidy(self) -> None:
         """Remove its log, unless it died and printed something; attempts have logs of their own."""
         code = self.process.wait()
-        in_order = code == 0 or (self.leaving and code == -signal.SIGTERM)
+        in_order = code == 0 or (self.leaving and -code in STOPPING)
         if in_order or not self.has_printed():
             with suppress(OSError):
                 self.log.unlink()
@@ -88,9 +90,9 @@ class _Worker:
         with suppress(OSError):
             self.process.stdin.close()
 
-    def terminate(self) -> None:
+    def terminate(self, number: int = signal.SIGTERM) -> None:
         self.leaving = True
-        self.process.terminate()
+        self.process.send_signal(number)
 
     def is_free(self) -> bool:
         return self.job is None and not self.leaving
@@ -109,6 +111,7 @@ class LocalScheduler:
     """Implements `Scheduler` with `workers` processes on this machine.
 
     devices: CUDA devices, given to the workers in turn; empty: none is hidden or chosen.
+    intervals: how often the workers touch the store.
     """
 
     store: Store
@@ -117,6 +120,7 @@ class LocalScheduler:
     workers: int
     devices: Sequence[str] = ()
     command: Sequence[str] = field(default_factory=lambda: WORKER_COMMAND)
+    intervals: Intervals = OFTEN
     _bundles: dict[str, tuple[Bundle, dict[str, int]]] = field(default_factory=dict)
     _status: dict[str, JobStatus] = field(default_factory=dict)
     _pool: dict[int, _Worker] = field(default_factory=dict)
@@ -148,13 +152,13 @@ class LocalScheduler:
         with self._changed:
             return self._changed.wait(seconds)
 
-    def stop(self) -> None:
-        """Make every worker stop at its next checkpoint; starts nothing any more."""
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Make every worker stop at its next checkpoint; starts nothing any more. number: the signal, of `STOPPING`."""
         with self._changed:
             self._stopping = True
             self._start_queued()
             for worker in self._pool.values():
-                worker.terminate()
+                worker.terminate(number)
 
     def close(self, *, kill: bool = False) -> None:
         """End the workers: the idle at once, the busy at their next checkpoint, or all of them hard with `kill`."""
@@ -205,7 +209,7 @@ class LocalScheduler:
             environment["CUDA_VISIBLE_DEVICES"] = self.devices[slot % len(self.devices)]
         self.store.workers_path.mkdir(parents=True, exist_ok=True)
         log = self.store.workers_path / f"{uuid.uuid4().hex}.log"
-        with log.open("w") as errors:
+        with log.open("w") as errors, held_back():
             process = subprocess.Popen(
                 list(self.command),
                 stdin=subprocess.PIPE,
@@ -222,6 +226,7 @@ class LocalScheduler:
                 "store": str(self.store.root.absolute()),
                 "sources": self.sources.as_json(),
                 "resources": asdict(self.resources),
+                "intervals": asdict(self.intervals),
                 "source": self._source,
             }
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from harness.execution.available import RunOptions
+from harness.errors import Problem, Problems, UsageError
+from harness.execution.available import RunOptions, execution_problems
 from harness.execution.display import display_on
 from harness.execution.executors import run_in_process, run_locally
 from harness.execution.hardware import Machine, this_machine
@@ -19,6 +21,7 @@ from harness.planning.kinds import StageKind
 from harness.planning.method_registry import kind_of
 from harness.stages.context import Resources, Sources
 from harness.store.store import Store
+from harness.wording import option
 
 if TYPE_CHECKING:
     from slurm.preview import Preview
@@ -68,6 +71,25 @@ EXECUTORS: Mapping[str, Callable[[Work, RunOptions], Outcome]] = {
     "debug": run_debug,
     "slurm": run_slurm,
 }
+
+
+def run_problems(run: RunOptions, store: Store) -> list[Problem]:
+    """What is wrong with how a grid is to be run, its profiles included."""
+    found = Problems(execution_problems(run))
+    if not found.found and run.executor == "slurm":
+        from slurm.batch_file import store_problems
+        from slurm.profiles import load_profiles
+
+        found.extend(store_problems(store.root.absolute()))
+        found.attempt(lambda: load_profiles(run.profile_name), None, "profile")
+    return found.found
+
+
+def check_can_start(run: RunOptions) -> None:
+    """Raises UsageError where this machine cannot start a run so."""
+    if run.executor == "slurm" and shutil.which("sbatch") is None:
+        here = f"Submit from a login node, or use {option('executor')} local."
+        raise UsageError(Problem("there is no sbatch on this machine", "executor", next_move=here))
 
 
 def preview_of(plan: Plan, store: Store, run: RunOptions) -> Preview | None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import Problems, StoreError, UsageError, system_problem
-from harness.execution.available import RunOptions, execution_problems
+from harness.execution.available import RunOptions
 from harness.execution.hardware import this_machine
 from harness.execution.outcome import Outcome
 from harness.grids.arguments import told_of_arguments
 from harness.grids.estimate import Estimate, check_limit, estimate
-from harness.grids.executors import EXECUTORS, Work, machine_of
+from harness.grids.executors import EXECUTORS, Work, check_can_start, machine_of, run_problems
 from harness.grids.memory import memory_problems
 from harness.grids.method_changes import check_methods
 from harness.grids.options import GridOptions
@@ -115,7 +115,7 @@ class PlannedGrid:
         stopped it: the same call goes on from the last checkpoint. CannotCheck where squeue does not answer.
         """
         run = RunOptions(executor=executor, workers=workers, profile=profile, max_jobs=max_jobs)
-        if problems := execution_problems(run):
+        if problems := run_problems(run, self.store):
             raise UsageError(problems)
         return start(self, self.status(run), run)
 
@@ -176,6 +176,7 @@ def start(grid: PlannedGrid, status: GridStatus, run: RunOptions) -> Outcome:
     is gone or cannot be trusted at the end, Interrupted on a signal.
     """
     plan, store, request = grid.plan, grid.store, grid.request
+    check_can_start(run)
     if status.missing:
         raise UsageError(status.missing)
     check_limit(status.cost, grid.options.max_gpu_hours)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness.identity import require_commit, sha256_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.hub import cached_files
+from harness.progress import NEVER, StopFlag
 from harness.tasks import CORPUS_SPLITS, Task
 from harness.wording import option
 
@@ -70,8 +71,8 @@ class DataSource(Protocol):
     def rows(self, task: Task, split: str, content_id: str) -> datasets.Dataset:
         """A split's rows. Raises ValueError when its content id is not `content_id`."""
 
-    def articles(self, split: str, content_id: str, cache: Path) -> datasets.Dataset:
-        """The corpus's articles (title, text), mapped from `cache`. Raises ValueError as `rows`."""
+    def articles(self, split: str, content_id: str, cache: Path, stops: StopFlag = NEVER) -> datasets.Dataset:
+        """The corpus's articles (title, text), mapped from `cache`. Raises ValueError as `rows`, and as `stops`."""
 
     def as_json(self) -> dict[str, Any]:
         """What another process needs to open the same source: `data_source_from_json`."""
@@ -123,12 +124,12 @@ class FolderData:
         self._check(path, content_id)
         return read_rows([path], task)
 
-    def articles(self, split: str, content_id: str, cache: Path) -> datasets.Dataset:
+    def articles(self, split: str, content_id: str, cache: Path, stops: StopFlag = NEVER) -> datasets.Dataset:
         from harness.inputs.parquet import read_articles
 
         path = self.folder / "corpus" / f"{split}.parquet"
         self._check(path, content_id)
-        return read_articles([path], cache_dir=cache)
+        return read_articles([path], cache_dir=cache, stops=stops)
 
     def as_json(self) -> dict[str, Any]:
         return {"source": "folder", "folder": str(self.folder.absolute())}
@@ -195,12 +196,14 @@ class HubData:
         files = cached_files(task.hub_path, task.hub_name, task.hub_revision)
         return read_rows(_of_split(files, split, task.hub_path), task)
 
-    def articles(self, split: str, content_id: str, cache: Path) -> datasets.Dataset:
+    def articles(self, split: str, content_id: str, cache: Path, stops: StopFlag = NEVER) -> datasets.Dataset:
         if content_id != _wikipedia_content_id(split):
             raise ValueError(f"the plan was made with another revision of {WIKIPEDIA[0]} than {WIKIPEDIA[2]}.")
         from harness.inputs.parquet import read_articles
 
-        articles = read_articles(_of_split(cached_files(*WIKIPEDIA), "train", WIKIPEDIA[0]), cache_dir=cache)
+        articles = read_articles(
+            _of_split(cached_files(*WIKIPEDIA), "train", WIKIPEDIA[0]), cache_dir=cache, stops=stops
+        )
         num_held_out = int(len(articles) * HELD_OUT_SHARE)
         return articles.select(range(num_held_out) if split == "validation" else range(num_held_out, len(articles)))
 
@@ -259,7 +262,7 @@ class SyntheticData:
         self._check(f"{task.name}/{split}", content_id)
         return _drawn(task.name, split, self.seed).select_columns(list(task.columns))
 
-    def articles(self, split: str, content_id: str, cache: Path) -> datasets.Dataset:
+    def articles(self, split: str, content_id: str, cache: Path, stops: StopFlag = NEVER) -> datasets.Dataset:
         import datasets
 
         from harness.synthetic.source import corpus

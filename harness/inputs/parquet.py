@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.identity import sha256_of
 from harness.inputs.row_checks import RowError, check_texts, form_of, has_nulls, sound_batches
+from harness.progress import NEVER, StopFlag
 from harness.tasks import CORPUS_SPLITS, Task
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 CORPUS_COLUMNS = ("title", "text")
 CHEAP_TEXT_BYTES = 64e6  # a corpus file with more text is read by its stage alone; a plan looks at its statistics
+ROWS_AT_A_TIME = 10_000  # copied between two looks at the flag
 _FOLDER = "a folder"
 _KINDS = {
     stat.S_IFREG: "a file",
@@ -203,23 +206,50 @@ def load_corpus(folder: Path | str, split: str, *, cache_dir: Path | str | None 
     return read_articles([Path(folder) / "corpus" / f"{split}.parquet"], cache_dir=cache_dir)
 
 
-def read_articles(paths: Sequence[Path], *, cache_dir: Path | str | None = None) -> datasets.Dataset:
+def read_articles(
+    paths: Sequence[Path], *, cache_dir: Path | str | None = None, stops: StopFlag = NEVER
+) -> datasets.Dataset:
     """An article per row, with the columns title and text, in the order of the files.
 
     cache_dir: None reads them into memory; a folder keeps an Arrow copy there and maps it, for a corpus larger than
-    memory. Raises FileNotFoundError if a file is not there, ValueError as `read_rows`.
+    memory. Raises FileNotFoundError if a file is not there, ValueError as `read_rows`, and what `stops` raises.
     """
-    for path in paths:
+    for path in stops.over(paths, "files of articles checked"):
         _raise_for_problems(path, CORPUS_COLUMNS)
         if problems := article_problems(path):
             raise ValueError("\n".join(problems))
     if cache_dir is None:
         return _dataset(pa.concat_tables([_read(path, CORPUS_COLUMNS) for path in paths]))
-    import datasets
+    return map_parquet(paths, Path(cache_dir), stops, columns=CORPUS_COLUMNS)
 
-    return datasets.Dataset.from_parquet(
-        [str(path) for path in paths], cache_dir=str(cache_dir), columns=list(CORPUS_COLUMNS)
-    )
+
+def map_parquet(
+    paths: Sequence[Path], cache: Path, stops: StopFlag = NEVER, columns: Sequence[str] | None = None
+) -> datasets.Dataset:
+    """The rows of parquet files of one schema, in their order, mapped from an Arrow copy in the folder `cache`.
+
+    The copy is made once: whoever chose the folder knows that the files are the same at every call. columns: None means
+    all. Raises ValueError where rows cannot be read, and what `stops` raises, between two batches of rows.
+    """
+    import datasets
+    from datasets.arrow_writer import ArrowWriter
+
+    copy = cache / f"{sha256_of([[str(path) for path in paths], columns])[:16]}.arrow"
+    if not copy.exists():
+        schema = pq.read_schema(paths[0])
+        found = datasets.Features.from_arrow_schema(schema)
+        features = datasets.Features({name: found[name] for name in columns or schema.names})
+        cache.mkdir(parents=True, exist_ok=True)
+        unfinished = copy.with_suffix(".unfinished")
+        with ArrowWriter(features=features, path=str(unfinished)) as writer:
+            for path in paths:
+                with _reading_rows(path), pq.ParquetFile(path) as file:
+                    batches = file.iter_batches(ROWS_AT_A_TIME, columns=[*features])
+                    for batch in stops.over(batches, f"batches of rows of {path.name}"):
+                        writer.write_table(pa.Table.from_batches([batch]))
+            writer.finalize()
+        unfinished.replace(copy)
+    return datasets.Dataset.from_file(str(copy))
 
 
 @contextmanager

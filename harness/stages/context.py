@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.models import BaseModel
 from harness.inputs.sparse_checkpoints import SparseCheckpoint
-from harness.progress import StageProgress
+from harness.progress import StageProgress, StopFlag
 from harness.specs import StageSpec
 
 if TYPE_CHECKING:
     from harness.inputs.data_sources import DataSource
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,8 @@ class StageContext:
 
     artifact: an empty folder; its content at the end becomes the stage's artifact.
     checkpoints: the stage's own folder, kept across attempts until the record exists.
-    should_stop: polled between steps; once it is True, a stage saves a checkpoint and raises Interrupted.
+    should_stop: polled between steps; once it is True, a stage saves a checkpoint and raises Interrupted. A loop that
+        saves none takes `checked(rows, "rows")` for its rows, or `stops` along.
     report: called with the progress after every step.
     """
 
@@ -94,6 +97,18 @@ class StageContext:
     @property
     def parameters(self) -> Mapping[str, Any]:
         return self.spec.parameters
+
+    @property
+    def stops(self) -> StopFlag:
+        """What ends a loop between two items once a stop is requested."""
+        return StopFlag(self.should_stop)
+
+    def checked(self, items: Iterable[Item], what: str) -> Iterator[Item]:
+        """The items one by one; raises Interrupted between two of them once a stop is requested.
+
+        what: they are, for the sentence that says where it stopped: "rows", "matrices".
+        """
+        return self.stops.over(items, what)
 
 
 @dataclass(kw_only=True)

@@ -16,8 +16,7 @@ from torch.utils.data import DataLoader
 from harness.compression.quantization import load_frozen
 from harness.compression.sparsify import pattern_digest, total_zeros, zero_counts
 from harness.data.collate import PaddingCollator
-from harness.errors import Interrupted
-from harness.progress import StageProgress
+from harness.progress import NEVER, StageProgress, StopFlag
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import INT8_FILE, family_of, load_for_task, load_int8, load_tokenizer, quiet
 from harness.stages.task_data import read_split
@@ -46,7 +45,7 @@ def evaluation(context: StageContext) -> StageResult:
     for split, reported_as in task.evaluation_splits:
         if split in context.spec.inputs:
             rows = read_split(context, task, split, split)
-            scored = score(model, rows, task, tokenizer, parameters, batch_size, _watch(context))
+            scored = score(model, rows, task, tokenizer, parameters, batch_size, _watch(context), context.stops)
             metrics[reported_as] = scored.result
             batch_size = scored.micro_batch_size  # a size that ran out of memory is not tried on the next split
             oom_sizes += scored.oom_sizes
@@ -74,8 +73,8 @@ def _watch(context: StageContext) -> AfterBatch:
     def after_batch(done: int, total: int) -> None:
         left = (time.monotonic() - began) / done * (total - done)
         context.report(StageProgress(step=done, steps=total, seconds_left=left))
-        if done < total and context.should_stop():
-            raise Interrupted(f"stopped after scoring {done} of {total} batches.")
+        if done < total:
+            context.stops.check(lambda: f"scoring {done} of {total} batches")
 
     return after_batch
 
@@ -101,17 +100,18 @@ def score(
     parameters: Any,
     batch_size: int,
     after_batch: AfterBatch = lambda done, total: None,
+    stops: StopFlag = NEVER,
 ) -> OomBackoff[dict[str, Any]]:
     """The metrics of one split, with raw counts; scored in batches of `batch_size`, or of what the device holds."""
     head, collator = head_of(task), PaddingCollator(tokenizer)
-    examples = head.evaluation_examples(rows, task, tokenizer, parameters)
+    examples = head.evaluation_examples(rows, task, tokenizer, parameters, stops)
 
     def work(size: int) -> dict[str, list[np.ndarray]]:
         return predict(model, examples, collator, size, after_batch)
 
     backoff: OomBackoff[Any] = run_with_oom_backoff(work, batch_size, what="evaluation")
     _check_finite(backoff.result)
-    return replace(backoff, result=head.scores(rows, examples, backoff.result, task, parameters))
+    return replace(backoff, result=head.scores(rows, examples, backoff.result, task, parameters, stops))
 
 
 def _check_finite(outputs: Mapping[str, list[np.ndarray]]) -> None:

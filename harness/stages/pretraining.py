@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from harness.data.masking import IGNORED_LABEL, MaskedLanguageModelCollator
+from harness.progress import NEVER, StopFlag
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import (
     family_of,
@@ -59,14 +60,16 @@ def pretrain(context: StageContext, *, modifier: ModifierFactory) -> StageResult
         family=family_of(folder),
         make_modifier=modifier,
         objective=objective,
-        examples=load_pairs(parents["pairs"], "train", context.checkpoints),
+        examples=load_pairs(context, "train"),
         collator=collator(),
     )
     outcome = run.run()
-    held_out = load_pairs(parents["pairs"], "validation", context.checkpoints)
+    held_out = load_pairs(context, "validation")
     held_out = held_out.select(range(min(parameters["evaluation_pairs"], len(held_out))))
     measured = run_with_oom_backoff(
-        lambda batch_size: pretraining_metrics(outcome.model, held_out, collator(fixed_epoch=0), batch_size),
+        lambda batch_size: pretraining_metrics(
+            outcome.model, held_out, collator(fixed_epoch=0), batch_size, context.stops
+        ),
         EVALUATION_BATCH,
         what="evaluation on held-out pairs",
     )
@@ -89,7 +92,11 @@ def student_pruning(context: StageContext) -> StageResult:
 
 @torch.no_grad()
 def pretraining_metrics(
-    model: Any, held_out: Any, collator: MaskedLanguageModelCollator, batch_size: int = EVALUATION_BATCH
+    model: Any,
+    held_out: Any,
+    collator: MaskedLanguageModelCollator,
+    batch_size: int = EVALUATION_BATCH,
+    stops: StopFlag = NEVER,
 ) -> dict[str, Any]:
     """Masked-LM accuracy and loss over masked positions, next-sentence accuracy where there is a head; with counts.
 
@@ -99,7 +106,8 @@ def pretraining_metrics(
     heads, device = heads_of(model), next(model.parameters()).device
     correct = positions = pairs_correct = pairs = 0
     loss_sum = 0.0
-    for batch in DataLoader(held_out, batch_size=batch_size, collate_fn=collator):
+    batches = DataLoader(held_out, batch_size=batch_size, collate_fn=collator)
+    for batch in stops.over(batches, "batches of held-out pairs"):
         inputs = {name: tensor.to(device) for name, tensor in batch.items()}
         encoded = heads.encode(model, inputs)
         masked = inputs["labels"] != IGNORED_LABEL

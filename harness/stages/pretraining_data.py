@@ -10,6 +10,7 @@ import numpy as np
 from harness.data.pairs import pairs_dataset
 from harness.data.sentences import NAME as SPLITTER
 from harness.data.sentences import clean_article, split_sentences
+from harness.inputs.parquet import map_parquet
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import folder_of, load_tokenizer, quiet
 from harness.tasks import CORPUS_SPLITS
@@ -23,11 +24,13 @@ def corpus(context: StageContext) -> StageResult:
         raise ValueError(f"sentence_splitter={splitter!r} is not known; this version has {SPLITTER!r}.")
     details: dict[str, dict[str, int]] = {}
     for split in CORPUS_SPLITS:
-        articles = context.sources.data.articles(split, context.spec.inputs[split], context.checkpoints)
+        articles = context.sources.data.articles(split, context.spec.inputs[split], context.checkpoints, context.stops)
         order = np.random.default_rng(context.parameters["shuffle_seed"]).permutation(len(articles))
-        sentences = [split_sentences(clean_article(text)) for text in articles["text"]]
+        sentences = [
+            split_sentences(clean_article(text)) for text in context.checked(articles["text"], f"articles of {split}")
+        ]
         shuffled = datasets.Dataset.from_dict({"sentences": [sentences[i] for i in order]})
-        shuffled.to_parquet(str(context.artifact / f"{split}.parquet"))
+        _write(context, shuffled, split)
         details[split] = {"articles": len(sentences), "sentences": sum(map(len, sentences))}
     return StageResult(
         did=[f"{split}: {d['articles']} articles, {d['sentences']} sentences" for split, d in details.items()],
@@ -43,9 +46,8 @@ def pairs(context: StageContext) -> StageResult:
     tokenizer.save_pretrained(context.artifact / "tokenizer")
     details: dict[str, dict[str, int]] = {}
     for split in CORPUS_SPLITS:
-        articles = datasets.Dataset.from_parquet(
-            str(context.parent_artifacts["corpus"] / f"{split}.parquet"), cache_dir=str(context.checkpoints)
-        )
+        path = context.parent_artifacts["corpus"] / f"{split}.parquet"
+        articles = map_parquet([path], context.checkpoints, context.stops)
         examples = pairs_dataset(
             articles,
             tokenizer,
@@ -54,8 +56,9 @@ def pairs(context: StageContext) -> StageResult:
             next_sentence_probability=parameters["next_sentence_probability"],
             seed=parameters["seed"],
             cache_file=context.checkpoints / f"pairs-{split}.arrow",
+            stops=context.stops,
         )
-        examples.to_parquet(str(context.artifact / f"{split}.parquet"))
+        _write(context, examples, split)
         details[split] = {
             "pairs": len(examples),
             "tokens": int(np.sum(examples["length"])),
@@ -76,6 +79,12 @@ def _tokenizer_folder(context: StageContext) -> Path:
     raise ValueError(f"no model here has the tokenizer {wanted[:12]}.. that the plan was made with.")
 
 
-def load_pairs(artifact: Path, split: str, cache: Path) -> datasets.Dataset:
-    """One split of a pairs artifact, memory-mapped from `cache`."""
-    return datasets.Dataset.from_parquet(str(artifact / f"{split}.parquet"), cache_dir=str(cache))
+def _write(context: StageContext, rows: datasets.Dataset, split: str) -> None:
+    with context.stops.writing(context.artifact / f"{split}.parquet") as file:
+        rows.to_parquet(file)
+
+
+def load_pairs(context: StageContext, split: str) -> datasets.Dataset:
+    """One split of the parent "pairs", memory-mapped from a copy beside the stage's checkpoints."""
+    path = context.parent_artifacts["pairs"] / f"{split}.parquet"
+    return map_parquet([path], context.checkpoints, context.stops)

@@ -29,6 +29,7 @@ from harness.inputs.sparse_checkpoints import (
     architecture_problems,
 )
 from harness.inputs.weight_files import PICKLED, SAFETENSORS, encoder_tensors, without_place
+from harness.progress import StopFlag
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import base_model_folder, load_tokenizer, one_line, quiet
 from harness.training.modifiers import Matrices, sparsity_details
@@ -50,7 +51,7 @@ def sparse_checkpoint(context: StageContext) -> StageResult:
         raise RefusedCheckpointError(f"{checkpoint.source}: none of {', '.join(CHECKPOINT_FILES)} in {folder}.")
     weights = encoder_tensors(read_tensors(file), family)
     with_pooler = family.pooler is not None and f"{family.pooler}.weight" in weights
-    encoder = _encoder(checkpoint, config, family, weights, with_pooler=with_pooler)
+    encoder = _encoder(checkpoint, config, family, weights, context.stops, with_pooler=with_pooler)
     model = nn.Module()  # under the backbone's name, as in every model with a head
     model.config = config
     model.add_module(family.backbone, encoder)
@@ -58,7 +59,7 @@ def sparse_checkpoint(context: StageContext) -> StageResult:
     details = sparsity_details(model, matrices)
     claimed = context.parameters["sparsity"]
     _check_sparsity(checkpoint, details["sparsity"], claimed)
-    _save(context.artifact, model, matrices, config, tokenizer)
+    _save(context, model, matrices, config, tokenizer)
     return StageResult(
         did=_summary(file, details["sparsity"], claimed),
         details={
@@ -151,7 +152,13 @@ def _base_tokenizer(checkpoint: SparseCheckpoint, folder: Path, base: Path) -> A
 
 
 def _encoder(
-    checkpoint: SparseCheckpoint, config: Any, family: Family, weights: Mapping[str, Tensor], *, with_pooler: bool
+    checkpoint: SparseCheckpoint,
+    config: Any,
+    family: Family,
+    weights: Mapping[str, Tensor],
+    stops: StopFlag,
+    *,
+    with_pooler: bool,
 ) -> nn.Module:
     """The bare encoder with these weights in fp32.
 
@@ -170,7 +177,7 @@ def _encoder(
             "during pruning, its masks were never made permanent."
         )
     problems += [f"{told}." for told in without_place(weights, wanted, f"a {family.name} with its config.json")]
-    for name in sorted(wanted.keys() & weights.keys()):
+    for name in stops.over(sorted(wanted.keys() & weights.keys()), "tensors checked"):
         if wanted[name].shape != weights[name].shape:
             problems.append(f"{name} is {list(weights[name].shape)}, expected {list(wanted[name].shape)}.")
         elif not weights[name].is_floating_point():
@@ -194,9 +201,10 @@ def _check_sparsity(checkpoint: SparseCheckpoint, counted: Mapping[str, Any], cl
 
 
 @torch.no_grad()
-def _save(folder: Path, model: nn.Module, matrices: Matrices, config: Any, tokenizer: Any) -> None:
+def _save(context: StageContext, model: nn.Module, matrices: Matrices, config: Any, tokenizer: Any) -> None:
     """As student_pruning's artifact, without heads. A zero is +0.0, so that equal weights have equal bytes."""
-    for name in (*matrices.encoder, *matrices.pooler):
+    folder = context.artifact
+    for name in context.checked((*matrices.encoder, *matrices.pooler), "matrices to save"):
         model.get_submodule(name).weight.add_(0.0)  # type: ignore[operator]
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / SAFETENSORS, {"format": "pt"})

@@ -22,4 +22,4 @@ def training_examples(context: StageContext, task: Task, tokenizer: Any) -> data
     parameters = context.parameters
     rows = read_split(context, task, task.train_split, "train")
     rows = seeded_subset(rows, parameters["train_examples"] or None, parameters["train_subset_seed"])
-    return head_of(task).training_examples(rows, task, tokenizer, parameters)
+    return head_of(task).training_examples(rows, task, tokenizer, parameters, context.stops)

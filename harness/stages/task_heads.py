@@ -12,6 +12,7 @@ import transformers
 from harness.data.classification import encode_classification
 from harness.data.question_answering import encode_evaluation, encode_training, predictions_from_logits
 from harness.metrics import classification_scores, question_answering_scores
+from harness.progress import NEVER, StopFlag
 from harness.tasks import CLASSIFICATION, EXTRACTIVE_QA, Task
 from harness.training.objectives import (
     ClassificationObjective,
@@ -26,7 +27,7 @@ Parameters = Mapping[str, Any]
 class HeadFunctions(Protocol):
     """All that differs between task heads.
 
-    rows: a split as it is read. parameters: of the stage, with the task's data settings.
+    rows: a split as it is read. parameters: of the stage, with the task's data settings. stops: may end it.
     """
 
     def model_class(self) -> Any:
@@ -36,12 +37,12 @@ class HeadFunctions(Protocol):
         """Options of its `from_pretrained`."""
 
     def training_examples(
-        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
     ) -> datasets.Dataset:
         """Token ids and targets to train on, with a column `length` (tokens)."""
 
     def evaluation_examples(
-        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
     ) -> datasets.Dataset:
         """Token ids to score, with a column `length` (tokens)."""
 
@@ -55,6 +56,7 @@ class HeadFunctions(Protocol):
         outputs: Mapping[str, list[np.ndarray]],
         task: Task,
         parameters: Parameters,
+        stops: StopFlag = NEVER,
     ) -> dict[str, float | int]:
         """The metrics of a split with their raw counts. outputs: the model's logits by name, a row per example."""
 
@@ -73,14 +75,14 @@ class ClassificationHead:
         }
 
     def training_examples(
-        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
     ) -> datasets.Dataset:
-        return encode_classification(rows, task, tokenizer, max_length=parameters["max_length"])
+        return encode_classification(rows, task, tokenizer, max_length=parameters["max_length"], stops=stops)
 
     def evaluation_examples(
-        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
     ) -> datasets.Dataset:
-        return encode_classification(rows, task, tokenizer, max_length=parameters["max_length"])
+        return encode_classification(rows, task, tokenizer, max_length=parameters["max_length"], stops=stops)
 
     def objective(self, distillation: Distillation | None) -> Objective:
         return ClassificationObjective(distillation=distillation)
@@ -92,6 +94,7 @@ class ClassificationHead:
         outputs: Mapping[str, list[np.ndarray]],
         task: Task,
         parameters: Parameters,
+        stops: StopFlag = NEVER,
     ) -> dict[str, float | int]:
         predicted = [int(np.argmax(row)) for row in outputs["logits"]]
         return classification_scores(task, predicted, rows["label"])
@@ -107,14 +110,14 @@ class QuestionAnsweringHead:
         return {}
 
     def training_examples(
-        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
     ) -> datasets.Dataset:
-        return encode_training(rows, tokenizer, **_window_options(parameters))
+        return encode_training(rows, tokenizer, **_window_options(parameters), stops=stops)
 
     def evaluation_examples(
-        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
     ) -> datasets.Dataset:
-        return encode_evaluation(rows, tokenizer, **_window_options(parameters))
+        return encode_evaluation(rows, tokenizer, **_window_options(parameters), stops=stops)
 
     def objective(self, distillation: Distillation | None) -> Objective:
         return QuestionAnsweringObjective(distillation=distillation)
@@ -126,6 +129,7 @@ class QuestionAnsweringHead:
         outputs: Mapping[str, list[np.ndarray]],
         task: Task,
         parameters: Parameters,
+        stops: StopFlag = NEVER,
     ) -> dict[str, float | int]:
         answers = predictions_from_logits(
             rows,
@@ -134,6 +138,7 @@ class QuestionAnsweringHead:
             outputs["end_logits"],
             n_best=parameters["n_best"],
             max_answer_length=parameters["max_answer_length"],
+            stops=stops,
         )
         return question_answering_scores(task, answers, rows)
 

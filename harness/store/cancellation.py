@@ -17,15 +17,15 @@ from harness.store.leases import Holder, belongs_to
 from harness.store.processes import is_live, this_process
 from harness.store.stage import StoredStage
 
-CHECK_SECONDS = 2.0  # between two looks at the disk while a stage runs
 PATIENCE_SECONDS = 10.0  # for a holder that has taken a lease and not yet begun its attempt: milliseconds
 
 
 @dataclass
 class CancelWatch:
-    """Whether a request exists; looks at the disk at most every `CHECK_SECONDS`, since it is polled at every step."""
+    """Whether a request exists; looks at the disk at most every `seconds`, since it is polled at every step."""
 
     path: Path
+    seconds: float
     clock: Callable[[], float] = time.monotonic
     seen: bool = False
     _next_check: float = float("-inf")
@@ -33,15 +33,18 @@ class CancelWatch:
     def is_requested(self) -> bool:
         now = self.clock()
         if not self.seen and now >= self._next_check:
-            self._next_check = now + CHECK_SECONDS
+            self._next_check = now + self.seconds
             self.seen = self.path.exists()
         return self.seen
 
 
 @contextmanager
-def cancellable(request: Path, should_stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
-    """Yields what a stage polls: `should_stop`, or the request. A stop that only the request caused is Cancelled."""
-    watch = CancelWatch(request)
+def cancellable(request: Path, should_stop: Callable[[], bool], seconds: float) -> Iterator[Callable[[], bool]]:
+    """Yields what a stage polls: `should_stop`, or the request. A stop that only the request caused is Cancelled.
+
+    seconds: between two looks for the request.
+    """
+    watch = CancelWatch(request, seconds)
     try:
         yield lambda: should_stop() or watch.is_requested()
     except Interrupted as error:

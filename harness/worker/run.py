@@ -12,14 +12,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Cancelled, HarnessError, Interrupted, StoreError, full_disk_behind, is_disk_full, text_of
+from harness.errors import (
+    Cancelled,
+    HarnessError,
+    Interrupted,
+    StoreError,
+    TimeLimit,
+    full_disk_behind,
+    is_disk_full,
+    text_of,
+)
 from harness.files import folder_digest
 from harness.planning.equivalents import identity_version
 from harness.planning.method_registry import kind_of
-from harness.progress import ProgressFile
+from harness.progress import ProgressFile, StageProgress, StopFlag
 from harness.specs import StageSpec, stage_label
 from harness.stages.context import Resources, Sources, StageContext
 from harness.store.cancellation import cancellable, refuse_cancelled
+from harness.store.intervals import OFTEN, Intervals
 from harness.store.leases import Holder, Lease, LeaseLost
 from harness.store.processes import is_gone, this_process
 from harness.store.stage import StoredStage
@@ -29,6 +39,7 @@ from harness.worker.machine_facts import machine_facts
 from harness.worker.provenance import provenance
 from harness.worker.source_state import SourceChanged, check_source, watch
 from harness.worker.stage_call import call_stage
+from harness.worker.stop_request import reason_told
 
 logger = logging.getLogger("harness")
 
@@ -49,11 +60,13 @@ def run_bundle(
     should_stop: Callable[[], bool],
     expired_leases: Mapping[str, int],
     job: str = "",
+    intervals: Intervals = OFTEN,
 ) -> dict[str, str]:
     """Run the stages of a bundle in order; where one fails, only those that depend on it do not run.
 
     Returns stage id -> reason, for each stage that was begun or refused and did not finish; the rest is in the store.
-    expired_leases: stage id -> generation of its lease, which may be taken over. job: as in `run_stage`.
+    expired_leases: stage id -> generation of its lease, which may be taken over. job, should_stop and intervals:
+    as in `run_stage`.
     """
     specs = {spec.stage_id: spec for spec in stages}
     problems: dict[str, str] = {}
@@ -68,7 +81,7 @@ def run_bundle(
             continue
         try:
             expired = expired_leases.get(spec.stage_id)
-            run_stage(spec, store, sources, resources, should_stop, expired_lease=expired, job=job)
+            run_stage(spec, store, sources, resources, should_stop, expired_lease=expired, job=job, intervals=intervals)
         except Exception as error:
             problems[spec.stage_id] = first_line(error)
             logger.info("%s: %s", stage_label(spec, specs), problems[spec.stage_id])
@@ -86,14 +99,16 @@ def run_stage(
     *,
     expired_lease: int | None = None,
     job: str = "",
+    intervals: Intervals = OFTEN,
 ) -> bool:
     """Run a stage to its record, or end its attempt with the reason and raise. False: it was finished already.
 
     expired_lease: the generation of its lease that may be taken over. job: stored with the attempt, so that the driver
-    that submitted the stage knows the attempt as its own.
+    that submitted the stage knows the attempt as its own. intervals: how often the store is touched meanwhile.
 
     Raises StageBusy when another worker holds its lease, ParentGone when it cannot begin, Cancelled when the stage is
-    cancelled (before it starts or while it runs), Interrupted when `should_stop`, LeaseLost when it was taken over
+    cancelled (before it starts or while it runs), Interrupted when `should_stop` (a TimeLimit where a
+    `StopRequest` knows of one), LeaseLost when it was taken over
     meanwhile, and the stage's own exception when it fails.
     """
     provenance()  # read now: the source may change before the stage ends
@@ -105,7 +120,7 @@ def run_stage(
     lease = stage.acquire_lease(is_dead)
     if lease is None:
         raise StageBusy(f"stage {spec.stage_id} is held by another worker.")
-    with lease.held():
+    with lease.held(intervals.heartbeat):
         if stage.has_record():  # its last holder published after we looked and before we took the lease
             return False
         refuse_cancelled(stage)
@@ -113,8 +128,10 @@ def run_stage(
         number = stage.begin_attempt({**this_process(), "generation": lease.generation, "job": job})
         with _logging_to(stage.log_path(number)):
             try:
-                with cancellable(stage.cancel_path(number), should_stop) as stops:
-                    _run_to_record(spec, store, sources, resources, stops, number, lease)
+                watched = cancellable(stage.cancel_path(number), should_stop, intervals.cancel)
+                with reason_told(should_stop), watched as stops:
+                    progress = ProgressFile(stage.progress_path(number), intervals.progress)
+                    _run_to_record(spec, store, sources, resources, stops, progress, number, lease)
             except BaseException as error:
                 if isinstance(error, Cancelled | Interrupted):  # it was asked for: where in the code is of no use
                     logger.info("%s", first_line(error))
@@ -156,6 +173,8 @@ def outcome_of(error: BaseException) -> str:
         return "cancelled"
     if isinstance(error, LeaseLost):
         return "lease-lost"
+    if isinstance(error, TimeLimit):
+        return "time-limit"
     if isinstance(error, Interrupted | KeyboardInterrupt):
         return "interrupted"
     if (
@@ -186,6 +205,7 @@ def _run_to_record(
     sources: Sources,
     resources: Resources,
     should_stop: Callable[[], bool],
+    report: Callable[[StageProgress], None],
     attempt: int,
     lease: Lease,
 ) -> None:
@@ -198,7 +218,7 @@ def _run_to_record(
     stage, parents = store.stage(spec.stage_id), {role: store.stage(parent) for role, parent in spec.parents.items()}
     records = {role: parent.read_record() for role, parent in parents.items()}
     for role, parent in parents.items():
-        _check_artifact(role, parent, records[role])
+        _check_artifact(role, parent, records[role], StopFlag(should_stop))
     stage.checkpoints_path.mkdir(parents=True, exist_ok=True)
     with stage.new_artifact(guard=lease.check) as artifact:
         context = StageContext(
@@ -210,7 +230,7 @@ def _run_to_record(
             sources=sources,
             resources=resources,
             should_stop=should_stop,
-            report=ProgressFile(stage.progress_path(attempt)),
+            report=report,
         )
         result = call_stage(kind_of(spec), context)
         check_source(imported_after=in_memory)
@@ -257,13 +277,13 @@ def _check_version(spec: StageSpec) -> None:
         )
 
 
-def _check_artifact(role: str, parent: StoredStage, record: Mapping[str, Any]) -> None:
+def _check_artifact(role: str, parent: StoredStage, record: Mapping[str, Any], stops: StopFlag) -> None:
     if not parent.has_artifact():
         raise StoreError(
             f"the artifact of the {role} stage {parent.stage_id} is gone ({parent.artifact_path}); its record is still "
             f"there. Bring the folder back, or redo it and all that depends on it: {parent.command('invalidate')}"
         )
-    if folder_digest(parent.artifact_path) != record["artifact"]["digest"]:
+    if folder_digest(parent.artifact_path, stops.reading) != record["artifact"]["digest"]:
         raise StoreError(
             f"the artifact of the {role} stage {parent.stage_id} ({parent.artifact_path}) is not the one its record "
             f"describes. Bring the original back, or redo it and all that depends on it: {parent.command('invalidate')}"

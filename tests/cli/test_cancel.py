@@ -144,7 +144,7 @@ def test_a_worker_that_dies_before_it_notices_leaves_its_stage_cancelled(
 
 def test_the_disk_is_looked_at_every_two_seconds_at_most(tmp_path: Path) -> None:
     now = [100.0]
-    watch = CancelWatch(tmp_path / "1.cancel", clock=lambda: now[0])
+    watch = CancelWatch(tmp_path / "1.cancel", 2.0, clock=lambda: now[0])
     assert not watch.is_requested()
     (tmp_path / "1.cancel").touch()
     now[0] += 1.9
@@ -164,7 +164,7 @@ def test_a_signal_ends_the_run_and_a_request_ends_its_stage(
 ) -> None:
     if requested:
         (tmp_path / "1.cancel").touch()
-    with pytest.raises(error), cancellable(tmp_path / "1.cancel", lambda: signalled) as should_stop:  # noqa: PT012
+    with pytest.raises(error), cancellable(tmp_path / "1.cancel", lambda: signalled, 2.0) as should_stop:  # noqa: PT012
         assert should_stop()
         raise Interrupted("stopped after step 7.")
 

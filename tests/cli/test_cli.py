@@ -372,9 +372,37 @@ def test_what_is_not_cached_is_a_warning_of_the_dry_run_and_an_error_of_the_run(
     assert not world.store.exists()
 
 
-def test_an_executor_of_a_later_version_is_refused(run_harness: Run, world: World) -> None:
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("--executor", "slurm", "--workers", "2"), "--workers has no meaning for the executor slurm. Use stages_at"),
+        (("--executor", "local", "--max-jobs", "2"), "--max-jobs has no meaning for the executor local. Use --exec"),
+        (("--profile", "cpu"), "--profile has no meaning for the executor debug. Use --executor slurm"),
+        (("--executor", "slurm", "--max-jobs", "0"), "--max-jobs 0: expected 1 or more"),
+        (("--executor", "slurm", "--profile", "cpo"), "Did you mean 'cpu'?"),
+        (("--executor", "slurm", "--profile", "nowhere/p.toml"), "profile nowhere/p.toml does not exist"),
+    ],
+)
+def test_options_that_the_executor_does_not_read_are_refused(
+    run_harness: Run, world: World, words: tuple[str, ...], found: str
+) -> None:
+    assert any(found in problem for problem in problems(run_harness, world.grid(*words)))
+
+
+def test_a_store_whose_path_slurm_would_change_is_refused(run_harness: Run, world: World) -> None:
+    words = world.grid("--executor", "slurm")
+    words[words.index("--store") + 1] = str(world.folder / "50%j")
+    assert "has a %" in problems(run_harness, words)[0]
+
+
+def test_where_there_is_no_slurm_nothing_is_submitted(
+    run_harness: Run, world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     (problem,) = problems(run_harness, world.grid("--executor", "slurm"))
-    assert "not in this version. Use --executor local" in problem
+    assert "no sbatch" in problem
+    assert "--executor local" in problem
+    assert not world.store.exists()
 
 
 # -- models

@@ -56,6 +56,7 @@ def test_an_outcome_alone_decides_for_an_executor_that_sees_the_exception() -> N
     assert {name: after_outcome(name) for name in OUTCOMES} == {
         "done": NextStep.RETRY,
         "interrupted": NextStep.USE_A_TRY,
+        "time-limit": NextStep.RETRY,
         "lease-lost": NextStep.RETRY,
         "cancelled": NextStep.CANCELLED,
         "infrastructure": NextStep.FAILED,

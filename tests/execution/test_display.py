@@ -10,7 +10,7 @@ from grid_world import plan
 
 from harness.execution.display import Lines, display_on, summary
 from harness.execution.driver import Running, View
-from harness.progress import EVERY_SECONDS, ProgressFile, StageProgress, about, duration, read_progress
+from harness.progress import ProgressFile, StageProgress, about, duration, read_progress
 
 HALF = StageProgress(step=50, steps=100, loss=0.25, tokens=1000, seconds_left=90.0)
 
@@ -98,12 +98,12 @@ def test_progress_is_written_now_and_then_and_read_back(tmp_path: Path, monkeypa
     assert read_progress(path) is None
     clock = [0.0]
     monkeypatch.setattr("harness.progress.time.monotonic", lambda: clock[0])
-    tell = ProgressFile(path)
+    tell = ProgressFile(path, 2.0)
     tell(HALF)
     later = StageProgress(step=51, steps=100, loss=0.2, tokens=1010, seconds_left=89.0)
     tell(later)
     assert read_progress(path) == HALF, "too early for another one"
-    clock[0] += EVERY_SECONDS
+    clock[0] += 2.0
     tell(later)
     assert read_progress(path) == later
     path.write_text('{"step": 1}')
@@ -111,5 +111,5 @@ def test_progress_is_written_now_and_then_and_read_back(tmp_path: Path, monkeypa
 
 
 def test_progress_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
-    ProgressFile(tmp_path / "no such folder" / "1.progress")(HALF)
+    ProgressFile(tmp_path / "no such folder" / "1.progress", 2.0)(HALF)
     assert not list(tmp_path.iterdir())

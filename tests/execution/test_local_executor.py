@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +31,7 @@ from harness.inputs.data_sources import FolderData
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
 from harness.store.cancellation import cancel_stage
+from harness.store.intervals import OFTEN, SELDOM, Intervals
 from harness.store.leases import HeartbeatMonitor, acquire
 from harness.store.processes import process_start
 from harness.store.store import Store
@@ -57,7 +59,8 @@ def make(store: Store, tmp_path: Path, fakes: ModuleType, monkeypatch: pytest.Mo
 
     def build(*misdeeds: str, workers: int = 2, devices: tuple[str, ...] = ()) -> LocalScheduler:
         sources = Sources(models={}, data=FolderData(tmp_path))
-        made.append(LocalScheduler(store, sources, Resources(), workers, devices, fakes.worker_command(*misdeeds)))
+        command, intervals = fakes.worker_command(*misdeeds), replace(OFTEN, cancel=0.05)
+        made.append(LocalScheduler(store, sources, Resources(), workers, devices, command, intervals))
         return made[-1]
 
     yield build
@@ -311,11 +314,6 @@ class InProcess:
     def snapshot(self) -> Mapping[str, JobStatus]:
         return dict(self.statuses)
 
-    def cancel(self, job: str) -> None:
-        raise NotImplementedError
-
-    requeue = cancel
-
     def limits(self) -> Limits:
         return Limits(jobs=1)
 
@@ -388,6 +386,7 @@ def test_a_failure_in_another_driver_is_told_as_such(
 AFTER_AN_END = [
     ("done", "goes on", "goes on"),
     ("interrupted", "tries again", "goes on"),
+    ("time-limit", "goes on", "goes on"),
     ("lease-lost", "goes on", "goes on"),
     ("infrastructure", "fails", "goes on"),
     ("killed", "tries again", "goes on"),
@@ -508,7 +507,7 @@ def status_of(scheduler: LocalScheduler, job: str) -> str:
     return scheduler.snapshot()[job].state
 
 
-def test_the_port_runs_queues_cancels_and_requeues(planned: Plan, store: Store, make: Make) -> None:
+def test_the_port_runs_queues_and_stops(planned: Plan, store: Store, make: Make) -> None:
     scheduler = make("dense=obey", "corpus=obey", workers=1)
     assert scheduler.limits().jobs == 1
     first, second = next_bundles(planned, planned.stages.keys(), set())[:2]
@@ -516,18 +515,11 @@ def test_the_port_runs_queues_cancels_and_requeues(planned: Plan, store: Store, 
     assert one != two
     until(lambda: list(store.root.glob("checkpoints/*/begun")))
     assert (status_of(scheduler, one), status_of(scheduler, two)) == ("running", "queued")
-    with pytest.raises(ValueError, match="has not ended"):
-        scheduler.requeue(one)
-    scheduler.cancel(two)
-    assert status_of(scheduler, two) == "ended"
-    scheduler.cancel(one)
+    scheduler.stop()
     until(lambda: status_of(scheduler, one) == "ended")
     assert outcomes(store, first.ids[0]) == ["interrupted"]
-    scheduler.cancel(one)
-    scheduler.requeue(one)
-    until(lambda: status_of(scheduler, one) == "ended")
-    assert outcomes(store, first.ids[0]) == ["interrupted", "done"]
     assert status_of(scheduler, two) == "ended"
+    assert outcomes(store, second.ids[0]) == []
 
 
 @pytest.mark.parametrize("left_by", ["an end of its stage", "a signal before it listened", "a death without a word"])
@@ -564,8 +556,6 @@ def test_a_job_that_is_queued_when_all_stops_ends_as_cancelled(
     late = scheduler.submit(second, {})
     assert status_of(scheduler, late) == "ended"
     until(lambda: status_of(scheduler, one) == "ended")
-    scheduler.requeue(one)
-    assert status_of(scheduler, one) == "ended"
     assert outcomes(store, second.ids[0]) == []
 
 
@@ -673,6 +663,83 @@ def _stopper() -> Callable[[], bool]:
         return should_stop
 
 
+# -- SIGUSR2, which SLURM sends ahead of a time limit to every process of a job step
+
+
+def worker_process(scheduler: LocalScheduler) -> subprocess.Popen[str]:
+    (worker,) = scheduler._pool.values()
+    return worker.process
+
+
+def test_a_worker_that_gets_usr2_before_it_listens_ends_in_order(planned: Plan, store: Store, make: Make) -> None:
+    """The moment it is started: its interpreter has not come to a line of ours."""
+    scheduler = make("dense=obey", workers=1)
+    bundle = next_bundles(planned, planned.stages.keys(), set())[0]
+    job = scheduler.submit(bundle, {})
+    process = worker_process(scheduler)
+    process.send_signal(signal.SIGUSR2)
+    assert process.wait(30) == 0
+    until(lambda: status_of(scheduler, job) == "ended")
+    assert outcomes(store, bundle.ids[0]) == []
+
+
+def test_an_idle_worker_ends_in_order_of_usr2(planned: Plan, store: Store, make: Make) -> None:
+    scheduler = make(workers=1)
+    job = scheduler.submit(next_bundles(planned, planned.stages.keys(), set())[0], {})
+    until(lambda: status_of(scheduler, job) == "ended")
+    process = worker_process(scheduler)
+    process.send_signal(signal.SIGUSR2)
+    assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("also", [(), (signal.SIGTERM,)])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_stage_that_usr2_stops_ends_by_the_time_limit_and_uses_no_try(
+    planned: Plan, store: Store, make: Make, also: tuple[int, ...], first: bool
+) -> None:
+    """Whether or not its driver, which gets the same signal, asks for a stop too, and whichever comes first."""
+    scheduler = make("dense=obey", workers=1)
+    (dense,) = of_kind(planned, "dense")
+    bundle = next(b for b in next_bundles(planned, planned.stages.keys(), set()) if dense in b.ids)
+    job = scheduler.submit(bundle, {})
+    until(lambda: begun_in(store))
+    process = worker_process(scheduler)
+    for number in (signal.SIGUSR2, *also) if first else (*also, signal.SIGUSR2):
+        process.send_signal(number)
+    assert process.wait(30) == 0
+    until(lambda: status_of(scheduler, job) == "ended")
+    last = store.stage(dense).last_attempt()
+    assert (last.outcome, last.message) == ("time-limit", "asked to stop")
+    assert read_states(planned, store)[dense] == "pending"
+    assert set(drive(planned, store, make("dense=obey", workers=1)).done) == planned.stages.keys()
+
+
+def test_a_worker_that_stops_again_and_again_at_a_time_limit_has_not_failed(
+    planned: Plan, store: Store, make: Make
+) -> None:
+    """More often than a stage has tries, as in a stage that is longer than the job's limit."""
+    scheduler = make("dense=limited", workers=1)
+    outcome = drive(planned, store, scheduler)
+    (dense,) = of_kind(planned, "dense")
+    assert outcomes(store, dense) == ["time-limit"] * 4 + ["done"]
+    assert set(outcome.done) == planned.stages.keys()
+
+
+# -- how often a running stage touches the store
+
+
+def test_a_stage_that_polls_all_the_time_touches_the_store_seldom(planned: Plan, store: Store, make: Make) -> None:
+    """At a tenth of the intervals for a shared file system: at most ten calls a second, heartbeats included."""
+    scheduler = make("dense=restless", workers=1)
+    scheduler.intervals = Intervals(**{name: seconds / 10 for name, seconds in asdict(SELDOM).items()})
+    assert scheduler.intervals.cancel <= 1.5, "several of each in three seconds"
+    assert set(drive(planned, store, scheduler).done) == planned.stages.keys()
+    found = json.loads((store.root / "touched.json").read_text())
+    assert found["polls"] > 1000 * found["seconds"] / 2
+    assert {"open", "stat", "os.rename"} <= {*found["touched"]}, "each of the three is counted"
+    assert len(found["touched"]) <= 10 * found["seconds"], Counter(found["touched"])
+
+
 # -- the command line
 
 
@@ -713,6 +780,33 @@ def test_ctrl_c_leaves_no_process_no_lease_and_exit_code_130(world: World) -> No
     assert all(path.with_name(f"{path.name}.released").exists() for path in generations)
     again = start(world.grid("--tasks", "sst2", "--executor", "local"), "dense=obey")
     assert again.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("executor", ["local", "debug"])
+@pytest.mark.parametrize(
+    ("number", "outcome", "told"),
+    [
+        (signal.SIGTERM, "interrupted", "by SIGTERM; the same command goes on."),
+        (signal.SIGUSR2, "time-limit", "by SIGUSR2, ahead of a time limit; the same command goes on."),
+    ],
+)
+def test_a_driver_that_is_stopped_says_by_which_signal(
+    world: World, executor: str, number: int, outcome: str, told: str
+) -> None:
+    """Sent to the driver alone: it passes the reason on to its workers."""
+    arguments = world.grid("--tasks", "sst2", "--executor", executor)
+    process = start(arguments, "dense=obey")
+    until(lambda: begun(world))
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert told in errors.splitlines()[-1]
+    (stopped,) = (path.parent.name for path in begun(world))
+    assert outcomes(Store(world.store), stopped) == [outcome]
+    assert not [each for each in workers_of(world) if process_start(each)]
+    again = start(arguments, "dense=obey")
+    _, errors = again.communicate(timeout=60)
+    assert again.returncode == 0, errors
 
 
 def test_a_second_ctrl_c_ends_at_once(world: World) -> None:

@@ -10,27 +10,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from grid_world import PAPER_MODELS
+from grid_world import papers_plan as planned
 
 from harness.errors import UsageError
 from harness.identity import sha256_of
-from harness.inputs.data_sources import HubData
 from harness.inputs.hub import HubSource
 from harness.inputs.models import MODELS
-from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
-from harness.planning.planner import plan_cells
 from harness.planning.preset import load_preset
 from harness.tasks import TASKS
-
-PAPER_MODELS = ("bert-base", "bert-large", "distilbert")
-
-
-def planned(**axes: object) -> Plan:
-    preset = load_preset("paper")
-    cells = expand(Axes(**{"models": PAPER_MODELS, **axes}), preset).cells  # type: ignore[arg-type]
-    identities = {alias: ModelIdentity(weights=f"{alias} weights", tokenizer=alias) for alias in PAPER_MODELS}
-    data = HubData().content_ids(TASKS.values(), corpus=True)
-    return plan_cells(cells, preset.recipe, Inputs(models=identities, data=data))
 
 
 def test_the_papers_rows_are_160_cells_that_share_their_stages() -> None:

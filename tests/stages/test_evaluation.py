@@ -14,7 +14,7 @@ from torch import nn
 
 from harness.errors import Interrupted
 from harness.metrics import classification_scores
-from harness.progress import StageProgress
+from harness.progress import StageProgress, StopFlag
 from harness.stages import evaluation
 from harness.stages.evaluation import predict
 from harness.stages.task_heads import ClassificationHead, QuestionAnsweringHead
@@ -115,7 +115,7 @@ def test_a_logit_that_is_not_finite_is_no_answer(
 
 def test_scoring_reports_progress_and_stops_between_two_batches_on_request(features: datasets.Dataset) -> None:
     reported: list[StageProgress] = []
-    context: Any = SimpleNamespace(report=reported.append, should_stop=lambda: len(reported) == 2)
+    context: Any = SimpleNamespace(report=reported.append, stops=StopFlag(lambda: len(reported) == 2))
     model = Echo()
     with pytest.raises(Interrupted, match="after scoring 2 of 5 batches"):
         predict(model, features, collate, 32, evaluation._watch(context))
@@ -124,5 +124,5 @@ def test_scoring_reports_progress_and_stops_between_two_batches_on_request(featu
 
 
 def test_a_stop_that_comes_with_the_last_batch_loses_nothing(features: datasets.Dataset) -> None:
-    context: Any = SimpleNamespace(report=lambda progress: None, should_stop=lambda: True)
+    context: Any = SimpleNamespace(report=lambda progress: None, stops=StopFlag(lambda: True))
     assert len(predict(Echo(), features, collate, ROWS, evaluation._watch(context))["logits"]) == ROWS

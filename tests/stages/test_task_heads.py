@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 import pytest
 
+from harness.progress import NEVER
 from harness.stages import task_data, task_heads
 from harness.stages.evaluation import score
 from harness.stages.task_heads import HEAD_FUNCTIONS, head_of
@@ -31,16 +32,16 @@ ROWS = datasets.Dataset.from_dict({"text": ["a b", "c"], "count": [2, 1]})
 class CountingHead:
     """Counts words, without a model."""
 
-    def training_examples(self, rows: Any, task: Task, tokenizer: Any, parameters: Any) -> Any:
+    def training_examples(self, rows: Any, task: Task, tokenizer: Any, parameters: Any, stops: Any) -> Any:
         return [len(text.split()) + parameters["base"] for text in rows["text"]]
 
-    def evaluation_examples(self, rows: Any, task: Task, tokenizer: Any, parameters: Any) -> Any:
+    def evaluation_examples(self, rows: Any, task: Task, tokenizer: Any, parameters: Any, stops: Any) -> Any:
         return datasets.Dataset.from_dict({"length": rows["count"]})
 
     def objective(self, distillation: Any) -> Any:
         return "the counting loss"
 
-    def scores(self, rows: Any, examples: Any, outputs: Any, task: Task, parameters: Any) -> dict[str, Any]:
+    def scores(self, rows: Any, examples: Any, outputs: Any, task: Task, parameters: Any, stops: Any) -> dict[str, Any]:
         return {"words": sum(rows["count"]), "outputs": outputs}
 
 
@@ -63,6 +64,7 @@ def test_a_new_head_is_a_declaration_and_its_functions(monkeypatch: pytest.Monke
     context: Any = SimpleNamespace(
         parameters=parameters,
         parent_artifacts={},
+        stops=NEVER,
         spec=SimpleNamespace(inputs={"train": "t"}),
         sources=SimpleNamespace(data=SimpleNamespace(rows=lambda task, split, content_id: ROWS)),
     )

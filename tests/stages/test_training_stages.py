@@ -42,7 +42,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(fine_tuning, "training_examples", lambda *given: "the task's examples")
     monkeypatch.setattr(fine_tuning, "PaddingCollator", lambda tokenizer: tokenizer)
     monkeypatch.setattr(pretraining, "load_for_pretraining", load_for_pretraining)
-    monkeypatch.setattr(pretraining, "load_pairs", lambda folder, split, cache: (folder, split))
+    monkeypatch.setattr(pretraining, "load_pairs", lambda context, split: (context.parent_artifacts["pairs"], split))
     monkeypatch.setattr(pretraining, "MaskedLanguageModelCollator", lambda tokenizer, **options: tokenizer)
     monkeypatch.setattr(loading, "base_model_folder", lambda context: Path("base"))
     for module in (fine_tuning, pretraining):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.errors import Cancelled, Interrupted
+from harness.errors import Cancelled, Interrupted, TimeLimit
 from harness.store.attempts import OUTCOMES, Attempt, AttemptOutcome, outcome_named
 from harness.store.leases import LeaseLost
 from harness.studies.activity import Activity
@@ -46,6 +46,7 @@ def test_every_outcome_is_in_the_table_above() -> None:
         (Cancelled(""), "cancelled"),
         (LeaseLost(""), "lease-lost"),
         (Interrupted(""), "interrupted"),
+        (TimeLimit(""), "time-limit"),
         (KeyboardInterrupt(), "interrupted"),
         (SystemExit(1), "code"),
         (GeneratorExit(), "code"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -25,10 +26,9 @@ from pathlib import Path
 
 from harness.errors import Interrupted
 from harness.planning.kinds import KINDS
-from harness.progress import EVERY_SECONDS as PROGRESS_EVERY
 from harness.progress import StageProgress
 from harness.stages.context import StageContext, StageResult
-from harness.store import cancellation
+from harness.store.intervals import OFTEN
 from harness.store.stage import StoredStage
 from harness.tasks import get_task
 from harness.worker import main as worker_main
@@ -86,6 +86,16 @@ def obey(context: StageContext) -> None:
         if context.should_stop():
             raise Interrupted("asked to stop")
         time.sleep(0.02)
+
+
+def limited(context: StageContext) -> None:
+    """Four times its job's time limit is near; the fifth time it goes through."""
+    times = len(list(context.checkpoints.iterdir()))
+    if times < 4:
+        (context.checkpoints / f"time {times}").touch()
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert context.should_stop()
+        raise Interrupted("asked to stop")
 
 
 def poll(context: StageContext) -> None:
@@ -189,11 +199,54 @@ def remove_once(context: StageContext) -> None:
         remove_leases(context)
 
 
+def restless(context: StageContext) -> None:
+    """Polls and reports a thousand times a second for three seconds; says how often that touched a file."""
+    touched = count_touches()
+    (context.checkpoints / "begun").touch()
+    touched.clear()
+    began, polls = time.monotonic(), 0
+    while (passed := time.monotonic() - began) < 3:
+        assert not context.should_stop()
+        context.report(StageProgress(step=polls, steps=10_000, seconds_left=1.0))
+        polls += 1
+        time.sleep(max(0.0, began + polls / 1000 - time.monotonic()))
+    told = {"seconds": passed, "polls": polls, "touched": list(touched)}
+    (context.checkpoints.parents[1] / "touched.json").write_text(json.dumps(told))
+
+
+def count_touches() -> list[str]:
+    """From now on, the names of all calls of this process that ask a file system for something beside bytes."""
+    names: list[str] = []
+
+    def counted(name: str, original: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            names.append(name)
+            return original(*arguments, **options)
+
+        return call
+
+    for name in ("stat", "lstat", "fsync", "access", "readlink"):  # of which no audit event tells
+        setattr(os, name, counted(name, getattr(os, name)))
+    events = (
+        "open",
+        "os.listdir",
+        "os.scandir",
+        "os.rename",
+        "os.link",
+        "os.remove",
+        "os.mkdir",
+        "os.rmdir",
+        "os.utime",
+    )
+    sys.addaudithook(lambda event, _: names.append(event) if event in events else None)
+    return names
+
+
 def progress(context: StageContext) -> None:
     """Three steps of five, reported one by one; then it waits as `obey` does."""
     for step in (1, 2, 3):
         context.report(StageProgress(step=step, steps=5, loss=0.5, tokens=10 * step, seconds_left=2.0 * (5 - step)))
-        time.sleep(PROGRESS_EVERY)
+        time.sleep(OFTEN.progress)
     obey(context)
 
 
@@ -279,6 +332,7 @@ def slow(context: StageContext, seconds: str) -> StageResult:
 ACTORS = (
     sleep,
     obey,
+    limited,
     poll,
     brief,
     held,
@@ -297,6 +351,7 @@ ACTORS = (
     remove_artifacts,
     remove_once,
     progress,
+    restless,
     work,
     linger,
     allocate,
@@ -313,7 +368,7 @@ def main(words: Sequence[str]) -> int:
     own, rest = list(words[: min(ends, default=len(words))]), list(words[min(ends, default=len(words)) :])
     misdeeds = dict(word.split("=", 1) for word in own if word != "--real")
     KINDS.update({name: kind for name, kind in FAKE_KINDS.items() if "--real" not in own or name in misdeeds})
-    cancellation.CHECK_SECONDS = 0.05
+    object.__setattr__(OFTEN, "cancel", 0.05)
     ACTIONS.update({key: action_named(text) for key, text in misdeeds.items()})
     if not rest:
         return worker_main.main()

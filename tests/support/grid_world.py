@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import harness
 from harness.errors import UsageError
 from harness.grids.options import read_value
+from harness.inputs.data_sources import HubData
 from harness.inputs.encoder_folder import read_sizes
 from harness.inputs.families import FAMILIES
 from harness.planning.graph import Inputs, ModelIdentity, Plan
@@ -26,6 +27,7 @@ from harness.planning.planner import plan_cells
 from harness.planning.preset import Preset, load_preset
 from harness.specs import StageSpec
 from harness.store.processes import this_process
+from harness.tasks import TASKS
 
 ROOT = Path(harness.__file__).parents[1]
 HERE = Path(__file__).parent
@@ -69,6 +71,18 @@ def plan(*assignments: str, found: Inputs | None = None, **axes: Any) -> Plan:
     chosen = preset(*assignments, methods=named.methods or ())
     grid = expand(named, chosen)
     return plan_cells(grid.cells, chosen.recipe, found or inputs(named.models), grid.methods)
+
+
+PAPER_MODELS = ("bert-base", "bert-large", "distilbert")
+
+
+def papers_plan(**axes: object) -> Plan:
+    """The plan of a grid under the preset `paper`; nothing is cached and nothing is downloaded."""
+    paper = load_preset("paper")
+    cells = expand(Axes(**{"models": PAPER_MODELS, **axes}), paper).cells  # type: ignore[arg-type]
+    identities = {alias: ModelIdentity(weights=f"{alias} weights", tokenizer=alias) for alias in PAPER_MODELS}
+    data = HubData().content_ids(TASKS.values(), corpus=True)
+    return plan_cells(cells, paper.recipe, Inputs(models=identities, data=data))
 
 
 def of_kind(planned: Plan, *kinds: str) -> dict[str, StageSpec]:

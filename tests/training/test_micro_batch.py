@@ -33,6 +33,7 @@ from harness.compression.quantization import RangeObserver
 from harness.compression.schedule import PruningSchedule
 from harness.errors import Interrupted
 from harness.inputs.families import BERT
+from harness.progress import NEVER
 from harness.stages.context import Resources
 from harness.stages.training_run import TrainingOutcome, TrainingRun
 from harness.training.checkpoints import Checkpoints
@@ -437,6 +438,7 @@ def attempt(folder: Path, *, holds: int, from_call: int = 0, minutes: float = 60
         checkpoints=folder,
         resources=Resources(checkpoint_minutes=minutes, micro_batch_size=micro_batch_size),
         should_stop=lambda: False,
+        checked=NEVER.over,
         report=lambda progress: None,
     )
     training_run = TrainingRun(

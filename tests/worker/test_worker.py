@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from grid_world import files_below, of_kind, plan
 
-from harness.errors import Cancelled, Interrupted, StoreError
+from harness.errors import Cancelled, Interrupted, StoreError, TimeLimit
 from harness.execution.executors import Outcome, run_in_process
 from harness.files import folder_digest
 from harness.planning.graph import Plan
@@ -20,7 +20,7 @@ from harness.stages.context import Resources, Sources, StageContext
 from harness.store.leases import Lease, acquire
 from harness.store.store import Store
 from harness.studies.state import read_states
-from harness.worker.run import first_line, outcome_of
+from harness.worker.run import first_line, outcome_of, run_stage
 
 Run = Callable[..., Outcome]
 FULL = "the disk is full ({}). Free some space and give the same command again."
@@ -212,6 +212,7 @@ def test_the_next_run_tries_what_failed_again_and_only_what_is_left(
         ),
         (OSError(5, "Input/output error"), "infrastructure", "OSError: [Errno 5] Input/output error"),
         (Interrupted("a signal"), "interrupted", "a signal"),
+        (TimeLimit("a signal"), "time-limit", "a signal"),
         (Cancelled("a request"), "cancelled", "a request"),
         (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt: KeyboardInterrupt"),
         (type("Mute", (Exception,), {"__str__": lambda self: 1 / 0})(), "code", "Mute: Mute"),
@@ -321,6 +322,19 @@ def test_an_interrupted_stage_says_so_and_the_next_run_goes_on(
     assert kept == ["step-7"]  # the checkpoint of the attempt before
     assert set(outcome.done) == set(planned.stages) - set(finished)
     assert [attempt.outcome for attempt in store.stage(pruning).attempts()] == ["interrupted", "done"]
+
+
+def test_a_stop_is_noticed_while_a_stage_verifies_its_parents(
+    run: Run, planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType
+) -> None:
+    fakes.ACTIONS["pairs"] = raising(ValueError("not yet"))
+    run()
+    pairs, sources = one(planned, "pairs"), Sources(models={}, data=tmp_path)  # type: ignore[arg-type]
+    fakes.CALLS.clear()
+    with pytest.raises(Interrupted, match="^stopped after reading 0 bytes of "):
+        run_stage(planned.stages[pairs], store, sources, Resources(), lambda: True)
+    assert store.stage(pairs).last_attempt().outcome == "interrupted"
+    assert not fakes.CALLS
 
 
 def test_a_signal_between_stages_stops_before_the_next(

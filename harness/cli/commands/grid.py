@@ -10,9 +10,9 @@ from pathlib import Path
 
 from harness.cli.options import options_from_args, repeated
 from harness.errors import Problems
-from harness.execution.available import RunOptions, execution_problems
+from harness.execution.available import RunOptions
 from harness.execution.outcome import Outcome
-from harness.grids.executors import preview_of
+from harness.grids.executors import preview_of, run_problems
 from harness.grids.planned import (
     GridStatus,
     PlannedGrid,
@@ -36,8 +36,9 @@ def run(options: argparse.Namespace) -> int:
     how = RunOptions(
         executor=options.executor, workers=options.workers, profile=options.profile, max_jobs=options.max_jobs
     )
-    problems.extend(execution_problems(how))
-    grid = plan_grid(options_from_args(options, problems), Store(Path(options.store)), problems)
+    store = Store(Path(options.store))
+    problems.extend(run_problems(how, store))
+    grid = plan_grid(options_from_args(options, problems), store, problems)
     people_plan = options.dry_run and not options.json
     for sentence in (*repeated(options), *grid.notes(every_setting=people_plan)):
         print(f"note: {for_command_line(sentence)}", file=sys.stderr)

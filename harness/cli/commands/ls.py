@@ -1,4 +1,4 @@
-"""`harness ls`: the models, methods, tasks and presets that a grid can name."""
+"""`harness ls`: the models, methods, tasks, presets and profiles of a cluster that a grid can name."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from harness.planning.method_registry import BUILT_IN, get_method, installed_met
 from harness.planning.preset import load_preset, preset_names
 from harness.tasks import TASKS
 from harness.wording import counted
+from slurm.profiles import example_names, example_text, profile_text
 
 ASSUMED_MARK = "*"
 
@@ -26,6 +27,10 @@ def run(options: argparse.Namespace) -> int:
         if options.what != "methods":
             raise UsageError(f"--check is for methods: harness ls methods --check, not ls {options.what}.")
         return _check(options.name, as_json=options.json)
+    if options.name and options.what == "profiles":
+        text = profile_text(options.name)
+        print(json.dumps([{"name": options.name, "text": text}], indent=1) if options.json else text.rstrip("\n"))
+        return 0
     if options.name and options.what == "presets":
         rows, note = _settings(options.name)
     else:
@@ -152,4 +157,9 @@ def _settings(name: str) -> tuple[list[dict[str, Any]], str]:
     return rows, "\n".join(note)
 
 
-_LISTS = {"models": _models, "methods": _methods, "tasks": _tasks, "presets": _presets}
+def _profiles() -> list[dict[str, Any]]:
+    """The shipped profiles, with the sentence that each file begins with."""
+    return [{"name": name, "what": example_text(name).partition("\n")[0].lstrip("# ")} for name in example_names()]
+
+
+_LISTS = {"models": _models, "methods": _methods, "tasks": _tasks, "presets": _presets, "profiles": _profiles}
