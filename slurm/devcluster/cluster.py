@@ -208,7 +208,8 @@ class Cluster:
             elif not node.slurmd.lives:
                 self.start_slurmd(name)
             elif not self._takes_jobs(name):
-                self.resume(name)
+                with suppress(ClusterFailed):  # refused where it was not set down: slurmctld has yet to hear of it
+                    self.resume(name)
                 if not wait_until(lambda name=name: self._takes_jobs(name), START_PATIENCE_S):  # type: ignore[misc]
                     raise ClusterFailed(f"Node {name} takes no jobs: {self._of_node(name)}")
 

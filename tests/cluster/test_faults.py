@@ -6,12 +6,10 @@ the store and of slurmctld: `ClusterGrid.check_end`.
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +54,16 @@ def grid_on(cluster: Cluster, world: World, *words: str, store: Path | None = No
     return ClusterGrid(cluster, world.folder, (*inputs, *words), settings, store)
 
 
+@pytest.fixture
+def make_real(cluster: Cluster, tiny: Any, tmp_path: Path) -> Callable[..., ClusterGrid]:
+    """make_real(**keys of the profile) -> a grid whose one model is trained on the CPU in a hundred steps."""
+    import tiny_world
+
+    inputs = ("--models", f"tiny={tiny.model}", "--data", str(tiny.data))
+    settings = [word for key, value in tiny_world.SETTINGS.items() for word in ("--set", f"{key}={value}")]
+    return lambda **keys: ClusterGrid(cluster, tmp_path, (*inputs, *ONE, *settings), keys)
+
+
 @pytest.fixture(scope="session")
 def peace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Peace]:
     """peace(grid, *actions) -> the same grid run without a cluster, once for all tests. It gives the grid its plan."""
@@ -84,7 +92,6 @@ def test_a_killed_worker_is_followed_by_another_in_the_same_task(make: Any, peac
     grid.kill(grid.worker(grid.wait_for_step(dense, 3)))
     grid.wait_until_empty()
     assert grid.outcomes(dense) == ["killed", "done"]
-    assert "resuming" not in grid.last(dense).message
     assert grid.store.stage(dense).attempts()[0].checkpoint != ""
     told = grid.cluster.job(grid.job_of(dense))
     assert (told["JobState"], told["ExitCode"], told["Restarts"]) == ("COMPLETED", "0:0", "0")
@@ -142,8 +149,7 @@ def test_after_a_submitter_is_killed_the_next_one_submits_only_the_rest(
     grid = make(*CHAIN)
     expected = peace(grid, "dense=work:3")
     grid.act(f"dense=work:3:0:{tmp_path}/go")
-    command = grid.submission()
-    dying = [*command[: command.index("-m")], str(HERE / "dying_submitter.py"), moment, *command[command.index("grid") :]]
+    dying = grid.submission(program=(str(HERE / "dying_submitter.py"), moment))
     assert subprocess.run(dying, env=grid.environment, capture_output=True).returncode == -signal.SIGKILL
     queued_before = {"before-the-entry": 0, "before-sbatch": 0, "before-the-id": 1, "between-arrays": 1}[moment]
     assert grid.num_submissions == queued_before
@@ -249,21 +255,50 @@ def test_two_limits_without_a_newer_checkpoint_are_a_timeout_that_names_the_prof
     grid.check_end(expected.records)
 
 
-def test_a_limit_shorter_than_the_stage_is_reached_again_and_again_and_then_it_is_done(make: Any, peace: Any) -> None:
+def test_real_training_longer_than_its_limit_is_done_after_several_and_bit_equal(
+    make_real: Any, peace: Any, cluster: Cluster
+) -> None:
     """A limit of one minute, which profiles refuse: SLURM sends the signal after some 20 s of it."""
-    grid = make(*ONE)
-    expected = peace(grid, "dense=work:50")
+    grid = make_real()
+    expected = peace(grid, "--real")
     dense = expected.id_of(DENSE)
-    grid.act("dense=work:50:1")
+    grid.act("--real", "dense=slow:0.5")
     grid.grid(environment={"SBATCH_TIMELIMIT": "1"})
-    grid.wait_until_empty(150)
+    grid.wait_until_empty(200)
     *before, last = grid.outcomes(dense)
     assert (set(before), last) == ({"time-limit"}, "done")
     reached = [int(each.checkpoint.rpartition("-")[2]) for each in grid.store.stage(dense).attempts()[:-1]]
     assert reached == sorted(set(reached))
-    told = grid.cluster.job(grid.job_of(dense))
+    assert f"resuming from checkpoint-{reached[-1]}" in grid.log(dense)
+    told = cluster.job(grid.job_of(dense))
     assert (told["JobState"], told["TimeLimit"]) == ("COMPLETED", "00:01:00")
     assert int(told["Restarts"]) == len(before) >= 2
+    grid.check_end(expected.records)
+    assert grid.num_submissions == 1
+
+
+def test_real_training_that_is_pre_empted_goes_on_and_is_bit_equal(
+    make_real: Any, peace: Any, cluster: Cluster
+) -> None:
+    grid = make_real(partition="low", nodelist="n1")
+    expected = peace(grid, "--real")
+    dense = expected.id_of(DENSE)
+    grid.act("--real", "dense=slow:0.3")
+    grid.grid()
+    grid.wait_for_start(dense)
+    grid.wait(lambda: "step" in grid.progress(dense))
+    job = grid.job_of(dense)
+    urgent = cluster.sbatch("sleep 1", "--partition=high", "--nodelist=n1", "--exclusive")
+    cluster.wait_for(urgent, "COMPLETED")
+    kept = grid.store.stage(dense).attempts()[0]
+    assert kept.outcome == "interrupted"
+    assert kept.checkpoint != ""
+    grid.act("--real")
+    grid.wait_until_empty(90)
+    assert grid.outcomes(dense) == ["interrupted", "done"]
+    assert f"resuming from {kept.checkpoint}" in grid.log(dense)
+    told = cluster.job(job)
+    assert (told["JobState"], told["Restarts"], told["NodeList"]) == ("COMPLETED", "1", "n1")
     grid.check_end(expected.records)
     assert grid.num_submissions == 1
 
@@ -290,7 +325,9 @@ def test_after_a_node_crashed_its_task_goes_on_on_another(make: Any, peace: Any,
     assert grid.num_submissions == 2
 
 
-def test_a_worker_that_outlived_its_node_cannot_publish(make: Any, peace: Any, cluster: Cluster, tmp_path: Path) -> None:
+def test_a_worker_that_outlived_its_node_cannot_publish(
+    make: Any, peace: Any, cluster: Cluster, tmp_path: Path
+) -> None:
     """slurmd is killed and the node set down: SLURM starts the task elsewhere, while its worker of before lives on."""
     grid = make(*ONE)
     expected = peace(grid)

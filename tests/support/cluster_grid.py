@@ -12,7 +12,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -144,10 +143,10 @@ class ClusterGrid:
         place = ["--store", str(store or self.store.root)]
         return ["grid", "--preset", str(SLICE), *self.words, *place, *words]
 
-    def submission(self, *words: str) -> list[str]:
-        """The command that submits."""
+    def submission(self, *words: str, program: Sequence[str] = ("-m", "harness")) -> list[str]:
+        """The command that submits. program: of Python, in place of the command line."""
         on_cluster = ["--executor", "slurm", "--profile", str(self.profile)]
-        return [sys.executable, "-P", "-m", "harness", *self.grid_words(*on_cluster, *words)]
+        return [sys.executable, "-P", *program, *self.grid_words(*on_cluster, *words)]
 
     def grid(self, *words: str, code: int = 0, environment: Mapping[str, str] | None = None) -> Ran:
         """Submit: the one command of a user. code: with which it is to end."""
@@ -193,7 +192,7 @@ class ClusterGrid:
 
     def queue(self) -> list[QueuedJob]:
         """Our tasks that slurmctld has: they wait, run or are being ended."""
-        ours = {name for name in self._names()}
+        ours = set(self._names())
         lines = self.cluster.run("squeue", "--noheader", "--array", "--format=%j|%F|%K|%T|%r").splitlines()
         found = [line.split("|") for line in lines]
         return [
@@ -279,6 +278,15 @@ class ClusterGrid:
         os.kill(pid, signal.SIGKILL)
 
     # The store
+
+    def log(self, stage_id: str) -> str:
+        """Of the last attempt."""
+        return self.store.stage(stage_id).log_path(self.last(stage_id).number).read_text()
+
+    def progress(self, stage_id: str) -> str:
+        """What the last attempt said of how far it is; "": nothing yet."""
+        path = self.store.stage(stage_id).progress_path(self.last(stage_id).number)
+        return path.read_text() if path.exists() else ""
 
     def outcomes(self, stage_id: str) -> list[str | None]:
         return [attempt.outcome for attempt in self.store.stage(stage_id).attempts()]
