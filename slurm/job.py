@@ -6,22 +6,22 @@ Here it only learns to listen to signals, before the imports that take time; `sl
 from __future__ import annotations
 
 import os
-import signal
 import sys
+
+from harness.worker.stop_request import StopRequest
 
 
 def main() -> int:
     """The exit code of the task, as `slurm.task` has them."""
-    stops: list[int] = []
-    for number in (signal.SIGUSR2, signal.SIGTERM):
-        signal.signal(number, lambda number, _: stops.append(number))
+    stop = StopRequest()
+    stop.listen()
     from pathlib import Path
 
     from harness.store.store import Store
     from slurm.task import run_task
 
     store, uuid = sys.argv[1:3]
-    return run_task(Store(Path(store)), uuid, int(os.environ["SLURM_ARRAY_TASK_ID"]), lambda: bool(stops))
+    return run_task(Store(Path(store)), uuid, int(os.environ["SLURM_ARRAY_TASK_ID"]), stop)
 
 
 if __name__ == "__main__":

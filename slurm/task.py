@@ -23,11 +23,13 @@ from harness.execution.outcome import Outcome
 from harness.inputs.content_hashes import ContentHashes
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
+from harness.store.intervals import SELDOM, Intervals
 from harness.store.processes import ALLOCATION, this_process
 from harness.store.store import Store
 from harness.store.submissions import Submission
 from harness.studies.study import read_part
 from harness.worker.source_state import source_digest
+from harness.worker.stop_request import StopRequest
 
 EXIT_DONE = 0  # all that other tasks wait for has a record; where nobody waits, all of it
 EXIT_FAILED = 1
@@ -36,7 +38,6 @@ EXIT_NO_PARENT = 76
 EXIT_OTHER_SOURCE = 77  # than the one that was submitted
 EXIT_BAD_NODE = 78  # the task is to be started elsewhere
 
-POLL_SECONDS = 5.0
 STOP_SECONDS = 0.5  # in which a stop is noticed
 BEGIN = "task "  # the first line of a start in the log, after its time
 LAST_BYTES = 1 << 16
@@ -48,10 +49,9 @@ def run_task(
     store: Store,
     uuid: str,
     index: int,
-    should_stop: Callable[[], bool],
+    stop: StopRequest,
     *,
-    scheduler: Callable[[Store, Submission, Plan], LocalScheduler] | None = None,
-    poll: float = POLL_SECONDS,
+    intervals: Intervals = SELDOM,
     patience: float = PARENT_SECONDS,
 ) -> int:
     """Run what task `index` of a submission has to run; returns its exit code.
@@ -70,24 +70,24 @@ def run_task(
         return EXIT_BAD_NODE
     plan = read_part(store, submission.study, own)
     parents = {parent for i in own for parent in plan.stages[i].parents.values()} - set(own)
-    missing = _wait_for_records(store, parents, patience, should_stop)
-    pool = (scheduler or _scheduler)(store, submission, plan)
+    missing = _wait_for_records(store, parents, patience, stop)
+    pool = _scheduler(store, submission, plan, intervals)
     driver = Driver(
         plan,
         store,
         pool,
-        _Pause(pool, should_stop),
+        _Pause(pool, stop),
         _say,
         only=own,
-        poll=poll,
+        poll=intervals.poll,
         allocation=os.environ.get(ALLOCATION, ""),
         limit=_time_hint(submission),
         before=before,
     )
     try:
-        outcome = driver.run(should_stop, pool.stop)
-    except Interrupted as error:
-        _say(str(error))
+        outcome = driver.run(stop, lambda: pool.stop(stop.signal))
+    except Interrupted:
+        _say(str(stop.interruption("stopped")))
         return EXIT_STOPPED
     finally:
         pool.close()
@@ -124,7 +124,7 @@ def _exit_code(
     return EXIT_FAILED
 
 
-def _scheduler(store: Store, submission: Submission, plan: Plan) -> LocalScheduler:
+def _scheduler(store: Store, submission: Submission, plan: Plan, intervals: Intervals) -> LocalScheduler:
     """Workers of this allocation: as many as the profile says, else one for each GPU, or as the cores allow."""
     machine = this_machine()
     threads = max((spec.parameters.get("threads", 1) for spec in plan.stages.values()), default=1)
@@ -134,6 +134,7 @@ def _scheduler(store: Store, submission: Submission, plan: Plan) -> LocalSchedul
         Resources(**submission.resources),
         submission.profile.get("stages_at_once") or machine.workers(threads),
         machine.gpus,
+        intervals=intervals,
     )
 
 

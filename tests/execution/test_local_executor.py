@@ -386,7 +386,6 @@ def test_a_failure_in_another_driver_is_told_as_such(
 AFTER_AN_END = [
     ("done", "goes on", "goes on"),
     ("interrupted", "tries again", "goes on"),
-    ("time-limit", "goes on", "goes on"),
     ("lease-lost", "goes on", "goes on"),
     ("infrastructure", "fails", "goes on"),
     ("killed", "tries again", "goes on"),
@@ -717,12 +716,24 @@ def test_a_stage_that_usr2_stops_ends_by_the_time_limit_and_uses_no_try(
 def test_a_worker_that_stops_again_and_again_at_a_time_limit_has_not_failed(
     planned: Plan, store: Store, make: Make
 ) -> None:
-    """More often than a stage has tries, as in a stage that is longer than the job's limit."""
+    """More often than a stage has tries, each time with a newer checkpoint: it is longer than the job's limit."""
     scheduler = make("dense=limited", workers=1)
     outcome = drive(planned, store, scheduler)
     (dense,) = of_kind(planned, "dense")
     assert outcomes(store, dense) == ["time-limit"] * 4 + ["done"]
     assert set(outcome.done) == planned.stages.keys()
+
+
+def test_a_stage_that_reaches_no_newer_checkpoint_before_the_time_limit_twice_has_failed(
+    planned: Plan, store: Store, make: Make
+) -> None:
+    outcome = drive(planned, store, make("dense=stuck", workers=1))
+    (dense,) = of_kind(planned, "dense")
+    assert outcomes(store, dense) == ["time-limit", "timeout"]
+    (reason,) = outcome.failed.values()
+    assert reason.endswith("2 times in a row without a newer checkpoint: allow it more time")
+    assert store.stage(dense).last_attempt().message == reason
+    assert read_states(planned, store)[dense] == "failed"
 
 
 # -- how often a running stage touches the store

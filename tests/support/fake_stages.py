@@ -89,13 +89,18 @@ def obey(context: StageContext) -> None:
 
 
 def limited(context: StageContext) -> None:
-    """Four times its job's time limit is near; the fifth time it goes through."""
+    """Four times its job's time limit is near, each time a checkpoint later; the fifth time it goes through."""
     times = len(list(context.checkpoints.iterdir()))
     if times < 4:
-        (context.checkpoints / f"time {times}").touch()
-        os.kill(os.getpid(), signal.SIGUSR2)
-        assert context.should_stop()
-        raise Interrupted("asked to stop")
+        (context.checkpoints / f"checkpoint-{times}").mkdir()
+        stuck(context)
+
+
+def stuck(context: StageContext) -> None:
+    """Its job's time limit is near, before it has got anywhere."""
+    os.kill(os.getpid(), signal.SIGUSR2)
+    assert context.should_stop()
+    raise Interrupted("asked to stop")
 
 
 def poll(context: StageContext) -> None:
@@ -333,6 +338,7 @@ ACTORS = (
     sleep,
     obey,
     limited,
+    stuck,
     poll,
     brief,
     held,
