@@ -1,1 +1,1 @@
-"""The SLURM room. Empty so far: `--executor slurm` is refused until it exists."""
+"""The SLURM room: `devcluster/`, a real SLURM for tests. `--executor slurm` is refused until it exists."""

@@ -133,8 +133,13 @@ class Cluster:
             raise ClusterFailed(f"Jobs do not end:\n{self.run('squeue')}")
 
     def lift_hold(self, job: int | str) -> None:
-        """End the hold of a requeued job, which otherwise lasts until its credential has expired."""
-        self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+        """End the hold of a requeued job, which otherwise lasts until its credential has expired.
+
+        Waits for its old processes to end before, since their end begins the hold anew; and it starts two seconds later
+        at the earliest, since a node takes no credential that is not newer, by the second, than the former one's end.
+        """
+        self.wait_for(job, "PENDING")
+        self.run("scontrol", "update", f"JobId={job}", "StartTime=now+2")
 
     def set_limit(self, limit: str, value: int | None, *, user: str = "root") -> None:
         """Set a limit of a user's association (MaxSubmitJobs, MaxJobs, ..). None: no limit."""
@@ -207,11 +212,15 @@ class Cluster:
                 self.restart_node(name)
             elif not node.slurmd.lives:
                 self.start_slurmd(name)
-            elif not self._takes_jobs(name):
-                with suppress(ClusterFailed):  # refused where it was not set down: slurmctld has yet to hear of it
-                    self.resume(name)
-                if not wait_until(lambda name=name: self._takes_jobs(name), START_PATIENCE_S):  # type: ignore[misc]
-                    raise ClusterFailed(f"Node {name} takes no jobs: {self._of_node(name)}")
+        for name in self.nodes:
+            self._make_take_jobs(name)
+
+    def _make_take_jobs(self, node: str) -> None:
+        """Resume a node that is down; wait for one of which a slurmctld just started has not heard yet."""
+        if {"DOWN", "DRAIN"} & set(self._of_node(node).get("State", "").split("+")):
+            self.resume(node)
+        if not wait_until(lambda: self._takes_jobs(node), START_PATIENCE_S, poll_s=0.1):
+            raise ClusterFailed(f"Node {node} takes no jobs: {self._of_node(node)}")
 
     def stop_slurmctld(self) -> None:
         self._daemon("slurmctld").end()
