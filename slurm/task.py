@@ -41,7 +41,7 @@ EXIT_BAD_NODE = 78  # the task is to be started elsewhere
 STOP_SECONDS = 0.5  # in which a stop is noticed
 BEGIN = "task "  # the first line of a start in the log, after its time
 LAST_BYTES = 1 << 16
-_MEMORY = re.compile(r"(slurmstepd|srun): .*(exceeded .*memory limit|oom.?kill|out of memory)", re.IGNORECASE)
+_MEMORY = re.compile(r"(slurmstepd[^ ]*|srun): .*(exceeded .*memory limit|oom.?kill|out of memory)", re.IGNORECASE)
 PARENT_SECONDS = 90.0  # for which the cache of a network file system may hide a record written on another node
 
 
