@@ -41,6 +41,7 @@ EXIT_BAD_NODE = 78  # the task is to be started elsewhere
 STOP_SECONDS = 0.5  # in which a stop is noticed
 BEGIN = "task "  # the first line of a start in the log, after its time
 LAST_BYTES = 1 << 16
+_BEGUN = re.compile(rf"^[-\d]+ [:\d]+ {BEGIN}", re.MULTILINE)
 _MEMORY = re.compile(r"(slurmstepd[^ ]*|srun): .*(exceeded .*memory limit|oom.?kill|out of memory)", re.IGNORECASE)
 PARENT_SECONDS = 90.0  # for which the cache of a network file system may hide a record written on another node
 
@@ -105,7 +106,7 @@ def how_it_ended(log: Path) -> tuple[str, str]:
             text = file.read().decode(errors="replace")
     except OSError:
         text = ""
-    since = text.rpartition(f" {BEGIN}")[2].splitlines()
+    since = _BEGUN.split(text)[-1].splitlines()
     if words := next((line for line in since if _MEMORY.search(line)), None):
         return "out-of-memory", f"SLURM ended the task for its memory ({words.strip()})"
     return "killed", "its node or its driver died"

@@ -26,6 +26,12 @@ def test_a_task_above_its_memory_says_so_in_slurms_words(tmp_path: Path, line: s
     assert line in words
 
 
+def test_what_the_batch_shell_says_of_the_task_after_that_begins_none(tmp_path: Path) -> None:
+    begin = f"2026-01-01 00:00:00 {BEGIN} name: 2 stages"
+    after = ("srun: error: n1: task 0: Killed", "batch: the task ended with 137 on n1; it is to run again")
+    assert how_it_ended(log(tmp_path, begin, BY_THE_GATHERER, *after))[0] == "out-of-memory"
+
+
 def test_only_the_last_start_counts(tmp_path: Path) -> None:
     begin = f"2026-01-01 00:00:00 {BEGIN} name: 2 stages"
     assert how_it_ended(log(tmp_path, begin, BY_THE_GATHERER, begin, "srun: error: n1: task 0: Killed"))[0] == "killed"
