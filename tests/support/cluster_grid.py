@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -237,8 +238,13 @@ class ClusterGrid:
     def lift_holds(self) -> None:
         with suppress(ClusterFailed):  # slurmctld may be stopped
             for each in self.queue():
-                if each.state == "PENDING" and each.reason == "BeginTime":
+                if each.state == "PENDING" and each.reason == "BeginTime" and self._is_held(each.job):
                     self.cluster.lift_hold(each.job)
+
+    def _is_held(self, job: str) -> bool:
+        """Whether it is to start later than one whose hold was lifted just now."""
+        begins = datetime.fromisoformat(self.cluster.job(job)["EligibleTime"])
+        return begins - datetime.now() > timedelta(seconds=3)
 
     def wait_until_empty(self, patience_s: float = PATIENCE_S) -> None:
         """Until nothing of ours is in the queue, and so nobody waits for anything."""
