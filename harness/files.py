@@ -33,13 +33,14 @@ def sync_tree(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _durable(path: Path, content: str | bytes) -> Iterator[Path]:
+def _durable(path: Path, content: str | bytes | Iterator[str]) -> Iterator[Path]:
     """A temporary file beside `path` that holds the content durably; the block gives it its name, what is left goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with temporary.open("xb") as handle:
-            handle.write(content.encode() if isinstance(content, str) else content)
+            for piece in [content] if isinstance(content, str | bytes) else content:
+                handle.write(piece.encode() if isinstance(piece, str) else piece)
             handle.flush()
             os.fsync(handle.fileno())
         yield temporary
@@ -68,8 +69,11 @@ def replace_file(path: Path, text: str) -> None:
     replace_files({path: text})
 
 
-def replace_files(contents: Mapping[Path, str | bytes]) -> None:
-    """Write files whole, in place of older ones, and none of them before the disk has taken them all."""
+def replace_files(contents: Mapping[Path, str | bytes | Iterator[str]]) -> None:
+    """Write files whole, in place of older ones, and none of them before the disk has taken them all.
+
+    contents: a text, bytes, or the pieces of a text.
+    """
     with contextlib.ExitStack() as written:
         named = {path: written.enter_context(_durable(path, content)) for path, content in contents.items()}
         for path, temporary in named.items():

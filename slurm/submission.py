@@ -41,10 +41,14 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What a plan is submitted with: the profiles, and the most tasks that this pass may queue (None: no limit)."""
+    """What a plan is submitted with: the profiles, and the most tasks that this pass may queue (None: no limit).
+
+    estimated: seconds of each stage, for who compares them later.
+    """
 
     profiles: Profiles
     max_jobs: int | None = None
+    estimated: Mapping[str, float] = field(default_factory=dict)
 
     def profile_of(self, plan: Plan) -> Callable[[Bundle], Profile]:
         """The profile of a bundle: that of its first stage."""
@@ -125,7 +129,17 @@ class _Pass:
             needed=array.needed,
             after=tasks_waited_for(array, self.homes),
             created=time.time(),
+            estimated=_hours_by_kind(self.plan, array, self.target.estimated),
         )
+
+
+def _hours_by_kind(plan: Plan, array: Array, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Kind -> hours of one stage of an array, on the mean of those that are known."""
+    known: dict[str, list[float]] = {}
+    for stage_id in array.stage_ids:
+        if stage_id in seconds:
+            known.setdefault(plan.stages[stage_id].kind, []).append(seconds[stage_id])
+    return {kind: sum(found) / len(found) / 3600 for kind, found in known.items()}
 
 
 def batch_text(store: Store, name: str, num_tasks: int, profile: Profile, after: Sequence[str] = ()) -> str:

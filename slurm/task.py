@@ -39,9 +39,8 @@ EXIT_OTHER_SOURCE = 77  # than the one that was submitted
 EXIT_BAD_NODE = 78  # the task is to be started elsewhere
 
 STOP_SECONDS = 0.5  # in which a stop is noticed
-BEGIN = "task "  # the first line of a start in the log, after its time
+_START = re.compile(r"^[-\d]{10} [:\d]{8} task [0-9a-z]+_\d+: ", re.MULTILINE)  # the first line of a start in the log
 LAST_BYTES = 1 << 16
-_BEGUN = re.compile(rf"^[-\d]+ [:\d]+ {BEGIN}", re.MULTILINE)
 _MEMORY = re.compile(r"(slurmstepd[^ ]*|srun): .*(exceeded .*memory limit|oom.?kill|out of memory)", re.IGNORECASE)
 PARENT_SECONDS = 90.0  # for which the cache of a network file system may hide a record written on another node
 
@@ -62,7 +61,7 @@ def run_task(
     submission = store.ledger.read(uuid)
     own = submission.tasks[index]
     before = how_it_ended(store.ledger.log_path(submission.task(index)))
-    _say(f"{BEGIN} {submission.task(index)}: {len(own)} stages of study {submission.study}")
+    _say(f"task {submission.task(index)}: {len(own)} stages of study {submission.study}")
     if source_digest() != submission.source:
         _refuse(store, own)
         return EXIT_OTHER_SOURCE
@@ -106,7 +105,7 @@ def how_it_ended(log: Path) -> tuple[str, str]:
             text = file.read().decode(errors="replace")
     except OSError:
         text = ""
-    since = _BEGUN.split(text)[-1].splitlines()
+    since = _START.split(text)[-1].splitlines()
     if words := next((line for line in since if _MEMORY.search(line)), None):
         return "out-of-memory", f"SLURM ended the task for its memory ({words.strip()})"
     return "killed", "its node or its driver died"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any, NamedTuple
 import fake_stages
 import pytest
 from grid_world import Ran, World, make_world
+from stub_slurm import StubSlurm
 
 from harness.cli.main import main
 from harness.planning.kinds import KINDS
+from harness.store import processes, squeue
 from harness.store.store import Store
 
 collect_ignore = ["support/example_method"]  # a package of its own, tested where it is installed
@@ -70,6 +73,21 @@ def run_harness(capsys: pytest.CaptureFixture[str], fakes: ModuleType) -> Iterat
 
     yield run
     logger.handlers[:] = before
+
+
+@pytest.fixture
+def stub_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubSlurm]:
+    """A cluster's commands as scripts, asked by this process and by those that it starts; nothing is in the queue."""
+    stub = StubSlurm(tmp_path / "slurm bin")
+    stub.make()
+    monkeypatch.setenv("PATH", f"{stub.folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv(processes.ALLOCATION, raising=False)
+    monkeypatch.setattr(squeue.THE_QUEUE, "_last", squeue.Queue())
+    monkeypatch.setattr(squeue.THE_QUEUE, "_heard", float("-inf"))
+    monkeypatch.setattr(squeue.THE_QUEUE, "users", set())
+    processes.this_cluster.cache_clear()
+    yield stub
+    processes.this_cluster.cache_clear()
 
 
 @pytest.fixture

@@ -96,7 +96,14 @@ def _ls(parser: argparse.ArgumentParser) -> None:
 
 def _status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", metavar="NAME")
-    parser.add_argument("--watch", action="store_true", help="again every two seconds while something runs")
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="again while something runs or is queued: every two seconds, or every 30 s where a cluster has it",
+    )
+    parser.add_argument(
+        "--hours", action="store_true", help="also wall, CPU- and GPU-hours by kind and method, beside the estimate"
+    )
     _common(parser)
 
 

@@ -21,7 +21,7 @@ from harness.planning.kinds import StageKind
 from harness.planning.method_registry import kind_of
 from harness.stages.context import Resources, Sources
 from harness.store.store import Store
-from harness.wording import option
+from harness.wording import counted, option
 
 if TYPE_CHECKING:
     from slurm.preview import Preview
@@ -54,10 +54,11 @@ def run_slurm(work: Work, run: RunOptions) -> Outcome:
     """Queue what is not done; returns as soon as it is queued."""
     from slurm.submission import submit
 
-    found = submit(
-        work.plan, work.store, work.study, work.sources, work.resources, target_of(work.plan, run), report=_say
-    )
+    target = target_of(work.plan, run, work.estimated)
+    found = submit(work.plan, work.store, work.study, work.sources, work.resources, target, report=_say)
     _say(_in_words(found))
+    if found.reason:
+        _say(f"left out: {counted(len(found.left_out), 'stage')}: {found.reason}.")
     return Outcome(
         queued=[*found.queued],
         left_out=[*found.left_out],
@@ -101,12 +102,16 @@ def preview_of(plan: Plan, store: Store, run: RunOptions) -> Preview | None:
     return preview(plan, store, target_of(plan, run))
 
 
-def target_of(plan: Plan, run: RunOptions) -> Target:
-    """The profiles of a plan's stages. Raises UsageError with everything that is wrong in their file."""
+def target_of(plan: Plan, run: RunOptions, estimated: Mapping[str, float] | None = None) -> Target:
+    """The profiles of a plan's stages. estimated: seconds by stage.
+
+    Raises UsageError with everything that is wrong in their file.
+    """
     from slurm.profiles import load_profiles
     from slurm.submission import Target
 
-    return Target(profiles=load_profiles(run.profile_name, _kinds(plan)), max_jobs=run.max_jobs)
+    profiles = load_profiles(run.profile_name, _kinds(plan))
+    return Target(profiles=profiles, max_jobs=run.max_jobs, estimated=estimated or {})
 
 
 def machine_of(plan: Plan, run: RunOptions) -> Machine:

@@ -110,13 +110,15 @@ def _is_over(holder: Holder, here: Mapping[str, Any]) -> bool:
         return False
     if "allocation" in here:
         return task == here["allocation"] and restart < here["restart"]
-    if owner.get("user") != os.getuid() or not has_squeue() or owner.get("cluster") != this_cluster():
+    if owner.get("user") != os.getuid() or not has_squeue():
         return False
     queue = THE_QUEUE.queue()
     if task not in queue.tasks:  # it may have started after the question
         queue = THE_QUEUE.queue(not_before=holder.seen)
+    if not queue.answers or owner.get("cluster") != this_cluster():  # which asks too: nobody who is silent already
+        return False
     now = queue.tasks.get(task)
-    return queue.answers and (now is None or now.restarts > restart)
+    return now is None or now.restarts > restart
 
 
 @cache

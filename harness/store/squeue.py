@@ -97,17 +97,27 @@ class SqueueCache:
 
     users: set[int] = field(default_factory=set)
     _last: Queue = field(default_factory=Queue)
+    _heard: float = float("-inf")
 
     def queue(self, not_before: float = float("-inf")) -> Queue:
-        """An answer that is at most `KEPT_SECONDS` old, and of a question asked after `not_before`."""
-        if time.monotonic() - self._last.asked > KEPT_SECONDS or self._last.asked < not_before:
-            self._last = ask_squeue(self.users)
+        """An answer that is at most `KEPT_SECONDS` old, and of a question asked after `not_before`.
+
+        Where squeue did not answer it is left alone for as long, whatever was asked since: it may take its time-out.
+        """
+        is_fresh = time.monotonic() - self._heard <= KEPT_SECONDS
+        if not is_fresh or (self._last.answers and self._last.asked < not_before):
+            return self._ask()
         return self._last
 
     def fresh(self, users: Collection[int] = ()) -> Queue:
         """The answer to a question asked now, on the tasks of `users` too."""
         self.users.update(users)
-        return self.queue(not_before=time.monotonic())
+        return self._ask()
+
+    def _ask(self) -> Queue:
+        self._last = ask_squeue(self.users)
+        self._heard = time.monotonic()
+        return self._last
 
 
 THE_QUEUE = SqueueCache()

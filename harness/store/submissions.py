@@ -33,6 +33,7 @@ class Submission:
     tasks: for each index the ids of its stages, parents first. needed: those of them that stages of other tasks start
     from. after: names of the tasks that it waits for. profile: as resolved. sources, resources: as a worker takes them.
     source: digest of the source that is to run it. user: the submitter's id. created: seconds since the epoch.
+    estimated: kind -> hours of one of its stages of that kind, on the mean.
     """
 
     uuid: str
@@ -47,6 +48,7 @@ class Submission:
     needed: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     created: float = 0.0
+    estimated: Mapping[str, float] = field(default_factory=dict)
     schema: int = field(default=LEDGER_SCHEMA)
 
     def task(self, index: int) -> str:

@@ -8,19 +8,20 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, StoreError, UsageError, unknown
-from harness.files import replace_file
+from harness.files import replace_files
 from harness.identity import NAME_IN_WORDS, is_name
 from harness.planning.graph import Plan
 from harness.planning.kept_recipe import check_kept
 from harness.planning.method_registry import find_method
 from harness.planning.method_summary import MethodFacts
+from harness.planning.planner import without_garbage_collection
 from harness.planning.preset import Preset
 from harness.specs import Cell, StageSpec, are_of
 from harness.store.leases import HeartbeatMonitor, Lease, acquire
@@ -62,9 +63,11 @@ def check_name(name: str) -> None:
         raise UsageError(f"study {name!r}: use {NAME_IN_WORDS}.")
 
 
-def read_study(store: Store, name: str, known: Plan | None = None) -> Study:
+def read_study(store: Store, name: str, known: Plan | None = None, *, checked: bool = True) -> Study:
     """The study, checked: its recipe, every stage's id, and the stages of every cell.
 
+    checked: False for who only looks, and neither runs nor reports what was computed: ids and cells are taken as they
+    stand, in half of the time.
     known: a plan whose cells and stages are sound; those that the study has as well are taken from it, which saves time
     and memory and finds the same. Raises UsageError when there is no such study, StoreError for one that is damaged.
     """
@@ -78,8 +81,8 @@ def read_study(store: Store, name: str, known: Plan | None = None) -> Study:
                 Problem(f"no study in {store.root}", next_move=f"Start one with harness grid, or {where}.")
             )
         raise UsageError(unknown("study", name, names))
-    with _damage_told(path), path.open(encoding="utf-8") as file:
-        return _parse(JsonPieces(file), path, known or Plan())
+    with _damage_told(path), path.open(encoding="utf-8") as file, without_garbage_collection():
+        return _parse(JsonPieces(file), path, known or Plan(), checked)
 
 
 @contextmanager
@@ -101,14 +104,14 @@ def _check_schema(schema: Any, path: Path) -> None:
         )
 
 
-def _parse(text: JsonPieces, path: Path, known: Plan) -> Study:
+def _parse(text: JsonPieces, path: Path, known: Plan, checked: bool) -> Study:
     found: dict[str, Any] = {}
     for member in text.members():
         match member:
             case "cells":
                 found[member] = _read_cells(text, known)
             case "stages":
-                found[member] = _read_stages(text, path, known)
+                found[member] = _read_stages(text, path, known, checked)
             case _:
                 found[member] = text.value()
     text.end()
@@ -129,7 +132,8 @@ def _parse(text: JsonPieces, path: Path, known: Plan) -> Study:
     except UsageError as error:
         raise ValueError(f"it has no facts of a cell's method, and {error}") from None
     plan = Plan(stages={stage_id: specs[stage_id] for stage_id in parents_first(specs)}, paths=cells, methods=methods)
-    _check_cells(plan, path, [cell for cell in cells if cells[cell] is not known.paths.get(cell)])
+    if checked:
+        _check_cells(plan, path, [cell for cell in cells if cells[cell] is not known.paths.get(cell)])
     return Study(found["study"], found["recipe"], plan)
 
 
@@ -174,7 +178,7 @@ def _read_cells(text: JsonPieces, known: Plan) -> dict[Cell, tuple[str, ...]]:
     return cells
 
 
-def _read_stages(text: JsonPieces, path: Path, known: Plan) -> dict[str, StageSpec]:
+def _read_stages(text: JsonPieces, path: Path, known: Plan, checked: bool) -> dict[str, StageSpec]:
     """Raises StoreError for the first stage that is not the one its id names."""
     specs: dict[str, StageSpec] = {}
     for stage_id in text.members():
@@ -182,7 +186,8 @@ def _read_stages(text: JsonPieces, path: Path, known: Plan) -> dict[str, StageSp
         if theirs is not None and are_of(fields, theirs):
             specs[stage_id] = theirs
             continue
-        specs[stage_id] = _checked(stage_id, StageSpec.from_json(fields), path)
+        spec = StageSpec.from_json(fields)
+        specs[stage_id] = _checked(stage_id, spec, path) if checked else spec
     return specs
 
 
@@ -287,15 +292,33 @@ def joined_study(store: Store, name: str, preset: Preset, plan: Plan) -> Study |
 
 def merged(store: Store, name: str, preset: Preset, plan: Plan) -> Study:
     """The study with the cells of `plan` added to those it already has. Raises as `joined_study` does."""
+    found, _ = _merged(store, name, preset, plan)
+    return found
+
+
+def _merged(store: Store, name: str, preset: Preset, plan: Plan) -> tuple[Study, bool]:
+    """The study with the cells of `plan` added, and whether the store has it so already."""
     older = joined_study(store, name, preset, plan)
     if older is None:
-        return Study(name, _with_defaults(preset, {}, plan), plan)
+        return Study(name, _with_defaults(preset, {}, plan), plan), False
     known, paths = {**older.plan.stages, **plan.stages}, {**older.plan.paths, **plan.paths}
     union = Plan(paths=paths, methods={**older.plan.methods, **plan.methods})
     for path in paths.values():  # a cell's path lists parents first; stages that no cell needs any more are dropped
         for stage_id in path:
             union.add(known[stage_id])
-    return Study(name, _with_defaults(preset, older.recipe, plan), union)
+    found = Study(name, _with_defaults(preset, older.recipe, plan), union)
+    return found, _is_same(older, found)
+
+
+def _is_same(older: Study, found: Study) -> bool:
+    """Whether nothing was added. An earlier version did not list the declared defaults, and need not."""
+    unlisted = {key: value for key, value in found.recipe.items() if key != "defaults"}
+    return (
+        older.plan.paths == found.plan.paths
+        and older.plan.stages.keys() == found.plan.stages.keys()
+        and older.plan.methods == found.plan.methods
+        and older.recipe in (found.recipe, unlisted)
+    )
 
 
 def _with_defaults(preset: Preset, older: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
@@ -314,10 +337,10 @@ def add_to_study(store: Store, name: str, preset: Preset, plan: Plan) -> Study:
     Holds a lease from the reading to the writing. Writes nothing, no lease either, where the study has all the cells: a
     store that is finished can be read-only. Raises as `merged` does.
     """
-    found = merged(store, name, preset, plan)
-    if not _is_written(store, found):
+    found, is_written = _merged(store, name, preset, plan)
+    if not is_written:
         with _lease_of(store, name).held() as lease:
-            found = merged(store, name, preset, plan)
+            found, _ = _merged(store, name, preset, plan)
             lease.check()
             write_study(store, found)
     return found
@@ -335,25 +358,36 @@ def _lease_of(store: Store, name: str) -> Lease:
 
 def write_study(store: Store, study: Study) -> None:
     """Write the study in place of an older one; `add_to_study` is for one that others may change too."""
-    replace_file(store.study_path(study.name), _text(study))
+    replace_files({store.study_path(study.name): _pieces(study)})
 
 
-def _is_written(store: Store, study: Study) -> bool:
-    """Whether the store has the study as it is, or as an earlier version wrote it.
+def _pieces(study: Study) -> Iterator[str]:
+    """`Study.as_json` as JSON, indented and sorted, without all of it standing in memory."""
+    plan = study.plan
+    methods = {name: facts.as_json() for name, facts in plan.methods.items()}
+    yield from _member("{", "cells", "[", ({**c.as_json(), "stages": list(p)} for c, p in plan.paths.items()), "]")
+    if methods:
+        yield f',\n "methods": {_dumped(methods, 1)}'
+    yield f',\n "recipe": {_dumped(study.recipe, 1)},\n "schema": {STUDY_SCHEMA}'
+    specs = ((f'"{i}": ', plan.stages[i].fingerprint_fields()) for i in sorted(plan.stages))
+    yield from _member(",", "stages", "{", specs, "}")
+    yield f',\n "study": {_dumped(study.name, 1)}\n}}\n'
 
-    These had no facts of built-in methods, or did not list the declared defaults.
-    """
-    path = store.study_path(study.name)
-    if not path.is_file():
-        return False
-    others = {name: facts for name, facts in study.plan.methods.items() if not facts.is_built_in}
-    unlisted = replace(study, recipe={key: value for key, value in study.recipe.items() if key != "defaults"})
-    earlier = [replace(each, plan=replace(study.plan, methods=others)) for each in (study, unlisted)]
-    return path.read_text(encoding="utf-8") in map(_text, (study, unlisted, *earlier))
+
+def _member(before: str, name: str, opening: str, values: Iterable[Any], closing: str) -> Iterator[str]:
+    """A member whose value is a list of `values`, or an object of (key, value), one of them at a time."""
+    yield f'{before}\n "{name}": {opening}'
+    is_first = True
+    for value in values:
+        key, content = value if isinstance(value, tuple) else ("", value)
+        yield f"{'' if is_first else ','}\n  {key}{_dumped(content, 2)}"
+        is_first = False
+    yield closing if is_first else f"\n {closing}"
 
 
-def _text(study: Study) -> str:
-    return json.dumps(study.as_json(), indent=1, sort_keys=True) + "\n"
+def _dumped(value: Any, depth: int) -> str:
+    """JSON that stands `depth` deep; a string of it holds no line break, so that all of them can be indented."""
+    return json.dumps(value, indent=1, sort_keys=True).replace("\n", "\n" + depth * " ")
 
 
 def parents_first(specs: Mapping[str, StageSpec]) -> list[str]:

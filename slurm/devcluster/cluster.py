@@ -25,7 +25,6 @@ from slurm.devcluster.machine import problem_here, problem_of_folder
 from slurm.devcluster.node import Node, Process
 
 START_PATIENCE_S = 30.0
-FINISHED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "DEADLINE")
 
 
 @dataclass(frozen=True)

@@ -260,7 +260,7 @@ def test_a_record_that_cannot_be_trusted_is_a_problem_in_json(
     store = Store(world.store)
     path = store.stage(next(iter(read_study(store, "slice").plan.stages))).record_path
     path.write_text(path.read_text()[:100])
-    done = run_harness(world.reading("status", "--json"))
+    done = run_harness(world.reading("tables", "--json"))
     assert done.code == 1
     (problem,) = json.loads(done.out)["problems"]
     assert done.err == f"error: {problem['message']}\n"
@@ -653,7 +653,7 @@ def test_a_record_that_cannot_be_trusted_stops_a_grid_and_invalidate_lets_it_go_
         store.stage(dense).publish_record({**record, "times": {**record["times"], "started": 1.0}})
     fakes.CALLS.clear()
     bad = evaluation if harm == "another store's" else dense
-    for command in ([*words, "--seeds", "0,1"], world.reading("status"), world.reading("tables")):
+    for command in ([*words, "--seeds", "0,1"], world.reading("tables")):
         done = run_harness(command)
         assert done.code == 1
         (line,) = (line for line in done.err.splitlines() if line.startswith("error: "))

@@ -40,7 +40,7 @@ def test_printed_commands_can_be_pasted_whatever_the_store_is_called(
     assert pasted(run_harness(words).out, "harness tables").code == 0
     path = Store(store).stage(one_of(store, "evaluation")).record_path
     path.write_text(path.read_text().replace("0.5", "0.9"))
-    assert pasted(run_harness(["status", "--store", str(store)]).err, "harness invalidate").code == 0
+    assert pasted(run_harness(["tables", "--store", str(store)]).err, "harness invalidate").code == 0
 
 
 def one_of(store: Path, kind: str) -> str:
@@ -54,7 +54,7 @@ def test_a_command_on_a_stage_can_be_pasted_where_the_store_has_several_studies(
     stage_id = next(iter(read_study(Store(world.store), "two").plan.stages))
     path = Store(world.store).stage(stage_id).record_path
     path.write_text(path.read_text().replace('"attempt": 1', '"attempt": 2'))
-    printed = run_harness(world.reading("status", "--study", "two")).err.partition("harness ")[2]
+    printed = run_harness(world.reading("tables", "--study", "two")).err.partition("harness ")[2]
     done = run_harness([*shlex.split(printed), "--yes"])
     assert (done.code, "2 records moved" in done.out) == (0, True)
     for what in ("dense", "f" * 32):

@@ -78,7 +78,6 @@ def test_every_verb_names_it_with_the_next_move_which_mends_it(
     fakes.CALLS.clear()
     mend = f"harness invalidate {evaluation} --store {ready.store}"
     for words in (
-        ready.reading("status"),
         ready.reading("tables"),
         ready.reading("plots"),
         ready.reading("gc"),
@@ -127,6 +126,6 @@ def test_a_stage_does_not_start_from_a_record_that_is_not_sound(
 def test_with_json_it_is_data(run_harness: Run, ready: World) -> None:
     _, evaluation = ends(ready)
     be_a_folder(Store(ready.store).stage(evaluation).record_path, Path(os.devnull))
-    done = run_harness(ready.reading("status", "--json"))
+    done = run_harness(ready.reading("tables", "--json"))
     (problem,) = json.loads(done.out)["problems"]
     assert (done.code, "cannot be read (Is a directory)" in problem["message"]) == (1, True)

@@ -67,7 +67,7 @@ def test_a_dry_run_refuses_the_study_that_the_run_refuses(
         assert done.code == 1, more
         assert "Move it away and give its grid's command again: finished stages stay finished." in done.out + done.err
         assert "to run" not in done.out
-    assert run_harness(world.reading("status")).code == 1
+    assert run_harness(world.reading("tables")).code == 1
 
 
 def test_the_bound_of_threads_is_in_no_identity() -> None:

@@ -65,7 +65,7 @@ def test_two_grids_that_join_a_study_at_the_same_moment_both_stay_in_it(
     """The first has read and not yet written when the second comes: it reads only what the first has written."""
     write(store, "mine", plan(tasks=["sst2"]))
     first_is_at_it, second_has_read = threading.Event(), threading.Event()
-    merge, replace = study_module.merged, study_module.write_study
+    merge, replace = study_module._merged, study_module.write_study
 
     def slow_write(place: Store, study: Study) -> None:
         if not first_is_at_it.is_set():
@@ -80,7 +80,7 @@ def test_two_grids_that_join_a_study_at_the_same_moment_both_stay_in_it(
         return found
 
     monkeypatch.setattr(study_module, "write_study", slow_write)
-    monkeypatch.setattr(study_module, "merged", noted_merge)
+    monkeypatch.setattr(study_module, "_merged", noted_merge)
     grids = [plan(tasks=["squad"]), plan(tasks=["sst2"], seeds=(1,))]
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(add_to_study, store, "mine", preset(), grids[0])

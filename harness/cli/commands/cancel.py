@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from harness.cli.commands.chosen import number_of, read_chosen, stage_lines, stages_as_json, unfinished_after
 from harness.errors import HarnessError, UsageError
 from harness.store.cancellation import cancel_stage
+from harness.store.scancel import scancel_waiting
+from harness.studies.idle_tasks import own_idle_tasks
 from harness.studies.lineage import read_lineage
+from harness.wording import counted
 
 SENTENCES = {
     "cancelled": "cancelled; not started until harness retry",
@@ -35,12 +39,19 @@ def run(options: argparse.Namespace) -> int:
     lineage = read_lineage(chosen.store)
     stopped = {i for word in ("cancelled", "asked to stop", "already cancelled") for i in outcomes[word]}
     downstream = unfinished_after(chosen.store, lineage, stopped)
+    idle = own_idle_tasks(chosen.store, stopped)
+    warnings = scancel_waiting(idle)
+    if chosen.activity.problem:
+        warnings.append(
+            f"{chosen.activity.problem}: a task of these stages may wait in the queue; it will start nothing."
+        )
     if options.json:
         fields = {
             "study": chosen.study.name,
             "matched": stages_as_json(lineage.specs, chosen.stage_ids),
             **{word.replace(" ", "_"): stage_ids for word, stage_ids in outcomes.items()},
             "downstream": stages_as_json(lineage.specs, downstream),
+            "scancelled": idle,
         }
         print(json.dumps(fields, indent=1))
     else:
@@ -51,6 +62,10 @@ def run(options: argparse.Namespace) -> int:
         if downstream:
             print(f"what cannot run without them ({number_of(len(downstream))}):")
             print("\n".join(stage_lines(lineage.specs, downstream)))
+        if idle and not warnings:
+            print(f"{counted(len(idle), 'task')} without work left taken out of the cluster's queue.")
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     if problems:
         raise HarnessError("\n".join(problems))
     return 0

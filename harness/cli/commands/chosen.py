@@ -12,6 +12,7 @@ from typing import Any
 from harness.identity import is_stage_id
 from harness.specs import StageSpec, stage_label
 from harness.store.store import Store
+from harness.studies.activity import Activity, read_activity
 from harness.studies.lineage import Lineage, read_studies
 from harness.studies.selection import NothingMatches, select
 from harness.studies.state import read_states
@@ -21,10 +22,11 @@ from harness.wording import MOST_STAGES_LISTED, counted
 
 @dataclass(frozen=True)
 class Chosen:
-    """states: of every stage of the study. stage_ids: parents first."""
+    """activity, states: of every stage of the study. stage_ids: parents first."""
 
     store: Store
     study: Study
+    activity: Activity
     states: Mapping[str, str]
     stage_ids: list[str]
 
@@ -45,14 +47,15 @@ def read_chosen(options: argparse.Namespace, *, may_be_none: bool = False) -> Ch
     """
     store = Store(Path(options.store))
     study = read_named_study(store, options)
-    states = read_states(study.plan, store)
+    activity = read_activity(study.plan, store)
+    states = read_states(study.plan, store, activity)
     try:
         stage_ids = select(study.plan, states, options.what)
     except NothingMatches:
         if not may_be_none:
             raise
         stage_ids = []
-    return Chosen(store, study, states, stage_ids)
+    return Chosen(store, study, activity, states, stage_ids)
 
 
 def read_named_study(store: Store, options: argparse.Namespace) -> Study:

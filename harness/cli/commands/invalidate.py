@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from harness.cli.commands.chosen import number_of, read_chosen, stages_as_json
 from harness.errors import UsageError
@@ -16,7 +17,7 @@ from harness.wording import counted
 def run(options: argparse.Namespace) -> int:
     """Exit code 0; without --yes nothing is changed.
 
-    Raises UsageError when none of the stages named is finished, or when one that depends on them is running.
+    Raises UsageError when none of the stages named is finished, or when one that depends on them is running or queued.
     """
     chosen = read_chosen(options)
     store, roots = chosen.store, chosen.in_state("done")
@@ -31,7 +32,10 @@ def run(options: argparse.Namespace) -> int:
         if downstream:
             print(f"and the stages that depend on them ({number_of(len(downstream))}, {len(finished)} finished):")
             print("\n".join(_lines(lineage, downstream)), flush=True)
-    archived = invalidate(store, roots) if options.yes else {}
+    if chosen.activity.problem and len(finished) < len(downstream):
+        text = "a stage that is queued and starts from one of these will not run, and is queued again by the next grid."
+        print(f"warning: {chosen.activity.problem}, so what is queued is not known; {text}", file=sys.stderr)
+    archived = invalidate(store, roots, chosen.activity.queue) if options.yes else {}
     if options.json:
         fields = {
             "study": chosen.study.name,

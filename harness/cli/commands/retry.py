@@ -8,12 +8,13 @@ from collections.abc import Collection
 
 from harness.cli.commands.chosen import Chosen, number_of, read_chosen, stage_lines, stages_as_json, unfinished_after
 from harness.store.processes import this_process
+from harness.studies.activity import read_activity
 from harness.studies.lineage import read_lineage
 
 WHY_NOT = {
     "done": "they are done; harness invalidate removes a result",
     "running": "they are running; harness cancel stops them, and they can be retried once they have ended",
-    "queued": "they are queued already",
+    "queued": "they are queued; their task will start them",
     "blocked": "they depend on a stage that failed or is cancelled; retry that one",
     "pending": "harness grid starts them",
 }
@@ -27,11 +28,14 @@ def run(options: argparse.Namespace) -> int:
     downstream = unfinished_after(chosen.store, lineage, again)
     for stage_id in again:
         chosen.store.stage(stage_id).retry(by=this_process())
+    now = read_activity(chosen.study.plan, chosen.store, chosen.activity.queue) if again else chosen.activity
+    in_tasks = [stage_id for stage_id in again if stage_id in now.queued]
     if options.json:
         fields = {
             "study": chosen.study.name,
             "matched": stages_as_json(lineage.specs, chosen.stage_ids),
             "retried": again,
+            "queued": in_tasks,
             "downstream": stages_as_json(lineage.specs, downstream),
         }
         print(json.dumps(fields, indent=1))
@@ -39,8 +43,13 @@ def run(options: argparse.Namespace) -> int:
     if not again:
         print(f"nothing to retry: {_why_not(chosen) or f'no stage matches {options.what!r}'}.")
         return 0
-    print(f"{number_of(len(again))} will run again with the next harness grid:")
-    print("\n".join(stage_lines(lineage.specs, again)))
+    for stage_ids, where in (
+        (in_tasks, "in their tasks, which are queued on the cluster"),
+        ([stage_id for stage_id in again if stage_id not in in_tasks], "with the next harness grid"),
+    ):
+        if stage_ids:
+            print(f"{number_of(len(stage_ids))} will run again {where}:")
+            print("\n".join(stage_lines(lineage.specs, stage_ids)))
     if downstream:
         print(f"and the stages that depend on them ({number_of(len(downstream))}):")
         print("\n".join(stage_lines(lineage.specs, downstream)))

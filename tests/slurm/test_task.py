@@ -1,0 +1,249 @@
+"""A task of the cluster on stages without torch: its exit code, what it leaves in the store, how it goes on after a
+restart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from grid_world import HERE, ROOT, of_kind, plan, preset
+
+from harness.execution import local
+from harness.inputs.data_sources import FolderData
+from harness.planning.graph import Plan
+from harness.stages.context import Resources, Sources
+from harness.store.intervals import OFTEN
+from harness.store.processes import ALLOCATION, this_process
+from harness.store.store import Store
+from harness.store.submissions import Submission
+from harness.studies.state import read_states
+from harness.studies.study import merged, write_study
+from harness.worker.source_state import source_digest
+from harness.worker.stop_request import StopRequest
+from slurm import task
+from slurm.task import how_it_ended, run_task
+
+UUID = "a" * 32
+NAME = f"{UUID}_0"
+QUICK = replace(OFTEN, cancel=0.05)
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def planned(store: Store) -> Plan:
+    found = plan(tasks=["sst2"])
+    write_study(store, merged(store, "slice", preset(), found))
+    return found
+
+
+@pytest.fixture
+def submitted(store: Store, tmp_path: Path, planned: Plan) -> Callable[..., Submission]:
+    """submitted(stage ids, ..) -> an entry whose one task has these stages."""
+
+    def write(*stage_ids: str, **fields: object) -> Submission:
+        sources = Sources(models={}, data=FolderData(tmp_path)).as_json()
+        given = {
+            "uuid": UUID,
+            "study": "slice",
+            "user": os.getuid(),
+            "cluster": "stub",
+            "profile": {"place": "[default] of p.toml"},
+            "sources": sources,
+            "resources": asdict(Resources()),
+            "source": source_digest(),
+            "tasks": (tuple(i for i in planned.stages if i in stage_ids),),
+        }
+        entry = Submission(**{**given, **fields})
+        store.ledger.write(entry)
+        return entry
+
+    return write
+
+
+@pytest.fixture
+def run(store: Store, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """run(*misdeeds) -> the exit code of the task on fake stages."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{HERE}")
+
+    def start(*misdeeds: str, restart: int = 0, stop: StopRequest | None = None) -> int:
+        monkeypatch.setenv(ALLOCATION, NAME)
+        monkeypatch.setenv("SLURM_RESTART_COUNT", str(restart))
+        monkeypatch.setattr(local, "WORKER_COMMAND", fakes.worker_command(*misdeeds))
+        return run_task(store, UUID, 0, stop or StopRequest(), intervals=QUICK, patience=0.2)
+
+    return start
+
+
+def outcomes(store: Store, stage_id: str) -> list[str | None]:
+    return [attempt.outcome for attempt in store.stage(stage_id).attempts()]
+
+
+def test_a_task_runs_its_stages_and_no_others(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    own = {dense, *(i for i, s in planned.stages.items() if set(s.parents.values()) == {dense})}
+    submitted(*own)
+    assert run() == 0
+    assert store.finished(planned.stages) == own
+    (attempt,) = store.stage(dense).attempts()
+    assert (attempt.allocation, attempt.restart, attempt.outcome) == (NAME, 0, "done")
+
+
+def test_a_failed_evaluation_does_not_cut_off_what_starts_from_its_model(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    score = next(i for i, s in of_kind(planned, "evaluation").items() if s.parents["model"] == dense)
+    submitted(dense, score, needed=(dense,))
+    assert run("evaluation=fail") == 0
+    assert outcomes(store, score) == ["code"]
+
+
+def test_a_failure_is_told_where_others_need_the_stage_or_nobody_waits(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    submitted(dense, needed=(dense,))
+    assert run("dense=fail") == 1
+    store.ledger.withdraw(UUID)
+    (corpus,) = of_kind(planned, "corpus")
+    submitted(corpus)
+    assert run("corpus=fail") == 1
+
+
+def test_a_task_whose_parent_has_no_record_ends_without_an_attempt(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    (pairs,) = of_kind(planned, "pairs")
+    submitted(pairs)
+    assert run() == 76
+    assert outcomes(store, pairs) == []
+    assert read_states(planned, store)[pairs] == "pending"
+
+
+def test_a_task_of_another_source_refuses_and_says_so_at_each_of_its_stages(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    (dense,), (corpus,) = of_kind(planned, "dense"), of_kind(planned, "corpus")
+    submitted(dense, corpus, source="another")
+    assert run() == 77
+    assert read_states(planned, store)[dense] == read_states(planned, store)[corpus] == "failed"
+    last = store.stage(dense).last_attempt()
+    assert last.outcome == "source-changed"
+    assert last.message == "the source changed since it was submitted; give the grid's command again"
+
+
+def test_a_task_with_gpus_on_a_node_that_shows_none_is_to_run_elsewhere(
+    planned: Plan, submitted: Callable[..., Submission], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    submitted(dense, profile={"gpus": 1})
+    machine = task.this_machine()
+    monkeypatch.setattr(task, "this_machine", lambda: replace(machine, gpus=()))
+    assert run() == 78
+
+
+def test_a_task_that_is_stopped_leaves_its_stages_pending_and_goes_on_when_it_is_started_again(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    submitted(dense)
+    stop = StopRequest()
+
+    class WhenBegun(StopRequest):
+        def __call__(self) -> bool:
+            return bool(list(store.root.glob("checkpoints/*/begun")))
+
+    stop = WhenBegun()
+    assert run("dense=obey", stop=stop) == 75
+    assert outcomes(store, dense) == ["interrupted"]
+    assert run("dense=obey", restart=1) == 0
+    assert outcomes(store, dense) == ["interrupted", "done"]
+
+
+def left_open(store: Store, stage_id: str, *, restart: int, checkpoint: str = "") -> None:
+    """An attempt of this task's earlier start, whose node died."""
+    if checkpoint:
+        (store.stage(stage_id).checkpoints_path / checkpoint).mkdir(parents=True, exist_ok=True)
+    elsewhere = {**this_process(), "host": "n1", "process": 1, "process_started": "boot:1", "pid_namespace": 7}
+    store.stage(stage_id).begin_attempt({**elsewhere, "allocation": NAME, "restart": restart})
+
+
+def test_deaths_of_earlier_starts_count_and_those_with_progress_do_not(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    """Two starts died without a checkpoint: the third start may die once more before the stage has failed."""
+    (dense,) = of_kind(planned, "dense")
+    submitted(dense)
+    left_open(store, dense, restart=0)
+    assert run("dense=die", restart=1) == 1
+    assert outcomes(store, dense) == ["killed"] * 3
+    assert "tried 3 times" in store.stage(dense).last_attempt().message
+    assert run("dense=die", restart=2) == 1
+    assert outcomes(store, dense) == ["killed"] * 3, "it has failed, and is not begun again"
+    store.stage(dense).retry(by=this_process())
+    left_open(store, dense, restart=3, checkpoint="checkpoint-1")
+    assert run(restart=4) == 0
+    assert outcomes(store, dense)[-2:] == ["killed", "done"]
+
+
+def test_a_stage_that_failed_in_an_earlier_start_is_not_begun_again(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    (dense,), (corpus,) = of_kind(planned, "dense"), of_kind(planned, "corpus")
+    submitted(dense, corpus)
+    assert run("dense=fail", "corpus=fail") == 1
+    assert run(restart=1) == 1
+    assert outcomes(store, dense) == outcomes(store, corpus) == ["code"]
+
+
+def test_a_task_above_its_memory_is_not_tried_again(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    submitted(dense)
+    left_open(store, dense, restart=0)
+    said = "slurmstepd: error: StepId=7.0 exceeded memory limit (9 > 4), being killed"
+    store.ledger.log_path(NAME).write_text(f"2026-01-01 00:00:00 task {NAME}: 1 stages\n{said}\n")
+    assert run(restart=1) == 1
+    last = store.stage(dense).last_attempt()
+    assert last.outcome == "out-of-memory"
+    assert said in last.message
+
+
+@pytest.mark.parametrize(
+    ("log", "outcome"),
+    [
+        (None, "killed"),
+        ("", "killed"),
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch. Some of the step", "out-of-memory"),
+        ("srun: error: n1: task 0: Out Of Memory", "out-of-memory"),
+        ("slurmstepd: error: Exceeded job memory limit", "out-of-memory"),
+        ("slurmstepd-n1: error: StepId=1.0 exceeded memory limit (9 > 4), being killed", "out-of-memory"),
+        ("slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026 DUE TO PREEMPTION ***", "killed"),
+        ("our own line that speaks of out of memory", "killed"),
+        ("slurmstepd: error: Exceeded job memory limit\n2026-01-01 00:00:00 task a_0: 1 stages of study s", "killed"),
+    ],
+)
+def test_how_the_start_before_ended_is_read_from_the_tasks_log(log: str | None, outcome: str, tmp_path: Path) -> None:
+    if log is not None:
+        (tmp_path / "log").write_text(f"2026-01-01 00:00:00 task a_0: 1 stages of study s\n{log}\n")
+    found, words = how_it_ended(tmp_path / "log")
+    assert found == outcome
+    assert words
+
+
+def test_bundles_of_a_packed_task_run_apart(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    """A worker that dies under one stage is followed by another, and the others go on."""
+    (dense,), (corpus,) = of_kind(planned, "dense"), of_kind(planned, "corpus")
+    submitted(dense, corpus)
+    assert run("dense=die_once") == 0
+    assert outcomes(store, dense) == ["killed", "done"]
+    assert outcomes(store, corpus) == ["done"]
