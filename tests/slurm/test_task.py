@@ -4,6 +4,9 @@ restart."""
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -164,6 +167,43 @@ def test_a_task_that_is_stopped_leaves_its_stages_pending_and_goes_on_when_it_is
     assert outcomes(store, dense) == ["interrupted"]
     assert run("dense=obey", restart=1) == 0
     assert outcomes(store, dense) == ["interrupted", "done"]
+
+
+class AsSlurmStops(StopRequest):
+    """Asked, once the stage has begun, by a signal that reaches driver and worker at the same moment."""
+
+    def __init__(self, store: Store, stage_id: str, number: signal.Signals) -> None:
+        super().__init__()
+        self.store, self.stage_id, self.number = store, stage_id, number
+        threading.Thread(target=self._signal, daemon=True).start()
+
+    def _signal(self) -> None:
+        while not (self.store.stage(self.stage_id).checkpoints_path / "begun").exists():
+            time.sleep(0.01)
+        time.sleep(0.2)  # the driver waits for its worker
+        self.ask(self.number)
+        os.kill(self.store.stage(self.stage_id).attempts()[-1].process, self.number)
+
+
+def test_a_worker_that_was_stopped_before_its_driver_looked_uses_no_try(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    submitted(dense)
+    assert run("dense=poll", stop=AsSlurmStops(store, dense, signal.SIGTERM)) == 75
+    assert outcomes(store, dense) == ["interrupted"]
+
+
+def test_after_the_second_limit_without_progress_the_task_is_not_queued_again(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    score = next(i for i, s in of_kind(planned, "evaluation").items() if s.parents["model"] == dense)
+    submitted(dense, score)
+    left_open(store, dense, restart=0)
+    store.stage(dense).end_attempt(1, {"outcome": "time-limit", "message": "stopped"})
+    assert run("dense=poll", stop=AsSlurmStops(store, dense, signal.SIGUSR2), restart=1) == 1
+    assert outcomes(store, dense) == ["time-limit", "timeout"]
 
 
 def left_open(store: Store, stage_id: str, *, restart: int, checkpoint: str = "") -> None:
