@@ -286,7 +286,7 @@ def test_real_training_that_is_pre_empted_goes_on_and_is_bit_equal(
     grid.act("--real", "dense=slow:0.3")
     grid.grid()
     grid.wait_for_start(dense)
-    grid.wait(lambda: "step" in grid.progress(dense))
+    grid.wait(lambda: grid.progress(dense) != "")
     job = grid.job_of(dense)
     urgent = cluster.sbatch("sleep 1", "--partition=high", "--nodelist=n1", "--exclusive")
     cluster.wait_for(urgent, "COMPLETED")

@@ -324,14 +324,14 @@ def fill_disk(context: StageContext) -> None:
 
 
 def slow(context: StageContext, seconds: str) -> StageResult:
-    """The kind as it is, but for a pause after every step: its numbers do not change."""
+    """The kind as it is, but for a pause after every step of it: its numbers do not change."""
 
-    def should_stop() -> bool:
+    def report(progress: StageProgress) -> None:
+        context.report(progress)
         time.sleep(float(seconds))
-        return context.should_stop()
 
     (context.artifact / "half-written.txt").unlink()
-    return REAL[context.spec.kind].function()(replace(context, should_stop=should_stop))
+    return REAL[context.spec.kind].function()(replace(context, report=report))
 
 
 ACTORS = (
