@@ -297,9 +297,10 @@ class Profile:
         known = {field.name for field in fields(cls)}
         given = {name: value for name, value in tree.items() if name in known}
         try:
-            lists = {name: tuple(given[name]) for name in ("setup", "container") if name in given}
-            extra = {"extra": tuple(sorted(given["extra"].items()))} if "extra" in given else {}
-            return cls(**{**given, **lists, **extra})
+            given.update({name: tuple(given[name]) for name in ("setup", "container") if name in given})
+            if "extra" in given:
+                given["extra"] = tuple(sorted(given["extra"].items()))
+            return cls(**given)
         except (AttributeError, TypeError) as error:
             raise ValueError(f"no profile: {error}") from None
 

@@ -83,6 +83,8 @@ class _Pass:
     study: str
     sources: Sources
     resources: Resources
+    target: Target
+    source: str = field(default_factory=source_digest)
     homes: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=dict)
     accepted: list[str] = field(default_factory=list)
@@ -124,7 +126,7 @@ class _Pass:
             profile={**profile.as_json(), "place": profile.place},
             sources=self.sources.as_json(),
             resources=asdict(self.resources),
-            source=source_digest(),
+            source=self.source,
             tasks=tuple(task.stage_ids for task in array.tasks),
             needed=array.needed,
             after=tasks_waited_for(array, self.homes),
@@ -212,7 +214,7 @@ def submit(
             raise CannotCheck(f"{queue.problem}, so what is queued is not known and nothing was submitted.")
         heal(store.ledger, queue)
         found = prospect(plan, store, target, queue)
-        this_pass = _Pass(plan, store, study, sources, resources, homes=dict(found.held))
+        this_pass = _Pass(plan, store, study, sources, resources, target, homes=dict(found.held))
         this_pass.jobs = {name: task.job for name, task in queue.tasks.items()}
         reason = _submit_all(this_pass, found.arrays, found.room, target, right)
     new = [stage_id for stage_id in found.waiting if stage_id in this_pass.homes]

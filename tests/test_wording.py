@@ -14,7 +14,7 @@ import harness
 from harness.cli.main import _parser
 from harness.wording import DEFAULT_STORE, assignment, command, counted, for_command_line, for_python, option
 
-HOW_IT_RUNS = {"executor", "workers", "store"}
+HOW_IT_RUNS = {"executor", "workers", "profile", "max_jobs", "store"}
 
 
 def test_an_option_reads_as_each_surface_writes_it() -> None:
