@@ -72,11 +72,11 @@ def run(store: Store, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Run
     """run(*misdeeds) -> the exit code of the task on fake stages."""
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{HERE}")
 
-    def start(*misdeeds: str, restart: int = 0, stop: StopRequest | None = None) -> int:
+    def start(*misdeeds: str, restart: int = 0, stop: StopRequest | None = None, **more: float) -> int:
         monkeypatch.setenv(ALLOCATION, NAME)
         monkeypatch.setenv("SLURM_RESTART_COUNT", str(restart))
         monkeypatch.setattr(local, "WORKER_COMMAND", fakes.worker_command(*misdeeds))
-        return run_task(store, UUID, 0, stop or StopRequest(), intervals=QUICK, patience=0.2)
+        return run_task(store, UUID, 0, stop or StopRequest(), intervals=QUICK, patience=0.2, **more)
 
     return start
 
@@ -204,6 +204,28 @@ def test_after_the_second_limit_without_progress_the_task_is_not_queued_again(
     store.stage(dense).end_attempt(1, {"outcome": "time-limit", "message": "stopped"})
     assert run("dense=poll", stop=AsSlurmStops(store, dense, signal.SIGUSR2), restart=1) == 1
     assert outcomes(store, dense) == ["time-limit", "timeout"]
+
+
+def test_a_stage_that_does_not_stop_is_ended_before_the_limit_and_the_second_time_has_failed(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    """Else SLURM would end the whole task, and nobody would queue it again or say why."""
+    (dense,) = of_kind(planned, "dense")
+    submitted(dense)
+    stop = AsSlurmStops(store, dense, signal.SIGUSR2)
+    assert run("dense=sleep", stop=stop, last_moment=0.5) == 75
+    (first,) = store.stage(dense).attempts()
+    assert (first.outcome, first.message) == ("time-limit", "it did not stop before the time limit.")
+    store.stage(dense).discard_checkpoints()
+    stop = AsSlurmStops(store, dense, signal.SIGUSR2)
+    assert run("dense=sleep", stop=stop, last_moment=0.5, restart=1) == 1
+    last = store.stage(dense).last_attempt()
+    assert last.outcome == "timeout"
+    assert last.message.startswith("it did not stop before the time limit. 2 times in a row")
+
+
+def test_a_stage_that_does_not_stop_has_until_shortly_before_the_limit() -> None:
+    assert [task.seconds_to_stop({"signal_minutes": minutes}) for minutes in (1, 2, 5)] == [30, 90, 270]
 
 
 def left_open(store: Store, stage_id: str, *, restart: int, checkpoint: str = "") -> None:
