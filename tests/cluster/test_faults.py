@@ -99,6 +99,16 @@ def test_a_killed_worker_is_followed_by_another_in_the_same_task(make: Any, peac
     assert grid.num_submissions == 1
 
 
+def test_a_worker_killed_just_after_it_published_has_done_its_stage(make: Any, peace: Any) -> None:
+    grid = make(*ONE)
+    expected = peace(grid)
+    grid.act("dense=die_recorded")
+    grid.grid()
+    grid.wait_until_empty()
+    grid.check_end(expected.records)
+    assert grid.num_submissions == 1
+
+
 def test_a_killed_driver_takes_its_task_back_to_the_queue(make: Any, peace: Any) -> None:
     grid = make(*ONE)
     expected = peace(grid, "dense=work:12")
@@ -248,6 +258,30 @@ def test_two_limits_without_a_newer_checkpoint_are_a_timeout_that_names_the_prof
     told = grid.cluster.job(job)
     assert (told["JobState"], told["ExitCode"], told["Restarts"]) == ("FAILED", "1:0", "1")
     assert grid.states()[EVALUATION] == "blocked"
+    grid.check_end(expected.records, unfinished=2)
+    grid.act()
+    grid.grid()
+    grid.wait_until_empty()
+    grid.check_end(expected.records)
+
+
+def test_a_stage_that_hears_no_signal_is_ended_before_the_limit_would_end_its_task(make: Any, peace: Any) -> None:
+    """And is named after the second time; the first start is followed by another without anybody's doing."""
+    grid = make(*ONE)
+    expected = peace(grid)
+    dense = expected.id_of(DENSE)
+    grid.act("dense=sleep")
+    grid.grid()
+    job = grid.job_of(dense)
+    for number in (1, 2):
+        grid.wait_for_start(dense, number)
+        grid.cluster.run("scancel", "--signal=USR2", job)
+        grid.wait(lambda number=number: grid.store.stage(dense).attempts()[number - 1].outcome is not None)
+    grid.wait_until_empty()
+    assert grid.outcomes(dense) == ["time-limit", "timeout"]
+    assert grid.last(dense).message.startswith("it did not stop before the time limit.")
+    told = grid.cluster.job(job)
+    assert (told["JobState"], told["ExitCode"], told["Restarts"]) == ("FAILED", "1:0", "1")
     grid.check_end(expected.records, unfinished=2)
     grid.act()
     grid.grid()

@@ -394,10 +394,13 @@ def action_named(text: str) -> Callable[[StageContext], object]:
 
 
 def run_task(store: str, uuid: str) -> int:
-    """A task of a cluster that looks at the store often, and waits less long for a parent's record."""
+    """A task of a cluster that looks at the store often, and waits less long for a parent's record and for a worker."""
     from slurm import job, task
 
-    task.run_task = partial(task.run_task, intervals=replace(OFTEN, poll=0.2), patience=3.0)  # type: ignore[assignment]
+    often = replace(OFTEN, poll=0.2)
+    task.run_task = partial(  # type: ignore[assignment]
+        task.run_task, intervals=often, patience=3.0, last_moment=10.0
+    )
     sys.argv = ["slurm.job", store, uuid]
     return job.main()
 
