@@ -292,7 +292,10 @@ def test_a_stage_that_hears_no_signal_is_ended_before_the_limit_would_end_its_ta
 def test_real_training_longer_than_its_limit_is_done_after_several_and_bit_equal(
     make_real: Any, peace: Any, cluster: Cluster
 ) -> None:
-    """A limit of one minute, which profiles refuse: SLURM sends the signal after some 20 s of it."""
+    """A limit of one minute, which profiles refuse: SLURM looks twice a minute, and sends the signal when it first does.
+
+    So the first start may have as little as a second, and each later one has some 25.
+    """
     grid = make_real()
     expected = peace(grid, "--real")
     dense = expected.id_of(DENSE)
@@ -301,7 +304,7 @@ def test_real_training_longer_than_its_limit_is_done_after_several_and_bit_equal
     grid.wait_until_empty(200)
     *before, last = grid.outcomes(dense)
     assert (set(before), last) == ({"time-limit"}, "done")
-    reached = [int(each.checkpoint.rpartition("-")[2]) for each in grid.store.stage(dense).attempts()[:-1]]
+    reached = [int(each.checkpoint.rpartition("-")[2] or 0) for each in grid.store.stage(dense).attempts()[:-1]]
     assert reached == sorted(set(reached))
     assert f"resuming from checkpoint-{reached[-1]}" in grid.log(dense)
     told = cluster.job(grid.job_of(dense))

@@ -17,6 +17,8 @@ from xml.etree import ElementTree
 from grid_world import ROOT
 from tabulate import tabulate
 
+from slurm.devcluster.daemons import SYSTEM_PATH
+
 FAULTS = ROOT / "tests" / "cluster" / "test_faults.py"
 
 
@@ -50,7 +52,7 @@ def log_text(rounds: Sequence[dict[str, str]], head: str, seconds: Sequence[floa
 def head() -> str:
     """When and with what."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    slurm = subprocess.run(["sinfo", "--version"], capture_output=True, text=True).stdout
+    slurm = subprocess.run(["slurmctld", "-V"], env={"PATH": SYSTEM_PATH}, capture_output=True, text=True).stdout
     return (
         f"{time.strftime('%Y-%m-%d')}, commit {commit.strip()}, {slurm.strip()}, submitit {metadata.version('submitit')}, "
         f"Python {platform.python_version()}, {len(os.sched_getaffinity(0))} cores"
