@@ -292,7 +292,7 @@ def test_a_stage_that_hears_no_signal_is_ended_before_the_limit_would_end_its_ta
 def test_real_training_longer_than_its_limit_is_done_after_several_and_bit_equal(
     make_real: Any, peace: Any, cluster: Cluster
 ) -> None:
-    """A limit of one minute, which profiles refuse: SLURM looks twice a minute, and sends the signal when it first does.
+    """A limit of one minute, which profiles refuse: SLURM looks twice a minute, and sends the signal as it first does.
 
     So the first start may have as little as a second, and each later one has some 25.
     """

@@ -53,10 +53,8 @@ def head() -> str:
     """When and with what."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     slurm = subprocess.run(["slurmctld", "-V"], env={"PATH": SYSTEM_PATH}, capture_output=True, text=True).stdout
-    return (
-        f"{time.strftime('%Y-%m-%d')}, commit {commit.strip()}, {slurm.strip()}, submitit {metadata.version('submitit')}, "
-        f"Python {platform.python_version()}, {len(os.sched_getaffinity(0))} cores"
-    )
+    versions = f"{slurm.strip()}, submitit {metadata.version('submitit')}, Python {platform.python_version()}"
+    return f"{time.strftime('%Y-%m-%d')}, commit {commit.strip()}, {versions}, {len(os.sched_getaffinity(0))} cores"
 
 
 def main() -> int:
