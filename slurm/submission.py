@@ -101,8 +101,7 @@ class _Pass:
         answer = sbatch(ledger.batch_path(name), submission_environment(os.environ))
         if answer.is_unknown:
             job = _job_of(THE_QUEUE.fresh(), name)
-            if not job:
-                ledger.withdraw(name)
+            if not job:  # the entry stays: the array may still come to be queued, and is then known by its name
                 return "sbatch did not answer in time"
         elif answer.refusal:
             ledger.withdraw(name)

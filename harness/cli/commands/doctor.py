@@ -26,7 +26,8 @@ def run(options: argparse.Namespace) -> int:
     store = Path(options.store)
     files = _batch_files(store, options.profile) if options.profile is not None else []
     checks = all_checks(read_environment(store, online=options.online))
-    able = is_able(checks) and not any(file.tested.accepted is False for file in files)
+    refused = [file.profile.place for file in files if file.tested.accepted is False]
+    able = is_able(checks) and not refused
     if options.json:
         tried = {"batch_files": {file.profile.name: file.as_json() for file in files}} if files else {}
         print(json.dumps({"able": able, "checks": [asdict(check) for check in checks], **tried}, indent=1))
@@ -36,6 +37,8 @@ def run(options: argparse.Namespace) -> int:
         print(*checks, sep="\n")
         counts = Counter(check.state for check in checks)
         verdict = "this machine can run grids" if able else "solve the problems first"
+        if refused and is_able(checks):
+            verdict = f"SLURM refuses the batch file of {', '.join(refused)}"
         notes, problems = counted(counts["note"], "note"), counted(counts["problem"], "problem")
         print(f"{counts['ok']} ok, {notes}, {problems}: {verdict}.")
     return 0 if able else 3
