@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 
 # On a machine with nothing but Python, git and make: the environment is made first.
-.PHONY: environment demo test test-cluster test-all lint same-numbers code-versions clean
+.PHONY: environment demo test test-cluster test-all lint soak same-numbers code-versions clean
 
 environment: $(VENV)/.ready
 
@@ -38,6 +38,10 @@ lint: environment
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# Every fault on the dev cluster three times, some ten minutes; the log is committed.
+soak: environment
+	$(BIN)/python tests/support/soak.py --log tests/cluster/soak.log
 
 # Whether the working tree gives the numbers of BASE, a commit whose tests pass: the tiny grid, run with both (minutes).
 same-numbers: environment

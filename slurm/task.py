@@ -11,9 +11,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import Interrupted
 from harness.execution.driver import Driver
@@ -30,6 +31,7 @@ from harness.store.submissions import Submission
 from harness.studies.study import read_part
 from harness.worker.source_state import source_digest
 from harness.worker.stop_request import StopRequest
+from slurm.profiles import SIGNAL_MINUTES
 
 EXIT_DONE = 0  # all that other tasks wait for has a record; where nobody waits, all of it
 EXIT_FAILED = 1
@@ -39,9 +41,10 @@ EXIT_OTHER_SOURCE = 77  # than the one that was submitted
 EXIT_BAD_NODE = 78  # the task is to be started elsewhere
 
 STOP_SECONDS = 0.5  # in which a stop is noticed
+SPARE_SECONDS = 30.0  # before the time limit, for the task to end by itself
 _START = re.compile(r"^[-\d]{10} [:\d]{8} task [0-9a-z]+_\d+: ", re.MULTILINE)  # the first line of a start in the log
 LAST_BYTES = 1 << 16
-_MEMORY = re.compile(r"(slurmstepd|srun): .*(exceeded .*memory limit|oom.?kill|out of memory)", re.IGNORECASE)
+_MEMORY = re.compile(r"(slurmstepd[^ ]*|srun): .*(exceeded .*memory limit|oom.?kill|out of memory)", re.IGNORECASE)
 PARENT_SECONDS = 90.0  # for which the cache of a network file system may hide a record written on another node
 
 
@@ -53,10 +56,13 @@ def run_task(
     *,
     intervals: Intervals = SELDOM,
     patience: float = PARENT_SECONDS,
+    last_moment: float | None = None,
 ) -> int:
     """Run what task `index` of a submission has to run; returns its exit code.
 
-    patience: seconds to wait for the record of a parent. Raises StoreError for a ledger or study that is damaged.
+    patience: seconds to wait for the record of a parent. last_moment: seconds after the signal ahead of the time limit,
+    when workers that still run are killed; None: `seconds_to_stop`.
+    Raises StoreError for a ledger or study that is damaged.
     """
     submission = store.ledger.read(uuid)
     own = submission.tasks[index]
@@ -76,7 +82,7 @@ def run_task(
         plan,
         store,
         pool,
-        _Pause(pool, stop),
+        _Pause(pool, stop, store, own, seconds_to_stop(submission.profile) if last_moment is None else last_moment),
         _say,
         only=own,
         poll=intervals.poll,
@@ -166,20 +172,49 @@ def _refuse(store: Store, stage_ids: Iterable[str]) -> None:
 
 @dataclass
 class _Pause:
-    """Waits until a job has ended or a stop is requested, or for so many seconds, without looking at the store."""
+    """Waits until a job has ended or a stop is requested, or for so many seconds, without looking at the store.
+
+    Workers that do not stop ahead of the time limit are killed `last_moment` seconds after they were asked to: SLURM
+    would end the whole task, and then nothing queues it again. What they last saved counts, as after any other limit.
+    """
 
     scheduler: LocalScheduler
-    should_stop: Callable[[], bool]
-    _stopped: bool = field(default=False)
+    stop: StopRequest
+    store: Store
+    stage_ids: Collection[str]
+    last_moment: float
+    _asked: float | None = None
 
     def __call__(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             if self.scheduler.wait(min(left, STOP_SECONDS)):
                 return
-            if self.should_stop() and not self._stopped:
-                self._stopped = True
+            if self.stop() and self._asked is None:
+                self._asked = time.monotonic()
                 return
+            if (
+                self._asked is not None
+                and time.monotonic() - self._asked > self.last_moment
+                and self.stop.is_time_limit
+            ):
+                self._end_workers()
+                return
+
+    def _end_workers(self) -> None:
+        self.scheduler.close(kill=True)
+        message = "it did not stop before the time limit."
+        for stage_id in self.stage_ids:
+            stage = self.store.stage(stage_id)
+            last = stage.last_attempt()
+            here = last is not None and last.allocation == os.environ.get(ALLOCATION, "")
+            if last is not None and here and last.outcome is None and not stage.has_record():
+                stage.try_to_end_attempt(last.number, {"outcome": "time-limit", "message": message})
+
+
+def seconds_to_stop(profile: Mapping[str, Any]) -> float:
+    """Seconds after the signal ahead of the time limit for which a task waits for its workers."""
+    return 60.0 * profile.get("signal_minutes", SIGNAL_MINUTES) - SPARE_SECONDS
 
 
 def _say(line: str) -> None:

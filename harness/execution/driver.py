@@ -121,11 +121,11 @@ class Driver:
         if self.allocation:
             self._go_on_from_earlier_starts()
         while True:
-            self._collect()
-            if should_stop() and not self._stopping:
+            if should_stop() and not self._stopping:  # before what ended: its worker may have been stopped too
                 self._stopping = True
                 self.report("stopping: running stages save a checkpoint (Ctrl-C again ends them at once)")
                 stop()
+            self._collect()
             if not self._stopping:
                 self._look_elsewhere()
                 self._submit()
@@ -134,7 +134,7 @@ class Driver:
                 break
             self._announce()
             self.pause(self.poll if self._jobs else max(self.poll, ELSEWHERE_SECONDS))
-        if self._stopping and self._waiting:
+        if self._stopping and self._runnable(self._waiting):
             raise Interrupted("stopped by a signal; the same command goes on.")
         self.outcome.blocked = list(self._waiting)
         return self.outcome
@@ -413,14 +413,18 @@ class Driver:
         submitted = [stage_id for bundle in self._jobs.values() for stage_id in bundle.ids]
         running = {i: time.time() - since for i, since in self._seen_running.items() if i in submitted}
         unfinished = {*self._waiting, *submitted} - self._finished - running.keys()
+        return self._pace.left(self._runnable(unfinished), running, self.scheduler.limits().jobs)
+
+    def _runnable(self, unfinished: Collection[str]) -> list[str]:
+        """Those of the stages that neither failed or are cancelled nor depend on such a one; parents first."""
         cannot_run = {*self.outcome.failed, *self.outcome.cancelled}
-        waiting = []
-        for stage_id in self.plan.stages:  # parents first
+        found = []
+        for stage_id in self.plan.stages:
             if cannot_run & set(self._parents(stage_id)):
                 cannot_run.add(stage_id)
             elif stage_id in unfinished and stage_id not in cannot_run:
-                waiting.append(stage_id)
-        return self._pace.left(waiting, running, self.scheduler.limits().jobs)
+                found.append(stage_id)
+        return found
 
     def _running(self, bundle: Bundle) -> Running | None:
         """The stage of a bundle that has begun and not ended."""

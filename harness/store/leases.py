@@ -60,14 +60,17 @@ class Lease:
 
     def check(self) -> None:
         """Raises LeaseLost unless the lease is still held."""
-        generation = _highest(self.folder)
-        if generation < self.generation:  # nobody takes one back: its file is gone
+        self.check_not_taken_over()
+        if not self.is_held():  # nobody takes one back: its file is gone
             gone = self.folder if self.folder.parent.is_dir() else self.folder.parent
             raise LeaseLost(
                 f"{gone} was removed or renamed while the stage ran, and with it the lease: another worker may run the "
                 "stage. Its result was not kept; give the same command again."
             )
-        if generation > self.generation:
+
+    def check_not_taken_over(self) -> None:
+        """Raises LeaseLost where a later generation was taken; its worker has removed what this one left unfinished."""
+        if (generation := _highest(self.folder)) > self.generation:
             raise LeaseLost(f"the lease of stage {self.folder.name} was taken over (generation {generation}).")
 
     def beat(self, count: int) -> None:

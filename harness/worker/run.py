@@ -129,7 +129,7 @@ def run_stage(
         with _logging_to(stage.log_path(number)):
             try:
                 watched = cancellable(stage.cancel_path(number), should_stop, intervals.cancel)
-                with reason_told(should_stop), watched as stops:
+                with reason_told(should_stop), _loss_told(lease), watched as stops:
                     progress = ProgressFile(stage.progress_path(number), intervals.progress)
                     _run_to_record(spec, store, sources, resources, stops, progress, number, lease)
             except BaseException as error:
@@ -142,6 +142,21 @@ def run_stage(
             stage.try_to_end_attempt(number, {"outcome": "done"})
             shutil.rmtree(stage.checkpoints_path, ignore_errors=True)  # last: see `leftovers`
     return True
+
+
+@contextmanager
+def _loss_told(lease: Lease) -> Iterator[None]:
+    """An error of the block goes on as LeaseLost where another worker took over meanwhile, and with it the files."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception as error:
+        try:
+            lease.check_not_taken_over()
+        except LeaseLost as lost:
+            raise lost from error
+        raise
 
 
 @contextmanager

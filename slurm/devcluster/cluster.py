@@ -388,11 +388,12 @@ def _write(path: Path, text: str, mode: int = 0o644) -> None:
 
 def _start_mariadb(cluster: Cluster, ports: Ports) -> None:
     layout, daemon = cluster.layout, cluster._daemon("mariadbd")
+    layout.mariadb_temporary.mkdir(parents=True, exist_ok=True)
     if not layout.mariadb_data.exists():
         install = ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={layout.mariadb_data}"]
         made = subprocess.run(
             [*install, "--skip-test-db", "--skip-name-resolve"],
-            env={"PATH": SYSTEM_PATH},
+            env={"PATH": SYSTEM_PATH, "TMPDIR": str(layout.mariadb_temporary)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

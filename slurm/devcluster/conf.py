@@ -103,6 +103,11 @@ class Layout:
         return self.folder / "mariadb" / "data"
 
     @property
+    def mariadb_temporary(self) -> Path:
+        """Of its own: a server that starts removes what another one has in a folder that both use."""
+        return self.folder / "mariadb" / "tmp"
+
+    @property
     def mariadb_socket(self) -> Path:
         return self.folder / "mariadb" / "socket"
 
@@ -248,6 +253,7 @@ def mariadbd_command(layout: Layout, ports: Ports) -> list[str]:
         "--no-defaults",
         "--user=root",
         f"--datadir={layout.mariadb_data}",
+        f"--tmpdir={layout.mariadb_temporary}",
         f"--socket={layout.mariadb_socket}",
         f"--port={ports.mariadb}",
         f"--bind-address={LOOPBACK}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -72,11 +73,18 @@ def run(store: Store, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Run
     """run(*misdeeds) -> the exit code of the task on fake stages."""
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{HERE}")
 
-    def start(*misdeeds: str, restart: int = 0, stop: StopRequest | None = None, intervals: Intervals = QUICK) -> int:
+    def start(
+        *misdeeds: str,
+        restart: int = 0,
+        stop: StopRequest | None = None,
+        intervals: Intervals = QUICK,
+        last_moment: float | None = None,
+    ) -> int:
         monkeypatch.setenv(ALLOCATION, NAME)
         monkeypatch.setenv("SLURM_RESTART_COUNT", str(restart))
         monkeypatch.setattr(local, "WORKER_COMMAND", fakes.worker_command(*misdeeds))
-        return run_task(store, UUID, 0, stop or StopRequest(), intervals=intervals, patience=0.2)
+        asked = stop or StopRequest()
+        return run_task(store, UUID, 0, asked, intervals=intervals, patience=0.2, last_moment=last_moment)
 
     return start
 
@@ -169,6 +177,65 @@ def test_a_task_that_is_stopped_leaves_its_stages_pending_and_goes_on_when_it_is
     assert outcomes(store, dense) == ["interrupted", "done"]
 
 
+class AsSlurmStops(StopRequest):
+    """Asked, once the stage has begun, by a signal that reaches driver and worker at the same moment."""
+
+    def __init__(self, store: Store, stage_id: str, number: signal.Signals) -> None:
+        super().__init__()
+        self.store, self.stage_id, self.number = store, stage_id, number
+        threading.Thread(target=self._signal, daemon=True).start()
+
+    def _signal(self) -> None:
+        while not (self.store.stage(self.stage_id).checkpoints_path / "begun").exists():
+            time.sleep(0.01)
+        time.sleep(0.2)  # the driver waits for its worker
+        self.ask(self.number)
+        os.kill(self.store.stage(self.stage_id).attempts()[-1].process, self.number)
+
+
+def test_a_worker_that_was_stopped_before_its_driver_looked_uses_no_try(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    submitted(dense)
+    assert run("dense=poll", stop=AsSlurmStops(store, dense, signal.SIGTERM)) == 75
+    assert outcomes(store, dense) == ["interrupted"]
+
+
+def test_after_the_second_limit_without_progress_the_task_is_not_queued_again(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    score = next(i for i, s in of_kind(planned, "evaluation").items() if s.parents["model"] == dense)
+    submitted(dense, score)
+    left_open(store, dense, restart=0)
+    store.stage(dense).end_attempt(1, {"outcome": "time-limit", "message": "stopped"})
+    assert run("dense=poll", stop=AsSlurmStops(store, dense, signal.SIGUSR2), restart=1) == 1
+    assert outcomes(store, dense) == ["time-limit", "timeout"]
+
+
+def test_a_stage_that_does_not_stop_is_ended_before_the_limit_and_the_second_time_has_failed(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    """Else SLURM would end the whole task, and nobody would queue it again or say why."""
+    (dense,) = of_kind(planned, "dense")
+    submitted(dense)
+    stop = AsSlurmStops(store, dense, signal.SIGUSR2)
+    assert run("dense=sleep", stop=stop, last_moment=0.5) == 75
+    (first,) = store.stage(dense).attempts()
+    assert (first.outcome, first.message) == ("time-limit", "it did not stop before the time limit.")
+    store.stage(dense).discard_checkpoints()
+    stop = AsSlurmStops(store, dense, signal.SIGUSR2)
+    assert run("dense=sleep", stop=stop, last_moment=0.5, restart=1) == 1
+    last = store.stage(dense).last_attempt()
+    assert last.outcome == "timeout"
+    assert last.message.startswith("it did not stop before the time limit. 2 times in a row")
+
+
+def test_a_stage_that_does_not_stop_has_until_shortly_before_the_limit() -> None:
+    assert [task.seconds_to_stop({"signal_minutes": minutes}) for minutes in (1, 2, 5)] == [30, 90, 270]
+
+
 def left_open(store: Store, stage_id: str, *, restart: int, checkpoint: str = "") -> None:
     """An attempt of this task's earlier start, whose node died."""
     if checkpoint:
@@ -227,6 +294,7 @@ def test_a_task_above_its_memory_is_not_tried_again(
         ("slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch. Some of the step", "out-of-memory"),
         ("srun: error: n1: task 0: Out Of Memory", "out-of-memory"),
         ("slurmstepd: error: Exceeded job memory limit", "out-of-memory"),
+        ("slurmstepd-n1: error: StepId=1.0 exceeded memory limit (9 > 4), being killed", "out-of-memory"),
         ("slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026 DUE TO PREEMPTION ***", "killed"),
         ("our own line that speaks of out of memory", "killed"),
         ("slurmstepd: error: Exceeded job memory limit\n2026-01-01 00:00:00 task a_0: 1 stages of study s", "killed"),

@@ -1,12 +1,17 @@
 """Stage functions without torch: they write a small artifact and made-up numbers, and can be made to misbehave.
 
-As a program: `python fake_stages.py [KIND=ACTION ..] -- ARGUMENTS` is the command line on these stages, and without
-the dashes a worker process on them.
+As a program `python fake_stages.py [KEY=ACTION ..]` is a worker process on these stages. KEY: a kind, or a stage's id.
+ACTION: the name of a function below, with its arguments after colons, as work:20:0.5. Followed by
+
+    -- ARGUMENTS                            it is the command line on them
+    --task -P -u -m slurm.job STORE UUID    it is a task of a cluster on them, as a profile's python starts it
+    --real                                  the kinds that have no action run as they are, with torch
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -16,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from harness.errors import Interrupted
@@ -29,7 +35,8 @@ from harness.worker import main as worker_main
 from harness.worker.stage_call import MODEL_FILES
 
 CALLS: list[str] = []  # stage ids, in the order they ran in this process
-ACTIONS: dict[str, Callable[[StageContext], None]] = {}  # what a kind does before it writes anything
+ACTIONS: dict[str, Callable[[StageContext], object]] = {}  # what a kind or stage does before it writes anything
+REAL = dict(KINDS)
 FAKE_KINDS = {name: replace(kind, run="fake_stages:run") for name, kind in KINDS.items()}
 SHARE, PERCENT = 0.5, 50.0
 
@@ -38,8 +45,11 @@ def run(context: StageContext) -> StageResult:
     spec = context.spec
     CALLS.append(spec.stage_id)
     (context.artifact / "half-written.txt").write_text("begun")
-    if spec.kind in ACTIONS:
-        ACTIONS[spec.kind](context)
+    action = ACTIONS.get(spec.stage_id) or ACTIONS.get(spec.kind)
+    if action is not None:
+        found = action(context)
+        if isinstance(found, StageResult):
+            return found
     (context.artifact / "half-written.txt").unlink()
     (context.artifact / "weights").mkdir()
     (context.artifact / "weights" / "model.txt").write_text(f"{spec.kind} {spec.stage_id}")
@@ -254,6 +264,85 @@ def progress(context: StageContext) -> None:
     obey(context)
 
 
+def work(context: StageContext, steps: str = "10", seconds: str = "0", go: str = "") -> None:
+    """Steps whose result rests on each one before, and a checkpoint after each, from the newest of which it goes on.
+
+    go: a file without which the last step is not made. The artifact holds the result.
+    """
+    state, done = _newest(context)
+    while done < int(steps):
+        _wait(float(seconds), context)
+        while go and done + 1 == int(steps) and not Path(go).exists():
+            _wait(0.05, context)
+        done += 1
+        state = hashlib.sha256(f"{state} {done}".encode()).hexdigest()
+        _save(context, done, state)
+        context.report(StageProgress(step=done, steps=int(steps), seconds_left=float(seconds) * (int(steps) - done)))
+    (context.artifact / "state.txt").write_text(state)
+
+
+def _wait(seconds: float, context: StageContext) -> None:
+    """Raises Interrupted when it is asked to stop meanwhile: there is a checkpoint of every step that was made."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if context.should_stop():
+            raise Interrupted(f"stopped after step {_newest(context)[1]}.")
+        if time.monotonic() >= deadline:
+            return
+        time.sleep(min(0.05, max(deadline - time.monotonic(), 0)))
+
+
+def _newest(context: StageContext) -> tuple[str, int]:
+    """What the newest checkpoint holds, and its step."""
+    steps = [int(path.name.rpartition("-")[2]) for path in context.checkpoints.glob("checkpoint-*")]
+    newest = max(steps, default=0)
+    return (context.checkpoints / f"checkpoint-{newest}" / "state.txt").read_text() if newest else "", newest
+
+
+def _save(context: StageContext, step: int, state: str) -> None:
+    beside = context.checkpoints / ".writing"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    (beside / "state.txt").write_text(state)
+    beside.rename(context.checkpoints / f"checkpoint-{step}")
+    shutil.rmtree(context.checkpoints / f"checkpoint-{step - 2}", ignore_errors=True)
+
+
+def linger(context: StageContext, go: str) -> None:
+    """In a task that was never restarted it hears nothing until there is a file `go`; in one that was, it passes."""
+    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+        deadline = time.monotonic() + 120
+        while not Path(go).exists():
+            assert time.monotonic() < deadline, "nobody let it go on"
+            time.sleep(0.05)
+
+
+def allocate(context: StageContext, megabytes: str) -> None:
+    """Take memory, and keep it for a while."""
+    taken = bytearray(int(megabytes) * 2**20)
+    time.sleep(60)
+    del taken
+
+
+def fill_disk(context: StageContext) -> None:
+    """Write until the file system that has the store is full."""
+    with (context.artifact / "filler").open("wb") as file:
+        while True:
+            file.write(bytes(2**16))
+            file.flush()
+
+
+def slow(context: StageContext, seconds: str) -> StageResult:
+    """The kind as it is, but for a pause after every step of it: its numbers do not change."""
+
+    def report(progress: StageProgress) -> None:
+        context.report(progress)
+        time.sleep(float(seconds))
+
+    (context.artifact / "half-written.txt").unlink()
+    return REAL[context.spec.kind].function()(replace(context, report=report))
+
+
 ACTORS = (
     sleep,
     obey,
@@ -278,25 +367,52 @@ ACTORS = (
     remove_once,
     progress,
     restless,
+    work,
+    linger,
+    allocate,
+    fill_disk,
+    slow,
     patient,
 )
-WORDS = {action.__name__: action for action in ACTORS}
+WORDS: dict[str, Callable[..., object]] = {action.__name__: action for action in ACTORS}
 
 
 def main(words: Sequence[str]) -> int:
-    """Arguments: [KIND=ACTION ..] -- ARGUMENTS OF THE COMMAND LINE, or [KIND=ACTION ..] for a worker process."""
+    """Arguments as the head of this file has them."""
     sys.modules["fake_stages"] = sys.modules["__main__"]  # the worker imports this module by name
-    misdeeds = list(words[: words.index("--")]) if "--" in words else list(words)
-    KINDS.update(FAKE_KINDS)
+    ends = [words.index(mark) for mark in ("--", "--task") if mark in words]
+    own, rest = list(words[: min(ends, default=len(words))]), list(words[min(ends, default=len(words)) :])
+    misdeeds = dict(word.split("=", 1) for word in own if word != "--real")
+    KINDS.update({name: kind for name, kind in FAKE_KINDS.items() if "--real" not in own or name in misdeeds})
     object.__setattr__(OFTEN, "cancel", 0.05)
-    ACTIONS.update({word.partition("=")[0]: WORDS[word.partition("=")[2]] for word in misdeeds})
-    if "--" not in words:
+    ACTIONS.update({key: action_named(text) for key, text in misdeeds.items()})
+    if not rest:
         return worker_main.main()
-    from harness.cli import main as cli
     from harness.execution import local
 
-    local.WORKER_COMMAND = worker_command(*misdeeds)
-    return cli.main(words[words.index("--") + 1 :])
+    local.WORKER_COMMAND = worker_command(*own)
+    if rest[0] == "--task":
+        return run_task(*rest[-2:])
+    from harness.cli import main as cli
+
+    return cli.main(rest[1:])
+
+
+def action_named(text: str) -> Callable[[StageContext], object]:
+    name, *arguments = text.split(":")
+    return lambda context: WORDS[name](context, *arguments)
+
+
+def run_task(store: str, uuid: str) -> int:
+    """A task of a cluster that looks at the store often, and waits less long for a parent's record and for a worker."""
+    from slurm import job, task
+
+    often = replace(OFTEN, poll=0.2)
+    task.run_task = partial(  # type: ignore[assignment]
+        task.run_task, intervals=often, patience=3.0, last_moment=10.0
+    )
+    sys.argv = ["slurm.job", store, uuid]
+    return job.main()
 
 
 def worker_command(*misdeeds: str) -> tuple[str, ...]:

@@ -412,6 +412,24 @@ def test_a_worker_that_lost_its_lease_publishes_nothing(
     assert [attempt.outcome for attempt in store.stage(pairs).attempts()] == ["lease-lost"]
 
 
+def test_a_worker_whose_files_went_to_its_successor_lost_its_lease_and_has_not_failed(
+    run: Run, planned: Plan, store: Store, fakes: ModuleType
+) -> None:
+    pairs = one(planned, "pairs")
+
+    def taken_over_and_tidied_up(context: StageContext) -> None:
+        assert acquire(store.stage(pairs).lease_path, {"host": "another-host"}, lambda holder: True) is not None
+        shutil.rmtree(context.artifact)
+        (context.artifact / "next.txt").write_text("")
+
+    fakes.ACTIONS["pairs"] = taken_over_and_tidied_up
+    outcome = run()
+    assert "was taken over" in outcome.failed[pairs]
+    (attempt,) = store.stage(pairs).attempts()
+    assert attempt.outcome == "lease-lost"
+    assert "was taken over" in attempt.message
+
+
 def test_leases_are_released_when_stages_end(run: Run, planned: Plan, store: Store, fakes: ModuleType) -> None:
     run()
     for stage_id in planned.stages:
