@@ -1,7 +1,7 @@
 """The demo's grid on a real SLURM and on this machine: the same tables, byte for byte, and the same artifacts.
 
-Cut for CI: one of the two models, one of the three tasks; methods, sparsities, seeds, quantization and steps are the
-preset's own: 14 cells, 33 stages.
+Cut for CI: one of the two models, one of the three tasks, one of the two seeds; methods, sparsities, quantization and
+steps are the preset's own.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from harness.store.store import Store
 from slurm.devcluster.cluster import Cluster
 from slurm.devcluster.daemons import wait_until
 
-GRID = ("grid", "--preset", "quick", "--models", "tiny-narrow", "--tasks", "sst2")
-CELLS, STAGES = 14, 33
+GRID = ("grid", "--preset", "quick", "--models", "tiny-narrow", "--tasks", "sst2", "--seeds", "0")
+CELLS, STAGES = 7, 19
 # A task fills a node of the dev cluster, so that two run at a time, as with the two workers of the other executor.
 PROFILE = """[default]
 time = 30
@@ -79,7 +79,7 @@ def test_the_quick_grid_gives_the_same_tables_and_artifacts_as_on_one_machine(
     for suffix in ("md", "csv"):
         here, there = (tmp_path / f"tables of {name}" / f"quick.{suffix}" for name in ("here", "there"))
         assert here.read_bytes() == there.read_bytes()
-        assert len(here.read_bytes()) > 1000
+        assert here.read_text().count("prune-ofa") >= 4
     one, other = (same_numbers.read(tmp_path / name) for name in ("here", "there"))
     compared = same_numbers.compare(one, other)
     assert (compared.differences, compared.stages) == ([], STAGES)
