@@ -15,7 +15,7 @@ from harness.store.store import Store
 from harness.wording import counted
 from slurm.arrays import Array
 from slurm.batch_file import Answer, ask_sbatch
-from slurm.profiles import Profile
+from slurm.profiles import Profile, Profiles
 from slurm.submission import Prospect, Target, batch_text, prospect
 
 NAME = "0" * 32  # stands for the uuid that a submission gets
@@ -29,6 +29,14 @@ class BatchFile:
     profile: Profile
     text: str
     tested: Answer
+
+    def as_text(self) -> str:
+        verdict = {True: "accepts it", False: "refuses it", None: "was not asked"}[self.tested.accepted]
+        told = f"sbatch --test-only {verdict}: {self.tested.words}"
+        return f"-- batch file of {self.profile.place}\n{self.text.rstrip()}\n--\n{told}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {"text": self.text, "accepted": self.tested.accepted, "words": self.tested.words}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +59,7 @@ class Preview:
             headers = ["array of", "profile", "tasks", "waits for"]
             lines.append(tabulate(rows[:MOST_ARRAYS], headers, disable_numparse=True))
             lines += [f"and {len(rows) - MOST_ARRAYS} more arrays"] * (len(rows) > MOST_ARRAYS)
-        for file in self.files:
-            lines += ["", f"-- batch file of {file.profile.place}", file.text.rstrip(), "--", _told(file.tested)]
+        lines += [f"\n{file.as_text()}" for file in self.files]
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
@@ -67,14 +74,7 @@ class Preview:
             ],
             "queued": dict(self.prospect.held),
             "queue": self.queue,
-            "batch_files": {
-                file.profile.name: {
-                    "text": file.text,
-                    "accepted": file.tested.accepted,
-                    "words": file.tested.words,
-                }
-                for file in self.files
-            },
+            "batch_files": {file.profile.name: file.as_json() for file in self.files},
         }
 
     def _held(self) -> str:
@@ -89,11 +89,20 @@ def preview(plan: Plan, store: Store, target: Target) -> Preview:
     largest: dict[Profile, int] = {}
     for array in found.arrays:
         largest[array.profile] = max(len(array.tasks), largest.get(array.profile, 0))
-    files = []
-    for profile, tasks in largest.items():
-        text = batch_text(store, NAME, tasks, profile)
-        files.append(BatchFile(profile=profile, text=text, tested=ask_sbatch(text)))
+    files = [tried(store, profile, tasks) for profile, tasks in largest.items()]
     return Preview(plan=plan, prospect=found, files=files, queue=queue.problem)
+
+
+def tried(store: Store, profile: Profile, num_tasks: int = 1) -> BatchFile:
+    """The batch file of an array, and what SLURM says of it. Raises UsageError for paths that SLURM cannot hold."""
+    text = batch_text(store, NAME, num_tasks, profile)
+    return BatchFile(profile=profile, text=text, tested=ask_sbatch(text))
+
+
+def tried_profiles(store: Store, profiles: Profiles) -> list[BatchFile]:
+    """The batch file of each table of a file."""
+    every = {profile.name: profile for profile in (profiles.default, *profiles.work.values(), *profiles.kind.values())}
+    return [tried(store, profile) for profile in every.values()]
 
 
 def _kinds(plan: Plan, array: Array) -> str:
@@ -105,8 +114,3 @@ def _kinds(plan: Plan, array: Array) -> str:
 def _after(plan: Plan, array: Array) -> str:
     found = Counter(plan.stages[stage_id].kind for stage_id in array.after)
     return ", ".join(f"{count} {kind}" for kind, count in found.items())
-
-
-def _told(tested: Answer) -> str:
-    verdict = {True: "accepts it", False: "refuses it", None: "was not asked"}[tested.accepted]
-    return f"sbatch --test-only {verdict}: {tested.words}"

@@ -11,7 +11,6 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,11 +19,12 @@ from harness.execution.bundles import Bundle
 from harness.files import write_new
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
-from harness.store.leases import HeartbeatMonitor, Lease, acquire
-from harness.store.processes import is_gone, this_cluster, this_process
+from harness.store.leases import Lease
+from harness.store.processes import this_cluster
 from harness.store.squeue import THE_QUEUE, Queue
 from harness.store.store import Store
 from harness.store.submissions import Ledger, Submission, uuid_of
+from harness.store.turns import wait_for_lease
 from harness.studies.activity import read_activity, tasks_in_queue
 from harness.studies.state import Remaining, read_states, remaining
 from harness.worker.source_state import source_digest
@@ -34,9 +34,7 @@ from slurm.cluster import read_limits, sbatch
 from slurm.profiles import Profile, Profiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-POLL_SECONDS = 0.2
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +99,7 @@ class _Pass:
         answer = sbatch(ledger.batch_path(name), submission_environment(os.environ))
         if answer.is_unknown:
             job = _job_of(THE_QUEUE.fresh(), name)
-            if not job:
-                ledger.withdraw(name)
+            if not job:  # the entry stays: the array may still come to be queued, and is then known by its name
                 return "sbatch did not answer in time"
         elif answer.refusal:
             ledger.withdraw(name)
@@ -208,7 +205,8 @@ def submit(
     Raises CannotCheck where squeue does not answer; then nothing was submitted. An array that sbatch refuses, and what
     depends on it, is left out.
     """
-    with _right_to_submit(store, report) as right:
+    waiting = "waiting for another submission to this store"
+    with wait_for_lease(store.submission_lease_path, lambda: report(waiting)).held() as right:
         queue = THE_QUEUE.fresh(store.ledger.submitters())
         if not queue.answers:
             raise CannotCheck(f"{queue.problem}, so what is queued is not known and nothing was submitted.")
@@ -264,19 +262,3 @@ def heal(ledger: Ledger, queue: Queue) -> list[str]:
 
 def _job_of(queue: Queue, name: str) -> str:
     return next((task.job.partition("_")[0] for key, task in queue.tasks.items() if uuid_of(key) == name), "")
-
-
-@contextmanager
-def _right_to_submit(store: Store, report: Callable[[str], None]) -> Iterator[Lease]:
-    """One submitter at a time: waits until the other ends, dies or lets its lease expire."""
-    folder, monitor, told = store.submission_lease_path, HeartbeatMonitor(), False
-    while True:
-        lease = acquire(folder, this_process(), lambda holder: is_gone(holder) or monitor.is_expired(folder, holder))
-        if lease is not None:
-            break
-        if not told:
-            report("waiting for another submission to this store")
-            told = True
-        time.sleep(POLL_SECONDS)
-    with lease.held():
-        yield lease

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import fake_stages
 import pytest
 from grid_world import Ran, World, make_world
+from stub_cluster import StubCluster
 from stub_slurm import StubSlurm
 
 from harness.cli.main import main
@@ -76,16 +77,31 @@ def run_harness(capsys: pytest.CaptureFixture[str], fakes: ModuleType) -> Iterat
 
 
 @pytest.fixture
-def stub_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubSlurm]:
-    """A cluster's commands as scripts, asked by this process and by those that it starts; nothing is in the queue."""
-    stub = StubSlurm(tmp_path / "slurm bin")
-    stub.make()
-    monkeypatch.setenv("PATH", f"{stub.folder}{os.pathsep}{os.environ['PATH']}")
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubCluster]:
+    """A cluster's commands on one file, on PATH: what sbatch takes is queued, and nothing runs."""
+    made = StubCluster.make(tmp_path / "stub")
+    monkeypatch.setenv("PATH", f"{made.bin}{os.pathsep}{os.environ['PATH']}")
+    _forget_the_queue(monkeypatch)
+    yield made
+    processes.this_cluster.cache_clear()
+
+
+def _forget_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process knows of a cluster."""
     monkeypatch.delenv(processes.ALLOCATION, raising=False)
     monkeypatch.setattr(squeue.THE_QUEUE, "_last", squeue.Queue())
     monkeypatch.setattr(squeue.THE_QUEUE, "_heard", float("-inf"))
     monkeypatch.setattr(squeue.THE_QUEUE, "users", set())
     processes.this_cluster.cache_clear()
+
+
+@pytest.fixture
+def stub_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubSlurm]:
+    """A cluster's commands as scripts, asked by this process and by those that it starts; nothing is in the queue."""
+    stub = StubSlurm(tmp_path / "slurm bin")
+    stub.make()
+    monkeypatch.setenv("PATH", f"{stub.folder}{os.pathsep}{os.environ['PATH']}")
+    _forget_the_queue(monkeypatch)
     yield stub
     processes.this_cluster.cache_clear()
 

@@ -157,6 +157,9 @@ def _gc(parser: argparse.ArgumentParser) -> None:
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--online", action="store_true", help="also try whether the hub responds (a few seconds)")
+    parser.add_argument(
+        "--profile", metavar="FILE", help="also print a profile's batch files and ask SLURM whether it takes them"
+    )
     _common(parser)
 
 

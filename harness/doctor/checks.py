@@ -280,20 +280,16 @@ def _cached(name: str, here: Mapping[str, bool], enables: str, otherwise: str) -
 
 
 def _slurm(environment: Environment) -> Iterator[Check]:
-    here, has_executor = environment.slurm, "slurm" in environment.executors
-    enables = "--executor slurm" if has_executor else "nothing yet: this version has no SLURM executor"
+    here, enables = environment.slurm, "--executor slurm"
     absent = [name for name in SLURM_COMMANDS if name not in here]
     if len(absent) == len(SLURM_COMMANDS):
-        move = "none for this machine; log in to a cluster's node for SLURM" if has_executor else ""
-        yield Check("slurm", NOTE, "no SLURM commands", enables, move or "--executor local")
+        yield Check("slurm", NOTE, "no SLURM commands", enables, "none here; log in to a cluster's node for SLURM")
     elif absent:
-        ask = "ask the cluster's administrators for the missing ones, or " if has_executor else ""
-        yield Check(
-            "slurm", NOTE, f"{', '.join(here)} here, {', '.join(absent)} not", enables, f"{ask}--executor local"
-        )
+        move = "ask the cluster's administrators for the missing ones, or --executor local"
+        yield Check("slurm", NOTE, f"{', '.join(here)} here, {', '.join(absent)} not", enables, move)
     else:
         found = f"{', '.join(here)} here ({here['sbatch'] or 'version unknown'})"
-        yield Check("slurm", OK if has_executor else NOTE, found, enables, "" if has_executor else "--executor local")
+        yield Check("slurm", OK, found, f"{enables}; harness doctor --profile FILE tries a profile")
 
 
 def _source(environment: Environment) -> Iterator[Check]:

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness.execution.available import EXECUTORS
 from harness.execution.hardware import this_machine
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.data_sources import hub_sets
@@ -35,7 +34,7 @@ from harness.tasks import TASKS
 from harness.worker.provenance import provenance
 
 DISTRIBUTION = "encoder-compression-harness"
-SLURM_COMMANDS = ("sbatch", "squeue", "scontrol", "sacct")
+SLURM_COMMANDS = ("sbatch", "squeue", "scontrol", "scancel")
 ANSWER_SECONDS = 5.0
 
 
@@ -117,7 +116,6 @@ class Environment:
     disk: Disk
     hub: Hub
     slurm: Mapping[str, str]
-    executors: tuple[str, ...]
     commit: str | None
     uncommitted: bool
     now: float
@@ -132,7 +130,6 @@ def read_environment(store: Path, *, online: bool) -> Environment:
         disk=read_disk(store),
         hub=_hub(online),
         slurm=_slurm(),
-        executors=EXECUTORS,
         commit=source["commit"],
         uncommitted=bool(source.get("uncommitted")),
         now=time.time(),

@@ -35,12 +35,16 @@ LEFT_SECONDS = 2.0  # between two sums of what is left
 
 @dataclass(frozen=True)
 class Running:
-    """A stage that runs here. since: seconds since the epoch. progress: None before its first report."""
+    """A stage that runs here. since: seconds since the epoch. progress: None before its first report.
+
+    attempt: its number.
+    """
 
     spec: StageSpec
     label: str
     since: float
     progress: StageProgress | None
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Driver:
     _expired_leases: dict[str, int] = field(default_factory=dict)  # stage id -> generation
     _cleared: set[tuple[str, int]] = field(default_factory=set)  # attempts whose outcome `harness retry` cleared
     _announced: set[tuple[str, int]] = field(default_factory=set)
+    _seen_running: dict[str, float] = field(default_factory=dict)  # at the last look: stage id -> since
     _looked: float = float("-inf")
     _total: int = 0
     _stopping: bool = False
@@ -374,8 +379,9 @@ class Driver:
 
     def _announce(self) -> None:
         running = tuple(found for bundle in self._jobs.values() if (found := self._running(bundle)) is not None)
+        self._seen_running = {stage.spec.stage_id: stage.since for stage in running}
         for stage in running:
-            key = (stage.spec.stage_id, self._last_number(stage.spec.stage_id))
+            key = (stage.spec.stage_id, stage.attempt)
             if key not in self._announced:
                 self._announced.add(key)
                 self.report(f"started: {stage.label}")
@@ -404,9 +410,8 @@ class Driver:
         return left
 
     def _sum_of_left(self) -> float | None:
-        stages = [stage for bundle in self._jobs.values() if (stage := self._running(bundle)) is not None]
-        running = {stage.spec.stage_id: time.time() - stage.since for stage in stages}
-        submitted = (stage_id for bundle in self._jobs.values() for stage_id in bundle.ids)
+        submitted = [stage_id for bundle in self._jobs.values() for stage_id in bundle.ids]
+        running = {i: time.time() - since for i, since in self._seen_running.items() if i in submitted}
         unfinished = {*self._waiting, *submitted} - self._finished - running.keys()
         cannot_run = {*self.outcome.failed, *self.outcome.cancelled}
         waiting = []
@@ -423,7 +428,8 @@ class Driver:
             last = self._own_attempt(spec.stage_id)
             if last is not None and last.outcome is None and spec.stage_id not in self._finished:
                 progress = read_progress(self.store.stage(spec.stage_id).progress_path(last.number))
-                return Running(spec, self.plan.label(spec.stage_id), last.started or time.time(), progress)
+                label, since = self.plan.label(spec.stage_id), last.started or time.time()
+                return Running(spec, label, since, progress, last.number)
         return None
 
     def _last_number(self, stage_id: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import Problems, StoreError, UsageError, system_problem
+from harness.errors import Problem, Problems, StoreError, UsageError, system_problem
 from harness.execution.available import RunOptions
 from harness.execution.hardware import this_machine
 from harness.execution.outcome import Outcome
@@ -177,6 +177,7 @@ def start(grid: PlannedGrid, status: GridStatus, run: RunOptions) -> Outcome:
     """
     plan, store, request = grid.plan, grid.store, grid.request
     check_can_start(run)
+    _check_not_queued(grid, status, run)
     if status.missing:
         raise UsageError(status.missing)
     check_limit(status.cost, grid.options.max_gpu_hours)
@@ -198,6 +199,15 @@ def start(grid: PlannedGrid, status: GridStatus, run: RunOptions) -> Outcome:
     if outcome.done:
         _check_records_kept(grid, outcome)
     return outcome
+
+
+def _check_not_queued(grid: PlannedGrid, status: GridStatus, run: RunOptions) -> None:
+    """Raises UsageError where a run on this machine would begin what waits in the queue of a cluster."""
+    queued = [stage_id for stage_id in status.work.waiting if status.states[stage_id] == "queued"]
+    if run.executor != "slurm" and queued:
+        found = f"{counted(len(queued), 'stage')} of study {grid.study!r} wait in the queue of the cluster"
+        move = f"Use {option('executor')} slurm, or take them out first: {grid.command('cancel', 'queued')}."
+        raise UsageError(Problem(found, "executor", next_move=move))
 
 
 def _work(grid: PlannedGrid, status: GridStatus) -> Work:

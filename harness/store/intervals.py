@@ -35,4 +35,4 @@ class Intervals:
 
 
 OFTEN = Intervals()  # on a disk of one's own
-SELDOM = Intervals(heartbeat=30.0, progress=15.0, cancel=15.0, poll=5.0)  # on a cluster's shared file system
+SELDOM = Intervals(heartbeat=30.0, progress=15.0, cancel=15.0, poll=10.0)  # on a cluster's shared file system

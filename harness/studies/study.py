@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,9 +23,8 @@ from harness.planning.method_summary import MethodFacts
 from harness.planning.planner import without_garbage_collection
 from harness.planning.preset import Preset
 from harness.specs import Cell, StageSpec, are_of
-from harness.store.leases import HeartbeatMonitor, Lease, acquire
-from harness.store.processes import is_gone, this_process
 from harness.store.store import Store
+from harness.store.turns import wait_for_lease
 from harness.studies.cell_check import cell_problem
 from harness.studies.json_pieces import JsonPieces
 from harness.wording import counted, option
@@ -34,7 +32,6 @@ from harness.wording import counted, option
 STUDY_SCHEMA = 1
 STAY = "finished stages stay finished"
 MOST_CELLS_NAMED = 3
-POLL_SECONDS = 0.1  # between two tries to take the lease of a study that another grid is being added to
 
 
 @dataclass(frozen=True)
@@ -339,21 +336,11 @@ def add_to_study(store: Store, name: str, preset: Preset, plan: Plan) -> Study:
     """
     found, is_written = _merged(store, name, preset, plan)
     if not is_written:
-        with _lease_of(store, name).held() as lease:
+        with wait_for_lease(store.study_lease_path(name)).held() as lease:
             found, _ = _merged(store, name, preset, plan)
             lease.check()
             write_study(store, found)
     return found
-
-
-def _lease_of(store: Store, name: str) -> Lease:
-    """The right to change a study; waits until its holder releases it, dies or lets it expire."""
-    folder, monitor = store.study_lease_path(name), HeartbeatMonitor()
-    while True:
-        lease = acquire(folder, this_process(), lambda holder: is_gone(holder) or monitor.is_expired(folder, holder))
-        if lease is not None:
-            return lease
-        time.sleep(POLL_SECONDS)
 
 
 def write_study(store: Store, study: Study) -> None:

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from grid_world import ROOT, Ran, World, files_below, gone_process, python
+from stub_cluster import StubCluster
 
 from harness.doctor import environment
 from harness.doctor.checks import GIB, Check, all_checks, is_able
@@ -83,8 +84,7 @@ WELL = Environment(
         models={"bert-base": True, "minilm-l6": True},
         data_sets={"sst2": True},
     ),
-    slurm={"sbatch": "slurm 23.11.4", "squeue": "", "scontrol": "", "sacct": ""},
-    executors=("local", "debug", "slurm"),
+    slurm={"sbatch": "slurm 23.11.4", "squeue": "", "scontrol": "", "scancel": ""},
     commit="0123456789abcdef",
     uncommitted=False,
     now=1_800_000_000.0,  # 2027
@@ -203,14 +203,8 @@ NOTES = {
     "half a SLURM": (
         replace(WELL, slurm={"sbatch": "", "squeue": ""}),
         "slurm",
-        "sbatch, squeue here, scontrol, sacct not",
+        "sbatch, squeue here, scontrol, scancel not",
         "ask the cluster's administrators",
-    ),
-    "SLURM without an executor": (
-        replace(WELL, executors=("local", "debug")),
-        "slurm",
-        "scontrol, sacct here (slurm 23.11.4)",
-        "--executor local",
     ),
     "no checkout": (replace(WELL, commit=None), "source", "not a git checkout", "version alone"),
     "changed checkout": (replace(WELL, uncommitted=True), "source", "with uncommitted changes", "commit them"),
@@ -227,12 +221,24 @@ def test_what_only_some_runs_need_is_a_note_with_the_next_move(case: str) -> Non
     assert is_able(all_checks(machine))
 
 
-@pytest.mark.parametrize("slurm", [{}, {"sbatch": "", "squeue": ""}, WELL.slurm], ids=["none", "half", "whole"])
-def test_an_executor_that_this_version_lacks_is_not_promised(slurm: dict[str, str]) -> None:
-    told = check(replace(WELL, executors=("local", "debug"), slurm=slurm), "slurm")
-    assert "--executor slurm" not in str(told)
-    assert "this version has no SLURM executor" in told.enables
-    assert told.next_move == "--executor local"
+def test_a_profile_is_shown_as_a_batch_file_and_tried(
+    run_harness: Callable[[Sequence[str]], Ran], stub: StubCluster, world: World
+) -> None:
+    profile = world.folder / "p.toml"
+    profile.write_text('[default]\ntime = 20\n[kind.transfer]\ntime = 60\npartition = "long"\n')
+    done = run_harness(world.reading("doctor", "--profile", str(profile)))
+    assert done.code == 0
+    assert "#SBATCH --time=60" in done.out
+    assert "#SBATCH --partition=long" in done.out
+    assert done.out.count("sbatch --test-only accepts it: sbatch: Job 1 to start at once") == 2
+    found = json.loads(run_harness(world.reading("doctor", "--json", "--profile", str(profile))).out)
+    assert {name: file["accepted"] for name, file in found["batch_files"].items()} == {
+        "default": True,
+        "kind.transfer": True,
+    }
+    assert not stub.tasks
+    profile.write_text("[default]\ntime = 20\npartitoin = 3\n")
+    assert run_harness(world.reading("doctor", "--profile", str(profile))).code == 2
 
 
 def test_a_requirement_for_another_system_is_not_asked_for() -> None:

@@ -705,7 +705,7 @@ def test_a_stage_that_usr2_stops_ends_by_the_time_limit_and_uses_no_try(
     process = worker_process(scheduler)
     for number in (signal.SIGUSR2, *also) if first else (*also, signal.SIGUSR2):
         process.send_signal(number)
-    assert process.wait(30) == 0
+    assert process.wait(30) in (0, -signal.SIGTERM), "the driver ends a worker whose stage did not finish"
     until(lambda: status_of(scheduler, job) == "ended")
     last = store.stage(dense).last_attempt()
     assert (last.outcome, last.message) == ("time-limit", "asked to stop")

@@ -17,6 +17,7 @@ from harness.store.store import Store
 from harness.store.submissions import Submission
 from harness.studies.state import read_states
 from harness.studies.study import read_study
+from slurm.cluster import sbatch
 
 Run = Callable[[Sequence[str]], Ran]
 PROFILE = "[default]\ntime = 20\ncpus = 1\n"
@@ -250,3 +251,35 @@ def test_two_submitters_take_turns(submit: Callable[..., Ran], world: World, stu
     assert time.monotonic() - begun > 0.4
     assert "waiting for another submission to this store" in done.err
     assert done.code == 0
+
+
+@pytest.mark.parametrize("does_it", [False, True])
+def test_where_sbatch_does_not_answer_the_queue_says_whether_it_took_the_array(
+    submit: Callable[..., Ran], world: World, stub: StubCluster, monkeypatch: pytest.MonkeyPatch, does_it: bool
+) -> None:
+    monkeypatch.setattr(sbatch, "__defaults__", (0.5,))
+    stub.set(**{"late" if does_it else "silent": ["sbatch"]})
+    done = submit("--tasks", "sst2", "--seeds", "0")
+    ledger = Store(world.store).ledger
+    if does_it:
+        assert done.code == 0
+        assert {ledger.job(task.partition("_")[0]) for task in stub.tasks} == {t["job"] for t in stub.tasks.values()}
+    else:
+        assert done.code == 4
+        assert "sbatch did not answer in time" in done.err
+        assert not stub.tasks
+        stub.set(silent=[])
+        assert submit("--tasks", "sst2", "--seeds", "0").code == 0
+        assert {i for i, t in homes(world).items() if stub.tasks.keys() & set(t)} == plan_of(world).stages.keys()
+
+
+def test_a_run_on_this_machine_does_not_begin_what_is_queued_on_the_cluster(
+    submit: Callable[..., Ran], run_harness: Run, world: World, stub: StubCluster
+) -> None:
+    submit()
+    done = run_harness(world.grid())
+    assert done.code == 2
+    assert "24 stages of study 'slice' wait in the queue of the cluster" in done.err
+    assert "Use --executor slurm, or take them out first: harness cancel queued" in done.err
+    stub.remove(*stub.tasks)
+    assert run_harness(world.grid()).code == 0, "they have left it"

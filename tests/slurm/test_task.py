@@ -3,7 +3,10 @@ restart."""
 
 from __future__ import annotations
 
+import json
 import os
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +19,7 @@ from harness.execution import local
 from harness.inputs.data_sources import FolderData
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
-from harness.store.intervals import OFTEN
+from harness.store.intervals import OFTEN, SELDOM, Intervals
 from harness.store.processes import ALLOCATION, this_process
 from harness.store.store import Store
 from harness.store.submissions import Submission
@@ -69,11 +72,11 @@ def run(store: Store, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Run
     """run(*misdeeds) -> the exit code of the task on fake stages."""
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{HERE}")
 
-    def start(*misdeeds: str, restart: int = 0, stop: StopRequest | None = None) -> int:
+    def start(*misdeeds: str, restart: int = 0, stop: StopRequest | None = None, intervals: Intervals = QUICK) -> int:
         monkeypatch.setenv(ALLOCATION, NAME)
         monkeypatch.setenv("SLURM_RESTART_COUNT", str(restart))
         monkeypatch.setattr(local, "WORKER_COMMAND", fakes.worker_command(*misdeeds))
-        return run_task(store, UUID, 0, stop or StopRequest(), intervals=QUICK, patience=0.2)
+        return run_task(store, UUID, 0, stop or StopRequest(), intervals=intervals, patience=0.2)
 
     return start
 
@@ -246,3 +249,38 @@ def test_bundles_of_a_packed_task_run_apart(
     assert run("dense=die_once") == 0
     assert outcomes(store, dense) == ["killed", "done"]
     assert outcomes(store, corpus) == ["done"]
+
+
+def test_a_job_touches_the_store_at_most_ten_times_a_second_with_eight_stages_side_by_side(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Driver and worker of a node, at a tenth of the intervals for a shared file system, so ten times as often."""
+    import fake_stages
+
+    everything = plan(tasks=["sst2"], seeds=range(8))
+    write_study(store, merged(store, "slice", preset(), everything))
+    side_by_side = tuple(of_kind(everything, "dense"))[:8]
+    assert len(side_by_side) == 8
+    submitted(*side_by_side, profile={"stages_at_once": 8}, tasks=(side_by_side,))
+    for name in ("stat", "lstat", "fsync", "access", "readlink"):
+        monkeypatch.setattr(os, name, getattr(os, name))  # put back at the end
+    touched = fake_stages.count_touches()
+    seen: list[int] = []
+
+    def measure() -> None:
+        time.sleep(3.0)
+        before = len(touched)
+        time.sleep(3.0)
+        seen.append(len(touched) - before)
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    often = Intervals(**{name: seconds / 10 for name, seconds in asdict(SELDOM).items()})
+    assert run("dense=patient", intervals=often) == 0
+    thread.join()
+    own = json.loads((store.root / "touched.json").read_text())
+    workers = 8 * len(own["touched"]) / own["seconds"]
+    driver = seen[0] / 3.0
+    assert driver > 0
+    print(f"driver {driver / 10:.1f}, workers {workers / 10:.1f} calls a second")
+    assert (driver + workers) / 10 <= 10

@@ -2,13 +2,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from grid_world import environment, gone_process, plan
+from stub_cluster import StubCluster
 
-from harness.store import processes
+from harness.store import processes, squeue
 from harness.store.leases import Holder, acquire, current_holder
 from harness.store.processes import FIRST_PID_NAMESPACE, is_gone, process_start, this_process
 from harness.store.store import Store
@@ -150,3 +151,117 @@ def test_an_owner_that_says_too_little_is_not_known_to_be_gone() -> None:
         assert not is_gone(Holder(1, owner, 0, False)), missing
     for owner in ({**here, "process": "x"}, {**here, "process": None}, {}):
         assert not is_gone(Holder(1, owner, 0, False))
+
+
+# -- tasks of a cluster
+
+TASK = "a" * 32 + "_3"
+
+
+@pytest.fixture
+def in_task(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, object]]:
+    """in_task(restart) -> the identity of this process within the task."""
+
+    def enter(restart: int, task: str = TASK) -> dict[str, object]:
+        monkeypatch.setenv(processes.ALLOCATION, task)
+        monkeypatch.setenv("SLURM_CLUSTER_NAME", "stub")
+        monkeypatch.setenv("SLURM_RESTART_COUNT", str(restart)) if restart else None
+        return dict(this_process())
+
+    return enter
+
+
+def elsewhere(owner: dict[str, object]) -> Holder:
+    """A holder of that task on another node."""
+    node = {"host": "n1", "pid_namespace": 7, "process": 1, "process_started": "boot:1"}
+    return Holder(1, {**owner, **node}, 0, released=False)
+
+
+def test_a_process_in_a_task_says_which_and_its_restart(in_task: Callable[..., dict[str, object]]) -> None:
+    assert "allocation" not in this_process()
+    first = in_task(0)
+    assert (first["allocation"], first["restart"], first["cluster"], first["user"]) == (TASK, 0, "stub", os.getuid())
+    assert in_task(2)["restart"] == 2
+
+
+def test_within_a_task_only_its_own_earlier_starts_are_gone_and_nobody_is_asked(
+    in_task: Callable[..., dict[str, object]], stub: StubCluster
+) -> None:
+    earlier, other = elsewhere(in_task(0)), elsewhere(in_task(0, "b" * 32 + "_0"))
+    now = in_task(1)
+    assert is_gone(earlier)
+    assert not is_gone(elsewhere(now))
+    assert not is_gone(other)
+    assert not stub.calls("squeue")
+
+
+@pytest.mark.parametrize(
+    ("queued", "gone"),
+    [
+        ({}, False),
+        ({"state": "R", "restarts": 0}, False),
+        ({"state": "CG", "restarts": 0}, False),
+        ({"state": "R", "restarts": 1}, True),
+        ({"state": "PD", "restarts": 1}, True),
+        (None, True),
+    ],
+)
+def test_on_a_login_node_the_queue_says_whose_task_is_over(
+    in_task: Callable[..., dict[str, object]],
+    stub: StubCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    queued: dict[str, object] | None,
+    gone: bool,
+) -> None:
+    """None: the task is not in the queue any more."""
+    owner = in_task(0)
+    monkeypatch.delenv(processes.ALLOCATION)
+    task = {"name": "a" * 32, "job": "7", "index": 3, "state": "R", "reason": "None", "restarts": 0}
+    stub.set(tasks=[] if queued is None else [{**task, **queued}])
+    assert is_gone(elsewhere(owner)) is gone
+    assert not is_gone(elsewhere({**owner, "user": os.getuid() + 1})), "squeue may hide others' tasks"
+    assert not is_gone(elsewhere({**owner, "cluster": "another"}))
+
+
+def test_a_task_that_started_after_the_question_is_not_gone(
+    in_task: Callable[..., dict[str, object]], stub: StubCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer from before the holder was seen says nothing about it: the queue is asked again, once."""
+    owner = in_task(0)
+    monkeypatch.delenv(processes.ALLOCATION)
+    assert squeue.THE_QUEUE.queue().tasks == {}
+    stub.set(tasks=[{"name": "a" * 32, "job": "7", "index": 3, "state": "R", "reason": "None", "restarts": 0}])
+    held = elsewhere(owner)
+    assert not is_gone(held)
+    assert not is_gone(held)
+    assert len(stub.calls("squeue")) == 2
+
+
+def test_where_the_queue_does_not_answer_nobody_is_gone(
+    in_task: Callable[..., dict[str, object]], stub: StubCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = in_task(0)
+    monkeypatch.delenv(processes.ALLOCATION)
+    monkeypatch.setattr(squeue.ask_squeue, "__defaults__", ((), 0.2))
+    stub.set(silent=["squeue"])
+    assert not is_gone(elsewhere(owner))
+
+
+def test_other_jobs_in_the_queue_are_passed_over() -> None:
+    def line(*values: object) -> str:
+        widths = squeue._COLUMNS.values()
+        return "".join(str(value)[:width].ljust(width) for value, width in zip(values, widths, strict=True))
+
+    name = "c" * 32
+    text = "\n".join(
+        [
+            line(name, 12, 0, "PD", 0, "Dependency"),
+            line("interactive", 13, "N/A", "R", 0, "None"),
+            line(name, 12, 1, "R", 2, "None"),
+            "a line that squeue never prints",
+        ]
+    )
+    assert squeue.parse_squeue(text) == {
+        f"{name}_0": squeue.QueuedTask("12_0", "PD", "Dependency", 0),
+        f"{name}_1": squeue.QueuedTask("12_1", "R", "None", 2),
+    }

@@ -196,15 +196,24 @@ def remove_once(context: StageContext) -> None:
 
 def restless(context: StageContext) -> None:
     """Polls and reports a thousand times a second for three seconds; says how often that touched a file."""
+    _work(context, seconds=3, polls_a_second=1000)
+
+
+def patient(context: StageContext) -> None:
+    """The same for longer and less often, so that several can do so side by side."""
+    _work(context, seconds=7, polls_a_second=50)
+
+
+def _work(context: StageContext, seconds: float, polls_a_second: int) -> None:
     touched = count_touches()
     (context.checkpoints / "begun").touch()
     touched.clear()
     began, polls = time.monotonic(), 0
-    while (passed := time.monotonic() - began) < 3:
+    while (passed := time.monotonic() - began) < seconds:
         assert not context.should_stop()
         context.report(StageProgress(step=polls, steps=10_000, seconds_left=1.0))
         polls += 1
-        time.sleep(max(0.0, began + polls / 1000 - time.monotonic()))
+        time.sleep(max(0.0, began + polls / polls_a_second - time.monotonic()))
     told = {"seconds": passed, "polls": polls, "touched": list(touched)}
     (context.checkpoints.parents[1] / "touched.json").write_text(json.dumps(told))
 
@@ -269,6 +278,7 @@ ACTORS = (
     remove_once,
     progress,
     restless,
+    patient,
 )
 WORDS = {action.__name__: action for action in ACTORS}
 

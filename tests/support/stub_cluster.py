@@ -19,6 +19,7 @@ FRESH: dict[str, Any] = {
     "refusal": "",  # what sbatch says instead of taking a file
     "refuse_after": 10**9,  # so many files that it takes before
     "silent": [],  # commands that do not respond
+    "late": [],  # commands that do what they are asked and do not respond
 }
 SCRIPT = """#!{python} -IS
 import sys
@@ -90,14 +91,20 @@ def answer(name: str, words: list[str], state_path: str) -> int:
     path = Path(state_path)
     state = json.loads(path.read_text())
     if name in state["silent"]:
-        import time
-
-        time.sleep(60)
+        _sleep()
     if name != "sbatch" or "--test-only" not in words:
         state["calls"].append([name, words])
     code = globals()[f"_{name}"](state, words)
     path.write_text(json.dumps(state))
+    if name in state["late"]:
+        _sleep()
     return int(code)
+
+
+def _sleep() -> None:
+    import time
+
+    time.sleep(60)
 
 
 def _sbatch(state: dict[str, Any], words: list[str]) -> int:
