@@ -24,10 +24,16 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Make every file below a folder, and the folders, durable."""
+    """Make every file below a folder, and the folders, durable; and each file as open to others as its folder is.
+
+    safetensors writes for the owner alone, whatever the umask says: in a store of a group others read its files.
+    """
     for directory, _, files in os.walk(folder):
+        allowed = os.stat(directory).st_mode & 0o666
         for name in files:
             with open(os.path.join(directory, name), "rb") as handle:
+                if allowed & ~(mode := os.fstat(handle.fileno()).st_mode):
+                    os.fchmod(handle.fileno(), (mode & 0o7777) | allowed)
                 os.fsync(handle.fileno())
         sync_folder(Path(directory))
 

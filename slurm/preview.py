@@ -12,6 +12,7 @@ from tabulate import tabulate
 from harness.planning.graph import Plan
 from harness.store.squeue import THE_QUEUE
 from harness.store.store import Store
+from harness.wording import counted
 from slurm.arrays import Array
 from slurm.batch_file import Answer, ask_sbatch
 from slurm.profiles import Profile, Profiles
@@ -50,7 +51,8 @@ class Preview:
     def as_text(self) -> str:
         arrays = self.prospect.arrays
         tasks = sum(len(array.tasks) for array in arrays)
-        lines = [f"on the cluster: {tasks} tasks in {len(arrays)} arrays to submit, {self._held()}"]
+        size = f"{counted(tasks, 'task')} in {counted(len(arrays), 'array')}"
+        lines = [f"on the cluster: {size} to submit, {self._held()}"]
         lines += [f"queue: unknown ({self.queue})"] if self.queue else []
         if arrays:
             rows = [[_kinds(self.plan, a), a.profile.name, len(a.tasks), _after(self.plan, a)] for a in arrays]

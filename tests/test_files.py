@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.files import folder_digest, replace_file, replace_files, write_new
+from harness.files import folder_digest, replace_file, replace_files, sync_tree, write_new
 
 
 def names_below(folder: Path) -> list[str]:
@@ -82,3 +82,20 @@ def test_several_files_are_replaced_together_or_none_of_them_is(
         path: content if isinstance(content, bytes) else content.encode() for path, content in contents.items()
     }
     assert names_below(tmp_path) == ["a.md", "c", "new", "new/b.png"]
+
+
+def test_a_file_of_a_tree_is_as_open_as_its_folder(tmp_path: Path) -> None:
+    """Some libraries write a file for its owner alone, whatever the umask says; in a group's store others read it."""
+    for name, folder_mode, file_mode, expected in (
+        ("group", 0o2775, 0o600, 0o664),
+        ("private", 0o700, 0o600, 0o600),
+        ("readable", 0o755, 0o600, 0o644),
+        ("program", 0o755, 0o700, 0o744),
+    ):
+        file = tmp_path / name / "sub" / "model"
+        file.parent.mkdir(parents=True)
+        file.write_text("x")
+        file.chmod(file_mode)
+        file.parent.chmod(folder_mode)
+        sync_tree(tmp_path / name)
+        assert file.stat().st_mode & 0o7777 == expected, name

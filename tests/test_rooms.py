@@ -64,12 +64,12 @@ def test_the_map_has_the_rooms_in_the_contracts_order() -> None:
 def test_every_arrow_of_the_picture_is_an_import_that_is_there() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     names = {**{room: f"harness.{room}" for room in ROOMS}, "tables": "paper_tables", "methods": "methods"}
-    names |= {"api": "harness.api", "plugin": "harness.plugin"}
+    names |= {"api": "harness.api", "plugin": "harness.plugin", "slurm": "slurm"}
     picture = page.partition("```mermaid")[2].partition("```")[0]
     chains = [re.findall(r"\w+", line) for line in picture.splitlines() if "-->" in line]
     arrows = {(names[a], names[b]) for chain in chains for a, b in pairwise(chain) if a in names and b in names}
     assert len(arrows) >= 20
-    graph = grimp.build_graph("harness", "methods", "paper_tables")
+    graph = grimp.build_graph("harness", "methods", "paper_tables", "slurm")
     drawn_only = [arrow for arrow in arrows if not graph.find_shortest_chains(*arrow, as_packages=True)]
     assert drawn_only == []
 

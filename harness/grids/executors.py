@@ -134,7 +134,7 @@ def _in_words(found: Submitted) -> str:
     if not found.arrays:
         return "nothing new to submit."
     jobs = f"job {found.jobs[0]}" if found.arrays == 1 else f"jobs {found.jobs[0]} to {found.jobs[-1]}"
-    return f"submitted {found.tasks} tasks in {found.arrays} arrays ({jobs})."
+    return f"submitted {counted(found.tasks, 'task')} in {counted(found.arrays, 'array')} ({jobs})."
 
 
 def _say(line: str) -> None:

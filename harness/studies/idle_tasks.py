@@ -9,23 +9,27 @@ from harness.store.processes import this_cluster
 from harness.store.squeue import THE_QUEUE, Queue
 from harness.store.store import Store
 from harness.store.submissions import Submission, uuid_of
+from harness.studies.lineage import Lineage
 
 
 def idle_tasks(
-    submissions: Iterable[Submission], queue: Queue, cancelled: Collection[str], finished: Collection[str]
+    submissions: Iterable[Submission], queue: Queue, stopped: Collection[str], finished: Collection[str]
 ) -> list[str]:
-    """SLURM's names of the tasks that wait, and whose unfinished stages are all cancelled. Pure."""
+    """SLURM's names of the tasks that wait, and whose unfinished stages are all stopped. Pure.
+
+    stopped: stages that are cancelled, or depend on such a one.
+    """
     found = []
     for submission in submissions:
         for index, stage_ids in enumerate(submission.tasks):
             task = queue.tasks.get(submission.task(index))
             unfinished = set(stage_ids) - set(finished)
-            if task is not None and task.is_waiting and unfinished and unfinished <= set(cancelled):
+            if task is not None and task.is_waiting and unfinished and unfinished <= set(stopped):
                 found.append(task.job)
     return found
 
 
-def own_idle_tasks(store: Store, touched: Collection[str]) -> list[str]:
+def own_idle_tasks(store: Store, lineage: Lineage, touched: Collection[str]) -> list[str]:
     """The idle ones among this user's tasks on this cluster, as of its last answer.
 
     touched: stages that were cancelled just now.
@@ -35,14 +39,15 @@ def own_idle_tasks(store: Store, touched: Collection[str]) -> list[str]:
         return []
     queue = THE_QUEUE.queue()
     uuids = sorted({uuid_of(task) for task in queue.tasks} & known)
+    reached = set(lineage.with_descendants(touched))
     own = [
         each
         for each in ledger.read_sound(uuids)
-        if each.user == os.getuid() and not set(touched).isdisjoint(stage_id for stage_id, _ in each.stages())
+        if each.user == os.getuid() and not reached.isdisjoint(stage_id for stage_id, _ in each.stages())
     ]
     own = [each for each in own if each.cluster == this_cluster()]
     stages = {stage_id for submission in own for stage_id, _ in submission.stages()}
     finished = store.finished(stages)
     tried = store.attempted()
     cancelled = {i for i in stages - finished if i in tried and store.stage(i).is_cancelled()}
-    return idle_tasks(own, queue, cancelled, finished)
+    return idle_tasks(own, queue, lineage.with_descendants(cancelled | set(touched)), finished)

@@ -97,6 +97,20 @@ def test_a_task_with_nothing_left_to_start_is_taken_out_of_the_queue(
     assert states[queued.tasks[1][0]] == "queued"
 
 
+def test_a_task_whose_other_stages_depend_on_a_cancelled_one_is_taken_out_as_well(
+    run_harness: Run, world: World, plan: Plan, store: Store, queued: Submission, stub_slurm: StubSlurm
+) -> None:
+    """The quantization is not cancelled itself, and cannot run without the transfer."""
+    scored = [i for i, s in of_kind(plan, "evaluation").items() if one(plan, "quantization") in s.parents.values()]
+    after = submitted(store, scored)
+    waiting = (queued.task(0), queued.task(1), after.task(0))
+    stub_slurm.has(*((task, "PD", "Dependency") for task in waiting))
+    done = run_harness(world.reading("cancel", "transfer"))
+    assert done.out.splitlines()[-1] == "2 tasks without work left taken out of the cluster's queue."
+    (call,) = stub_slurm.calls("scancel")
+    assert set(call[1:]) == {stub_slurm.task_id(queued.task(0)), stub_slurm.task_id(after.task(0))}
+
+
 def test_what_people_read_of_it(run_harness: Run, world: World, queued: Submission, stub_slurm: StubSlurm) -> None:
     done = run_harness(world.reading("cancel", "queued"))
     assert done.out.splitlines()[0] == "3 stages cancelled; not started until harness retry:"
@@ -149,14 +163,14 @@ def test_a_silent_squeue_is_a_warning_and_the_stages_are_cancelled_all_the_same(
     )
 
 
-def test_idle_is_a_task_that_waits_with_only_cancelled_stages_unfinished(
+def test_idle_is_a_task_that_waits_with_only_stopped_stages_unfinished(
     plan: Plan, store: Store, stub_slurm: StubSlurm
 ) -> None:
     many = submitted(store, ["a", "b"], ["c", "d"], ["e"], ["f"], ["g"])
     waiting = [(many.task(index), "PD", "Priority") for index in range(4)]
     stub_slurm.has(*waiting, (many.task(4), "R", "None"))
     # a, b: both cancelled. c cancelled and d done. e: to run. f: done, so that its task has nothing to refuse. g: runs.
-    found = idle_tasks([many], squeue.ask_squeue(), cancelled={"a", "b", "c", "g"}, finished={"d", "f"})
+    found = idle_tasks([many], squeue.ask_squeue(), stopped={"a", "b", "c", "g"}, finished={"d", "f"})
     assert [job.partition("_")[2] for job in found] == ["0", "1"]
 
 
@@ -168,7 +182,7 @@ def test_a_retried_stage_runs_in_its_task_or_with_the_next_grid(
 ) -> None:
     run_harness(world.reading("cancel", "quantization"))
     done = run_harness(world.reading("retry", "quantization"))
-    assert done.out.startswith("1 stage will run again in their tasks, which are queued on the cluster:\n")
+    assert done.out.startswith("1 stage will run again in tasks that are queued on the cluster:\n")
     run_harness(world.reading("cancel", "quantization"))
     stub_slurm.has()
     stub_slurm.forget_calls()

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     lineage = read_lineage(chosen.store)
     stopped = {i for word in ("cancelled", "asked to stop", "already cancelled") for i in outcomes[word]}
     downstream = unfinished_after(chosen.store, lineage, stopped)
-    idle = own_idle_tasks(chosen.store, stopped)
+    idle = own_idle_tasks(chosen.store, lineage, stopped)
     warnings = scancel_waiting(idle)
     if chosen.activity.problem:
         warnings.append(

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"nothing to retry: {_why_not(chosen) or f'no stage matches {options.what!r}'}.")
         return 0
     for stage_ids, where in (
-        (in_tasks, "in their tasks, which are queued on the cluster"),
+        (in_tasks, "in tasks that are queued on the cluster"),
         ([stage_id for stage_id in again if stage_id not in in_tasks], "with the next harness grid"),
     ):
         if stage_ids:
