@@ -301,7 +301,7 @@ def test_real_training_longer_than_its_limit_is_done_after_several_and_bit_equal
     dense = expected.id_of(DENSE)
     grid.act("--real", "dense=slow:0.5")
     grid.grid(environment={"SBATCH_TIMELIMIT": "1"})
-    grid.wait_until_empty(200)
+    grid.wait_until_empty(400)
     *before, last = grid.outcomes(dense)
     assert (set(before), last) == ({"time-limit"}, "done")
     reached = [int(each.checkpoint.rpartition("-")[2] or 0) for each in grid.store.stage(dense).attempts()[:-1]]
