@@ -28,7 +28,7 @@ test: environment
 
 # On a real SLURM that the tests start on this machine, as root: apt-get install slurm-wlm slurmdbd munge mariadb-server.
 test-cluster: environment
-	$(BIN)/python -m pytest tests/cluster -m cluster
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster -m cluster --numprocesses 2 --dist loadfile
 
 # Everything, as CI runs it.
 test-all: environment
