@@ -224,6 +224,6 @@ _DECIDED = frozenset(
     f"SBATCH_{name}"
     for name in (
         *("ARRAY_INX", "CLUSTERS", "JOB_NAME", "NO_REQUEUE", "OPEN_MODE", "REQUEUE", "SIGNAL", "WAIT"),
-        *("OUTPUT", "ERROR", "CHDIR", "NTASKS", "CPUS_PER_TASK", "NTASKS_PER_NODE", "PARSABLE", "QUIET"),
+        *("OUTPUT", "ERROR", "CHDIR", "NTASKS", "CPUS_PER_TASK", "NTASKS_PER_NODE", "PARSABLE", "QUIET", "TIMELIMIT"),
     )
 )

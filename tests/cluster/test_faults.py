@@ -300,7 +300,7 @@ def test_real_training_longer_than_its_limit_is_done_after_several_and_bit_equal
     expected = peace(grid, "--real")
     dense = expected.id_of(DENSE)
     grid.act("--real", "dense=slow:0.5")
-    grid.grid(environment={"SBATCH_TIMELIMIT": "1"})
+    grid.grid(environment={"MORE_FLAGS": "--time=1"})
     grid.wait_until_empty(400)
     *before, last = grid.outcomes(dense)
     assert (set(before), last) == ({"time-limit"}, "done")

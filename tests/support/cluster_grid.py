@@ -36,7 +36,7 @@ STUDY = SLICE.stem
 PATIENCE_S = 60.0
 COUNTS_SBATCH = """#!/bin/sh
 echo "$@" >> {calls}
-exec {sbatch} "$@"
+exec {sbatch} $MORE_FLAGS "$@"
 """
 # What two runs of one stage never share.
 OF_A_RUN = ("times", "provenance", "parent_digests", "digest")
