@@ -1,1 +1,1 @@
-"""The SLURM room: `devcluster/`, a real SLURM for tests. `--executor slurm` is refused until it exists."""
+"""The SLURM room: profiles, job arrays, submission, and what a task of the cluster does."""

@@ -34,6 +34,12 @@ class Array:
     after: tuple[str, ...]
     needed: tuple[str, ...]
 
+    def first(self, num_tasks: int) -> Array:
+        """The array of its first tasks."""
+        kept = self.tasks[: max(num_tasks, 0)]
+        inside = {stage_id for task in kept for stage_id in task.stage_ids}
+        return replace(self, tasks=kept, needed=tuple(i for i in self.needed if i in inside))
+
     @property
     def stage_ids(self) -> tuple[str, ...]:
         return tuple(stage_id for task in self.tasks for stage_id in task.stage_ids)

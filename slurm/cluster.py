@@ -15,6 +15,12 @@ SBATCH_SECONDS = 60.0  # sbatch itself tries again without end where MaxJobCount
 DEFAULT_MAX_ARRAY, DEFAULT_MAX_JOBS = 1001, 10_000  # SLURM's own
 
 
+# After these the controller may have taken the file, or not.
+_NO_ANSWER = re.compile(r"timed out|contact slurm controller|communication|zero bytes|unexpected message", re.I)
+# A limit on what may be submitted, of the cluster, an account or a QOS; a limit on time or size is a wrong profile.
+_LIMIT = re.compile(r"submit\w*limit|submit limit|accounting/qos policy|job ?count|resource temporarily", re.I)
+
+
 @dataclass(frozen=True)
 class ClusterLimits:
     """max_array: the highest index of an array, and 1. max_jobs: how many tasks the cluster holds at a time, of all."""
@@ -32,8 +38,13 @@ class Accepted:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether it did not answer in time: the queue has the array, or not."""
+        """Whether it did not answer, or said no id: the queue has the array, or not."""
         return not self.job and not self.refusal
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether it refused for a limit on what may be submitted: the next array would be refused too."""
+        return bool(_LIMIT.search(self.refusal))
 
 
 def read_limits() -> ClusterLimits:
@@ -67,8 +78,13 @@ def sbatch(path: Path, environment: Mapping[str, str], seconds: float = SBATCH_S
         return Accepted()
     except OSError as error:
         return Accepted(refusal=f"sbatch cannot be started ({error.strerror})")
-    job = done.stdout.strip().partition(";")[0]
-    if done.returncode == 0 and job.isdigit():
-        return Accepted(job=job)
+    if done.returncode == 0:  # it took the file, whatever else a site has it print
+        return Accepted(job=_job_in(done.stdout))
     words = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
-    return Accepted() if "timed out" in words.lower() else Accepted(refusal=words)
+    return Accepted() if _NO_ANSWER.search(words) else Accepted(refusal=words)
+
+
+def _job_in(text: str) -> str:
+    """The id that sbatch printed, "123" or "123;cluster" on a line of its own; "": none."""
+    found = [line.strip().partition(";")[0] for line in text.splitlines()]
+    return next((word for word in reversed(found) if word.isdigit()), "")

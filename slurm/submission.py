@@ -12,14 +12,13 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
 
 from harness.errors import CannotCheck
 from harness.execution.bundles import Bundle
 from harness.files import write_new
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
-from harness.store.leases import Lease
+from harness.store.leases import EXPIRY_SECONDS, Lease
 from harness.store.processes import this_cluster
 from harness.store.squeue import THE_QUEUE, Queue
 from harness.store.store import Store
@@ -27,14 +26,15 @@ from harness.store.submissions import Ledger, Submission, uuid_of
 from harness.store.turns import wait_for_lease
 from harness.studies.activity import read_activity, tasks_in_queue
 from harness.studies.state import Remaining, read_states, remaining
+from harness.wording import counted
 from harness.worker.source_state import source_digest
 from slurm.arrays import Array, packed_to, plan_arrays, plan_bundles, tasks_waited_for
 from slurm.batch_file import batch_file, submission_environment
 from slurm.cluster import read_limits, sbatch
 from slurm.profiles import Profile, Profiles
 
-if TYPE_CHECKING:
-    pass
+POLL_SECONDS = 2.0
+ENDING_SECONDS = 40.0  # more than SLURM's KillWait by default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,8 @@ class Submitted:
 
     queued: all that are in the queue now, or run in a task. tasks, arrays: how many of each this pass queued; jobs:
     SLURM's ids of the arrays. left_out: could run, but a limit keeps them out; reason: which. cancelled: not queued
-    until `harness retry`. blocked: they depend on those.
+    until `harness retry`. blocked: they depend on those. elsewhere: other processes run them. refused: place of a
+    profile -> why sbatch refuses its tasks.
     """
 
     queued: tuple[str, ...] = ()
@@ -68,13 +69,19 @@ class Submitted:
     tasks: int = 0
     left_out: tuple[str, ...] = ()
     reason: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: tuple[str, ...] = ()
     cancelled: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
 
 
 @dataclass
 class _Pass:
-    """One submission while it is made. homes: stage id -> the name of its task; jobs: that name -> SLURM's id of it."""
+    """One submission while it is made.
+
+    room: how many more tasks fit. homes: stage id -> the name of its task; jobs: that name -> SLURM's id of it; new:
+    the tasks of this pass. reason: why something was left out. refused: as in `Submitted`.
+    """
 
     plan: Plan
     store: Store
@@ -82,36 +89,61 @@ class _Pass:
     sources: Sources
     resources: Resources
     target: Target
+    room: int
     source: str = field(default_factory=source_digest)
     homes: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=dict)
+    new: set[str] = field(default_factory=set)
     accepted: list[str] = field(default_factory=list)
+    reason: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
 
-    def submit(self, array: Array) -> str:
-        """Queue an array; returns why not, in sbatch's words, or ""."""
+    def submit_all(self, arrays: Sequence[Array], right: Lease) -> None:
+        """Queue the arrays whose parents are queued, as far as there is room; notes why others were left out."""
+        for array in arrays:
+            waits_in_vain = any(stage_id not in self.homes for stage_id in array.after)
+            if waits_in_vain or array.profile.place in self.refused:
+                continue
+            fitting = array.first(self.room)
+            if len(fitting.tasks) < len(array.tasks):
+                limit = "--max-jobs" if self.target.max_jobs else "MaxJobCount of the cluster"
+                self.reason = self.reason or f"{limit} leaves no room for more tasks"
+            if fitting.tasks:
+                right.check()
+                self._submit(fitting)
+
+    def _submit(self, array: Array) -> None:
         name = uuid.uuid4().hex
         submission = self._entry(name, array)
         after = [self.jobs[task] for task in submission.after]
         ledger = self.store.ledger
-        text = batch_text(self.store, name, len(array.tasks), array.profile, after)
-        write_new(ledger.batch_path(name), text)
+        for stage_id in array.after:
+            if self.homes[stage_id] not in self.new:
+                ledger.note_needed(self.homes[stage_id], stage_id)
+        write_new(ledger.batch_path(name), batch_text(self.store, name, len(array.tasks), array.profile, after))
         ledger.write(submission)
         answer = sbatch(ledger.batch_path(name), submission_environment(os.environ))
-        if answer.is_unknown:
-            job = _job_of(THE_QUEUE.fresh(), name)
-            if not job:  # the entry stays: the array may still come to be queued, and is then known by its name
-                return "sbatch did not answer in time"
-        elif answer.refusal:
-            ledger.withdraw(name)
-            return answer.refusal
+        job = answer.job or (_job_of(THE_QUEUE.fresh(), name) if answer.is_unknown else "")
+        if job:
+            self._taken(submission, job)
+        elif answer.is_unknown:  # the entry stays: the array may still come to be queued, and is then known by its name
+            self.room, self.reason = 0, self.reason or "sbatch did not answer in time"
         else:
-            job = answer.job
-        ledger.note_job(name, job)
+            ledger.withdraw(name)
+            if answer.is_limit:
+                self.room, self.reason = 0, self.reason or f"sbatch: {answer.refusal}"
+            else:
+                self.refused[array.profile.place] = answer.refusal
+
+    def _taken(self, submission: Submission, job: str) -> None:
+        self.store.ledger.note_job(submission.uuid, job)
         self.accepted.append(job)
+        self.room -= len(submission.tasks)
         for index, task in enumerate(submission.tasks):
-            self.homes.update(dict.fromkeys(task, submission.task(index)))
-            self.jobs[submission.task(index)] = f"{job}_{index}"
-        return ""
+            name = submission.task(index)
+            self.new.add(name)
+            self.homes.update(dict.fromkeys(task, name))
+            self.jobs[name] = f"{job}_{index}"
 
     def _entry(self, name: str, array: Array) -> Submission:
         profile = array.profile
@@ -159,12 +191,13 @@ def batch_text(store: Store, name: str, num_tasks: int, profile: Profile, after:
 class Prospect:
     """What a pass would submit now. held: stage id -> its task, of what is queued or runs in one.
 
-    waiting: stages to submit. room: how many more tasks fit.
+    waiting: stages to submit. room: how many more tasks fit. elsewhere: stages that other processes run, in no task.
     """
 
     arrays: Sequence[Array]
     held: Mapping[str, str]
     waiting: Sequence[str]
+    elsewhere: Sequence[str]
     finished: frozenset[str]
     room: int
     work: Remaining
@@ -178,7 +211,14 @@ def prospect(plan: Plan, store: Store, target: Target, queue: Queue) -> Prospect
     work = remaining(plan, states)
     held = {stage_id: task for stage_id, task in tasks_in_queue(activity).items() if task in queue.tasks}
     finished = frozenset(stage_id for stage_id, state in states.items() if state == "done")
-    waiting = [stage_id for stage_id in work.waiting if stage_id not in held]
+    elsewhere = [i for i in work.waiting if i in activity.running and i not in held and _is_fresh(store, i)]
+    out = {*elsewhere}
+    waiting = []
+    for stage_id in work.waiting:  # parents first; what depends on a stage that runs elsewhere comes with a later pass
+        if stage_id in out or out.intersection(plan.stages[stage_id].parents.values()):
+            out.add(stage_id)
+        elif stage_id not in held:
+            waiting.append(stage_id)
     room = min(limits.max_jobs - len(queue.tasks), target.max_jobs or limits.max_jobs)
     arrays = plan_arrays(
         plan,
@@ -188,7 +228,15 @@ def prospect(plan: Plan, store: Store, target: Target, queue: Queue) -> Prospect
         lambda profile: profile.bundles_per_task,
         max(limits.max_array - 1, 1),
     )
-    return Prospect(arrays=packed_to(arrays, room), held=held, waiting=waiting, finished=finished, room=room, work=work)
+    return Prospect(
+        arrays=packed_to(arrays, room),
+        held=held,
+        waiting=waiting,
+        elsewhere=elsewhere,
+        finished=finished,
+        room=room,
+        work=work,
+    )
 
 
 def submit(
@@ -207,47 +255,55 @@ def submit(
     """
     waiting = "waiting for another submission to this store"
     with wait_for_lease(store.submission_lease_path, lambda: report(waiting)).held() as right:
-        queue = THE_QUEUE.fresh(store.ledger.submitters())
-        if not queue.answers:
-            raise CannotCheck(f"{queue.problem}, so what is queued is not known and nothing was submitted.")
+        queue = _settled_queue(store, report)
         heal(store.ledger, queue)
         found = prospect(plan, store, target, queue)
-        this_pass = _Pass(plan, store, study, sources, resources, target, homes=dict(found.held))
+        this_pass = _Pass(plan, store, study, sources, resources, target, found.room, homes=dict(found.held))
         this_pass.jobs = {name: task.job for name, task in queue.tasks.items()}
-        reason = _submit_all(this_pass, found.arrays, found.room, target, right)
-    new = [stage_id for stage_id in found.waiting if stage_id in this_pass.homes]
+        this_pass.submit_all(found.arrays, right)
     in_queue = this_pass.homes.keys() - found.finished
     return Submitted(
         queued=tuple(stage_id for stage_id in plan.stages if stage_id in in_queue),
         jobs=tuple(this_pass.accepted),
         arrays=len(this_pass.accepted),
-        tasks=len({this_pass.homes[stage_id] for stage_id in new}),
+        tasks=len(this_pass.new),
         left_out=tuple(stage_id for stage_id in found.waiting if stage_id not in this_pass.homes),
-        reason=reason,
+        reason=this_pass.reason,
+        refused=this_pass.refused,
+        elsewhere=tuple(found.elsewhere),
         cancelled=found.work.cancelled,
         blocked=found.work.downstream,
     )
 
 
-def _submit_all(this_pass: _Pass, arrays: Sequence[Array], room: int, target: Target, right: Lease) -> str:
-    """Submit the arrays that fit and whose parents are queued; returns why some were left out, or ""."""
-    reason = ""
-    for array in arrays:
-        if any(stage_id not in this_pass.homes for stage_id in array.after):
-            continue  # what it waits for was left out
-        if len(array.tasks) > room:
-            limit = "--max-jobs" if target.max_jobs else "MaxJobCount of the cluster"
-            reason = reason or f"{limit} leaves room for {room} more tasks"
-            continue
-        right.check()
-        refusal = this_pass.submit(array)
-        if refusal:
-            reason = reason or f"sbatch: {refusal}"
-            if "limit" in refusal.lower():  # of the user, account or QOS: the next array would be refused too
-                room = 0
-        else:
-            room -= len(array.tasks)
-    return reason
+def _settled_queue(store: Store, report: Callable[[str], None]) -> Queue:
+    """The queue once none of this store's tasks is about to end: what becomes of such a one is not known yet.
+
+    Waits up to `ENDING_SECONDS`. Raises CannotCheck where squeue does not answer.
+    """
+    own, told = set(store.ledger.uuids()), False
+    deadline = time.monotonic() + ENDING_SECONDS
+    while True:
+        queue = THE_QUEUE.fresh(store.ledger.submitters())
+        if not queue.answers:
+            raise CannotCheck(f"{queue.problem}, so what is queued is not known and nothing was submitted.")
+        ending = [name for name, task in queue.tasks.items() if task.state == "CG" and uuid_of(name) in own]
+        if not ending or time.monotonic() > deadline:
+            return queue
+        if not told:
+            report(f"waiting for {counted(len(ending), 'task')} to end")
+            told = True
+        time.sleep(POLL_SECONDS)
+
+
+def _is_fresh(store: Store, stage_id: str) -> bool:
+    """Whether the holder of a stage's lease gave a sign of life of late. Only advice: clocks may differ a little."""
+    folder = store.stage(stage_id).lease_path
+    try:
+        newest = max(entry.stat().st_mtime for entry in os.scandir(folder))
+    except (OSError, ValueError):
+        return False
+    return time.time() - newest < 5 * EXPIRY_SECONDS
 
 
 def heal(ledger: Ledger, queue: Queue) -> list[str]:

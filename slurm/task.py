@@ -121,7 +121,7 @@ def _exit_code(
     store: Store, submission: Submission, own: Collection[str], outcome: Outcome, missing: Collection[str]
 ) -> int:
     lacking = set(own) - store.finished(own)
-    wanted = set(submission.needed) & set(own)
+    wanted = store.ledger.needed(submission, submission.tasks.index(tuple(own)))
     if not lacking or (wanted and not lacking & wanted):
         return EXIT_DONE
     if missing and not (outcome.failed or outcome.cancelled):

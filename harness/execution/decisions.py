@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import takewhile
 
 from harness.planning.graph import Plan
 from harness.store.attempts import Attempt, outcome_named
@@ -28,7 +27,7 @@ def begin_run(plan: Plan, store: Store, only: Collection[str] | None = None) -> 
 class NextStep(Enum):
     """What an executor does with a stage.
 
-    RETRY: run it again. USE_A_TRY: note how its attempt ended; then `again_or_failed`. ELSEWHERE: leave it to another
+    RETRY: run it again. USE_A_TRY: note how its attempt ended; then `may_try_again`. ELSEWHERE: leave it to another
     process.
     """
 
@@ -85,26 +84,3 @@ def after_outcome(name: str) -> NextStep:
     if not outcome.retry:
         return NextStep.FAILED
     return NextStep.USE_A_TRY if outcome.tries or name == "interrupted" else NextStep.RETRY
-
-
-def again_or_failed(own: Sequence[Attempt]) -> NextStep:
-    """RETRY or FAILED, for a stage without a record. Pure.
-
-    own: the attempts of one run at it, oldest first: of one driver, or of one task of a cluster through all its
-    restarts; the last of them has ended. What came before `harness retry` does not count.
-    """
-    while own and any(attempt.retried for attempt in own):
-        own = own[1:]
-    if not own:
-        return NextStep.RETRY
-    name = own[-1].outcome or "killed"
-    outcome = outcome_named(name)
-    if not outcome.retry:
-        return NextStep.FAILED
-    return NextStep.FAILED if 0 < outcome.tries <= num_stalled(own, name) else NextStep.RETRY
-
-
-def num_stalled(own: Sequence[Attempt], outcome: str) -> int:
-    """How many of the attempts that ended so, the last ones, ended at one checkpoint: without getting any further."""
-    reached = [attempt.checkpoint for attempt in own if (attempt.outcome or "killed") == outcome]
-    return sum(1 for _ in takewhile(lambda checkpoint: checkpoint == reached[-1], reversed(reached)))

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 
 from harness.errors import Interrupted
 from harness.execution.bundles import Bundle, next_bundles
-from harness.execution.decisions import EndedStage, NextStep, after_job, again_or_failed, begin_run, num_stalled
+from harness.execution.decisions import EndedStage, NextStep, after_job, begin_run
 from harness.execution.outcome import Outcome
 from harness.execution.pace import Pace, done_line
 from harness.execution.scheduler import JobStatus, Scheduler
 from harness.planning.graph import Plan
 from harness.progress import StageProgress, read_progress
 from harness.specs import StageSpec
-from harness.store.attempts import Attempt, outcome_named
+from harness.store.attempts import Attempt, may_try_again, num_stalled, outcome_named
 from harness.store.leases import HeartbeatMonitor, Holder, belongs_to
 from harness.store.leftovers import finalize_after_kill
 from harness.store.processes import is_live
@@ -269,7 +269,7 @@ class Driver:
         if attempt.outcome != outcome:
             stage.try_to_end_attempt(attempt.number, {"outcome": outcome, "message": message})
         own = self._own_attempts(stage_id)
-        if again_or_failed(own) is NextStep.RETRY:
+        if may_try_again(own):
             self._try_again(stage_id, message)
             return
         tried = num_stalled(own, outcome)
@@ -303,7 +303,7 @@ class Driver:
             elif own[-1].outcome is None:
                 self.store.stage(stage_id).try_to_end_attempt(own[-1].number, {"outcome": outcome, "message": words})
                 self._fail(stage_id, words)
-            elif again_or_failed(own) is NextStep.FAILED:
+            elif not may_try_again(own):
                 self._fail(stage_id, own[-1].message)
 
     def _done(self, stage_id: str, attempt: Attempt | None = None) -> None:

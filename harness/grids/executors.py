@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from harness.errors import Problem, Problems, UsageError
+from harness.errors import HarnessError, Problem, Problems, UsageError
 from harness.execution.available import RunOptions, execution_problems
 from harness.execution.display import display_on
 from harness.execution.executors import run_in_process, run_locally
@@ -26,6 +26,9 @@ from harness.wording import counted, option
 if TYPE_CHECKING:
     from slurm.preview import Preview
     from slurm.submission import Submitted, Target
+
+
+TRAINING = ("pretraining", "training")  # work whose profiles an estimate is made for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +62,16 @@ def run_slurm(work: Work, run: RunOptions) -> Outcome:
     _say(_in_words(found))
     if found.reason:
         _say(f"left out: {counted(len(found.left_out), 'stage')}: {found.reason}.")
+    if found.elsewhere:
+        _say(f"{counted(len(found.elsewhere), 'stage')} in other processes; what depends on them is queued after that.")
+    if found.refused:
+        lines = [f"sbatch refuses the tasks of {place}: {words}" for place, words in found.refused.items()]
+        left = counted(len(found.left_out), "stage")
+        raise HarnessError("\n".join([*lines, f"{left} not queued. Correct the profile, and give the command again."]))
     return Outcome(
         queued=[*found.queued],
         left_out=[*found.left_out],
+        elsewhere=[*found.elsewhere],
         cancelled=[*found.cancelled],
         blocked=[*found.blocked],
     )
@@ -118,10 +128,18 @@ def machine_of(plan: Plan, run: RunOptions) -> Machine:
     """The machine that a run is estimated for: this one, or what the profiles ask of the cluster."""
     if run.executor != "slurm":
         return this_machine()
-    profiles = target_of(plan, run).profiles
-    every = (profiles.default, *profiles.work.values(), *profiles.kind.values())
-    largest = max(every, key=lambda profile: (profile.num_gpus, profile.cpus))
-    return Machine(gpus=tuple(map(str, range(largest.num_gpus))), cores=largest.cpus)
+    target = target_of(plan, run)
+    trained = [spec for spec in plan.stages.values() if plan.work_of_kind(spec.kind) in TRAINING]
+    asked = {target.profiles.for_stage(spec.kind, plan.work_of_kind(spec.kind)) for spec in trained}
+    largest = max(asked or {target.profiles.default}, key=lambda profile: (profile.num_gpus, profile.cpus))
+    return Asked(gpus=tuple(map(str, range(largest.num_gpus))), cores=largest.cpus)
+
+
+class Asked(Machine):
+    """What a profile asks for; what memory its node has, nobody here can tell."""
+
+    def memory_bytes(self) -> int | None:
+        return None
 
 
 def _kinds(plan: Plan) -> dict[str, StageKind]:

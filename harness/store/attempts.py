@@ -2,13 +2,15 @@
 
 An attempt whose worker was killed has no outcome: its stage is pending. The driver under which the worker died gives
 the attempt the outcome "killed", as it does to one that was interrupted though the driver stopped nothing, and starts
-the stage again. How often is decided from the attempts alone (`execution.decisions.again_or_failed`), so that a driver
+the stage again. How often is decided from the attempts alone (`may_try_again`), so that a driver
 that died itself is followed by one that goes on counting.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from harness.identity import parse_json
@@ -121,3 +123,24 @@ def _event(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else {}
+
+
+def may_try_again(own: Sequence[Attempt]) -> bool:
+    """Whether a stage without a record is to be started again by whom its last attempts are of. Pure.
+
+    own: the attempts of one run at it, oldest first: of one driver, or of one task of a cluster through all its
+    restarts; the last of them has ended. What came before `harness retry` does not count.
+    """
+    while own and any(attempt.retried for attempt in own):
+        own = own[1:]
+    if not own:
+        return True
+    name = own[-1].outcome or "killed"
+    outcome = outcome_named(name)
+    return outcome.retry and not 0 < outcome.tries <= num_stalled(own, name)
+
+
+def num_stalled(own: Sequence[Attempt], outcome: str) -> int:
+    """How many of the attempts that ended so, the last ones, ended at one checkpoint: without getting any further."""
+    reached = [attempt.checkpoint for attempt in own if (attempt.outcome or "killed") == outcome]
+    return sum(1 for _ in takewhile(lambda checkpoint: checkpoint == reached[-1], reversed(reached)))

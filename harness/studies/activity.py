@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from harness.planning.graph import Plan
-from harness.store.attempts import outcome_named
+from harness.store.attempts import may_try_again
 from harness.store.processes import ALLOCATION, is_live
 from harness.store.squeue import THE_QUEUE, Queue, QueuedTask
 from harness.store.store import Store
@@ -90,7 +90,7 @@ def read_activity(plan: Plan, store: Store, queue: Queue | None = None) -> Activ
             where = holder.owner.get("host", "an unknown machine")
             user = _name_of(holder.owner.get("user"))
             running[stage_id] = Place(str(holder.owner.get("allocation", "")), f"on {where}", user)
-    queued = {} if queue is None else _queued(store, queue, unfinished - running.keys())
+    queued = {} if queue is None else _queued(plan, store, queue, unfinished - running.keys())
     return Activity(running, queued, "" if queue is None else queue.problem, queue)
 
 
@@ -112,18 +112,21 @@ def _name_of(user: object) -> str:
         return f"user {user}"
 
 
-def _queued(store: Store, queue: Queue, stage_ids: set[str]) -> dict[str, Place]:
+def _queued(plan: Plan, store: Store, queue: Queue, stage_ids: set[str]) -> dict[str, Place]:
     ledger = store.ledger
     known = set(ledger.uuids())
     found: dict[str, Place] = {}
     tried = store.attempted()
     for submission in ledger.read_sound(sorted({uuid_of(task) for task in queue.tasks} & known)):
         user = _name_of(submission.user)
-        for stage_id, name in submission.stages():
+        given_up: set[str] = set()  # no task goes back to a stage that failed in it, nor to what starts from that
+        for stage_id, name in submission.stages():  # parents first
             task = queue.tasks.get(name)
             if task is None or stage_id not in stage_ids:
                 continue
-            if stage_id in tried and _will_not_run(store, stage_id, name, task):
+            parents = plan.stages[stage_id].parents.values()
+            if given_up.intersection(parents) or (stage_id in tried and _will_not_run(store, stage_id, name, task)):
+                given_up.add(stage_id)
                 continue
             found[stage_id] = Place(name, _reason(task), user)
     return found
@@ -137,14 +140,14 @@ def _reason(task: QueuedTask) -> str:
 
 def _will_not_run(store: Store, stage_id: str, name: str, task: QueuedTask) -> bool:
     """Whether a task that is in the queue will not start one of its stages: it is cancelled, or has failed there."""
-    last = store.stage(stage_id).last_attempt()
-    if last is None or last.outcome is None:
+    attempts = store.stage(stage_id).attempts()
+    if not attempts or attempts[-1].outcome is None:
         return False
-    if last.outcome == "cancelled":
+    if attempts[-1].outcome == "cancelled":
         return True
-    if (task.is_waiting and not task.restarts) or last.allocation != name:
+    if (task.is_waiting and not task.restarts) or attempts[-1].allocation != name:
         return False
-    return not outcome_named(last.outcome).retry
+    return not may_try_again([attempt for attempt in attempts if attempt.allocation == name])
 
 
 def tasks_in_queue(activity: Activity) -> Mapping[str, str]:

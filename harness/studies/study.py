@@ -140,14 +140,14 @@ def read_part(store: Store, name: str, stage_ids: Collection[str]) -> Plan:
     Raises StoreError for a study that is not there or damaged, or has one of the stages no more, or another in its
     place.
     """
-    path, wanted = store.study_path(name), set(stage_ids)
+    path, chosen, wanted = store.study_path(name), set(stage_ids), set(stage_ids)
     specs: dict[str, StageSpec] = {}
     with _damage_told(path), path.open(encoding="utf-8") as file:
         text = JsonPieces(file)
         for member in text.members():
             if member == "cells":
                 for row in text.elements():  # a cell's path lists parents first
-                    last = max((i for i, stage_id in enumerate(row["stages"]) if stage_id in stage_ids), default=-1)
+                    last = max((i for i, stage_id in enumerate(row["stages"]) if stage_id in chosen), default=-1)
                     wanted.update(row["stages"][: last + 1])
             elif member == "stages":
                 for stage_id in text.members():

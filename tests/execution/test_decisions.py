@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.execution.decisions import EndedStage, NextStep, after_job, after_outcome, again_or_failed
+from harness.execution.decisions import EndedStage, NextStep, after_job, after_outcome
 from harness.store.attempts import OUTCOMES, Attempt
 
 
@@ -67,38 +67,3 @@ def test_an_outcome_alone_decides_for_an_executor_that_sees_the_exception() -> N
         "code": NextStep.FAILED,
     }
     assert after_outcome("of a later version") is NextStep.FAILED
-
-
-def at(checkpoint: str, outcome: str | None, *, retried: bool = False) -> Attempt:
-    return Attempt(1, 1.0, "h", 1, "boot:1", 2.0, outcome, "", retried=retried, checkpoint=checkpoint)
-
-
-KILLED, LIMIT = at("", "killed"), at("", "time-limit")
-AGAIN: dict[str, tuple[list[Attempt], NextStep]] = {
-    "never tried": ([], NextStep.RETRY),
-    "killed once": ([KILLED], NextStep.RETRY),
-    "killed twice": ([KILLED] * 2, NextStep.RETRY),
-    "killed three times": ([KILLED] * 3, NextStep.FAILED),
-    "three times, the last before anybody could note it": ([KILLED, KILLED, at("", None)], NextStep.FAILED),
-    "three times, and further each time": ([at(f"checkpoint-{n}", "killed") for n in range(9)], NextStep.RETRY),
-    "three times at one checkpoint": (
-        [at("checkpoint-1", "killed"), *[at("checkpoint-2", "killed")] * 3],
-        NextStep.FAILED,
-    ),
-    "three times, and pre-empted between": ([KILLED, at("", "interrupted"), KILLED, KILLED], NextStep.FAILED),
-    "pre-empted ten times": ([at("", "interrupted")] * 10, NextStep.RETRY),
-    "one limit": ([LIMIT], NextStep.RETRY),
-    "two limits without a newer checkpoint": ([LIMIT] * 2, NextStep.FAILED),
-    "ten limits, and further each time": ([at(f"checkpoint-{n}", "time-limit") for n in range(10)], NextStep.RETRY),
-    "two limits and a kill": ([LIMIT, KILLED, LIMIT], NextStep.FAILED),
-    "an error of its code": ([at("", "code")], NextStep.FAILED),
-    "an error after kills": ([KILLED, at("", "code")], NextStep.FAILED),
-    "killed three times before a retry": ([*[KILLED] * 2, at("", None, retried=True)], NextStep.RETRY),
-    "and once after it": ([*[KILLED] * 2, at("", None, retried=True), KILLED], NextStep.RETRY),
-}
-
-
-@pytest.mark.parametrize("name", AGAIN)
-def test_whether_a_run_tries_again_is_told_by_its_attempts(name: str) -> None:
-    attempts, expected = AGAIN[name]
-    assert again_or_failed(attempts) is expected

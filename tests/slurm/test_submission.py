@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,11 +15,13 @@ from stub_cluster import StubCluster
 
 from harness.planning.graph import Plan
 from harness.store import squeue
+from harness.store.leases import acquire
 from harness.store.processes import this_process
 from harness.store.store import Store
 from harness.store.submissions import Submission
 from harness.studies.state import read_states
 from harness.studies.study import read_study
+from slurm import submission
 from slurm.cluster import sbatch
 
 Run = Callable[[Sequence[str]], Ran]
@@ -167,8 +172,8 @@ def test_a_limit_packs_small_stages_and_then_leaves_some_out(
     stub.write({**stub.read(), "tasks": [], "calls": []})
     done = submit("--max-jobs", "3")
     assert done.code == 4
-    assert len(stub.tasks) <= 3
-    assert "--max-jobs leaves room for" in done.err
+    assert len(stub.tasks) == 3, "an array is cut where it does not fit"
+    assert "--max-jobs leaves no room for more tasks" in done.err
     assert "left out; the same command submits them when there is room." in done.out
     assert submit("--max-jobs", "1000").code == 0
     assert {i for i, tasks in homes(world).items() if any(t in stub.tasks for t in tasks)} == plan_of(
@@ -236,11 +241,6 @@ def test_a_dry_run_submits_nothing_and_writes_nothing(
 
 def test_two_submitters_take_turns(submit: Callable[..., Ran], world: World, stub: StubCluster, tmp_path: Path) -> None:
     """The second waits for the first's lease, and then finds everything queued."""
-    import threading
-    import time
-
-    from harness.store.leases import acquire
-
     folder = Store(world.store).submission_lease_path
     lease = acquire(folder, {"host": "elsewhere"}, lambda holder: False)
     assert lease is not None
@@ -283,3 +283,126 @@ def test_a_run_on_this_machine_does_not_begin_what_is_queued_on_the_cluster(
     assert "Use --executor slurm, or take them out first: harness cancel queued" in done.err
     stub.remove(*stub.tasks)
     assert run_harness(world.grid()).code == 0, "they have left it"
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        {"banner": "Welcome to cluster 7"},
+        {"fails_after_taking": "Batch job submission failed: Zero Bytes were transmitted or received"},
+        {"fails_after_taking": "Batch job submission failed: Socket timed out on send/recv operation"},
+        {"fails_after_taking": "Unable to contact slurm controller (connect failure)"},
+    ],
+)
+def test_an_array_that_sbatch_took_is_kept_whatever_it_printed(
+    submit: Callable[..., Ran], world: World, stub: StubCluster, says: dict[str, str]
+) -> None:
+    stub.set(**says)
+    assert submit().code == 0
+    assert {i for i, tasks in homes(world).items() if len(tasks) == 1} == plan_of(world).stages.keys()
+    ledger = Store(world.store).ledger
+    assert {ledger.job(task.partition("_")[0]) for task in stub.tasks} == {t["job"] for t in stub.tasks.values()}
+
+
+def test_a_profile_that_sbatch_refuses_keeps_no_other_from_being_queued(
+    submit: Callable[..., Ran], world: World, stub: StubCluster
+) -> None:
+    (world.folder / "p.toml").write_text(PROFILE + '[kind.transfer]\npartition = "lonng"\n')
+    stub.set(refused_partition="lonng")
+    done = submit()
+    assert done.code == 1
+    assert "sbatch refuses the tasks of [kind.transfer] of" in done.err
+    assert "Invalid partition name specified" in done.err
+    queued = {i for i, tasks in homes(world).items() if stub.tasks.keys() & set(tasks)}
+    plan = plan_of(world)
+    transfers = {i for i, spec in plan.stages.items() if spec.kind == "transfer"}
+    assert queued == {i for i in plan.stages if not transfers & {*plan.ancestors(i)}}
+
+
+def test_what_is_added_to_a_queued_task_is_told_to_it(
+    submit: Callable[..., Ran], world: World, stub: StubCluster
+) -> None:
+    """At first nothing starts from the dense model; then transfers do, whose teacher it is."""
+    submit("--methods", "dense", "--tasks", "sst2", "--seeds", "0")
+    plan = plan_of(world)
+    (dense,) = (i for i, spec in plan.stages.items() if spec.kind == "dense")
+    ledger = Store(world.store).ledger
+    (uuid,) = ledger.uuids()
+    entry = ledger.read(uuid)
+    assert ledger.needed(entry, 0) == set()
+    submit("--methods", "dense,prune-ofa", "--sparsities", "0.85", "--tasks", "sst2", "--seeds", "0")
+    assert ledger.needed(entry, 0) == {dense}
+    waiting = [task for task in stub.tasks.values() if f"{ledger.job(uuid)}_0" in task["after"]]
+    assert waiting
+
+
+def test_tasks_that_are_about_to_end_are_waited_for(
+    submit: Callable[..., Ran], stub: StubCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after scancel: what waits for them would be cancelled with them."""
+    monkeypatch.setattr(submission, "POLL_SECONDS", 0.05)
+    submit()
+    ending = next(iter(stub.tasks))
+    stub.change(ending, state="CG")
+    timer = threading.Timer(0.5, stub.remove, [ending])
+    timer.start()
+    done = submit()
+    timer.join()
+    assert "waiting for 1 task to end" in done.err
+    assert "submitted 1 task" in done.err
+
+
+def test_a_stage_that_another_process_runs_is_not_queued_nor_what_depends_on_it(
+    submit: Callable[..., Ran], world: World, stub: StubCluster
+) -> None:
+    submit("--methods", "dense", "--tasks", "sst2", "--seeds", "0")
+    stub.remove(*stub.tasks)
+    plan, store = plan_of(world), Store(world.store)
+    (dense,) = (i for i, spec in plan.stages.items() if spec.kind == "dense")
+    other = {**this_process(), "host": "another", "process_started": "boot:1", "pid_namespace": 7}
+    lease = acquire(store.stage(dense).lease_path, other, lambda holder: False)
+    assert lease is not None
+    done = submit("--methods", "dense", "--tasks", "sst2", "--seeds", "0")
+    assert done.code == 4
+    assert not stub.tasks
+    assert "1 stage in other processes; what depends on them is queued after that." in done.err
+    long_ago = time.time() - 3600
+    os.utime(store.stage(dense).lease_path / "1", (long_ago, long_ago))
+    assert submit("--methods", "dense", "--tasks", "sst2", "--seeds", "0").code == 0
+    assert len(stub.tasks) == 1, "its holder gives no sign of life: the task takes it over"
+
+
+def attempt_in(store: Store, stage_id: str, task: str, outcome: str) -> None:
+    number = store.stage(stage_id).begin_attempt({**this_process(), "allocation": task, "restart": 0})
+    store.stage(stage_id).end_attempt(number, {"outcome": outcome, "message": "the reason"})
+
+
+@pytest.mark.parametrize("outcomes", [["code"], ["killed"] * 3])
+def test_a_stage_that_failed_in_a_task_that_runs_on_is_submitted_again_with_what_starts_from_it_there(
+    submit: Callable[..., Ran], world: World, stub: StubCluster, outcomes: list[str]
+) -> None:
+    """The task does not go back to it: neither is held by it any more."""
+    submit("--tasks", "sst2", "--seeds", "0")
+    plan, store, at = plan_of(world), Store(world.store), homes(world)
+    kinds = {spec.kind: stage_id for stage_id, spec in plan.stages.items()}
+    failed = kinds["teacher_preparation"]
+    (task,) = at[failed]
+    after = {i for i, (home,) in at.items() if home == task and failed in plan.ancestors(i)} - {failed}
+    assert after, "the pruning is in its task"
+    stub.change(task, state="R")
+    for number, outcome in enumerate(outcomes, 1):
+        attempt_in(store, failed, task, outcome)
+        state = read_states(plan, store)[failed]
+        assert state == ("failed" if number == len(outcomes) else "queued")
+    assert submit("--tasks", "sst2", "--seeds", "0").code == 0
+    assert {i for i, tasks in homes(world).items() if len(tasks) == 2} == {failed, *after}
+
+
+def test_the_estimate_is_for_what_the_profiles_of_training_ask(
+    submit: Callable[..., Ran], world: World, stub: StubCluster
+) -> None:
+    profile = world.folder / "p.toml"
+    profile.write_text(PROFILE + "[work.data]\ngpus = 8\n")
+    assert "hours without a GPU" in submit("--dry-run").out
+    profile.write_text(PROFILE + "[work.training]\ngpus = 1\n")
+    assert "GPU-hours" in submit("--dry-run").out

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import Cancelled, Interrupted, TimeLimit
-from harness.store.attempts import OUTCOMES, Attempt, AttemptOutcome, outcome_named
+from harness.store.attempts import OUTCOMES, Attempt, AttemptOutcome, may_try_again, outcome_named
 from harness.store.leases import LeaseLost
 from harness.studies.activity import Activity
 from harness.studies.state import state
@@ -60,3 +60,38 @@ def test_every_outcome_is_in_the_table_above() -> None:
 def test_what_a_stage_raises_gives_one_of_these_outcomes(error: BaseException, name: str) -> None:
     assert outcome_of(error) == name
     assert name in OUTCOMES
+
+
+def at(checkpoint: str, outcome: str | None, *, retried: bool = False) -> Attempt:
+    return Attempt(1, 1.0, "h", 1, "boot:1", 2.0, outcome, "", retried=retried, checkpoint=checkpoint)
+
+
+KILLED, LIMIT = at("", "killed"), at("", "time-limit")
+AGAIN: dict[str, tuple[list[Attempt], bool]] = {
+    "never tried": ([], True),
+    "killed once": ([KILLED], True),
+    "killed twice": ([KILLED] * 2, True),
+    "killed three times": ([KILLED] * 3, False),
+    "three times, the last before anybody could note it": ([KILLED, KILLED, at("", None)], False),
+    "three times, and further each time": ([at(f"checkpoint-{n}", "killed") for n in range(9)], True),
+    "three times at one checkpoint": (
+        [at("checkpoint-1", "killed"), *[at("checkpoint-2", "killed")] * 3],
+        False,
+    ),
+    "three times, and pre-empted between": ([KILLED, at("", "interrupted"), KILLED, KILLED], False),
+    "pre-empted ten times": ([at("", "interrupted")] * 10, True),
+    "one limit": ([LIMIT], True),
+    "two limits without a newer checkpoint": ([LIMIT] * 2, False),
+    "ten limits, and further each time": ([at(f"checkpoint-{n}", "time-limit") for n in range(10)], True),
+    "two limits and a kill": ([LIMIT, KILLED, LIMIT], False),
+    "an error of its code": ([at("", "code")], False),
+    "an error after kills": ([KILLED, at("", "code")], False),
+    "killed three times before a retry": ([*[KILLED] * 2, at("", None, retried=True)], True),
+    "and once after it": ([*[KILLED] * 2, at("", None, retried=True), KILLED], True),
+}
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_whether_a_run_tries_again_is_told_by_its_attempts(name: str) -> None:
+    attempts, expected = AGAIN[name]
+    assert may_try_again(attempts) is expected

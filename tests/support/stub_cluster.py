@@ -18,6 +18,9 @@ FRESH: dict[str, Any] = {
     "calls": [],
     "refusal": "",  # what sbatch says instead of taking a file
     "refuse_after": 10**9,  # so many files that it takes before
+    "refused_partition": "",  # of which sbatch takes no file
+    "banner": "",  # what a site has sbatch print before the id
+    "fails_after_taking": "",  # what sbatch says though it took the file
     "silent": [],  # commands that do not respond
     "late": [],  # commands that do what they are asked and do not respond
 }
@@ -119,6 +122,9 @@ def _sbatch(state: dict[str, Any], words: list[str]) -> int:
         if line.startswith("#SBATCH --"):
             key, _, value = line.removeprefix("#SBATCH --").partition("=")
             flags[key] = value.strip('"')
+    if state["refused_partition"] and flags.get("partition") == state["refused_partition"]:
+        print("sbatch: error: Batch job submission failed: Invalid partition name specified", file=sys.stderr)
+        return 1
     job, state["next"] = state["next"], state["next"] + 1
     last = int(flags["array"].partition("%")[0].partition("-")[2] or 0)
     after = flags.get("dependency", "").removeprefix("afterok:")
@@ -134,7 +140,10 @@ def _sbatch(state: dict[str, Any], words: list[str]) -> int:
                 "after": after.split(":") if after else [],
             }
         )
-    print(job)
+    if state["fails_after_taking"]:
+        print(f"sbatch: error: {state['fails_after_taking']}", file=sys.stderr)
+        return 1
+    print(f"{state['banner']}\n{job};stub" if state["banner"] else job)
     return 0
 
 
