@@ -309,7 +309,8 @@ def test_real_training_longer_than_its_limit_is_done_after_several_and_bit_equal
     assert f"resuming from checkpoint-{reached[-1]}" in grid.log(dense)
     told = cluster.job(grid.job_of(dense))
     assert (told["JobState"], told["TimeLimit"]) == ("COMPLETED", "00:01:00")
-    assert int(told["Restarts"]) == len(before) >= 2
+    assert len(before) >= 2
+    assert int(told["Restarts"]) >= len(before), "a busy machine's start may be told to stop before it begins a stage"
     grid.check_end(expected.records)
     assert grid.num_submissions == 1
 
