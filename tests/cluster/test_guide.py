@@ -148,9 +148,10 @@ def _check(said: dict[str, str], shell: Shell) -> None:
         (found,) = (printed for command, printed in said.items() if re.fullmatch(words, command))
         return found
 
+    assert of("harness doctor --profile .*").count("sbatch --test-only accepts it") == 2
     dry = of(r"harness grid \$cells --study trial .* --dry-run")
     assert "on the cluster: 5 tasks in 5 arrays to submit, none queued" in dry
-    assert dry.count("sbatch --test-only accepts it") == 1
+    assert dry.count("sbatch --test-only accepts it") == 1  # of one profile, the default
     submitted = of(r"harness grid \$cells --study trial --executor slurm --profile mine.toml")
     assert "submitted 5 tasks in 5 arrays" in submitted
     assert "nothing new to submit" in submitted

@@ -1,7 +1,7 @@
 """The demo's grid on a real SLURM and on this machine: the same tables, byte for byte, and the same artifacts.
 
-Cut for CI: one of the two models, one of the three tasks, one of the two seeds; methods, sparsities, quantization and
-steps are the preset's own.
+Cut for CI: one of the two models, one of the three tasks, one of the two seeds, a third of the pre-training steps;
+methods, sparsities and quantization are the preset's own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from harness.store.store import Store
 from slurm.devcluster.cluster import Cluster
 from slurm.devcluster.daemons import wait_until
 
-GRID = ("grid", "--preset", "quick", "--models", "tiny-narrow", "--tasks", "sst2", "--seeds", "0")
+AXES = ("--preset", "quick", "--models", "tiny-narrow", "--tasks", "sst2", "--seeds", "0")
+SETTINGS = ("--set", "teacher_preparation.steps=1000", "--set", "student_pruning.steps=1000")
+GRID = ("grid", *AXES, *SETTINGS)
 CELLS, STAGES = 7, 19
 # A task fills a node of the dev cluster, so that two run at a time, as with the two workers of the other executor.
 PROFILE = """[default]
