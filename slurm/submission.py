@@ -39,7 +39,7 @@ ENDING_SECONDS = 40.0  # more than SLURM's KillWait by default
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What a plan is submitted with: the profiles, and the most tasks that this pass may queue (None: no limit).
+    """What a plan is submitted with: the profiles, and the most tasks of the store in the queue (None: no limit).
 
     estimated: seconds of each stage, for who compares them later.
     """
@@ -219,7 +219,11 @@ def prospect(plan: Plan, store: Store, target: Target, queue: Queue) -> Prospect
             out.add(stage_id)
         elif stage_id not in held:
             waiting.append(stage_id)
-    room = min(limits.max_jobs - len(queue.tasks), target.max_jobs or limits.max_jobs)
+    of_store = {*store.ledger.uuids()}
+    in_queue = sum(uuid_of(task) in of_store for task in queue.tasks)
+    room = limits.max_jobs - len(queue.tasks)
+    if target.max_jobs is not None:
+        room = min(room, target.max_jobs - in_queue)
     arrays = plan_arrays(
         plan,
         plan_bundles(plan, waiting, finished | held.keys()),

@@ -55,7 +55,10 @@ def _grid(parser: argparse.ArgumentParser) -> None:
         "(harness ls profiles; default cpu)",
     )
     parser.add_argument(
-        "--max-jobs", type=int, metavar="N", help="of slurm: queue at most N tasks; small stages share one where needed"
+        "--max-jobs",
+        type=int,
+        metavar="N",
+        help="of slurm: at most N tasks of the store in the queue; small stages share one where needed",
     )
     parser.add_argument(
         "--workers", type=int, metavar="N", help="stages run side by side (default: as many as GPUs, or cores, allow)"

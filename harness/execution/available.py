@@ -16,7 +16,7 @@ class RunOptions:
     """How a grid is run. executor: one of `EXECUTORS`.
 
     workers: of the executor local, stages side by side; None: as many as GPUs or cores allow. profile: of slurm, a file
-    or the name of a shipped one; None: `PROFILE`. max_jobs: the most tasks that slurm may queue in one go.
+    or the name of a shipped one; None: `PROFILE`. max_jobs: the most tasks of the store that slurm may have.
     """
 
     executor: str = "local"

@@ -109,8 +109,8 @@ class PlannedGrid:
         """Run what is not done; standard error shows how far it is. On a cluster: queue it, and return.
 
         executor: "local" (worker processes), "debug" (in this process) or "slurm". workers: stages side by side; None:
-        as many as GPUs or cores allow. profile: of slurm, a file or a shipped one's name. max_jobs: the most tasks that
-        slurm may queue in one go. Returns the stages by how they ended; a stage that fails raises nothing.
+        as many as GPUs or cores allow. profile: of slurm, a file or a shipped one's name. max_jobs: the most tasks of
+        the store in the queue. Returns the stages by how they ended; a stage that fails raises nothing.
         Raises UsageError when something is missing or the estimate is above `max_gpu_hours`, Interrupted when a signal
         stopped it: the same call goes on from the last checkpoint. CannotCheck where squeue does not answer.
         """

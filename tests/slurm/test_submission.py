@@ -175,6 +175,8 @@ def test_a_limit_packs_small_stages_and_then_leaves_some_out(
     assert len(stub.tasks) == 3, "an array is cut where it does not fit"
     assert "--max-jobs leaves no room for more tasks" in done.err
     assert "left out; the same command submits them when there is room." in done.out
+    assert submit("--max-jobs", "3").code == 4
+    assert len(stub.tasks) == 3, "the queue is as full as it may be"
     assert submit("--max-jobs", "1000").code == 0
     assert {i for i, tasks in homes(world).items() if any(t in stub.tasks for t in tasks)} == plan_of(
         world
