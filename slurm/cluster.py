@@ -51,11 +51,16 @@ def read_limits() -> ClusterLimits:
     """The limits of the cluster; SLURM's defaults where it does not tell."""
     try:
         done = subprocess.run(
-            ["scontrol", "show", "config"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
+            ["scontrol", "show", "config"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_SECONDS,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return ClusterLimits()
-    found = dict(re.findall(r"^(MaxArraySize|MaxJobCount)\s*=\s*(\d+)", done.stdout, re.MULTILINE))
+    found = dict(re.findall(r"^(MaxArraySize|MaxJobCount)\s*=\s*(\d{1,9})\s*$", done.stdout, re.MULTILINE))
     return ClusterLimits(
         max_array=int(found.get("MaxArraySize", DEFAULT_MAX_ARRAY)),
         max_jobs=int(found.get("MaxJobCount", DEFAULT_MAX_JOBS)),
@@ -80,7 +85,8 @@ def sbatch(path: Path, environment: Mapping[str, str], seconds: float = SBATCH_S
         return Accepted(refusal=f"sbatch cannot be started ({error.strerror})")
     if done.returncode == 0:  # it took the file, whatever else a site has it print
         return Accepted(job=_job_in(done.stdout))
-    words = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
+    words = " ".join((done.stderr or done.stdout).replace("sbatch: error: ", "").split())
+    words = words or f"exit code {done.returncode}"
     return Accepted() if _NO_ANSWER.search(words) else Accepted(refusal=words)
 
 

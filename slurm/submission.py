@@ -255,12 +255,14 @@ def submit(
     """Queue every stage of the study that can run and is neither done nor queued.
 
     Raises CannotCheck where squeue does not answer; then nothing was submitted. An array that sbatch refuses, and what
-    depends on it, is left out.
+    depends on it, is left out. Raises StoreError where an entry of tasks in the queue cannot be read.
     """
     waiting = "waiting for another submission to this store"
     with wait_for_lease(store.submission_lease_path, lambda: report(waiting)).held() as right:
         queue = _settled_queue(store, report)
         heal(store.ledger, queue)
+        for name in {uuid_of(task) for task in queue.tasks}.intersection(store.ledger.uuids()):
+            store.ledger.read(name)  # an entry that cannot be read hides what its tasks have
         found = prospect(plan, store, target, queue)
         this_pass = _Pass(plan, store, study, sources, resources, target, found.room, homes=dict(found.held))
         this_pass.jobs = {name: task.job for name, task in queue.tasks.items()}

@@ -19,12 +19,14 @@ from harness.cli.verbs import VERBS
 if TYPE_CHECKING:
     from harness.errors import Problem
 
+ALLOCATION = "HARNESS_ALLOCATION"  # as in `harness.store.processes`, which the help need not import
 EXIT_FAILED, EXIT_USAGE, EXIT_CANNOT_CHECK, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the `harness` command; returns the exit code."""
     open_closed_streams()
+    os.environ.pop(ALLOCATION, None)  # of the task in whose shell a user stands; only the task's own driver is the task
     spell_what_cannot_be_encoded()
     options = _parser().parse_args(arguments)
     try:
@@ -53,6 +55,8 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     except CannotCheck as error:
         print(f"error: {error}", file=sys.stderr)
+        if vars(options).get("json"):
+            _print_as_json([Problem(str(error))])
         return EXIT_CANNOT_CHECK
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -150,7 +150,7 @@ def _kinds(plan: Plan) -> dict[str, StageKind]:
 
 def _in_words(found: Submitted) -> str:
     if not found.arrays:
-        return "nothing new to submit."
+        return "nothing was submitted." if found.left_out else "nothing new to submit."
     jobs = f"job {found.jobs[0]}" if found.arrays == 1 else f"jobs {found.jobs[0]} to {found.jobs[-1]}"
     return f"submitted {counted(found.tasks, 'task')} in {counted(found.arrays, 'array')} ({jobs})."
 

@@ -145,8 +145,13 @@ class Ledger:
         try:
             fields = parse_json(path.read_bytes())
             if fields["schema"] != LEDGER_SCHEMA:
-                raise StoreError(f"submission {path}: schema {fields['schema']}, expected {LEDGER_SCHEMA}.")
+                raise StoreError(
+                    f"submission {path}: schema {fields['schema']}, expected {LEDGER_SCHEMA}. Use the version of the "
+                    "harness that submitted it."
+                )
             fields["tasks"] = tuple(tuple(map(str, stage_ids)) for stage_ids in fields["tasks"])
+            if not isinstance(fields["created"], int | float) or not isinstance(fields["user"], int):
+                raise TypeError("created or user is no number")
             return Submission(**{**fields, "needed": tuple(fields["needed"]), "after": tuple(fields["after"])})
         except OSError as error:
             raise StoreError(f"submission {path} cannot be read ({error.strerror}).") from None
