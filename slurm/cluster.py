@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.store.squeue import TIMEOUT_SECONDS
+from harness.store.squeue import TIMEOUT_SECONDS, slurm_environment
 
 SBATCH_SECONDS = 60.0  # sbatch itself tries again without end where MaxJobCount is reached
 DEFAULT_MAX_ARRAY, DEFAULT_MAX_JOBS = 1001, 10_000  # SLURM's own
@@ -40,7 +40,12 @@ def read_limits() -> ClusterLimits:
     """The limits of the cluster; SLURM's defaults where it does not tell."""
     try:
         done = subprocess.run(
-            ["scontrol", "show", "config"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
+            ["scontrol", "show", "config"],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            env=slurm_environment(),
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return ClusterLimits()

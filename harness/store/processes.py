@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.store.leases import Holder
-from harness.store.squeue import THE_QUEUE, TIMEOUT_SECONDS, has_squeue
+from harness.store.squeue import THE_QUEUE, TIMEOUT_SECONDS, has_squeue, slurm_environment
 
 ALLOCATION = "HARNESS_ALLOCATION"  # the variable that names the task, set by its batch file
 FIRST_PID_NAMESPACE = 0xEFFFFFFC  # of the machine itself: PROC_PID_INIT_INO in Linux' proc_ns.h
@@ -126,7 +126,12 @@ def this_cluster() -> str:
     """The name of the cluster whose commands this machine has; "" where they do not tell."""
     try:
         done = subprocess.run(
-            ["scontrol", "show", "config"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
+            ["scontrol", "show", "config"],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            env=slurm_environment(),
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -19,6 +19,7 @@ KEPT_SECONDS = 10.0  # for which an answer is good enough
 # Fixed columns; each ends in a blank at least, for a value that fills its column is cut by squeue to its width.
 _COLUMNS = {"Name": 34, "ArrayJobID": 14, "ArrayTaskID": 12, "StateCompact": 6, "RestartCnt": 8, "Reason": 80}
 _NAME_DIGITS = 32
+_CHANGE_ANSWERS = ("SQUEUE_", "SCANCEL_", "SCONTROL_", "SLURM_CLUSTERS")
 
 
 class QueuedTask(NamedTuple):
@@ -53,6 +54,15 @@ class Queue:
         return not self.problem
 
 
+def slurm_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables for SLURM's commands: without those by which a user's shell changes what they answer or do.
+
+    environment: None for this process' own.
+    """
+    given = os.environ if environment is None else environment
+    return {name: value for name, value in given.items() if not name.startswith(_CHANGE_ANSWERS)}
+
+
 def has_squeue() -> bool:
     return shutil.which("squeue") is not None
 
@@ -66,7 +76,15 @@ def ask_squeue(users: Collection[int] = (), seconds: float = TIMEOUT_SECONDS) ->
     whose = ",".join(str(user) for user in sorted({*users, os.getuid()}))
     command = ["squeue", "--noheader", "--array", f"--user={whose}", f"--Format={columns}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            env=slurm_environment(),
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return Queue(problem=f"squeue did not answer within {seconds:g} s", asked=asked)
     except OSError as error:
