@@ -112,9 +112,7 @@ def _is_over(holder: Holder, here: Mapping[str, Any]) -> bool:
         return task == here["allocation"] and restart < here["restart"]
     if owner.get("user") != os.getuid() or not has_squeue():
         return False
-    queue = THE_QUEUE.queue()
-    if task not in queue.tasks:  # it may have started after the question
-        queue = THE_QUEUE.queue(not_before=holder.seen)
+    queue = THE_QUEUE.on(task, restart, holder.seen)
     if not queue.answers or owner.get("cluster") != this_cluster():  # which asks too: nobody who is silent already
         return False
     now = queue.tasks.get(task)
@@ -148,5 +146,8 @@ def _outside_of_containers(owner: Mapping[str, Any]) -> bool:
 
 
 def is_live(holder: Holder | None) -> bool:
-    """Whether the lease is held: neither released nor left by a process that is known to be gone."""
+    """Whether the lease is held: neither released nor left by a process that is known to be gone.
+
+    Of many leases read all holders first, since each that is read later may be another question to squeue.
+    """
     return holder is not None and not holder.released and not is_gone(holder)

@@ -111,11 +111,15 @@ def parse_squeue(text: str) -> dict[str, QueuedTask]:
 
 @dataclass
 class SqueueCache:
-    """The last answer, for all that a process asks. users: whose tasks were ever asked for, beside this user's."""
+    """The last answer, for all that a process asks. users: whose tasks were ever asked for, beside this user's.
+
+    Times are of this process' monotonic clock.
+    """
 
     users: set[int] = field(default_factory=set)
     _last: Queue = field(default_factory=Queue)
     _heard: float = float("-inf")
+    _seen: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def queue(self, not_before: float = float("-inf")) -> Queue:
         """An answer that is at most `KEPT_SECONDS` old, and of a question asked after `not_before`.
@@ -126,6 +130,17 @@ class SqueueCache:
         if not is_fresh or (self._last.answers and self._last.asked < not_before):
             return self._ask()
         return self._last
+
+    def on(self, task: str, restart: int, seen: float) -> Queue:
+        """An answer that knows of a task's start, of which there was a sign in the store at `seen`.
+
+        What had started before a question and is not in the answer is over for good: a task that comes back has been
+        restarted. So the first sign counts, and of any number of tasks whose signs were all read before the first is
+        asked for, one question tells.
+        """
+        seen = self._seen.setdefault((task, restart), seen)
+        queue = self.queue()
+        return queue if task in queue.tasks else self.queue(not_before=seen)
 
     def fresh(self, users: Collection[int] = ()) -> Queue:
         """The answer to a question asked now, on the tasks of `users` too."""

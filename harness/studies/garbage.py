@@ -22,6 +22,7 @@ from pathlib import Path
 from harness.files import discard_folder
 from harness.identity import STAGE_ID_HEX_DIGITS, is_stage_id
 from harness.planning.graph import Plan
+from harness.store.processes import is_live
 from harness.store.store import Store
 from harness.studies.lineage import read_studies
 from harness.studies.verification import check_records
@@ -81,7 +82,9 @@ def find_garbage(store: Store, keep: str, clock: float | None = None) -> list[Ga
             match = _TEMPORARY.fullmatch(path.name)
             if match and _last_change(path) < abandoned:
                 found.append(Garbage(match[1], path, "temporaries"))
-    return sorted(item for item in found if not store.stage(item.stage_id).is_held())
+    holders = {item.stage_id: store.stage(item.stage_id).holder() for item in found}
+    held = {stage_id for stage_id, holder in holders.items() if is_live(holder)}
+    return sorted(item for item in found if item.stage_id not in held)
 
 
 def remove_garbage(store: Store, keep: str, items: Collection[Garbage]) -> list[Garbage]:
