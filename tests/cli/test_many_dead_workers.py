@@ -89,8 +89,8 @@ def test_what_runs_is_followed_with_a_question_now_and_then(
 
     def run() -> None:
         time.sleep(1.0)
-        store.stage(stage_id).end_attempt(1, {"outcome": "code", "message": "no"})
         stub_slurm.has()
+        store.stage(stage_id).end_attempt(1, {"outcome": "code", "message": "no"})
 
     running = threading.Thread(target=run)
     running.start()
