@@ -97,4 +97,4 @@ def test_what_runs_is_followed_with_a_question_now_and_then(
     done = run_harness(world.reading("logs", stage_id, "-f"))
     running.join()
     assert done.code == 0
-    assert 1 <= len(stub_slurm.calls("squeue")) <= 6
+    assert len(stub_slurm.calls("squeue")) < 15  # each asked anew; there were 100 looks at the log
