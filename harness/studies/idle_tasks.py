@@ -12,9 +12,7 @@ from harness.store.submissions import Submission, uuid_of
 from harness.studies.lineage import Lineage
 
 
-def idle_tasks(
-    submissions: Iterable[Submission], queue: Queue, stopped: Set[str], finished: Set[str]
-) -> list[str]:
+def idle_tasks(submissions: Iterable[Submission], queue: Queue, stopped: Set[str], finished: Set[str]) -> list[str]:
     """SLURM's names of the tasks that wait, whose unfinished stages are all stopped, and on which nobody waits. Pure.
 
     stopped: stages that are cancelled, or depend on such a one. A task with a finished stage that other tasks start

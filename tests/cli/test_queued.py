@@ -159,7 +159,8 @@ def test_a_silent_squeue_is_a_warning_and_the_stages_are_cancelled_all_the_same(
     done = run_harness(world.reading("cancel", "transfer"))
     assert (done.code, store.stage(one(plan, "transfer")).is_cancelled()) == (0, True)
     assert done.err == (
-        "warning: squeue did not answer: down: a task of these stages may wait in the queue; it will start none of them.\n"
+        "warning: squeue did not answer: down: a task of these stages may wait in the queue; "
+        "it will start none of them.\n"
     )
 
 

@@ -161,7 +161,12 @@ def test_another_users_task_is_shown_with_their_name(harness: Harness, store: St
 def test_a_users_variables_hide_no_task(store: Store, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     name = uuid.uuid4().hex
     job = cluster.sbatch("sleep 60", "--array=0-3", f"--job-name={name}", "--hold")
-    changing = {"SQUEUE_PARTITION": "high", "SQUEUE_STATES": "R", "SLURM_CLUSTERS": "another", "SCANCEL_NAME": "another"}
+    changing = {
+        "SQUEUE_PARTITION": "high",
+        "SQUEUE_STATES": "R",
+        "SLURM_CLUSTERS": "another",
+        "SCANCEL_NAME": "another",
+    }
     for variable, value in changing.items():
         monkeypatch.setenv(variable, value)
     tasks = {f"{name}_{index}" for index in range(4)}
