@@ -20,6 +20,7 @@ from typing import Any
 from submitit.slurm.slurm import SlurmExecutor
 
 from harness.errors import Problem, Problems
+from harness.store.squeue import slurm_environment
 from harness.wording import shown
 from slurm.profiles import Profile
 
@@ -215,7 +216,7 @@ def submission_environment(environment: Mapping[str, str]) -> dict[str, str]:
     kept_of_slurm = ("SLURM_CONF", "SLURM_CONF_SERVER")
     return {
         name: value
-        for name, value in environment.items()
+        for name, value in slurm_environment(environment).items()
         if name not in _DECIDED and (name in kept_of_slurm or not name.startswith(("SLURM_", "HARNESS_ALLOCATION")))
     }
 

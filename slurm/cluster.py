@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.store.squeue import TIMEOUT_SECONDS
+from harness.store.squeue import TIMEOUT_SECONDS, slurm_environment
 
 SBATCH_SECONDS = 60.0  # sbatch itself tries again without end where MaxJobCount is reached
 DEFAULT_MAX_ARRAY, DEFAULT_MAX_JOBS = 1001, 10_000  # SLURM's own
@@ -56,6 +56,7 @@ def read_limits() -> ClusterLimits:
             text=True,
             errors="replace",
             timeout=TIMEOUT_SECONDS,
+            env=slurm_environment(),
             check=True,
         )
     except (OSError, subprocess.SubprocessError):

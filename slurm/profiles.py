@@ -359,7 +359,7 @@ def _is_file(word: str) -> bool:
 
 def _text_of_file(word: str) -> str:
     try:
-        return Path(word).read_text(encoding="utf-8")
+        return Path(word).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         move = f"Correct the path, or name a shipped one: {', '.join(example_names())}."
         raise UsageError(Problem(f"profile {word} does not exist", OPTION, None, move)) from None

@@ -92,6 +92,7 @@ def _forget_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(squeue.THE_QUEUE, "_last", squeue.Queue())
     monkeypatch.setattr(squeue.THE_QUEUE, "_heard", float("-inf"))
     monkeypatch.setattr(squeue.THE_QUEUE, "users", set())
+    monkeypatch.setattr(squeue.THE_QUEUE, "_seen", {})
     processes.this_cluster.cache_clear()
 
 

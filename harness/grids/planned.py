@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, Problems, StoreError, UsageError, system_problem
@@ -103,7 +105,7 @@ class PlannedGrid:
         *,
         executor: str = "local",
         workers: int | None = None,
-        profile: str | None = None,
+        profile: str | Path | None = None,
         max_jobs: int | None = None,
     ) -> Outcome:
         """Run what is not done; standard error shows how far it is. On a cluster: queue it, and return.
@@ -114,7 +116,8 @@ class PlannedGrid:
         Raises UsageError when something is missing or the estimate is above `max_gpu_hours`, Interrupted when a signal
         stopped it: the same call goes on from the last checkpoint. CannotCheck where squeue does not answer.
         """
-        run = RunOptions(executor=executor, workers=workers, profile=profile, max_jobs=max_jobs)
+        named = os.fspath(profile) if isinstance(profile, Path) else profile
+        run = RunOptions(executor=executor, workers=workers, profile=named, max_jobs=max_jobs)
         if problems := run_problems(run, self.store):
             raise UsageError(problems)
         return start(self, self.status(run), run)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.store.leases import Holder
-from harness.store.squeue import THE_QUEUE, TIMEOUT_SECONDS, has_squeue
+from harness.store.squeue import THE_QUEUE, TIMEOUT_SECONDS, has_squeue, slurm_environment
 
 ALLOCATION = "HARNESS_ALLOCATION"  # the variable that names the task, set by its batch file
 FIRST_PID_NAMESPACE = 0xEFFFFFFC  # of the machine itself: PROC_PID_INIT_INO in Linux' proc_ns.h
@@ -112,9 +112,7 @@ def _is_over(holder: Holder, here: Mapping[str, Any]) -> bool:
         return task == here["allocation"] and restart < here["restart"]
     if owner.get("user") != os.getuid() or not has_squeue():
         return False
-    queue = THE_QUEUE.queue()
-    if task not in queue.tasks:  # it may have started after the question
-        queue = THE_QUEUE.queue(not_before=holder.seen)
+    queue = THE_QUEUE.on(task, restart, holder.seen)
     if not queue.answers or owner.get("cluster") != this_cluster():  # which asks too: nobody who is silent already
         return False
     now = queue.tasks.get(task)
@@ -126,7 +124,12 @@ def this_cluster() -> str:
     """The name of the cluster whose commands this machine has; "" where they do not tell."""
     try:
         done = subprocess.run(
-            ["scontrol", "show", "config"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True
+            ["scontrol", "show", "config"],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            env=slurm_environment(),
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return ""
@@ -143,5 +146,8 @@ def _outside_of_containers(owner: Mapping[str, Any]) -> bool:
 
 
 def is_live(holder: Holder | None) -> bool:
-    """Whether the lease is held: neither released nor left by a process that is known to be gone."""
+    """Whether the lease is held: neither released nor left by a process that is known to be gone.
+
+    Of many leases read all holders first, since each that is read later may be another question to squeue.
+    """
     return holder is not None and not holder.released and not is_gone(holder)

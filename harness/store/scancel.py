@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 
-from harness.store.squeue import TIMEOUT_SECONDS
+from harness.store.squeue import TIMEOUT_SECONDS, slurm_environment
 
 MOST_AT_ONCE = 1000  # names of tasks on one command line
 
@@ -27,7 +27,15 @@ def scancel_waiting(jobs: Sequence[str], seconds: float = TIMEOUT_SECONDS) -> li
 def _problem(command: Sequence[str], seconds: float) -> str:
     """Why a command failed; "": it did not."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            env=slurm_environment(),
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return f"it did not answer within {seconds:g} s"
     except OSError as error:

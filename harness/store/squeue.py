@@ -19,6 +19,7 @@ KEPT_SECONDS = 10.0  # for which an answer is good enough
 # Fixed columns; each ends in a blank at least, for a value that fills its column is cut by squeue to its width.
 _COLUMNS = {"Name": 34, "ArrayJobID": 14, "ArrayTaskID": 12, "StateCompact": 6, "RestartCnt": 8, "Reason": 80}
 _NAME_DIGITS = 32
+_CHANGE_ANSWERS = ("SQUEUE_", "SCANCEL_", "SCONTROL_", "SLURM_CLUSTERS")
 
 
 class QueuedTask(NamedTuple):
@@ -53,6 +54,15 @@ class Queue:
         return not self.problem
 
 
+def slurm_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables for SLURM's commands: without those by which a user's shell changes what they answer or do.
+
+    environment: None for this process' own.
+    """
+    given = os.environ if environment is None else environment
+    return {name: value for name, value in given.items() if not name.startswith(_CHANGE_ANSWERS)}
+
+
 def has_squeue() -> bool:
     return shutil.which("squeue") is not None
 
@@ -66,7 +76,15 @@ def ask_squeue(users: Collection[int] = (), seconds: float = TIMEOUT_SECONDS) ->
     whose = ",".join(str(user) for user in sorted({*users, os.getuid()}))
     command = ["squeue", "--noheader", "--array", f"--user={whose}", f"--Format={columns}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            env=slurm_environment(),
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return Queue(problem=f"squeue did not answer within {seconds:g} s", asked=asked)
     except OSError as error:
@@ -93,11 +111,15 @@ def parse_squeue(text: str) -> dict[str, QueuedTask]:
 
 @dataclass
 class SqueueCache:
-    """The last answer, for all that a process asks. users: whose tasks were ever asked for, beside this user's."""
+    """The last answer, for all that a process asks. users: whose tasks were ever asked for, beside this user's.
+
+    Times are of this process' monotonic clock.
+    """
 
     users: set[int] = field(default_factory=set)
     _last: Queue = field(default_factory=Queue)
     _heard: float = float("-inf")
+    _seen: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def queue(self, not_before: float = float("-inf")) -> Queue:
         """An answer that is at most `KEPT_SECONDS` old, and of a question asked after `not_before`.
@@ -108,6 +130,17 @@ class SqueueCache:
         if not is_fresh or (self._last.answers and self._last.asked < not_before):
             return self._ask()
         return self._last
+
+    def on(self, task: str, restart: int, seen: float) -> Queue:
+        """An answer that knows of a task's start, of which there was a sign in the store at `seen`.
+
+        What had started before a question and is not in the answer is over for good: a task that comes back has been
+        restarted. So the first sign counts, and of any number of tasks whose signs were all read before the first is
+        asked for, one question tells.
+        """
+        seen = self._seen.setdefault((task, restart), seen)
+        queue = self.queue()
+        return queue if task in queue.tasks else self.queue(not_before=seen)
 
     def fresh(self, users: Collection[int] = ()) -> Queue:
         """The answer to a question asked now, on the tasks of `users` too."""

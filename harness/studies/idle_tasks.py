@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Set
 
 from harness.store.processes import this_cluster
 from harness.store.squeue import THE_QUEUE, Queue
@@ -12,19 +12,22 @@ from harness.store.submissions import Submission, uuid_of
 from harness.studies.lineage import Lineage
 
 
-def idle_tasks(
-    submissions: Iterable[Submission], queue: Queue, stopped: Collection[str], finished: Collection[str]
-) -> list[str]:
-    """SLURM's names of the tasks that wait, and whose unfinished stages are all stopped. Pure.
+def idle_tasks(submissions: Iterable[Submission], queue: Queue, stopped: Set[str], finished: Set[str]) -> list[str]:
+    """SLURM's names of the tasks that wait, whose unfinished stages are all stopped, and on which nobody waits. Pure.
 
-    stopped: stages that are cancelled, or depend on such a one.
+    stopped: stages that are cancelled, or depend on such a one. A task with a finished stage that other tasks start
+    from is not idle: when it has ended they start, and without it they would leave the queue.
     """
     found = []
     for submission in submissions:
+        needed = set(submission.needed)
         for index, stage_ids in enumerate(submission.tasks):
             task = queue.tasks.get(submission.task(index))
-            unfinished = set(stage_ids) - set(finished)
-            if task is not None and task.is_waiting and unfinished and unfinished <= set(stopped):
+            if task is None or not task.is_waiting:
+                continue
+            unfinished = set(stage_ids) - finished
+            lets_others_start = not finished.isdisjoint(needed.intersection(stage_ids))
+            if unfinished and unfinished <= stopped and not lets_others_start:
                 found.append(task.job)
     return found
 
@@ -50,4 +53,4 @@ def own_idle_tasks(store: Store, lineage: Lineage, touched: Collection[str]) -> 
     finished = store.finished(stages)
     tried = store.attempted()
     cancelled = {i for i in stages - finished if i in tried and store.stage(i).is_cancelled()}
-    return idle_tasks(own, queue, lineage.with_descendants(cancelled | set(touched)), finished)
+    return idle_tasks(own, queue, set(lineage.with_descendants(cancelled | set(touched))), finished)

@@ -16,6 +16,7 @@ from harness.planning.graph import Plan
 from harness.specs import stage_label
 from harness.store.cancellation import described
 from harness.store.leases import Lease, held_together
+from harness.store.processes import is_live
 from harness.store.squeue import Queue
 from harness.store.stage import StoredStage
 from harness.store.store import Store
@@ -85,9 +86,11 @@ def _all_leases(
     """Raises UsageError with `problems` and every stage that runs; then none is held."""
     leases: dict[str, Lease] = {}
     busy = list(problems)
+    holders = {stage_id: store.stage(stage_id).holder() for stage_id in stage_ids}
+    held = {stage_id for stage_id, holder in holders.items() if is_live(holder)}
     try:
         for stage_id in stage_ids:
-            lease = store.stage(stage_id).acquire_lease()
+            lease = None if stage_id in held else store.stage(stage_id).acquire_lease()
             if lease is None:
                 label = stage_label(lineage.specs[stage_id], lineage.specs)
                 busy.append(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from harness.store.attempts import Attempt, outcome_named
 from harness.store.store import Store
 from harness.studies.activity import Activity, read_activity
 from harness.studies.cell_state import CellState, cell_states
+from harness.studies.left_queue import LeftQueue, read_left_queue, tasks_with_a_job
 from harness.studies.state import STATES, read_states
 from harness.studies.study import Study
 
@@ -26,7 +27,7 @@ LOOKED_AT = ("running", "failed", "cancelled")
 class Status:
     """states: of every stage. last: the last attempt of those that run, failed or are cancelled, where they have one.
 
-    progress: of those that run, as far as they tell.
+    progress: of those that run, as far as they tell. left_queue: pending stages whose task is gone without a result.
     """
 
     study: Study
@@ -35,6 +36,7 @@ class Status:
     states: Mapping[str, str]
     last: Mapping[str, Attempt]
     progress: Mapping[str, StageProgress]
+    left_queue: Mapping[str, LeftQueue] = field(default_factory=dict)
 
     @cached_property
     def cells(self) -> list[CellState]:
@@ -81,6 +83,10 @@ class Status:
             "queued": [self._queued(i) for i in self.in_state("queued")],
             "failed": [self._ended(i) for i in self.in_state("failed") if i in self.last],
             "cancelled": [self._ended(i) for i in self.in_state("cancelled") if i in self.last],
+            "left_queue": [
+                {"id": i, "task": left.task, "message": left.last_line(), "log": str(left.log)}
+                for i, left in self.left_queue.items()
+            ],
             "cell_states": [self._cell(i, c.as_json()) for c, i in zip(plan.paths, self.cells, strict=True)],
             "stages": [
                 {"id": i, "kind": plan.stages[i].kind, "state": state, "label": plan.label(i)}
@@ -122,6 +128,7 @@ class Status:
 def read_status(store: Store, study: Study) -> Status:
     """Asks squeue at most once."""
     plan = study.plan
+    taken = tasks_with_a_job(store.ledger)
     activity = read_activity(plan, store)
     states = read_states(plan, store, activity)
     looked_at = {i: store.stage(i).last_attempt() for i, state in states.items() if state in LOOKED_AT}
@@ -129,7 +136,8 @@ def read_status(store: Store, study: Study) -> Status:
     running = [stage_id for stage_id in last if states[stage_id] == "running"]
     told = {i: read_progress(store.stage(i).progress_path(last[i].number)) for i in running}
     progress = {stage_id: found for stage_id, found in told.items() if found is not None}
-    return Status(study, store, activity, states, last, progress)
+    left = read_left_queue(plan, store, states, activity, taken)
+    return Status(study, store, activity, states, last, progress, left)
 
 
 def failure_class(attempt: Attempt) -> str:

@@ -159,7 +159,8 @@ def test_a_silent_squeue_is_a_warning_and_the_stages_are_cancelled_all_the_same(
     done = run_harness(world.reading("cancel", "transfer"))
     assert (done.code, store.stage(one(plan, "transfer")).is_cancelled()) == (0, True)
     assert done.err == (
-        "warning: squeue did not answer: down: a task of these stages may wait in the queue; it will start nothing.\n"
+        "warning: squeue did not answer: down: a task of these stages may wait in the queue; "
+        "it will start none of them.\n"
     )
 
 
@@ -172,6 +173,23 @@ def test_idle_is_a_task_that_waits_with_only_stopped_stages_unfinished(
     # a, b: both cancelled. c cancelled and d done. e: to run. f: done, so that its task has nothing to refuse. g: runs.
     found = idle_tasks([many], squeue.ask_squeue(), stopped={"a", "b", "c", "g"}, finished={"d", "f"})
     assert [job.partition("_")[2] for job in found] == ["0", "1"]
+
+
+def test_a_task_whose_finished_stage_others_wait_for_stays_since_they_would_leave_the_queue_with_it(
+    run_harness: Run, world: World, plan: Plan, store: Store, stub_slurm: StubSlurm
+) -> None:
+    """It was queued again after dense had its record; with the evaluation cancelled it ends with 0."""
+    dense = one(plan, "dense")
+    (scored,) = (i for i, spec in of_kind(plan, "evaluation").items() if dense in spec.parents.values())
+    again = submitted(store, [dense, scored], needed=(dense,))
+    after = submitted(store, [one(plan, "transfer")], after=(again.task(0),))
+    stub_slurm.has((again.task(0), "PD", "BeginTime", 1), (after.task(0), "PD", "Dependency"))
+    done = run_harness(world.reading("cancel", scored, "--json"))
+    assert json.loads(done.out)["cancelled"] == [scored]
+    assert stub_slurm.calls("scancel") == []
+    assert json.loads(run_harness(world.reading("cancel", "transfer", "--json")).out)["scancelled"] == [
+        stub_slurm.task_id(after.task(0))
+    ]
 
 
 # -- retry

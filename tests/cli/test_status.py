@@ -352,3 +352,92 @@ def test_a_try_that_was_killed_lasted_until_it_last_wrote(
         os.utime(path, (1e9 + 5400, 1e9 + 5400))
     found = json.loads(run_harness(world.reading("status", "--hours", "--json")).out)["hours"]["kinds"]["dense"]
     assert (found["wall_hours"], found["lost_hours"]) == (1.5, 1.5)
+
+
+# -- what left the queue without a result
+
+
+@pytest.fixture
+def left(store: Store, plan: Plan, stub_slurm: StubSlurm) -> str:
+    """Dense was in a task that is not in the queue any more, its evaluation with it; returns the task."""
+    finish(store, plan, "corpus", "pairs", "teacher_preparation")
+    older = submitted(store, [one(plan, "dense")], created=time.time() - 60)
+    store.ledger.note_job(older.uuid, "99")
+    (scored,) = (i for i, s in of_kind(plan, "evaluation").items() if one(plan, "dense") in s.parents.values())
+    gone = submitted(store, [one(plan, "dense"), scored])
+    store.ledger.note_job(gone.uuid, "100")
+    waits = submitted(store, [one(plan, "student_pruning")])
+    store.ledger.note_job(waits.uuid, "101")
+    stub_slurm.has((waits.task(0), "PD", "Priority"))
+    return gone.task(0)
+
+
+def left_queue(run_harness: Run, world: World) -> list[dict[str, str]]:
+    return json.loads(run_harness(world.reading("status", "--json")).out)["left_queue"]
+
+
+def test_what_left_the_queue_without_a_result_is_named_with_its_last_words(
+    run_harness: Run, world: World, left: str, plan: Plan, store: Store, stub_slurm: StubSlurm
+) -> None:
+    dense, log = one(plan, "dense"), store.ledger.log_path(left)
+    assert left_queue(run_harness, world) == [{"id": dense, "task": left, "message": "", "log": str(log)}]
+    assert "        log: " + str(log) in run_harness(world.reading("status")).out.splitlines()
+    log.write_text("task x: 2 stages\nthis node shows no GPU\nbatch: the task ended with 78" + " and" * 1000 + "\n\n")
+    lines = run_harness(world.reading("status")).out.splitlines()
+    at = lines.index("left the queue without a result; harness grid queues them again:")
+    assert lines[at + 1].startswith(f"    {plan.label(dense)} ({dense}): batch: the task ended with 78 and")
+    assert lines[at + 2] == f"        log: {log}"
+    assert len(lines[at + 1]) < 250
+    assert len(stub_slurm.calls("squeue")) == 3
+
+
+def test_what_died_within_a_task_that_left_the_queue_is_named(
+    run_harness: Run, world: World, left: str, plan: Plan, store: Store
+) -> None:
+    runs(store, one(plan, "dense"), left)
+    assert [stage["task"] for stage in left_queue(run_harness, world)] == [left]
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["in the queue", "squeue silent", "done", "retried", "invalidated", "run here", "never taken", "other", "cluster"],
+)
+def test_other_pending_stages_are_not_said_to_have_left_the_queue(
+    run_harness: Run, world: World, left: str, plan: Plan, store: Store, stub_slurm: StubSlurm, how: str
+) -> None:
+    stage = store.stage(one(plan, "dense"))
+    if how == "in the queue":
+        everything = [submission.stages() for submission in store.ledger.read_sound(store.ledger.uuids())]
+        stub_slurm.has(*((task, "CG", "None") for stages in everything for _, task in stages))
+    elif how == "squeue silent":
+        stub_slurm.fail("squeue", "down")
+    elif how == "done":
+        finish(store, plan, "dense", "evaluation")
+    elif how == "retried":
+        assert run_harness(world.reading("cancel", stage.stage_id)).code == 0
+        assert run_harness(world.reading("retry", stage.stage_id)).code == 0
+    elif how == "invalidated":
+        number = stage.begin_attempt({**this_process(), "allocation": left})
+        stage.end_attempt(number, {"outcome": "done"})
+    elif how == "run here":
+        stage.end_attempt(stage.begin_attempt(this_process()), {"outcome": "interrupted", "message": "stopped"})
+    elif how == "never taken":
+        submitted(store, [stage.stage_id])
+    else:
+        again = submitted(store, [stage.stage_id], **{"other": {"user": 12345}, "cluster": {"cluster": "b"}}[how])
+        store.ledger.note_job(again.uuid, "102")
+    assert left_queue(run_harness, world) == []
+    assert "left the queue" not in run_harness(world.reading("status")).out
+
+
+def test_of_many_that_left_the_queue_the_first_are_named(
+    run_harness: Run, world: World, store: Store, stub_slurm: StubSlurm
+) -> None:
+    planned = plan_of(tasks=["sst2"], methods=["dense"], seeds=range(25))
+    write_study(store, merged(store, "slice", preset(), planned))
+    gone = submitted(store, *([stage_id] for stage_id in of_kind(planned, "dense")))
+    store.ledger.note_job(gone.uuid, "100")
+    lines = run_harness(world.reading("status")).out.splitlines()
+    assert len([line for line in lines if line.startswith("        log: ")]) == 20
+    assert "and 5 more that left the queue (--json has all)" in lines
+    assert len(left_queue(run_harness, world)) == 25

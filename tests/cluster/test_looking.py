@@ -17,6 +17,7 @@ from stub_slurm import submitted
 
 from harness.store import processes, squeue
 from harness.store.leases import acquire
+from harness.store.scancel import scancel_waiting
 from harness.store.store import Store
 from harness.studies.activity import read_activity
 from harness.studies.study import merged, write_study
@@ -155,3 +156,22 @@ def test_another_users_task_is_shown_with_their_name(harness: Harness, store: St
     submitted(store, [dense], cluster="dev", uuid=name, user=other)
     os.chown(store.ledger.entry_path(name), other, -1)
     assert f"queued: dense tiny sst2 seed 0 ({dense}) of nobody: JobHeldUser" in harness("status").stdout
+
+
+def test_a_users_variables_hide_no_task(store: Store, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = uuid.uuid4().hex
+    job = cluster.sbatch("sleep 60", "--array=0-3", f"--job-name={name}", "--hold")
+    changing = {
+        "SQUEUE_PARTITION": "high",
+        "SQUEUE_STATES": "R",
+        "SLURM_CLUSTERS": "another",
+        "SCANCEL_NAME": "another",
+    }
+    for variable, value in changing.items():
+        monkeypatch.setenv(variable, value)
+    tasks = {f"{name}_{index}" for index in range(4)}
+    assert squeue.ask_squeue().tasks.keys() == tasks
+    processes.this_cluster.cache_clear()
+    assert processes.this_cluster()
+    assert scancel_waiting([f"{job}_{index}" for index in range(4)]) == []
+    assert wait_until(lambda: not squeue.ask_squeue().tasks, 20)

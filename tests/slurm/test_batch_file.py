@@ -389,6 +389,7 @@ def test_variables_of_a_job_that_submits_do_not_become_the_new_jobs_own() -> Non
         "HARNESS_ALLOCATION": "n_3",
         "SBATCH_SIGNAL": "INT@9",
         "SBATCH_REQUEUE": "1",
+        "SQUEUE_PARTITION": "high",
         "SLURM_CONF": "/c",
         "SBATCH_ACCOUNT": "mine",
         "PATH": "/bin",

@@ -265,3 +265,19 @@ def test_other_jobs_in_the_queue_are_passed_over() -> None:
         f"{name}_0": squeue.QueuedTask("12_0", "PD", "Dependency", 0),
         f"{name}_1": squeue.QueuedTask("12_1", "R", "None", 2),
     }
+
+
+def test_of_many_tasks_seen_before_the_question_one_question_tells(
+    in_task: Callable[..., dict[str, object]], stub: StubCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when their holders are read again, after it; not of one that was seen for the first time after it."""
+    owners = [in_task(0, f"{'b' * 32}_{index}") for index in range(20)]
+    monkeypatch.delenv(processes.ALLOCATION)
+    for _ in range(3):
+        holders = [elsewhere(owner) for owner in owners]
+        assert all(map(is_gone, holders))
+    assert len(stub.calls("squeue")) == 1
+    new = elsewhere({**owners[0], "restart": 1})
+    stub.set(tasks=[{"name": "b" * 32, "job": "7", "index": 0, "state": "R", "reason": "None", "restarts": 1}])
+    assert not is_gone(new)
+    assert len(stub.calls("squeue")) == 2

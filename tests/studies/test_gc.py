@@ -10,10 +10,12 @@ from types import ModuleType
 
 import pytest
 from grid_world import Ran, World, files_below, of_kind, plan
+from stub_slurm import StubSlurm, submitted
 
 from harness.planning.graph import Plan
 from harness.stages.context import StageContext
 from harness.store.store import Store
+from harness.store.submissions import Submission
 from harness.studies.garbage import KEEPS, find_garbage, kept_artifacts, remove_garbage
 from harness.studies.state import to_run
 from harness.studies.study import read_study
@@ -160,6 +162,7 @@ def test_orphans_and_leavings_go_and_what_is_in_use_or_not_ours_stays(run_harnes
         "artifacts": 0,
         "checkpoints": 2,
         "temporaries": 1,
+        "submissions": 0,
         "all": 4,
     }
     assert found["categories"]["all"]["bytes"] == 40
@@ -197,6 +200,86 @@ def test_a_store_without_a_study_is_not_emptied(run_harness: Run, world: World) 
     assert {name: stamp for name, stamp in files_below(world.store).items() if not name.startswith("studies")} == {
         name: stamp for name, stamp in before.items() if not name.startswith("studies")
     }
+
+
+# -- what submissions to a cluster left
+
+
+DAY = 86400.0
+
+
+def age(store: Store, submission: Submission, days: float) -> list[str]:
+    """Give a submission a job, a batch file and a log of this age; the names of its files, the entry last."""
+    ledger, task = store.ledger, submission.task(0)
+    ledger.note_job(submission.uuid, "7")
+    for path in (ledger.batch_path(submission.uuid), ledger.log_path(task)):
+        path.write_text("text")
+    names = [f"{submission.uuid}.job", f"{submission.uuid}.sh", f"{task}.log", f"{submission.uuid}.json"]
+    for name in names:
+        os.utime(ledger.folder / name, (time.time() - days * DAY,) * 2)
+    return names
+
+
+def below(store: Store) -> set[str]:
+    return {path.name for path in store.ledger.folder.iterdir()}
+
+
+@pytest.fixture
+def dense_done(run_harness: Run, world: World) -> Store:
+    """Dense has its record, its evaluation has not."""
+    run_harness(world.grid("--tasks", "sst2", "--methods", "dense"))
+    store = Store(world.store)
+    (evaluation,) = of_kind(read_study(store, "slice").plan, "evaluation")
+    store.stage(evaluation).record_path.unlink()
+    return store
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+def test_of_submissions_goes_what_is_old_done_and_not_queued(
+    run_harness: Run, world: World, dense_done: Store, stub_slurm: StubSlurm, keep: str
+) -> None:
+    store, planned = dense_done, read_study(dense_done, "slice").plan
+    (dense,), (evaluation,) = of_kind(planned, "dense"), of_kind(planned, "evaluation")
+    done, foreign = submitted(store, [dense]), submitted(store, [ORPHAN])
+    *going, entry = age(store, done, 1.1)
+    going += age(store, foreign, 1.1)
+    staying = [
+        entry,
+        *age(store, submitted(store, [dense]), 0.9),
+        *age(store, submitted(store, [dense, evaluation]), 9),
+    ]
+    queued = submitted(store, [dense])
+    staying += age(store, queued, 9)
+    stub_slurm.has((queued.task(0), "PD", "Priority"))
+    staying += age(store, submitted(store, [dense], cluster="another"), 9)
+    staying += age(store, submitted(store, [dense], user=12345), 9)
+    (store.ledger.folder / "notes.json").write_text("mine")
+    staying.append("notes.json")
+    found = json.loads(run_harness(world.reading("gc", "--keep", keep, "--json")).out)
+    assert {Path(each["path"]).name for each in found["files"]} == (set() if keep == "all" else set(going))
+    assert below(store) == {*going, *staying}
+    calls = len(stub_slurm.calls("squeue"))
+    hours = run_harness(world.reading("status", "--hours")).out
+    gone = run_harness(world.reading("gc", "--keep", keep, "--yes"))
+    if keep == "all":
+        assert (calls, below(store)) == (0, {*going, *staying})
+        return
+    assert calls == 1
+    assert found["categories"]["submissions"]["count"] == len(going)
+    assert f"and {len(going)} files of old submissions." in gone.out
+    assert below(store) == {*staying}
+    assert run_harness(world.reading("status", "--hours")).out == hours
+    assert "nothing to free." in run_harness(world.reading("gc", "--keep", keep)).out
+
+
+def test_where_squeue_is_silent_submissions_stay(
+    run_harness: Run, world: World, dense_done: Store, stub_slurm: StubSlurm
+) -> None:
+    (dense,) = of_kind(read_study(dense_done, "slice").plan, "dense")
+    files = age(dense_done, submitted(dense_done, [dense]), 9)
+    stub_slurm.fail("squeue", "down")
+    assert run_harness(world.reading("gc", "--keep", "records", "--yes")).code == 0
+    assert below(dense_done) == {*files}
 
 
 # -- a grid that needs what is gone

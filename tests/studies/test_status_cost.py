@@ -82,7 +82,12 @@ def test_10000_cells_are_looked_at_in_one_and_a_half_seconds(
     stub_slurm.has(
         *((task, "PD", "Dependency" if number % 2 else "Priority") for number, (_, task) in enumerate(tasks))
     )
-    taken = min(seconds_of("status", "--store", str(large.root), *form) for _ in range(3))
-    print(f"{taken:.2f} s")
-    assert len(stub_slurm.calls("squeue")) == 3
-    assert taken <= MOST_SECONDS, f"{taken:.2f} s"
+    for left in ([], [first]):
+        stub_slurm.forget_calls()
+        for submission in left:  # has left the queue without a result
+            large.ledger.note_job(submission.uuid, "100")
+            stub_slurm.has(*((task, "PD", "Priority") for _, task in second.stages()))
+        taken = min(seconds_of("status", "--store", str(large.root), *form) for _ in range(3))
+        print(f"{taken:.2f} s")
+        assert len(stub_slurm.calls("squeue")) == 3
+        assert taken <= MOST_SECONDS, f"{taken:.2f} s"

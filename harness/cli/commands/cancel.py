@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     warnings = scancel_waiting(idle)
     if chosen.activity.problem:
         warnings.append(
-            f"{chosen.activity.problem}: a task of these stages may wait in the queue; it will start nothing."
+            f"{chosen.activity.problem}: a task of these stages may wait in the queue; it will start none of them."
         )
     if options.json:
         fields = {

@@ -15,6 +15,7 @@ from pathlib import Path
 from harness.cli.commands.chosen import Chosen, number_of, read_chosen
 from harness.errors import UsageError
 from harness.store.attempts import Attempt, outcome_named
+from harness.store.processes import is_live
 from harness.store.stage import StoredStage
 from harness.studies.activity import last_tasks, read_activity
 from harness.wording import MOST_STAGES_LISTED
@@ -177,8 +178,13 @@ def _wait_for_attempt(stage: StoredStage, seen: int) -> None:
 
 def _follow(stage: StoredStage, number: int, position: int) -> int:
     """Print what is added until the attempt has ended, or its worker is gone; returns where the log ended."""
+    look = time.monotonic()  # at who runs it
     while True:
-        over = _is_over(stage, number)  # before the log, so that all that was written before the end is shown
+        over = _has_ended(stage, number)  # before the log, so that all that was written before the end is shown
+        if not over and time.monotonic() >= look:
+            holder = stage.holder()
+            over = not is_live(holder)
+            look = time.monotonic() + (ASK_SECONDS if holder is not None and "allocation" in holder.owner else 0.0)
         position = _print_from(stage.log_path(number), position)
         sys.stdout.flush()
         if over:
@@ -186,7 +192,6 @@ def _follow(stage: StoredStage, number: int, position: int) -> int:
         time.sleep(POLL_SECONDS)
 
 
-def _is_over(stage: StoredStage, number: int) -> bool:
+def _has_ended(stage: StoredStage, number: int) -> bool:
     last = stage.last_attempt()
-    ended = last is None or last.number != number or last.ended is not None
-    return ended or not stage.is_held()
+    return last is None or last.number != number or last.ended is not None

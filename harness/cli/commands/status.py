@@ -7,6 +7,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -78,6 +79,7 @@ def status_text(found: Status) -> str:
     for word in ("failed", "cancelled"):
         stages = [stage_id for stage_id in found.in_state(word) if stage_id in found.last]
         lines += _cut([_ended(found, word, stage_id) for stage_id in stages], word)
+    lines += _left_queue(found)
     lines += _cut(_blocked(found), "stages that cells are blocked by")
     return "\n".join(lines)
 
@@ -117,6 +119,20 @@ def _ended(found: Status, word: str, stage_id: str) -> list[str]:
         f"{named}: {found.label(stage_id)} ({stage_id}): {first_line(attempt.message)}",
         f"        log: {found.log(stage_id)}",
     ]
+
+
+def _left_queue(found: Status) -> list[str]:
+    lines = [
+        [
+            f"    {found.label(i)} ({i}): {left.last_line() or 'its task has logged nothing'}",
+            f"        log: {left.log}",
+        ]
+        for i, left in islice(found.left_queue.items(), MOST_STAGES_LISTED)
+    ]
+    more = len(found.left_queue) - len(lines)
+    listed = [line for entry in lines for line in entry]
+    ending = [f"and {more} more that left the queue (--json has all)"] if more else []
+    return ["left the queue without a result; harness grid queues them again:", *listed, *ending] if lines else []
 
 
 def _blocked(found: Status) -> list[list[str]]:
