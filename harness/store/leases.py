@@ -5,7 +5,8 @@
     leases/STAGE/N.released   the holder has released it
 
 The highest generation counts. Taking over from a dead holder creates generation N + 1; a worker that finds a higher
-generation than its own has lost the lease and must not publish. Nothing is ever unlinked, so no contender can remove
+generation than its own has lost the lease: it must not publish, nor touch the stage's checkpoints. It looks at each
+heartbeat and before each checkpoint. Nothing is ever unlinked, so no contender can remove
 another's claim.
 """
 

@@ -452,9 +452,7 @@ def test_a_stage_whose_lease_was_lost_ends_at_the_next_heartbeat_and_was_not_int
     assert attempt.outcome == "lease-lost"
 
 
-def test_a_stage_is_given_a_guard_for_its_checkpoints(
-    run: Run, planned: Plan, store: Store, fakes: ModuleType
-) -> None:
+def test_a_stage_is_given_a_guard_for_its_checkpoints(run: Run, planned: Plan, store: Store, fakes: ModuleType) -> None:
     dense = one(planned, "dense")
 
     def saving_after_a_takeover(context: StageContext) -> None:
