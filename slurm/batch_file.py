@@ -22,22 +22,28 @@ from submitit.slurm.slurm import SlurmExecutor
 from harness.errors import Problem, Problems
 from harness.store.squeue import slurm_environment
 from harness.wording import shown
+from slurm.exit_codes import BAD_NODE, KILLED, NO_STORE, STOPPED
 from slurm.profiles import Profile
 
-STOPPED = 75  # exit code of a task: asked to stop, its checkpoints are on disk
-BAD_NODE = 78  # exit code of a task: the node is broken, another one may do
 MOST_RESTARTS = 5  # by the batch shell for another reason than STOPPED
 TEST_SECONDS = 20.0  # sbatch itself waits for a controller that does not respond
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TASK = re.compile(r"[0-9]+_[0-9]+")
 
 # SLURM ends the job's shell by SIGTERM when it is pre-empted, cancelled or over its limit: then none of this runs.
+# $again_file holds a character for each time that this shell queued the task again for another reason than STOPPED:
+# SLURM's own count has the limits and pre-emptions too, and serves where the file cannot be written.
 AFTER_TASK = rf"""set +eu
 task="${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
 again=no
 [ "$code" = {STOPPED} ] && again=yes
-if [ "$code" = {BAD_NODE} ] || [ "$code" -ge 128 ]; then
-  [ "${{SLURM_RESTART_COUNT:-0}}" -lt {MOST_RESTARTS} ] && again=yes
+if [ "$code" = {BAD_NODE} ] || [ "$code" = {NO_STORE} ] || [ "$code" -ge {KILLED} ]; then
+  counted=$(cat "$again_file" 2>/dev/null)
+  count=${{#counted}}
+  if [ $count -lt {MOST_RESTARTS} ]; then
+    printf x >>"$again_file" || count=${{SLURM_RESTART_COUNT:-0}}
+  fi
+  [ "$count" -lt {MOST_RESTARTS} ] && again=yes
 fi
 if [ $again = yes ]; then
   echo "batch: the task ended with $code on $SLURMD_NODENAME; it is to run again" >&2
@@ -135,7 +141,10 @@ def batch_file(
         "use_srun": False,  # its srun line writes to a file named by job id; ours is named by the ledger
         # The first line is ours, so that no line of a profile is taken for a flag.
         "setup": [f'export HARNESS_ALLOCATION="{name}_${{SLURM_ARRAY_TASK_ID}}"', *profile.setup],
-        "teardown": AFTER_TASK.splitlines(),
+        "teardown": [
+            f"again_file={shlex.quote(str(log.parent))}/{name}_$SLURM_ARRAY_TASK_ID.again",
+            *AFTER_TASK.splitlines(),
+        ],
     }
     # srun does not take over the cores of the job, and without --export nothing of the shell where sbatch got NONE.
     words = ["srun", "--unbuffered", "--export=ALL", f"--cpus-per-task={profile.cpus}", *command]

@@ -9,19 +9,31 @@ import os
 import sys
 
 from harness.worker.stop_request import StopRequest
+from slurm.exit_codes import FAILED, NO_STORE
 
 
 def main() -> int:
-    """The exit code of the task, as `slurm.task` has them."""
+    """The exit code of the task. What it cannot go on from is a line in its log."""
     stop = StopRequest()
     stop.listen()
     from pathlib import Path
 
+    from harness.errors import HarnessError, is_disk_full, system_problem
     from harness.store.store import Store
-    from slurm.task import run_task
+    from slurm.task import run_task, say
 
     store, uuid = sys.argv[1:3]
-    return run_task(Store(Path(store)), uuid, int(os.environ["SLURM_ARRAY_TASK_ID"]), stop)
+    try:
+        return run_task(Store(Path(store)), uuid, int(os.environ["SLURM_ARRAY_TASK_ID"]), stop)
+    except OSError as error:
+        if is_disk_full(error):
+            say(system_problem(error))
+            return FAILED
+        say(f"{system_problem(error)} The store did not answer; the task is to be started again.")
+        return NO_STORE
+    except HarnessError as error:
+        say(str(error))
+        return FAILED
 
 
 if __name__ == "__main__":

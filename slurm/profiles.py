@@ -277,6 +277,11 @@ class Profile:
     def num_gpus(self) -> int:
         return int(str(self.gpus).rpartition(":")[2])
 
+    @property
+    def asks_for_gpus(self) -> bool:
+        """By the key, or by a flag of sbatch as `extra = { gres = "gpu:1" }`: not every SLURM knows the key's."""
+        return self.num_gpus > 0 or any("gpu" in f"{name}={value}" for name, value in self.extra)
+
     def num_at_once(self, threads: int | None = None) -> int:
         """How many stages run side by side in one task. threads: of one stage, as its recipe says; None: unknown."""
         if self.stages_at_once is not None:

@@ -119,7 +119,7 @@ class _Pass:
         ledger = self.store.ledger
         for stage_id in array.after:
             if self.homes[stage_id] not in self.new:
-                ledger.note_needed(self.homes[stage_id], stage_id)
+                ledger.note_needed(uuid_of(self.homes[stage_id]), stage_id)
         write_new(ledger.batch_path(name), batch_text(self.store, name, len(array.tasks), array.profile, after))
         ledger.write(submission)
         answer = sbatch(ledger.batch_path(name), submission_environment(os.environ))

@@ -11,34 +11,29 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from harness.errors import Interrupted
+from harness.errors import Interrupted, StoreError
 from harness.execution.driver import Driver
 from harness.execution.hardware import this_machine
-from harness.execution.local import LocalScheduler
+from harness.execution.local import HIDDEN, LocalScheduler
 from harness.execution.outcome import Outcome
 from harness.inputs.content_hashes import ContentHashes
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
 from harness.store.intervals import SELDOM, Intervals
 from harness.store.processes import ALLOCATION, this_process
+from harness.store.stage import StoredStage
 from harness.store.store import Store
 from harness.store.submissions import Submission
 from harness.studies.study import read_part
 from harness.worker.source_state import source_digest
 from harness.worker.stop_request import StopRequest
-from slurm.profiles import SIGNAL_MINUTES
-
-EXIT_DONE = 0  # all that other tasks wait for has a record; where nobody waits, all of it
-EXIT_FAILED = 1
-EXIT_STOPPED = 75  # on a signal; what ran left a checkpoint, from which the task goes on when it is started again
-EXIT_NO_PARENT = 76
-EXIT_OTHER_SOURCE = 77  # than the one that was submitted
-EXIT_BAD_NODE = 78  # the task is to be started elsewhere
+from slurm.exit_codes import BAD_NODE, DONE, FAILED, NO_PARENT, OTHER_SOURCE, STOPPED
+from slurm.profiles import Profile
 
 STOP_SECONDS = 0.5  # in which a stop is noticed
 SPARE_SECONDS = 30.0  # before the time limit, for the task to end by itself
@@ -62,42 +57,101 @@ def run_task(
 
     patience: seconds to wait for the record of a parent. last_moment: seconds after the signal ahead of the time limit,
     when workers that still run are killed; None: `seconds_to_stop`.
-    Raises StoreError for a ledger or study that is damaged.
+    Raises StoreError for a ledger or study that is damaged, OSError where the store does not answer.
     """
-    submission = store.ledger.read(uuid)
-    own = submission.tasks[index]
-    before = how_it_ended(store.ledger.log_path(submission.task(index)))
-    _say(f"task {submission.task(index)}: {len(own)} stages of study {submission.study}")
-    if source_digest() != submission.source:
-        _refuse(store, own)
-        return EXIT_OTHER_SOURCE
-    if submission.profile.get("gpus") and not this_machine().gpus:
-        _say("this node shows no GPU; the task is to be started on another")
-        return EXIT_BAD_NODE
-    plan = read_part(store, submission.study, own)
-    parents = {parent for i in own for parent in plan.stages[i].parents.values()} - set(own)
-    missing = _wait_for_records(store, parents, patience, stop)
-    pool = _scheduler(store, submission, plan, intervals)
-    driver = Driver(
-        plan,
-        store,
-        pool,
-        _Pause(pool, stop, store, own, seconds_to_stop(submission.profile) if last_moment is None else last_moment),
-        _say,
-        only=own,
-        poll=intervals.poll,
-        allocation=os.environ.get(ALLOCATION, ""),
-        limit=_time_hint(submission),
-        before=before,
-    )
+    task = _Task.read(store, uuid, index)
+    before = how_it_ended(store.ledger.log_path(task.name))
+    say(f"task {task.name}: {len(task.own)} stages of study {task.submission.study}")
+    if (refusal := task.refusal()) is not None:
+        return refusal
+    plan = read_part(store, task.submission.study, task.own)
+    missing = _wait_for_records(store, task.parents(plan), patience, stop)
+    pool = task.workers(plan, intervals)
+    seconds = seconds_to_stop(task.profile) if last_moment is None else last_moment
+    ending = _Ending(pool, stop, store, task.own, seconds)
     try:
-        outcome = driver.run(stop, lambda: pool.stop(stop.signal))
+        outcome = task.driver(plan, pool, ending, intervals.poll, before).run(stop, ending.stop_workers)
     except Interrupted:
-        _say(str(stop.interruption("stopped")))
-        return EXIT_STOPPED
+        say(str(stop.interruption("stopped")))
+        return STOPPED
     finally:
         pool.close()
-    return _exit_code(store, submission, own, outcome, missing)
+    return task.exit_code(outcome, missing)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One task of a submission. own: the ids of its stages."""
+
+    store: Store
+    submission: Submission
+    profile: Profile
+    name: str
+    own: Collection[str]
+
+    @classmethod
+    def read(cls, store: Store, uuid: str, index: int) -> _Task:
+        """Raises StoreError for an entry of the ledger that is not there or damaged."""
+        submission = store.ledger.read(uuid)
+        try:
+            profile = Profile.from_json(submission.profile)
+        except ValueError as error:
+            path = store.ledger.entry_path(uuid)
+            raise StoreError(f"submission {path} is damaged ({error}). Give the grid's command again.") from None
+        return cls(store, submission, profile, submission.task(index), submission.tasks[index])
+
+    def refusal(self) -> int | None:
+        """The exit code of a task that is not to begin here."""
+        if source_digest() != self.submission.source:
+            _refuse(self.store, self.own)
+            return OTHER_SOURCE
+        if self.profile.asks_for_gpus and not this_machine().gpus:
+            say("this node shows no GPU; the task is to be started on another")
+            return BAD_NODE
+        return None
+
+    def parents(self, plan: Plan) -> set[str]:
+        """The stages of other tasks from which it starts."""
+        return {parent for i in self.own for parent in plan.stages[i].parents.values()} - set(self.own)
+
+    def workers(self, plan: Plan, intervals: Intervals) -> LocalScheduler:
+        """Those of this allocation, on the GPUs that the profile asks for: not every cluster hides the others."""
+        shown = this_machine().gpus if self.profile.asks_for_gpus else ()
+        gpus = shown[: self.profile.num_gpus or None]
+        threads = max((spec.parameters.get("threads", 1) for spec in plan.stages.values()), default=1)
+        return LocalScheduler(
+            self.store,
+            Sources.from_json(self.submission.sources, ContentHashes(self.store.content_hashes_path)),
+            Resources(**self.submission.resources),
+            replace(self.profile, gpus=len(gpus)).num_at_once(threads),
+            gpus or HIDDEN,
+            intervals=intervals,
+        )
+
+    def driver(self, plan: Plan, pool: LocalScheduler, ending: _Ending, poll: float, before: tuple[str, str]) -> Driver:
+        return Driver(
+            plan,
+            self.store,
+            pool,
+            ending.pause,
+            say,
+            only=self.own,
+            poll=poll,
+            allocation=os.environ.get(ALLOCATION, ""),
+            limit=f"raise time in {self.profile.place}",
+            before=before,
+        )
+
+    def exit_code(self, outcome: Outcome, missing: Collection[str]) -> int:
+        """After a run to the end. missing: parents without a record."""
+        lacking = set(self.own) - self.store.finished(self.own)
+        wanted = self.store.ledger.needed(self.submission, self.name)
+        if not lacking or (wanted and not lacking & wanted):
+            return DONE
+        if missing and not (outcome.failed or outcome.cancelled):
+            say(f"{len(missing)} stages that it starts from have no record: {', '.join(sorted(missing)[:3])}")
+            return NO_PARENT
+        return FAILED
 
 
 def how_it_ended(log: Path) -> tuple[str, str]:
@@ -117,33 +171,6 @@ def how_it_ended(log: Path) -> tuple[str, str]:
     return "killed", "its node or its driver died"
 
 
-def _exit_code(
-    store: Store, submission: Submission, own: Collection[str], outcome: Outcome, missing: Collection[str]
-) -> int:
-    lacking = set(own) - store.finished(own)
-    wanted = store.ledger.needed(submission, submission.tasks.index(tuple(own)))
-    if not lacking or (wanted and not lacking & wanted):
-        return EXIT_DONE
-    if missing and not (outcome.failed or outcome.cancelled):
-        _say(f"{len(missing)} stages that it starts from have no record: {', '.join(sorted(missing)[:3])}")
-        return EXIT_NO_PARENT
-    return EXIT_FAILED
-
-
-def _scheduler(store: Store, submission: Submission, plan: Plan, intervals: Intervals) -> LocalScheduler:
-    """Workers of this allocation: as many as the profile says, else one for each GPU, or as the cores allow."""
-    machine = this_machine()
-    threads = max((spec.parameters.get("threads", 1) for spec in plan.stages.values()), default=1)
-    return LocalScheduler(
-        store,
-        Sources.from_json(submission.sources, ContentHashes(store.content_hashes_path)),
-        Resources(**submission.resources),
-        submission.profile.get("stages_at_once") or machine.workers(threads),
-        machine.gpus,
-        intervals=intervals,
-    )
-
-
 def _wait_for_records(
     store: Store, stage_ids: Collection[str], patience: float, should_stop: Callable[[], bool]
 ) -> set[str]:
@@ -159,7 +186,7 @@ def _wait_for_records(
 def _refuse(store: Store, stage_ids: Iterable[str]) -> None:
     """End an attempt at each unfinished stage before it begins: the source is another one now."""
     message = "the source changed since it was submitted; give the grid's command again"
-    _say(message)
+    say(message)
     for stage_id in stage_ids:
         stage = store.stage(stage_id)
         if stage.has_record() or (lease := stage.acquire_lease()) is None:
@@ -171,9 +198,10 @@ def _refuse(store: Store, stage_ids: Iterable[str]) -> None:
 
 
 @dataclass
-class _Pause:
-    """Waits until a job has ended or a stop is requested, or for so many seconds, without looking at the store.
+class _Ending:
+    """How a task that is asked to stop ends its stages.
 
+    A stop that is no time limit is noted in their attempts at once: SLURM may kill the task before they have saved.
     Workers that do not stop ahead of the time limit are killed `last_moment` seconds after they were asked to: SLURM
     would end the whole task, and then nothing queues it again. What they last saved counts, as after any other limit.
     """
@@ -185,7 +213,15 @@ class _Pause:
     last_moment: float
     _asked: float | None = None
 
-    def __call__(self, seconds: float) -> None:
+    def stop_workers(self) -> None:
+        self.scheduler.stop(self.stop.signal)
+        if not self.stop.is_time_limit:
+            for stage, number in self._open_attempts():
+                with suppress(OSError):
+                    stage.note_stop(number)
+
+    def pause(self, seconds: float) -> None:
+        """Waits until a job has ended or a stop is requested, or so long, without looking at the store."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             if self.scheduler.wait(min(left, STOP_SECONDS)):
@@ -204,24 +240,23 @@ class _Pause:
     def _end_workers(self) -> None:
         self.scheduler.close(kill=True)
         message = "it did not stop before the time limit."
+        for stage, number in self._open_attempts():
+            stage.try_to_end_attempt(number, {"outcome": "time-limit", "message": message})
+
+    def _open_attempts(self) -> Iterator[tuple[StoredStage, int]]:
+        """Of this task, with their numbers."""
         for stage_id in self.stage_ids:
             stage = self.store.stage(stage_id)
             last = stage.last_attempt()
             here = last is not None and last.allocation == os.environ.get(ALLOCATION, "")
             if last is not None and here and last.outcome is None and not stage.has_record():
-                stage.try_to_end_attempt(last.number, {"outcome": "time-limit", "message": message})
+                yield stage, last.number
 
 
-def seconds_to_stop(profile: Mapping[str, Any]) -> float:
+def seconds_to_stop(profile: Profile) -> float:
     """Seconds after the signal ahead of the time limit for which a task waits for its workers."""
-    return 60.0 * profile.get("signal_minutes", SIGNAL_MINUTES) - SPARE_SECONDS
+    return 60.0 * profile.signal_minutes - SPARE_SECONDS
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", file=sys.stderr, flush=True)
-
-
-def _time_hint(submission: Submission) -> str:
-    """What to do about a time limit that is too short."""
-    place = submission.profile.get("place")
-    return f"raise time in {place}" if place else "allow it more time"

@@ -30,6 +30,7 @@ from harness.studies.state import to_run
 from harness.wording import counted
 
 ELSEWHERE_SECONDS = 1.0  # between two looks at what other drivers do, at least
+STOPPED_BEFORE_SAVING = "its task was stopped before it had saved"
 LEFT_SECONDS = 2.0  # between two sums of what is left
 
 
@@ -253,6 +254,7 @@ class Driver:
     def _use_a_try(self, stage_id: str, attempt: Attempt | None, reason: str) -> None:
         """Note that an attempt was killed, or ended by the time limit; its stage waits again, or has failed.
 
+        A kill that followed a request to stop, as a pre-emption does after a while, uses none.
         attempt: None where the stage could not be begun. reason: of a worker's death, or why it could not.
         """
         if attempt is None:
@@ -261,6 +263,10 @@ class Driver:
             self._try_again(stage_id, reason, tries if self._not_begun[stage_id] >= tries else 0)
             return
         stage = self.store.stage(stage_id)
+        if attempt.outcome is None and attempt.stop_requested:
+            stage.try_to_end_attempt(attempt.number, {"outcome": "interrupted", "message": STOPPED_BEFORE_SAVING})
+            self._waiting[stage_id] = None
+            return
         outcome, message = "killed", reason
         if attempt.outcome == "time-limit":
             outcome, message = attempt.outcome, attempt.message

@@ -34,6 +34,7 @@ WORKER_COMMAND = (sys.executable, "-P", "-m", "harness.worker.main")
 LAST_LINE_BYTES = 2000
 UNREAD_SECONDS = 2.0  # how long closing waits for a worker to read what was sent
 _REPORT = re.compile(r"[-\d]+ [:,\d]+ (DEBUG|INFO) ")  # as `harness.worker.serve` has it logged
+HIDDEN = ("",)  # in the place of CUDA devices: the workers see none
 NOT_STARTED = "cancelled before it started"
 
 
@@ -110,7 +111,7 @@ class _Worker:
 class LocalScheduler:
     """Implements `Scheduler` with `workers` processes on this machine.
 
-    devices: CUDA devices, given to the workers in turn; empty: none is hidden or chosen.
+    devices: CUDA devices, given to the workers in turn; empty: none is hidden or chosen; `HIDDEN`: all are.
     intervals: how often the workers touch the store.
     """
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from harness.files import no_guard
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.models import BaseModel
 from harness.inputs.sparse_checkpoints import SparseCheckpoint
@@ -82,6 +83,7 @@ class StageContext:
     should_stop: polled between steps; once it is True, a stage saves a checkpoint and raises Interrupted. A loop that
         saves none takes `checked(rows, "rows")` for its rows, or `stops` along.
     report: called with the progress after every step.
+    guard: called before a checkpoint appears or is removed; raises where another worker has the stage by now.
     """
 
     spec: StageSpec
@@ -93,6 +95,7 @@ class StageContext:
     resources: Resources
     should_stop: Callable[[], bool]
     report: Callable[[StageProgress], None]
+    guard: Callable[[], None] = no_guard
 
     @property
     def parameters(self) -> Mapping[str, Any]:

@@ -79,7 +79,7 @@ class TrainingRun:
             objective=self.objective,
             factor=modifier.factor(num_steps, warmup_steps),
             lengths=list(self.context.checked(self.examples["length"], "lengths of examples")),
-            checkpoints=Checkpoints(self.context.checkpoints),
+            checkpoints=Checkpoints(self.context.checkpoints, self.context.guard),
             checkpoint_minutes=self.context.resources.checkpoint_minutes,
             should_stop=self.context.should_stop,
             report=self.context.report,

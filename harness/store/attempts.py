@@ -15,6 +15,8 @@ from typing import Any
 
 from harness.identity import parse_json
 
+STOP_REQUESTED = "stop-requested"  # an event
+
 
 @dataclass(frozen=True)
 class AttemptOutcome:
@@ -68,6 +70,7 @@ class Attempt:
     generation: of the lease under which it began. job: of the driver that submitted it, a name no other driver gives.
     0 and "": unknown, as earlier versions wrote neither. allocation, restart: as in `processes.this_process`, where it
     ran in a task of a cluster. checkpoint: the name of the newest one when it ended; "": there was none.
+    stop_requested: its task was asked to stop while it ran, and not ahead of a time limit.
     """
 
     number: int
@@ -84,6 +87,7 @@ class Attempt:
     allocation: str = ""
     restart: int = 0
     checkpoint: str = ""
+    stop_requested: bool = False
 
 
 def fold_events(number: int, text: str, cancel_requested: bool) -> Attempt:
@@ -113,6 +117,7 @@ def fold_events(number: int, text: str, cancel_requested: bool) -> Attempt:
         allocation=merged.get("allocation", ""),
         restart=merged.get("restart", 0),
         checkpoint=merged.get("checkpoint", ""),
+        stop_requested=STOP_REQUESTED in merged,
     )
 
 

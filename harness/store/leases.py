@@ -5,7 +5,8 @@
     leases/STAGE/N.released   the holder has released it
 
 The highest generation counts. Taking over from a dead holder creates generation N + 1; a worker that finds a higher
-generation than its own has lost the lease and must not publish. Nothing is ever unlinked, so no contender can remove
+generation than its own has lost the lease: it must not publish, nor touch the stage's checkpoints. It looks at each
+heartbeat and before each checkpoint. Nothing is ever unlinked, so no contender can remove
 another's claim.
 """
 
@@ -49,10 +50,11 @@ class Holder:
 
 @dataclass(frozen=True)
 class Lease:
-    """A generation that this worker holds."""
+    """A generation that this worker holds. lost: set once a heartbeat finds a later one."""
 
     folder: Path
     generation: int
+    lost: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
 
     def is_held(self) -> bool:
         """Whether no later generation was taken."""
@@ -75,6 +77,11 @@ class Lease:
 
     def beat(self, count: int) -> None:
         replace_file(self.folder / f"{self.generation}.beat", str(count))
+
+    def look(self) -> None:
+        """Set `lost` where a later generation was taken."""
+        if _highest(self.folder) > self.generation:
+            self.lost.set()
 
     def release(self) -> None:
         """Let the next contender have the lease at once.
@@ -103,6 +110,8 @@ def held_together(leases: Sequence[Lease], seconds: float = HEARTBEAT_SECONDS) -
             for lease in leases:
                 with contextlib.suppress(OSError):  # a full disk must not end the work; the leases expire
                     lease.beat(count)
+                with contextlib.suppress(OSError):
+                    lease.look()
 
     thread = threading.Thread(target=beat, name="leases", daemon=True)
     thread.start()

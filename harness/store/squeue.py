@@ -92,7 +92,20 @@ def ask_squeue(users: Collection[int] = (), seconds: float = TIMEOUT_SECONDS) ->
     if done.returncode:
         words = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0]
         return Queue(problem=f"squeue did not answer: {words}", asked=asked)
+    if problem := _unreadable(done.stdout, done.stderr):
+        return Queue(problem=problem, asked=asked)
     return Queue(parse_squeue(done.stdout), asked=asked)
+
+
+def _unreadable(printed: str, complained: str) -> str:
+    """Why what squeue printed, without an error, is no answer; "": it is one."""
+    lines = [line for line in printed.splitlines() if line.strip()]
+    if not lines and complained.strip():
+        return f"squeue did not answer: {complained.strip().splitlines()[0]}"
+    least = sum(_COLUMNS.values()) - _COLUMNS["Reason"]
+    if lines and not any(len(line) >= least for line in lines):
+        return "squeue printed what cannot be read"
+    return ""
 
 
 def parse_squeue(text: str) -> dict[str, QueuedTask]:

@@ -21,7 +21,7 @@ from harness.errors import StoreError
 from harness.files import discard_folder, no_guard, sync_folder, sync_tree, write_new
 from harness.identity import canonical_json, parse_json, sha256_of
 from harness.specs import StageSpec, are_of
-from harness.store.attempts import Attempt, fold_events
+from harness.store.attempts import STOP_REQUESTED, Attempt, fold_events
 from harness.store.leases import Holder, Lease, acquire, current_holder, is_number
 from harness.store.processes import is_gone, is_live, this_process
 from harness.wording import command
@@ -274,6 +274,10 @@ class StoredStage:
         """
         with contextlib.suppress(OSError):
             self.end_attempt(number, event)
+
+    def note_stop(self, number: int) -> None:
+        """Note that the task in which an attempt runs was asked to stop: a kill may come before it has saved."""
+        self._append(number, {"event": STOP_REQUESTED, "time": time.time()})
 
     def clear_outcome(self, number: int, event: Mapping[str, Any]) -> None:
         """Clear how an attempt ended, so that its stage is pending again."""

@@ -3,7 +3,7 @@
     submissions/UUID.json         one job array: its stages by task, written before sbatch is called
     submissions/UUID.job          SLURM's id of the job, written after it
     submissions/UUID.sh           the batch file
-    submissions/UUID.needed       "INDEX STAGE" a line: stages from which arrays submitted later start
+    submissions/UUID.needed       ids of its stages from which arrays submitted later start, one a line
     submissions/UUID_INDEX.log    what a task printed, over all its restarts
 
 The uuid is the job's name: where a submitter died between the two, the queue tells which of its arrays are in it.
@@ -108,21 +108,19 @@ class Ledger:
     def note_job(self, uuid: str, job: str) -> None:
         replace_file(self.job_path(uuid), job + "\n")
 
-    def note_needed(self, task: str, stage_id: str) -> None:
-        """A stage of a task that was submitted before is one that stages of other tasks start from now."""
-        uuid, _, index = task.rpartition("_")
+    def note_needed(self, uuid: str, stage_id: str) -> None:
+        """A stage of an array that was submitted before is one that stages of other tasks start from now."""
         with self.needed_path(uuid).open("a", encoding="utf-8") as file:
-            file.write(f"{index} {stage_id}\n")
+            file.write(f"{stage_id}\n")
 
-    def needed(self, submission: Submission, index: int) -> set[str]:
-        """The stages of a task that stages of other tasks start from, as far as it was known when it is asked."""
+    def needed(self, submission: Submission, task: str | None = None) -> set[str]:
+        """Its stages that stages of other tasks start from, as far as is known now. task: those of this one alone."""
         found = {*submission.needed}
         with suppress(OSError):
-            for line in self.needed_path(submission.uuid).read_text(encoding="utf-8").splitlines():
-                number, _, stage_id = line.partition(" ")
-                if number == str(index):
-                    found.add(stage_id)
-        return found.intersection(submission.tasks[index])
+            found.update(self.needed_path(submission.uuid).read_text(encoding="utf-8").split())
+        if task is None:
+            return found
+        return found.intersection(submission.tasks[int(task.rpartition("_")[2])])
 
     def needed_path(self, uuid: str) -> Path:
         return self.folder / f"{uuid}.needed"

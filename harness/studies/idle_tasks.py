@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Set
+from dataclasses import replace
 
 from harness.store.processes import this_cluster
 from harness.store.squeue import THE_QUEUE, Queue
@@ -48,7 +49,7 @@ def own_idle_tasks(store: Store, lineage: Lineage, touched: Collection[str]) -> 
         for each in ledger.read_sound(uuids)
         if each.user == os.getuid() and not reached.isdisjoint(stage_id for stage_id, _ in each.stages())
     ]
-    own = [each for each in own if each.cluster == this_cluster()]
+    own = [replace(each, needed=tuple(ledger.needed(each))) for each in own if each.cluster == this_cluster()]
     stages = {stage_id for submission in own for stage_id, _ in submission.stages()}
     finished = store.finished(stages)
     tried = store.attempted()

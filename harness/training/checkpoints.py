@@ -12,14 +12,14 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import is_disk_full
-from harness.files import sync_folder, sync_tree
+from harness.files import no_guard, sync_folder, sync_tree
 from harness.identity import file_sha256
 
 logger = logging.getLogger("harness")
@@ -30,9 +30,13 @@ PROBE_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoint folder of one stage."""
+    """The checkpoint folder of one stage.
+
+    guard: called before a checkpoint appears and before anything is removed; what it raises prevents both.
+    """
 
     folder: Path
+    guard: Callable[[], None] = no_guard
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
@@ -51,6 +55,7 @@ class Checkpoints:
             (written,) = staging.iterdir()
             (written / COMPLETE).write_text(json.dumps(_contents(written), indent=1, sort_keys=True))
             sync_tree(written)
+            self.guard()
             final = self.folder / written.name
             if final.exists():
                 shutil.rmtree(final)
@@ -60,6 +65,7 @@ class Checkpoints:
             shutil.rmtree(staging, ignore_errors=True)
         steps = self._by_step()
         here = steps.index(final) + 1  # later ones were skipped when the run resumed from an older one
+        self.guard()
         for other in (*steps[: max(here - KEPT, 0)], *steps[here:]):
             shutil.rmtree(other, ignore_errors=True)
 
@@ -69,6 +75,7 @@ class Checkpoints:
         Removes what a killed writer left behind.
         """
         for unfinished in self.folder.glob(".writing.*"):
+            self.guard()
             shutil.rmtree(unfinished, ignore_errors=True)
         for path in reversed(self._by_step()):
             problem = _problem(path)

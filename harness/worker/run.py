@@ -120,6 +120,10 @@ def run_stage(
     lease = stage.acquire_lease(is_dead)
     if lease is None:
         raise StageBusy(f"stage {spec.stage_id} is held by another worker.")
+
+    def ends() -> bool:
+        return should_stop() or lease.lost.is_set()
+
     with lease.held(intervals.heartbeat):
         if stage.has_record():  # its last holder published after we looked and before we took the lease
             return False
@@ -128,7 +132,7 @@ def run_stage(
         number = stage.begin_attempt({**this_process(), "generation": lease.generation, "job": job})
         with _logging_to(stage.log_path(number)):
             try:
-                watched = cancellable(stage.cancel_path(number), should_stop, intervals.cancel)
+                watched = cancellable(stage.cancel_path(number), ends, intervals.cancel)
                 with reason_told(should_stop), _loss_told(lease), watched as stops:
                     progress = ProgressFile(stage.progress_path(number), intervals.progress)
                     _run_to_record(spec, store, sources, resources, stops, progress, number, lease)
@@ -149,8 +153,6 @@ def _loss_told(lease: Lease) -> Iterator[None]:
     """An error of the block goes on as LeaseLost where another worker took over meanwhile, and with it the files."""
     try:
         yield
-    except Interrupted:
-        raise
     except Exception as error:
         try:
             lease.check_not_taken_over()
@@ -246,6 +248,7 @@ def _run_to_record(
             resources=resources,
             should_stop=should_stop,
             report=report,
+            guard=lease.check,
         )
         result = call_stage(kind_of(spec), context)
         check_source(imported_after=in_memory)

@@ -122,7 +122,7 @@ code=0; srun --unbuffered --export=ALL --cpus-per-task=32 apptainer exec --nv '/
 
 """
     )
-    assert tail == batch.AFTER_TASK
+    assert tail == f"again_file=/store/submissions/n_$SLURM_ARRAY_TASK_ID.again\n{batch.AFTER_TASK}"
 
 
 def test_a_plain_profile_asks_for_nothing_it_does_not_say() -> None:
@@ -269,27 +269,35 @@ def test_the_task_is_told_its_allocation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("setup", [(), ("set -eu", "set -o pipefail")])
 @pytest.mark.parametrize(
-    ("ends_with", "restarts", "again"),
+    ("ends_with", "before", "again"),
     [
-        (0, None, False),
-        (1, None, False),
-        (76, None, False),
-        (77, None, False),
-        (75, None, True),
-        (75, "7", True),  # asked to stop: whether there was progress is for the task to judge
-        (137, None, True),
-        (128, "4", True),
-        (137, "5", False),
-        (78, None, True),
-        (78, "5", False),
+        (0, 0, False),
+        (1, 0, False),
+        (76, 0, False),
+        (77, 0, False),
+        (75, 0, True),
+        (75, 7, True),  # asked to stop: whether there was progress is for the task to judge
+        (137, 0, True),
+        (128, 4, True),
+        (137, 5, False),
+        (78, 0, True),
+        (78, 5, False),
+        (79, 4, True),
+        (79, 5, False),
     ],
 )
 def test_the_exit_code_decides_whether_the_task_is_queued_again(
-    tmp_path: Path, setup: tuple[str, ...], ends_with: int, restarts: str | None, again: bool
+    tmp_path: Path, setup: tuple[str, ...], ends_with: int, before: int, again: bool
 ) -> None:
-    restarted = {} if restarts is None else {"SLURM_RESTART_COUNT": restarts}
-    ran = run(text(replace(PROFILE, setup=setup)), tmp_path, ends_with, **restarted)
-    assert ran.code == ends_with
+    """before: how often this shell has queued it again for another reason than a stop."""
+    counted = tmp_path / "a 'b'" / "n_3.again"
+    counted.parent.mkdir()
+    if before:
+        counted.write_text("x" * before)
+    made = text(replace(PROFILE, setup=setup), log=counted.parent / "n_%a.log")
+    ran = run(made, tmp_path, ends_with, SLURM_RESTART_COUNT="9")  # for time limits and pre-emptions
+    assert (ran.code, "No such file" in ran.err) == (ends_with, False)
+    assert (counted.read_text() if counted.exists() else "") == "x" * (before + (again and ends_with != 75))
     assert (["scontrol", "requeue", "12_3"] in ran.calls) == again
     excluded = [call for call in ran.calls if "update" in call]
     assert excluded == ([["scontrol", "update", "JobId=12_3", "ExcNodeList=n7"]] if again and ends_with == 78 else [])
@@ -299,8 +307,15 @@ def test_the_exit_code_decides_whether_the_task_is_queued_again(
     ("before", "after"), [("n1,n[3-4]", "n1,n[3-4],n7"), ("(null)", "n7"), ("N/A", "n7"), ("", "n7")]
 )
 def test_a_bad_node_is_excluded_beside_those_that_were(tmp_path: Path, before: str, after: str) -> None:
-    ran = run(text(), tmp_path, 78, EXCLUDED=before)
+    ran = run(text(log=tmp_path / "n_%a.log"), tmp_path, 78, EXCLUDED=before)
     assert ran.calls[-1] == ["scontrol", "update", "JobId=12_3", f"ExcNodeList={after}"]
+
+
+def test_where_the_store_cannot_be_written_every_restart_counts(tmp_path: Path) -> None:
+    made = text(log=tmp_path / "gone" / "n_%a.log")
+    assert ["scontrol", "requeue", "12_3"] in run(made, tmp_path, 79).calls
+    assert ["scontrol", "requeue", "12_3"] in run(made, tmp_path, 79, SLURM_RESTART_COUNT="4").calls
+    assert ["scontrol", "requeue", "12_3"] not in run(made, tmp_path, 79, SLURM_RESTART_COUNT="5").calls
 
 
 def test_a_controller_that_restarts_is_asked_again(tmp_path: Path) -> None:

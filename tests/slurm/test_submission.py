@@ -331,9 +331,9 @@ def test_what_is_added_to_a_queued_task_is_told_to_it(
     ledger = Store(world.store).ledger
     (uuid,) = ledger.uuids()
     entry = ledger.read(uuid)
-    assert ledger.needed(entry, 0) == set()
+    assert ledger.needed(entry, entry.task(0)) == set()
     submit("--methods", "dense,prune-ofa", "--sparsities", "0.85", "--tasks", "sst2", "--seeds", "0")
-    assert ledger.needed(entry, 0) == {dense}
+    assert ledger.needed(entry, entry.task(0)) == {dense}
     waiting = [task for task in stub.tasks.values() if f"{ledger.job(uuid)}_0" in task["after"]]
     assert waiting
 

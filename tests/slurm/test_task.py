@@ -3,13 +3,16 @@ restart."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -22,16 +25,19 @@ from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources
 from harness.store.intervals import OFTEN, SELDOM, Intervals
 from harness.store.processes import ALLOCATION, this_process
+from harness.store.stage import StoredStage
 from harness.store.store import Store
 from harness.store.submissions import Submission
 from harness.studies.state import read_states
 from harness.studies.study import merged, write_study
 from harness.worker.source_state import source_digest
 from harness.worker.stop_request import StopRequest
-from slurm import task
+from slurm import job, task
+from slurm.profiles import Profile
 from slurm.task import how_it_ended, run_task
 
 UUID = "a" * 32
+PROFILE = Profile(name="default", file="p.toml", time_minutes=60)
 NAME = f"{UUID}_0"
 QUICK = replace(OFTEN, cancel=0.05)
 Run = Callable[..., int]
@@ -55,7 +61,7 @@ def submitted(store: Store, tmp_path: Path, planned: Plan) -> Callable[..., Subm
             "study": "slice",
             "user": os.getuid(),
             "cluster": "stub",
-            "profile": {"place": "[default] of p.toml"},
+            "profile": PROFILE.as_json(),
             "sources": sources,
             "resources": asdict(Resources()),
             "source": source_digest(),
@@ -79,11 +85,19 @@ def run(store: Store, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Run
         stop: StopRequest | None = None,
         intervals: Intervals = QUICK,
         last_moment: float | None = None,
+        main: bool = False,
     ) -> int:
+        """main: through the program, which says what went wrong."""
         monkeypatch.setenv(ALLOCATION, NAME)
         monkeypatch.setenv("SLURM_RESTART_COUNT", str(restart))
         monkeypatch.setattr(local, "WORKER_COMMAND", fakes.worker_command(*misdeeds))
         asked = stop or StopRequest()
+        if main:
+            monkeypatch.setattr(sys, "argv", ["slurm.job", str(store.root), UUID])
+            monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+            monkeypatch.setattr(StopRequest, "listen", lambda stop: None)
+            monkeypatch.setattr(task, "run_task", partial(run_task, intervals=intervals, patience=0.2))
+            return job.main()
         return run_task(store, UUID, 0, asked, intervals=intervals, patience=0.2, last_moment=last_moment)
 
     return start
@@ -153,10 +167,105 @@ def test_a_task_with_gpus_on_a_node_that_shows_none_is_to_run_elsewhere(
     planned: Plan, submitted: Callable[..., Submission], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (dense,) = of_kind(planned, "dense")
-    submitted(dense, profile={"gpus": 1})
+    submitted(dense, profile=replace(PROFILE, gpus=1).as_json())
     machine = task.this_machine()
     monkeypatch.setattr(task, "this_machine", lambda: replace(machine, gpus=()))
     assert run() == 78
+
+
+def test_a_store_that_does_not_answer_ends_the_task_so_that_it_is_started_again(
+    store: Store,
+    planned: Plan,
+    submitted: Callable[..., Submission],
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    submitted(dense)
+    has_record = StoredStage.has_record
+
+    def stale(stage: StoredStage) -> bool:
+        if (stage.checkpoints_path / "begun").exists():
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(stage.record_path))
+        return has_record(stage)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StoredStage, "has_record", stale)
+        assert run("dense=poll", main=True) == 79
+    said = capsys.readouterr().err
+    assert f"{store.stage(dense).record_path}: {os.strerror(errno.ESTALE)}" in said
+    assert "the task is to be started again" in said
+    assert "Traceback" not in said
+    assert outcomes(store, dense) == ["interrupted"], "its worker was told to save"
+    assert run(restart=1) == 0
+
+
+def test_a_full_disk_under_the_driver_is_not_tried_again(
+    planned: Plan,
+    submitted: Callable[..., Submission],
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    submitted(*of_kind(planned, "dense"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(StoredStage, "has_record", full)
+    assert run(main=True) == 1
+    said = capsys.readouterr().err
+    assert "the disk is full" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("damaged", ["ledger", "profile", "study"])
+def test_a_damaged_ledger_or_study_is_said_in_a_line(
+    store: Store,
+    planned: Plan,
+    submitted: Callable[..., Submission],
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+    damaged: str,
+) -> None:
+    submitted(*of_kind(planned, "dense"), **({"profile": {"time_minutes": 1}} if damaged == "profile" else {}))
+    path = store.study_path("slice") if damaged == "study" else store.ledger.entry_path(UUID)
+    if damaged != "profile":
+        path.write_text(path.read_text()[:-20])
+    assert run(main=True) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert str(path) in last
+    assert "damaged" in last
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown", "devices", "workers"),
+    [
+        ({"cpus": 8}, "0,1", ("",), 4),  # at 2 threads; not asked for: on this cluster every job sees them
+        ({"cpus": 8}, "", ("",), 4),
+        ({"cpus": 4, "gpus": 1}, "0,1", ("0",), 1),
+        ({"cpus": 4, "gpus": "a100:2"}, "0,1", ("0", "1"), 2),
+        ({"cpus": 4, "gpus": 2}, "1", ("1",), 1),
+        ({"gpus": 1, "stages_at_once": 3}, "0", ("0",), 3),
+        ({"extra": (("gres", "gpu:1"),), "stages_at_once": 1}, "1", ("1",), 1),
+    ],
+)
+def test_a_task_uses_the_gpus_that_its_profile_asked_for_and_no_others(
+    store: Store,
+    planned: Plan,
+    submitted: Callable[..., Submission],
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, object],
+    shown: str,
+    devices: tuple[str, ...],
+    workers: int,
+) -> None:
+    submitted(*of_kind(planned, "corpus"), profile=replace(PROFILE, **asked).as_json())  # type: ignore[arg-type]
+    machine = replace(task.this_machine(), gpus=tuple(filter(None, shown.split(","))), cores=64)
+    monkeypatch.setattr(task, "this_machine", lambda: machine)
+    pool = task._Task.read(store, UUID, 0).workers(planned, QUICK)
+    assert (tuple(pool.devices), pool.workers) == (devices, workers)
 
 
 def test_a_task_that_is_stopped_leaves_its_stages_pending_and_goes_on_when_it_is_started_again(
@@ -233,7 +342,47 @@ def test_a_stage_that_does_not_stop_is_ended_before_the_limit_and_the_second_tim
 
 
 def test_a_stage_that_does_not_stop_has_until_shortly_before_the_limit() -> None:
-    assert [task.seconds_to_stop({"signal_minutes": minutes}) for minutes in (1, 2, 5)] == [30, 90, 270]
+    profiles = [replace(PROFILE, signal_minutes=minutes) for minutes in (1, 2, 5)]
+    assert [task.seconds_to_stop(profile) for profile in profiles] == [30, 90, 270]
+
+
+def test_a_stop_is_noted_while_the_stage_still_runs_so_that_a_kill_after_it_uses_no_try(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    """A pre-emption that outlasts the time SLURM gives is no death: however often, the stage goes on."""
+    (dense,) = of_kind(planned, "dense")
+    submitted(dense)
+    noted: list[bool] = []
+
+    def look() -> None:
+        while not noted or not noted[-1]:
+            attempts = store.stage(dense).attempts()
+            noted.append(bool(attempts) and attempts[-1].stop_requested and attempts[-1].outcome is None)
+            time.sleep(0.02)
+        os.kill(store.stage(dense).attempts()[-1].process, signal.SIGKILL)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    assert run("dense=sleep", stop=AsSlurmStops(store, dense, signal.SIGTERM)) == 75
+    thread.join()
+    (first,) = store.stage(dense).attempts()
+    assert (first.outcome, first.message) == ("interrupted", "its task was stopped before it had saved")
+    for restart in range(1, 5):
+        left_open(store, dense, restart=restart)
+        store.stage(dense).note_stop(restart + 1)
+    assert [attempt.outcome for attempt in store.stage(dense).attempts()] == ["interrupted"] + [None] * 4
+    assert run(restart=5) == 0
+    assert outcomes(store, dense)[-2:] == ["interrupted", "done"]
+
+
+def test_a_time_limit_is_not_noted_as_a_stop(
+    store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    submitted(dense)
+    assert run("dense=sleep", stop=AsSlurmStops(store, dense, signal.SIGUSR2), last_moment=0.5) == 75
+    (attempt,) = store.stage(dense).attempts()
+    assert (attempt.outcome, attempt.stop_requested) == ("time-limit", False)
 
 
 def left_open(store: Store, stage_id: str, *, restart: int, checkpoint: str = "") -> None:
@@ -329,7 +478,7 @@ def test_a_job_touches_the_store_at_most_ten_times_a_second_with_eight_stages_si
     write_study(store, merged(store, "slice", preset(), everything))
     side_by_side = tuple(of_kind(everything, "dense"))[:8]
     assert len(side_by_side) == 8
-    submitted(*side_by_side, profile={"stages_at_once": 8}, tasks=(side_by_side,))
+    submitted(*side_by_side, profile=replace(PROFILE, stages_at_once=8).as_json(), tasks=(side_by_side,))
     for name in ("stat", "lstat", "fsync", "access", "readlink"):
         monkeypatch.setattr(os, name, getattr(os, name))  # put back at the end
     touched = fake_stages.count_touches()

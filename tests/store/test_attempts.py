@@ -5,6 +5,7 @@ import pytest
 from harness.errors import Cancelled, Interrupted, TimeLimit
 from harness.store.attempts import OUTCOMES, Attempt, AttemptOutcome, may_try_again, outcome_named
 from harness.store.leases import LeaseLost
+from harness.store.store import Store
 from harness.studies.activity import Activity
 from harness.studies.state import state
 from harness.worker.run import outcome_of
@@ -60,6 +61,22 @@ def test_every_outcome_is_in_the_table_above() -> None:
 def test_what_a_stage_raises_gives_one_of_these_outcomes(error: BaseException, name: str) -> None:
     assert outcome_of(error) == name
     assert name in OUTCOMES
+
+
+def test_a_stop_that_is_noted_leaves_how_the_attempt_ended_as_it_was(store: Store) -> None:
+    stage = store.stage("a" * 32)
+    open_one = stage.begin_attempt({})
+    stage.note_stop(open_one)
+    (attempt,) = stage.attempts()
+    assert (attempt.outcome, attempt.ended, attempt.stop_requested) == (None, None, True)
+    ended = stage.begin_attempt({})
+    stage.end_attempt(ended, {"outcome": "interrupted", "message": "saved"})
+    stage.note_stop(ended)  # its worker was faster
+    last = stage.last_attempt()
+    assert last is not None
+    assert (last.outcome, last.message, last.stop_requested) == ("interrupted", "saved", True)
+    assert stage.begin_attempt({})
+    assert not stage.attempts()[-1].stop_requested
 
 
 def at(checkpoint: str, outcome: str | None, *, retried: bool = False) -> Attempt:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 
-from harness.store.leases import HeartbeatMonitor, Holder, Lease, LeaseLost, acquire, current_holder
+from harness.store.leases import HeartbeatMonitor, Holder, Lease, LeaseLost, acquire, current_holder, held_together
 
 CONTENDERS, ROUNDS = 8, 150
 
@@ -81,6 +82,18 @@ def test_a_held_lease_beats_and_is_released_at_the_end_of_an_error_too(tmp_path:
     holder = current_holder(tmp_path)
     assert holder is not None
     assert holder.released
+
+
+def test_a_heartbeat_notices_that_another_took_over_and_sets_a_flag(tmp_path: Path) -> None:
+    lease, other = acquire(tmp_path / "s", {}, alive), acquire(tmp_path / "other", {}, alive)
+    assert lease is not None
+    assert other is not None
+    with held_together([lease, other], seconds=0.01):
+        time.sleep(0.1)
+        assert not lease.lost.is_set()
+        assert acquire(tmp_path / "s", {}, dead) is not None
+        assert lease.lost.wait(10)
+        assert not other.lost.is_set()
 
 
 def test_a_lease_expires_by_an_unchanged_counter_on_the_observers_own_clock(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from transformers import BertConfig, BertForSequenceClassification, TrainerCallb
 from harness.compression.schedule import PruningSchedule
 from harness.errors import Interrupted
 from harness.inputs.families import BERT
+from harness.store.leases import LeaseLost, acquire
 from harness.training.checkpoints import COMPLETE, Checkpoints
 from harness.training.modifiers import GradualPruning, Matrices, PatternLock
 from harness.training.objectives import ClassificationObjective
@@ -295,12 +296,13 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_applied(tmp_pa
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
-def write_checkpoint(folder: Path, step: int) -> Path:
-    with Checkpoints(folder).writing() as staging:
+def write_checkpoint(checkpoints: Checkpoints | Path, step: int) -> Path:
+    checkpoints = Checkpoints(checkpoints) if isinstance(checkpoints, Path) else checkpoints
+    with checkpoints.writing() as staging:
         written = staging / f"checkpoint-{step}"
         written.mkdir()
         (written / "weights").write_bytes(b"x" * 100)
-    return folder / f"checkpoint-{step}"
+    return checkpoints.folder / f"checkpoint-{step}"
 
 
 def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
@@ -356,6 +358,44 @@ def test_a_run_that_went_on_from_an_older_checkpoint_leaves_the_damaged_one_behi
     for step in (15, 17):
         write_checkpoint(tmp_path, step)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-15", "checkpoint-17"]
+
+
+def test_a_worker_that_lost_its_lease_neither_adds_nor_removes_a_checkpoint(tmp_path: Path) -> None:
+    """The rightful worker, which took over, is at 500; the one before it lived on and has come to 300."""
+    leases, folder = tmp_path / "leases", tmp_path / "checkpoints"
+    lost = acquire(leases, {}, lambda holder: True)
+    held = acquire(leases, {}, lambda holder: True)
+    assert lost is not None
+    assert held is not None
+    rightful, straggler = Checkpoints(folder, held.check), Checkpoints(folder, lost.check)
+    for step in (400, 450, 500):
+        write_checkpoint(rightful, step)
+    half_written = folder / ".writing.rightful"
+    half_written.mkdir()
+
+    for step in (300, 500, 600):
+        with pytest.raises(LeaseLost, match="taken over .generation 2"):
+            write_checkpoint(straggler, step)
+    with pytest.raises(LeaseLost):
+        straggler.latest()  # as after it ran out of device memory; it removes what a killed writer left
+    assert sorted(path.name for path in folder.iterdir()) == [half_written.name, "checkpoint-450", "checkpoint-500"]
+    assert rightful.latest() == folder / "checkpoint-500"
+    assert not half_written.exists()
+
+
+def test_a_lease_that_is_lost_while_the_checkpoint_gets_its_name_removes_no_other(tmp_path: Path) -> None:
+    for step in (450, 500):
+        write_checkpoint(Checkpoints(tmp_path), step)
+    asked: list[int] = []
+
+    def lost_at_the_second_look() -> None:
+        asked.append(1)
+        if len(asked) > 1:
+            raise LeaseLost("taken over")
+
+    with pytest.raises(LeaseLost):
+        write_checkpoint(Checkpoints(tmp_path, lost_at_the_second_look), 300)
+    assert {"checkpoint-450", "checkpoint-500"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_a_checkpoint_of_an_earlier_version_lists_sizes_alone_and_is_valid(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,9 +18,11 @@ from harness.execution.executors import Outcome, run_in_process
 from harness.files import folder_digest
 from harness.planning.graph import Plan
 from harness.stages.context import Resources, Sources, StageContext
-from harness.store.leases import Lease, acquire
+from harness.store.intervals import Intervals
+from harness.store.leases import Lease, LeaseLost, acquire
 from harness.store.store import Store
 from harness.studies.state import read_states
+from harness.training.checkpoints import Checkpoints
 from harness.worker.run import first_line, outcome_of, run_stage
 
 Run = Callable[..., Outcome]
@@ -428,6 +431,41 @@ def test_a_worker_whose_files_went_to_its_successor_lost_its_lease_and_has_not_f
     (attempt,) = store.stage(pairs).attempts()
     assert attempt.outcome == "lease-lost"
     assert "was taken over" in attempt.message
+
+
+def test_a_stage_whose_lease_was_lost_ends_at_the_next_heartbeat_and_was_not_interrupted(
+    planned: Plan, store: Store, tmp_path: Path, fakes: ModuleType
+) -> None:
+    dense = one(planned, "dense")
+
+    def polling_while_another_takes_over(context: StageContext) -> None:
+        assert acquire(store.stage(dense).lease_path, {"host": "another-host"}, lambda holder: True) is not None
+        fakes.poll(context)
+
+    fakes.ACTIONS["dense"] = polling_while_another_takes_over
+    often, sources = Intervals(heartbeat=0.02), Sources(models={}, data=tmp_path)
+    began = time.monotonic()
+    with pytest.raises(LeaseLost, match="was taken over"):
+        run_stage(planned.stages[dense], store, sources, Resources(), lambda: False, intervals=often)
+    assert time.monotonic() - began < 30, "it polls for 60 s"
+    (attempt,) = store.stage(dense).attempts()
+    assert attempt.outcome == "lease-lost"
+
+
+def test_a_stage_is_given_a_guard_for_its_checkpoints(run: Run, planned: Plan, store: Store, fakes: ModuleType) -> None:
+    dense = one(planned, "dense")
+
+    def saving_after_a_takeover(context: StageContext) -> None:
+        checkpoints = Checkpoints(context.checkpoints, context.guard)
+        for step in (1, 2):
+            with checkpoints.writing() as staging:
+                (staging / f"checkpoint-{step}").mkdir()
+            acquire(store.stage(dense).lease_path, {"host": "another-host"}, lambda holder: True)
+
+    fakes.ACTIONS["dense"] = saving_after_a_takeover
+    assert "was taken over" in run().failed[dense]
+    assert store.stage(dense).newest_checkpoint() == "checkpoint-1"
+    assert [attempt.outcome for attempt in store.stage(dense).attempts()] == ["lease-lost"]
 
 
 def test_leases_are_released_when_stages_end(run: Run, planned: Plan, store: Store, fakes: ModuleType) -> None:
