@@ -439,6 +439,7 @@ def attempt(folder: Path, *, holds: int, from_call: int = 0, minutes: float = 60
         resources=Resources(checkpoint_minutes=minutes, micro_batch_size=micro_batch_size),
         should_stop=lambda: False,
         checked=NEVER.over,
+        guard=lambda: None,
         report=lambda progress: None,
     )
     training_run = TrainingRun(
