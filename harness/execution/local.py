@@ -140,7 +140,9 @@ class LocalScheduler:
         return job
 
     def snapshot(self) -> Mapping[str, JobStatus]:
+        """Raises OSError where a worker cannot be started in the place of one that died."""
         with self._changed:
+            self._start_queued()
             return dict(self._status)
 
     def limits(self) -> Limits:
@@ -194,6 +196,11 @@ class LocalScheduler:
                 return
             self._give(slot, job)
 
+    def _start_queued_if_possible(self) -> None:
+        """For a thread to which nobody listens: the next snapshot tries again, and tells the driver."""
+        with suppress(OSError):
+            self._start_queued()
+
     def _give(self, slot: int, job: str) -> None:
         if slot not in self._pool:
             self._pool[slot] = self._start_worker(slot)
@@ -246,7 +253,7 @@ class LocalScheduler:
                 self._end(worker, reply["job"], JobStatus("ended", problems=reply["problems"]))
                 if reply["problems"]:  # whatever a failed stage left in the process must not reach the next one
                     worker.terminate()
-                self._start_queued()
+                self._start_queued_if_possible()
         code = worker.process.wait()
         worker.close_input()
         with self._changed:
@@ -255,7 +262,7 @@ class LocalScheduler:
             if worker.job is not None:
                 self._end(worker, worker.job, JobStatus("ended", _reason(code, worker)))
             worker.tidy()
-            self._start_queued()
+            self._start_queued_if_possible()
 
     def _end(self, worker: _Worker, job: str, status: JobStatus) -> None:
         self._status[job] = status

@@ -391,6 +391,26 @@ def test_a_worker_that_outlived_its_node_cannot_publish(
     assert grid.num_submissions == 1
 
 
+def test_a_worker_that_outlived_its_node_ends_at_its_next_checkpoint_and_leaves_the_others_alone(
+    make: Any, peace: Any, cluster: Cluster
+) -> None:
+    grid = make(*ONE)
+    expected = peace(grid, "dense=work:250")
+    dense = expected.id_of(DENSE)
+    grid.act("dense=work:250:0.2")
+    grid.grid()
+    zombie = grid.wait_for_step(dense, 2)
+    cluster.kill_slurmd(zombie.host)
+    cluster.set_down(zombie.host)
+    grid.wait(lambda: grid.outcomes(dense)[0] == "lease-lost")  # "killed" until it says so itself
+    assert grid.outcomes(dense) == ["lease-lost", None]
+    grid.wait_until_empty(120)
+    assert grid.outcomes(dense) == ["lease-lost", "done"]
+    assert grid.last(dense).host != zombie.host
+    grid.check_end(expected.records)
+    assert grid.num_submissions == 1
+
+
 def test_tasks_run_through_a_restart_of_slurmctld(make: Any, peace: Any, cluster: Cluster, tmp_path: Path) -> None:
     grid = make(*CHAIN)
     expected = peace(grid, "dense=work:3")

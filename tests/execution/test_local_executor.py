@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -416,6 +417,34 @@ def test_what_follows_from_an_attempts_end(
     assert (dense in outcome.done) == (what != "fails")
     if outcome.failed:
         assert outcome.failed == {dense: "the reason" if whose == "own" else "in another process: the reason"}
+
+
+def test_a_worker_that_cannot_be_started_when_another_died_ends_the_run_and_does_not_hang_it(
+    planned: Plan, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that notices the death starts the next one: its error has to reach the driver."""
+    pool = make("corpus=die", workers=1)
+    start, started = pool._start_worker, []
+
+    def once(slot: int) -> Any:
+        if started:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        started.append(slot)
+        return start(slot)
+
+    monkeypatch.setattr(pool, "_start_worker", once)
+    (corpus,), (dense,) = of_kind(planned, "corpus"), of_kind(planned, "dense")
+    for stage_id in (corpus, dense):
+        pool.submit(Bundle((planned.stages[stage_id],)), {})
+
+    def look_for_half_a_minute() -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            pool.snapshot()
+            time.sleep(0.05)
+
+    with pytest.raises(OSError, match=os.strerror(errno.ESTALE)):
+        look_for_half_a_minute()
 
 
 # -- a result invalidated under a driver

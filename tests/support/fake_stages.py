@@ -304,6 +304,7 @@ def _save(context: StageContext, step: int, state: str) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     (beside / "state.txt").write_text(state)
+    context.guard()
     beside.rename(context.checkpoints / f"checkpoint-{step}")
     shutil.rmtree(context.checkpoints / f"checkpoint-{step - 2}", ignore_errors=True)
 
