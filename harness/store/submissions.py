@@ -5,6 +5,7 @@
     submissions/UUID.sh           the batch file
     submissions/UUID.needed       ids of its stages from which arrays submitted later start, one a line
     submissions/UUID_INDEX.log    what a task printed, over all its restarts
+    submissions/UUID_INDEX.again  a character for each restart by its batch file that no limit or pre-emption caused
 
 The uuid is the job's name: where a submitter died between the two, the queue tells which of its arrays are in it.
 A task is named UUID_INDEX, in the queue, in the attempts that it makes and in the leases that it holds.
@@ -12,6 +13,7 @@ A task is named UUID_INDEX, in the queue, in the attempts that it makes and in t
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +27,7 @@ from harness.files import replace_file, write_new
 from harness.identity import is_stage_id, parse_json
 
 LEDGER_SCHEMA = 1
+NO_ANSWER = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN)  # of a file system that may answer the next time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,7 @@ class Ledger:
             path.unlink(missing_ok=True)
 
     def read(self, uuid: str) -> Submission:
-        """Raises StoreError for an entry that is not there, damaged, or of another schema."""
+        """Raises StoreError for an entry that is not there, damaged, or of another schema; OSError for no answer."""
         path = self.entry_path(uuid)
         try:
             fields = parse_json(path.read_bytes())
@@ -152,6 +155,8 @@ class Ledger:
                 raise TypeError("created or user is no number")
             return Submission(**{**fields, "needed": tuple(fields["needed"]), "after": tuple(fields["after"])})
         except OSError as error:
+            if error.errno in NO_ANSWER:
+                raise
             raise StoreError(f"submission {path} cannot be read ({error.strerror}).") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
@@ -162,5 +167,5 @@ class Ledger:
     def read_sound(self, uuids: Iterable[str]) -> Iterator[Submission]:
         """Those of the entries that can be read."""
         for uuid in uuids:
-            with suppress(StoreError):
+            with suppress(StoreError, OSError):
                 yield self.read(uuid)
