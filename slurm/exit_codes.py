@@ -2,6 +2,7 @@
 
 DONE = 0  # all that other tasks wait for has a record; where nobody waits, all of it
 FAILED = 1
+USAGE = 2  # it was started by hand, and otherwise than a batch file does
 STOPPED = 75  # on a signal; what ran left a checkpoint, from which the task goes on when it is started again
 NO_PARENT = 76
 OTHER_SOURCE = 77  # than the one that was submitted

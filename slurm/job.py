@@ -9,7 +9,7 @@ import os
 import sys
 
 from harness.worker.stop_request import StopRequest
-from slurm.exit_codes import FAILED, NO_STORE
+from slurm.exit_codes import FAILED, NO_STORE, USAGE
 
 
 def main() -> int:
@@ -19,12 +19,16 @@ def main() -> int:
     from pathlib import Path
 
     from harness.errors import HarnessError, is_disk_full, system_problem
+    from harness.identity import is_stage_id
     from harness.store.store import Store
     from slurm.task import run_task, say
 
-    store, uuid = sys.argv[1:3]
+    index = os.environ.get("SLURM_ARRAY_TASK_ID", "")
+    if len(sys.argv) != 3 or not index.isdigit() or not is_stage_id(sys.argv[2]):
+        say("usage: python -m slurm.job STORE UUID, by a batch file of harness grid, which sets SLURM_ARRAY_TASK_ID")
+        return USAGE
     try:
-        return run_task(Store(Path(store)), uuid, int(os.environ["SLURM_ARRAY_TASK_ID"]), stop)
+        return run_task(Store(Path(sys.argv[1])), sys.argv[2], int(index), stop)
     except OSError as error:
         if is_disk_full(error):
             say(system_problem(error))

@@ -91,8 +91,10 @@ class _Task:
 
     @classmethod
     def read(cls, store: Store, uuid: str, index: int) -> _Task:
-        """Raises StoreError for an entry of the ledger that is not there or damaged."""
+        """Raises StoreError for an entry of the ledger that is not there or damaged, or has no such task."""
         submission = store.ledger.read(uuid)
+        if index >= len(submission.tasks):
+            raise StoreError(f"submission {store.ledger.entry_path(uuid)} has no task {index}.")
         try:
             profile = Profile.from_json(submission.profile)
         except ValueError as error:

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,8 +18,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from grid_world import HERE, ROOT, of_kind, plan, preset
+from grid_world import HERE, ROOT, environment, of_kind, plan, preset
 
+from harness.errors import StoreError
 from harness.execution import local
 from harness.inputs.data_sources import FolderData
 from harness.planning.graph import Plan
@@ -501,3 +503,38 @@ def test_a_job_touches_the_store_at_most_ten_times_a_second_with_eight_stages_si
     assert driver > 0
     print(f"driver {driver / 10:.1f}, workers {workers / 10:.1f} calls a second")
     assert (driver + workers) / 10 <= 10
+
+
+@pytest.mark.parametrize(
+    ("words", "index", "code", "said"),
+    [
+        ([], "0", 2, "usage: python -m slurm.job STORE UUID"),
+        (["runs", UUID], "", 2, "usage: "),
+        (["runs", UUID], "x", 2, "usage: "),
+        (["runs", "../../x"], "0", 2, "usage: "),
+        (["runs", UUID], "0", 1, f"submission runs/submissions/{UUID}.json cannot be read (No such file"),
+    ],
+)
+def test_a_task_started_by_hand_says_how_it_is_meant(
+    tmp_path: Path, words: list[str], index: str, code: int, said: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "slurm.job", *words],
+        cwd=tmp_path,
+        env={**environment(), "SLURM_ARRAY_TASK_ID": index},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_task_that_its_submission_does_not_have_is_an_error_of_one_line(
+    store: Store, planned: Plan, submitted: Callable[..., Submission]
+) -> None:
+    (dense,) = of_kind(planned, "dense")
+    submitted(dense)
+    with pytest.raises(StoreError, match="has no task 7"):
+        run_task(store, UUID, 7, StopRequest())
