@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,10 @@ from typing import Any
 from submitit.slurm.slurm import SlurmExecutor
 
 from harness.errors import Problem, Problems
-from harness.store.squeue import slurm_environment
+from harness.store.processes import ALLOCATION
+from harness.store.slurm_command import say, slurm_environment
 from harness.wording import shown
+from slurm.cluster import NO_ANSWER
 from slurm.exit_codes import BAD_NODE, KILLED, NO_STORE, STOPPED
 from slurm.profiles import Profile
 
@@ -100,12 +101,38 @@ def batch_file(
         raise ValueError(f"no array: name={name!r}, num_tasks={num_tasks}, after={after!r}, {len(command)} words")
     if log.name != f"{name}_%a.log":
         raise ValueError(f"log {log.name!r}: expected {name}_%a.log, a file for each task")
-    problems = Problems(store_problems(log.parent))
+    _check_paths(log.parent, directory, command)
+    flags = {**dict(profile.extra), "output": str(log), "chdir": str(directory), **_OF_EVERY_ARRAY}
+    again_file = f"again_file={shlex.quote(str(log.parent))}/{name}_$SLURM_ARRAY_TASK_ID.again"
+    parameters = {
+        **_of_profile(profile),
+        "dependency": f"afterok:{':'.join(after)}" if after else None,
+        "additional_parameters": {key: _held(value) for key, value in flags.items()},
+        "job_name": name,
+        "array_parallelism": profile.array_parallelism or num_tasks,
+        # The first line is ours, so that no line of a profile is taken for a flag.
+        "setup": [f'export {ALLOCATION}="{name}_${{SLURM_ARRAY_TASK_ID}}"', *profile.setup],
+        "teardown": [again_file, *AFTER_TASK.splitlines()],
+    }
+    # srun does not take over the cores of the job, and without --export nothing of the shell where sbatch got NONE.
+    words = ["srun", "--unbuffered", "--export=ALL", f"--cpus-per-task={profile.cpus}", *command]
+    return _ArrayExecutor(log.parent).text(f"code=0; {shlex.join(words)} || code=$?", num_tasks, parameters)
+
+
+_OF_EVERY_ARRAY = {"requeue": True, "kill-on-invalid-dep": "yes"}
+
+
+def _check_paths(folder: Path, directory: Path, command: Sequence[str]) -> None:
+    """Raises UsageError with all that a batch file cannot hold. folder: of the logs."""
+    problems = Problems(store_problems(folder))
     problems.extend(_text_problems("the folder of the submission", str(directory)))
     for word in command:
         problems.extend(_text_problems("the task's command", word, line_breaks=True))
     problems.check()
-    memory = {"mem": profile.memory, "mem_per_cpu": profile.memory_per_cpu, "mem_per_gpu": profile.memory_per_gpu}
+
+
+def _of_profile(profile: Profile) -> dict[str, Any]:
+    """What a profile asks for, in submitit's names; None leaves a flag away."""
     texts = {
         "partition": profile.partition,
         "account": profile.account,
@@ -113,42 +140,24 @@ def batch_file(
         "constraint": profile.constraint,
         "exclude": profile.exclude,
         "nodelist": profile.nodelist,
-        "wckey": profile.wckey,  # None leaves submitit's own away, which sites refuse
+        "wckey": profile.wckey,  # submitit's own is one that sites refuse
         "comment": profile.comment,
         "gpus_per_node": profile.gpus or None,
-        "dependency": f"afterok:{':'.join(after)}" if after else None,
-        **memory,
+        "mem": profile.memory,
+        "mem_per_cpu": profile.memory_per_cpu,
+        "mem_per_gpu": profile.memory_per_gpu,
     }
-    others = {
-        **dict(profile.extra),
-        "output": str(log),
-        "chdir": str(directory),
-        "requeue": True,
-        "kill-on-invalid-dep": "yes",
-    }
-    parameters = {
+    return {
         **{key: _held(value) for key, value in texts.items()},
-        "additional_parameters": {key: _held(value) for key, value in others.items()},
-        "job_name": name,
         "time": profile.time_minutes,
         "signal_delay_s": 60 * profile.signal_minutes,  # submitit writes USR2@N: to the steps, not to the batch shell
         "nodes": profile.nodes,
         "ntasks_per_node": 1,
         "cpus_per_task": profile.cpus,
         "exclusive": profile.exclusive or None,
-        "array_parallelism": profile.array_parallelism or num_tasks,
         "stderr_to_stdout": True,
         "use_srun": False,  # its srun line writes to a file named by job id; ours is named by the ledger
-        # The first line is ours, so that no line of a profile is taken for a flag.
-        "setup": [f'export HARNESS_ALLOCATION="{name}_${{SLURM_ARRAY_TASK_ID}}"', *profile.setup],
-        "teardown": [
-            f"again_file={shlex.quote(str(log.parent))}/{name}_$SLURM_ARRAY_TASK_ID.again",
-            *AFTER_TASK.splitlines(),
-        ],
     }
-    # srun does not take over the cores of the job, and without --export nothing of the shell where sbatch got NONE.
-    words = ["srun", "--unbuffered", "--export=ALL", f"--cpus-per-task={profile.cpus}", *command]
-    return _ArrayExecutor(log.parent).text(f"code=0; {shlex.join(words)} || code=$?", num_tasks, parameters)
 
 
 def _held(value: Any) -> Any:
@@ -197,23 +206,16 @@ def ask_sbatch(text: str, timeout_seconds: float = TEST_SECONDS) -> Answer:
     """Ask SLURM whether it would take a batch file, and when it would start. Nothing is submitted."""
     if shutil.which("sbatch") is None:
         return Answer(None, "sbatch is not on PATH: this is not a machine that submits jobs.")
-    try:
-        done = subprocess.run(
-            ["sbatch", "--test-only"],
-            input=text.encode(),
-            capture_output=True,
-            timeout=timeout_seconds,
-            env=submission_environment(os.environ),
-        )
-    except subprocess.TimeoutExpired:
+    said = say(["sbatch", "--test-only"], timeout_seconds, submission_environment(os.environ), given=text)
+    if said.code is None:
         return Answer(None, f"sbatch did not respond within {timeout_seconds:g} s.")
-    except OSError as error:
-        return Answer(None, f"sbatch cannot be run: {error.strerror}.")
-    words = " ".join((done.stderr + done.stdout).decode(errors="replace").split())
-    if done.returncode == 0:
+    words = " ".join((said.complained + said.printed).split())
+    if said.code == 0:
         return Answer(True, words)
-    silent = "Unable to contact slurm controller" in words or "Socket timed out" in words
-    return Answer(None if silent else False, words or f"sbatch ended with {done.returncode} and said nothing.")
+    if not words:
+        return Answer(None if said.code < 0 else False, f"sbatch said nothing: {said.problem}.")
+    silent = NO_ANSWER.search(words) or "configuration source" in words
+    return Answer(None if silent else False, words)
 
 
 def submission_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -226,7 +228,7 @@ def submission_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in slurm_environment(environment).items()
-        if name not in _DECIDED and (name in kept_of_slurm or not name.startswith(("SLURM_", "HARNESS_ALLOCATION")))
+        if name not in _DECIDED and (name in kept_of_slurm or not name.startswith(("SLURM_", ALLOCATION)))
     }
 
 

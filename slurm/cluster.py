@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.store.squeue import TIMEOUT_SECONDS, slurm_environment
+from harness.store.slurm_command import cluster_settings, say
 
 SBATCH_SECONDS = 60.0  # sbatch itself tries again without end where MaxJobCount is reached
 DEFAULT_MAX_ARRAY, DEFAULT_MAX_JOBS = 1001, 10_000  # SLURM's own
-
-
 # After these the controller may have taken the file, or not.
-_NO_ANSWER = re.compile(r"timed out|contact slurm controller|communication|zero bytes|unexpected message", re.I)
+NO_ANSWER = re.compile(r"timed out|contact slurm controller|communication|zero bytes|unexpected message", re.I)
 # A limit on what may be submitted, of the cluster, an account or a QOS; a limit on time or size is a wrong profile.
 _LIMIT = re.compile(r"submit\w*limit|submit limit|accounting/qos policy|job ?count|resource temporarily", re.I)
 
@@ -49,46 +46,26 @@ class Accepted:
 
 def read_limits() -> ClusterLimits:
     """The limits of the cluster; SLURM's defaults where it does not tell."""
-    try:
-        done = subprocess.run(
-            ["scontrol", "show", "config"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_SECONDS,
-            env=slurm_environment(),
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ClusterLimits()
-    found = dict(re.findall(r"^(MaxArraySize|MaxJobCount)\s*=\s*(\d{1,9})\s*$", done.stdout, re.MULTILINE))
+    settings = cluster_settings()
+
+    def limit(key: str, default: int) -> int:
+        found = re.fullmatch(r"\d{1,9}", settings.get(key, ""))
+        return int(found[0]) if found else default
+
     return ClusterLimits(
-        max_array=int(found.get("MaxArraySize", DEFAULT_MAX_ARRAY)),
-        max_jobs=int(found.get("MaxJobCount", DEFAULT_MAX_JOBS)),
+        max_array=limit("MaxArraySize", DEFAULT_MAX_ARRAY), max_jobs=limit("MaxJobCount", DEFAULT_MAX_JOBS)
     )
 
 
 def sbatch(path: Path, environment: Mapping[str, str], seconds: float = SBATCH_SECONDS) -> Accepted:
     """Submit a batch file; waits up to `seconds`."""
-    try:
-        done = subprocess.run(
-            ["sbatch", "--parsable", os.fspath(path)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            env=dict(environment),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+    said = say(["sbatch", "--parsable", os.fspath(path)], seconds, environment)
+    if said.code is None:
         return Accepted()
-    except OSError as error:
-        return Accepted(refusal=f"sbatch cannot be started ({error.strerror})")
-    if done.returncode == 0:  # it took the file, whatever else a site has it print
-        return Accepted(job=_job_in(done.stdout))
-    words = " ".join((done.stderr or done.stdout).replace("sbatch: error: ", "").split())
-    words = words or f"exit code {done.returncode}"
-    return Accepted() if _NO_ANSWER.search(words) else Accepted(refusal=words)
+    if said.code == 0:  # it took the file, whatever else a site has it print
+        return Accepted(job=_job_in(said.printed))
+    words = " ".join((said.complained or said.printed or said.problem).replace("sbatch: error: ", "").split())
+    return Accepted() if NO_ANSWER.search(words) else Accepted(refusal=words)
 
 
 def _job_in(text: str) -> str:

@@ -19,7 +19,7 @@ from stub_slurm import StubSlurm
 
 from harness.cli.main import main
 from harness.planning.kinds import KINDS
-from harness.store import processes, squeue
+from harness.store import processes, slurm_command, squeue
 from harness.store.store import Store
 
 collect_ignore = ["support/example_method"]  # a package of its own, tested where it is installed
@@ -83,7 +83,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubCluste
     monkeypatch.setenv("PATH", f"{made.bin}{os.pathsep}{os.environ['PATH']}")
     _forget_the_queue(monkeypatch)
     yield made
-    processes.this_cluster.cache_clear()
+    slurm_command.cluster_settings.cache_clear()
 
 
 def _forget_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ def _forget_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(squeue.THE_QUEUE, "_heard", float("-inf"))
     monkeypatch.setattr(squeue.THE_QUEUE, "users", set())
     monkeypatch.setattr(squeue.THE_QUEUE, "_seen", {})
-    processes.this_cluster.cache_clear()
+    slurm_command.cluster_settings.cache_clear()
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def stub_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub
     monkeypatch.setenv("PATH", f"{stub.folder}{os.pathsep}{os.environ['PATH']}")
     _forget_the_queue(monkeypatch)
     yield stub
-    processes.this_cluster.cache_clear()
+    slurm_command.cluster_settings.cache_clear()
 
 
 @pytest.fixture

@@ -19,14 +19,12 @@ from harness.cli.verbs import VERBS
 if TYPE_CHECKING:
     from harness.errors import Problem
 
-ALLOCATION = "HARNESS_ALLOCATION"  # as in `harness.store.processes`, which the help need not import
 EXIT_FAILED, EXIT_USAGE, EXIT_CANNOT_CHECK, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the `harness` command; returns the exit code."""
     open_closed_streams()
-    os.environ.pop(ALLOCATION, None)  # of the task in whose shell a user stands; only the task's own driver is the task
     spell_what_cannot_be_encoded()
     options = _parser().parse_args(arguments)
     try:
@@ -41,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     """The verb's exit code, or that of what it raises, which is printed."""
     from harness.errors import CannotCheck, HarnessError, Interrupted, Problem, StoreError, UsageError, system_problem
+    from harness.store.processes import ALLOCATION
 
+    os.environ.pop(ALLOCATION, None)  # of the task in whose shell a user stands; only the task's own driver is the task
     try:
         return int(options.verb.run(options))
     except UsageError as error:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness.store.leases import Holder
-from harness.store.squeue import THE_QUEUE, TIMEOUT_SECONDS, has_squeue, slurm_environment
+from harness.store.slurm_command import cluster_settings
+from harness.store.squeue import THE_QUEUE, has_squeue
 
 ALLOCATION = "HARNESS_ALLOCATION"  # the variable that names the task, set by its batch file
 FIRST_PID_NAMESPACE = 0xEFFFFFFC  # of the machine itself: PROC_PID_INIT_INO in Linux' proc_ns.h
@@ -119,22 +119,9 @@ def _is_over(holder: Holder, here: Mapping[str, Any]) -> bool:
     return now is None or now.restarts > restart
 
 
-@cache
 def this_cluster() -> str:
     """The name of the cluster whose commands this machine has; "" where they do not tell."""
-    try:
-        done = subprocess.run(
-            ["scontrol", "show", "config"],
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            env=slurm_environment(),
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    settings = (line.partition("=") for line in done.stdout.splitlines())
-    return next((value.strip() for key, _, value in settings if key.strip() == "ClusterName"), "")
+    return cluster_settings().get("ClusterName", "")
 
 
 def _boot(started: str) -> str:

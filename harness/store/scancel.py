@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 
-from harness.store.squeue import TIMEOUT_SECONDS, slurm_environment
+from harness.store.slurm_command import TIMEOUT_SECONDS, say
 
 MOST_AT_ONCE = 1000  # names of tasks on one command line
 
@@ -18,26 +17,7 @@ def scancel_waiting(jobs: Sequence[str], seconds: float = TIMEOUT_SECONDS) -> li
     problems = []
     for start in range(0, len(jobs), MOST_AT_ONCE):
         command = ["scancel", "--state=PENDING", *jobs[start : start + MOST_AT_ONCE]]
-        if reason := _problem(command, seconds):
+        if reason := say(command, seconds).problem:
             waits = "tasks without work wait in the queue"
             problems.append(f"scancel failed ({reason}), so that {waits}. End them with: {' '.join(command)}")
     return problems
-
-
-def _problem(command: Sequence[str], seconds: float) -> str:
-    """Why a command failed; "": it did not."""
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            env=slurm_environment(),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"it did not answer within {seconds:g} s"
-    except OSError as error:
-        return f"it cannot be started: {error.strerror}"
-    return (" ".join(done.stderr.split()) or f"exit code {done.returncode}") if done.returncode else ""

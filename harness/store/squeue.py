@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-TIMEOUT_SECONDS = 15.0
+from harness.store.slurm_command import TIMEOUT_SECONDS, say
+
 KEPT_SECONDS = 10.0  # for which an answer is good enough
 # Fixed columns; each ends in a blank at least, for a value that fills its column is cut by squeue to its width.
 _COLUMNS = {"Name": 34, "ArrayJobID": 14, "ArrayTaskID": 12, "StateCompact": 6, "RestartCnt": 8, "Reason": 80}
 _NAME_DIGITS = 32
-_CHANGE_ANSWERS = ("SQUEUE_", "SCANCEL_", "SCONTROL_", "SLURM_CLUSTERS")
 
 
 class QueuedTask(NamedTuple):
@@ -54,15 +53,6 @@ class Queue:
         return not self.problem
 
 
-def slurm_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables for SLURM's commands: without those by which a user's shell changes what they answer or do.
-
-    environment: None for this process' own.
-    """
-    given = os.environ if environment is None else environment
-    return {name: value for name, value in given.items() if not name.startswith(_CHANGE_ANSWERS)}
-
-
 def has_squeue() -> bool:
     return shutil.which("squeue") is not None
 
@@ -75,26 +65,15 @@ def ask_squeue(users: Collection[int] = (), seconds: float = TIMEOUT_SECONDS) ->
     columns = ",".join(f"{name}:{width}" for name, width in _COLUMNS.items())
     whose = ",".join(str(user) for user in sorted({*users, os.getuid()}))
     command = ["squeue", "--noheader", "--array", f"--user={whose}", f"--Format={columns}"]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            env=slurm_environment(),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+    said = say(command, seconds)
+    if said.code is None:
         return Queue(problem=f"squeue did not answer within {seconds:g} s", asked=asked)
-    except OSError as error:
-        return Queue(problem=f"squeue cannot be started ({error.strerror})", asked=asked)
-    if done.returncode:
-        words = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0]
+    if said.problem:
+        words = (said.complained.strip() or said.problem).splitlines()[0]
         return Queue(problem=f"squeue did not answer: {words}", asked=asked)
-    if problem := _unreadable(done.stdout, done.stderr):
+    if problem := _unreadable(said.printed, said.complained):
         return Queue(problem=problem, asked=asked)
-    return Queue(parse_squeue(done.stdout), asked=asked)
+    return Queue(parse_squeue(said.printed), asked=asked)
 
 
 def _unreadable(printed: str, complained: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -283,8 +284,11 @@ def test_a_recorded_id_that_belongs_to_another_process_now_is_not_ended(small: C
     _, _, started = record.read_text().partition(" ")
     small.stop()
     boot, _, tick = started.strip().rpartition(":")
-    record.write_text(f"{os.getpid()} {boot}:{int(tick) - 1}\n")
-    small.stop()  # this process is still here
+    with subprocess.Popen(["sleep", "60"]) as other:
+        record.write_text(f"{other.pid} {boot}:{int(tick) - 1}\n")
+        small.stop()
+        assert other.poll() is None, "it lives"
+        other.kill()
 
 
 def test_a_folder_goes_on_with_its_job_ids_after_stop_and_start(small: Cluster) -> None:

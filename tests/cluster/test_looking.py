@@ -15,7 +15,7 @@ import pytest
 from grid_world import environment, of_kind, plan, preset
 from stub_slurm import submitted
 
-from harness.store import processes, squeue
+from harness.store import processes, slurm_command, squeue
 from harness.store.leases import acquire
 from harness.store.scancel import scancel_waiting
 from harness.store.store import Store
@@ -34,7 +34,7 @@ def store(tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(name, value)
     monkeypatch.delenv(processes.ALLOCATION, raising=False)
     monkeypatch.setattr(squeue, "KEPT_SECONDS", 0.0)
-    processes.this_cluster.cache_clear()
+    slurm_command.cluster_settings.cache_clear()
     return Store(tmp_path / "runs")
 
 
@@ -171,7 +171,7 @@ def test_a_users_variables_hide_no_task(store: Store, cluster: Cluster, monkeypa
         monkeypatch.setenv(variable, value)
     tasks = {f"{name}_{index}" for index in range(4)}
     assert squeue.ask_squeue().tasks.keys() == tasks
-    processes.this_cluster.cache_clear()
+    slurm_command.cluster_settings.cache_clear()
     assert processes.this_cluster()
     assert scancel_waiting([f"{job}_{index}" for index in range(4)]) == []
     assert wait_until(lambda: not squeue.ask_squeue().tasks, 20)

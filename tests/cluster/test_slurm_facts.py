@@ -86,8 +86,10 @@ def test_afterok_waits_through_a_requeue_of_the_parent(cluster: Cluster, tmp_pat
 
 
 def test_afterok_on_a_job_that_nobody_knows_starts_at_once(cluster: Cluster) -> None:
-    job = after(cluster, f"afterok:{cluster.sbatch('true', '--hold') + 1000}", "true")
+    held = cluster.sbatch("true", "--hold")
+    job = after(cluster, f"afterok:{held + 1000}", "true")
     cluster.wait_for(job, "COMPLETED")
+    assert (cluster.state(job), cluster.state(held)) == ("COMPLETED", "PENDING")
 
 
 # Signals

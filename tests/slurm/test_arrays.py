@@ -27,7 +27,7 @@ def arrays(planned: Plan, finished: set[str] | None = None, most: int = 1000, pa
     return plan_arrays(planned, bundles, done, lambda bundle: ONE, lambda profile: pack, most)
 
 
-def is_runnable(planned: Plan, found: list[Array], finished: set[str]) -> None:
+def check_runnable(planned: Plan, found: list[Array], finished: set[str]) -> None:
     """Every stage once; each starts from finished ones, earlier ones of its task, or those that its array waits for."""
     runs: set[str] = set()
     for array in found:
@@ -43,14 +43,17 @@ def is_runnable(planned: Plan, found: list[Array], finished: set[str]) -> None:
 
 
 def test_every_stage_is_in_one_task_after_all_that_it_starts_from(planned: Plan) -> None:
-    is_runnable(planned, arrays(planned), set())
-    is_runnable(planned, arrays(planned, most=1), set())
+    for most in (1000, 1):
+        found = arrays(planned, most=most)
+        check_runnable(planned, found, set())
+        in_tasks = [stage_id for array in found for stage_id in array.stage_ids]
+        assert sorted(in_tasks) == sorted(planned.stages)
 
 
 @pytest.mark.parametrize("pack", [2, 3, 100])
 def test_packing_deals_what_nothing_waits_for_to_fewer_tasks(planned: Plan, pack: int) -> None:
     apart, packed = arrays(planned), arrays(planned, pack=pack)
-    is_runnable(planned, packed, set())
+    check_runnable(planned, packed, set())
     assert [array.stage_ids == other.stage_ids for array, other in zip(apart, packed, strict=True) if array.needed]
     for array, other in zip(apart, packed, strict=True):
         expected = len(array.tasks) if array.needed else math.ceil(len(array.tasks) / pack)
@@ -62,7 +65,7 @@ def test_a_limit_on_tasks_packs_as_far_as_it_must(planned: Plan) -> None:
     spread = sum(len(array.tasks) for array in apart)
     assert packed_to(apart, spread) == apart
     fewer = packed_to(apart, spread - 1)
-    is_runnable(planned, fewer, set())
+    check_runnable(planned, fewer, set())
     assert sum(len(array.tasks) for array in fewer) <= spread - 1
     least = sum(len(array.tasks) if array.needed else 1 for array in apart)
     assert sum(len(array.tasks) for array in packed_to(apart, 1)) >= least, "what others wait for stays apart"
@@ -73,7 +76,7 @@ def test_what_is_finished_or_held_is_in_no_array_and_what_starts_from_it_does_no
 ) -> None:
     first = arrays(planned)
     finished = set(first[0].stage_ids)
-    is_runnable(planned, arrays(planned, finished), finished)
+    check_runnable(planned, arrays(planned, finished), finished)
     held = set(first[1].stage_ids)
     bundles = plan_bundles(planned, planned.stages.keys() - finished - held, finished | held)
     later = plan_arrays(planned, bundles, finished, lambda bundle: ONE, lambda profile: 1, 1000)
@@ -96,7 +99,7 @@ def test_an_array_holds_one_profile_and_no_more_tasks_than_allowed(planned: Plan
 
     bundles = plan_bundles(planned, planned.stages, ())
     found = plan_arrays(planned, bundles, (), of, lambda profile: 1, 2)
-    is_runnable(planned, found, set())
+    check_runnable(planned, found, set())
     for array in found:
         first = {planned.stages[task.stage_ids[0]].kind == "transfer" for task in array.tasks}
         assert first == {array.profile is TWO}
@@ -129,5 +132,5 @@ def test_the_papers_grid_is_131_bundles_and_a_large_one_39_arrays() -> None:
     many = plan_bundles(large, large.stages, ())
     found = plan_arrays(large, many, (), lambda bundle: bundle.stages[0].kind, lambda profile: 1, 1000)
     assert (len(large.paths), len(large.stages), len(many), len(found)) == (10_020, 20_068, 5_038, 39)
-    is_runnable(large, found, set())
+    check_runnable(large, found, set())
     assert Counter(len(array.tasks) for array in found)[167] == 30, "six students, five tasks: 167 seeds each"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.store import processes, squeue
+from harness.store import processes, slurm_command, squeue
 from harness.store.scancel import scancel_waiting
 from slurm import batch_file, cluster
 
@@ -34,9 +34,9 @@ def test_a_users_variables_do_not_change_what_slurms_commands_answer(
     changing = ("SQUEUE_PARTITION", "SQUEUE_STATES", "SLURM_CLUSTERS", "SCANCEL_PARTITION", "SCONTROL_ALL")
     for name in (*changing, "SLURM_CONF"):
         monkeypatch.setenv(name, "of the user")
-    processes.this_cluster.cache_clear()
+    slurm_command.cluster_settings.cache_clear()
     ask()
-    processes.this_cluster.cache_clear()
+    slurm_command.cluster_settings.cache_clear()
     seen = {line.partition("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}
     assert seen >= {"PATH", "SLURM_CONF"}
     assert seen.isdisjoint(changing)
