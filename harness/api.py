@@ -23,7 +23,8 @@ from harness.grids.planned import PlannedGrid
 from harness.studies.state import read_states
 from harness.studies.study import only_study, read_study
 from harness.studies.verification import verified_records
-from paper_tables.study_tables import read_tables
+from paper_tables.numbers.study_numbers import read_numbers
+from paper_tables.tables.study_page import study_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +110,7 @@ def records(store: str | Path = "runs", study: str | None = None) -> pd.DataFram
     """
     import pandas as pd
 
-    from paper_tables.collect import cell_scores
+    from paper_tables.numbers.collect import cell_scores
 
     place, name = read_place(store, study)
     found = read_study(place, name or only_study(place))
@@ -127,4 +128,4 @@ def records(store: str | Path = "runs", study: str | None = None) -> pd.DataFram
 def tables(store: str | Path = "runs", study: str | None = None) -> str:
     """The tables of a study as Markdown, as `harness tables` prints them. Raises as `records`."""
     place, name = read_place(store, study)
-    return read_tables(place, name or only_study(place)).markdown
+    return study_page(read_numbers(place, name or only_study(place)))

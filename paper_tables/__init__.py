@@ -1,21 +1,5 @@
-"""Tables of the paper, rebuilt from finished scores: Score -> Row -> text.
+"""From the records of a study to tables, figures, verdicts and pages. Nothing here trains, evaluates or imports torch.
 
-Each module ignores the next one: `score` is the input, `rows` the statistics, `render` the text, `published` what the
-paper prints. Nothing here trains, evaluates or reads a store, so a laptop without torch can rebuild every table.
+`numbers` reads the records and gathers seeds, `statistics` is arithmetic that knows no study; `tables` and `figures`
+show numbers and decide none.
 """
-
-from paper_tables.published import PublishedNumber, load_published, published_value
-from paper_tables.render import to_csv, to_markdown
-from paper_tables.rows import Row, aggregate
-from paper_tables.score import Score
-
-__all__ = [
-    "PublishedNumber",
-    "Row",
-    "Score",
-    "aggregate",
-    "load_published",
-    "published_value",
-    "to_csv",
-    "to_markdown",
-]

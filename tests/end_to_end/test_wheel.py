@@ -89,7 +89,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(installed: 
     }
     assert packed == there
     assert {"equivalents.toml", "presets/paper.toml"} <= {name.removeprefix("harness/planning/") for name in packed}
-    assert "paper_tables/reported.csv" in packed
+    assert "paper_tables/numbers/reported.csv" in packed
 
 
 def test_what_is_imported_is_what_was_installed(installed: Installed) -> None:

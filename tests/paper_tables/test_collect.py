@@ -14,8 +14,8 @@ from harness.planning.preset import load_preset
 from harness.store.store import Store
 from harness.studies.study import Study, merged, read_study, write_study
 from harness.studies.verification import verified_records
-from paper_tables.collect import collect_scores
-from paper_tables.score import Score
+from paper_tables.numbers.collect import collect_scores
+from paper_tables.numbers.score import Score
 
 Make = Callable[..., Study]
 Publish = Callable[..., None]
@@ -187,7 +187,7 @@ def test_the_json_of_a_table_leads_back_to_the_records(
     assert main(["tables", "--store", str(store.root), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["value"], row["n"], row["missing"], row["difference"]) == (50.0, 2, 0, None)
-    assert row["stage_ids"] == [study.plan.endpoint(cell) for cell in study.plan.paths]
+    assert [seed["stage_id"] for seed in row["seeds"]] == [study.plan.endpoint(cell) for cell in study.plan.paths]
     # 75 and 25 stand 25 from their mean: sqrt((625 + 625) / 1).
     assert row["spread"] == pytest.approx(35.3553390593)
 

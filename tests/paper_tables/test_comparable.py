@@ -24,7 +24,7 @@ from harness.planning.preset import load_preset
 from harness.store.store import Store
 from harness.studies.study import Study, merged, read_study, write_study
 from harness.tasks import TASKS
-from paper_tables.comparable import differing_from_paper, note_on_comparison
+from paper_tables.numbers.comparable import differing_from_paper, note_on_comparison
 
 Publish = Callable[..., None]
 MakePaper = Callable[..., Study]

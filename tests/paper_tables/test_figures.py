@@ -13,9 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from paper_tables.figures import Caption, draw, images, method_colors
-from paper_tables.points import Chart, Panel, Point, nominal_compression
-from paper_tables.published import PAPER_COLUMNS
+from paper_tables.figures.draw import Caption, draw, images, method_colors
+from paper_tables.figures.points import Chart, Panel, Point, nominal_compression
+from paper_tables.numbers.published import PAPER_COLUMNS
 
 CAPTION = Caption(study="mine", preset="reduced", notes=("Data are subsets of the public tasks.",))
 SHIPPED = ("dense", "finetune-pruning", "prune-ofa-no-kd", "prune-ofa")

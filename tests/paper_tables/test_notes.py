@@ -6,9 +6,9 @@ import pytest
 from harness.store.store import Store
 from harness.studies.study import Study
 from harness.studies.verification import verified_records
-from paper_tables.collect import collect_scores
-from paper_tables.notes import PAPER_TOKENS_PER_STAGE, notes
-from paper_tables.rows import aggregate
+from paper_tables.numbers.collect import collect_scores
+from paper_tables.numbers.rows import aggregate
+from paper_tables.tables.notes import PAPER_TOKENS_PER_STAGE, notes
 
 Make = Callable[..., Study]
 Publish = Callable[..., None]

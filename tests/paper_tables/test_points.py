@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from paper_tables.points import Point, charts, nominal_compression
-from paper_tables.rows import aggregate
-from paper_tables.score import Score
+from paper_tables.figures.points import Point, charts, nominal_compression
+from paper_tables.numbers.rows import aggregate
+from paper_tables.numbers.score import Score
 
 BASE = Score(
     study="mine",

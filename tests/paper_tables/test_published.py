@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from paper_tables.published import PAPER_COLUMNS, REPORTED_CSV, load_published, published_value
+from paper_tables.numbers.published import PAPER_COLUMNS, REPORTED_CSV, load_published, published_value
 
 # Table 1, BERT-Base 85%, in the paper's column order.
 NO_KD = (78.59, 86.63, 81.67, 82.53, 91.34, 89.95, 90.69, 87.41)

@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from paper_tables.published import PAPER_COLUMNS
-from paper_tables.rows import aggregate
-from paper_tables.score import Score
+from paper_tables.numbers.published import PAPER_COLUMNS
+from paper_tables.numbers.rows import aggregate
+from paper_tables.numbers.score import Score
 
 BASE = Score(
     study="demo",

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from paper_tables.score import Score
+from paper_tables.numbers.score import Score
 
 
 def score(**changes: Any) -> Score:

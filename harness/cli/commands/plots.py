@@ -15,7 +15,7 @@ from harness.files import replace_files
 from harness.identity import MOST_NAME_LETTERS
 from harness.store.store import Store
 from harness.studies.study import only_study
-from paper_tables.study_tables import read_tables
+from paper_tables.numbers.study_numbers import read_numbers
 
 
 def run(options: argparse.Namespace) -> int:
@@ -24,14 +24,14 @@ def run(options: argparse.Namespace) -> int:
     Exit code: 0 every cell has its numbers, 4 some are missing (the figures are still made).
     Raises StoreError when a record cannot be trusted, UsageError when OUT cannot be written to.
     """
-    from paper_tables.points import charts
+    from paper_tables.figures.points import charts
 
     store = Store(Path(options.store))
-    found = read_tables(store, options.study or only_study(store))
+    found = read_numbers(store, options.study or only_study(store))
     study, scores, drawn = found.study, found.scores, charts(found.rows)
     folder = _folder(options.out)
 
-    from paper_tables.figures import Caption, images, method_colors
+    from paper_tables.figures.draw import Caption, images, method_colors
 
     caption = Caption(study=study.name, preset=study.recipe["preset"], notes=study.recipe["notes"])
     colors = method_colors({score.method for score in scores})
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps({"study": study.name, "figures": report}, indent=1))
     elif pictures:
         print(*pictures, sep="\n")
-    return 4 if any(score.value is None for score in scores) else 0
+    return 0 if found.is_complete else 4
 
 
 def _stems(study: str, models: Iterable[str]) -> dict[str, str]:

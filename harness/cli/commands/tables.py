@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from harness.errors import UsageError, system_problem
 from harness.files import replace_files
 from harness.store.store import Store
 from harness.studies.study import only_study
-from paper_tables.study_tables import read_tables
+from paper_tables.numbers.study_numbers import read_numbers
+from paper_tables.tables.render import to_csv
+from paper_tables.tables.study_page import study_page
 
 
 def run(options: argparse.Namespace) -> int:
@@ -20,20 +21,18 @@ def run(options: argparse.Namespace) -> int:
 
     Raises StoreError when a record cannot be trusted.
     """
-    from paper_tables import to_csv
-
     store = Store(Path(options.store))
-    found = read_tables(store, options.study or only_study(store))
-    study, rows, markdown, csv = found.study, found.rows, found.markdown, to_csv(found.rows)
+    found = read_numbers(store, options.study or only_study(store))
+    study, rows, markdown, csv = found.study, found.rows, study_page(found), to_csv(found.rows)
     if options.out:
         folder = Path(options.out)
         written = _write(folder, {folder / f"{study.name}.md": markdown, folder / f"{study.name}.csv": csv})
         print(*written, sep="\n")
     elif options.json:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
+        print(json.dumps([row.as_json() for row in rows], indent=1))
     else:
         print(markdown if options.format == "md" else csv, end="")
-    return 4 if any(score.value is None for score in found.scores) else 0
+    return 0 if found.is_complete else 4
 
 
 def _write(folder: Path, tables: Mapping[Path, str]) -> list[Path]:

@@ -8,7 +8,7 @@ from harness.specs import Cell
 from harness.studies.study import Study
 from harness.studies.verification import Records
 from harness.tasks import Task, get_task
-from paper_tables.score import Score
+from paper_tables.numbers.score import Score
 
 
 def collect_scores(study: Study, records: Records, comparable: Collection[Cell] = ()) -> list[Score]:

@@ -9,8 +9,8 @@ from harness.studies.row_check import mixed_rows
 from harness.studies.study import Study
 from harness.studies.verification import Records
 from harness.wording import counted
-from paper_tables.comparable import Differing, note_on_comparison
-from paper_tables.rows import Row, method_title
+from paper_tables.numbers.comparable import Differing, note_on_comparison
+from paper_tables.numbers.rows import Row, method_title
 
 PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9
 

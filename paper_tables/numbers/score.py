@@ -19,7 +19,7 @@ class Score:
     pruning_seed: of the sparse model it started from, None where there is none.
     value: in percent for every metric, in [0, 100]; None while the cell has no result. stage_id: the evaluation it
     was read from.
-    comparable: whether the cell is the paper's own (`paper_tables.comparable`), so that its number may stand beside.
+    comparable: whether the cell is the paper's own (`numbers.comparable`), so that its number may stand beside.
     Raises ValueError when a field is outside its range.
     """
 

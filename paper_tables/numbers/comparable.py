@@ -23,7 +23,7 @@ from harness.planning.preset import load_preset
 from harness.specs import Cell
 from harness.studies.study import Study
 from harness.tasks import TASKS, get_task
-from paper_tables.published import PAPER_MODELS, published_value
+from paper_tables.numbers.published import PAPER_MODELS, published_value
 
 PRUNED_HERE, RELEASED = "paper", "paper-released"  # `equal` is a recipe of ours, not the paper's
 OURS_AND_PAPERS = "{name} {one}, in the paper's preset {other}"

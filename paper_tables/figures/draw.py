@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.wording import counted
-from paper_tables.points import Chart, Panel, Point
-from paper_tables.rows import method_title
+from paper_tables.figures.points import Chart, Panel, Point
+from paper_tables.numbers.rows import method_title
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -5,12 +5,21 @@ Scores in, rows out. How a row looks on the page is `render`'s concern.
 
 import statistics
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 from harness.planning.method_summary import SPARSE_FROM
-from paper_tables.published import PAPER_COLUMNS, PAPER_METHOD_ORDER, PAPER_MODELS, published_value
-from paper_tables.score import Score
+from paper_tables.numbers.published import PAPER_COLUMNS, PAPER_METHOD_ORDER, PAPER_MODELS, published_value
+from paper_tables.numbers.score import Score
+
+
+class SeedValue(NamedTuple):
+    """One seed of a number. pruning_seed: None where nothing was pruned in pre-training. value: None while missing."""
+
+    seed: int
+    pruning_seed: int | None
+    value: float | None
+    stage_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +33,7 @@ class Row:
     "transfer seeds", "pruning seeds" or "transfer and pruning seeds".
     published: the paper's number, None where it prints none or a seed is not comparable with it. difference: value -
     published.
-    measured_sparsity: smallest and largest counted share of zeros. stage_ids: the evaluations behind it, by seed.
+    measured_sparsity: smallest and largest counted share of zeros. seeds: every planned one, in order of its numbers.
     """
 
     table: str
@@ -43,7 +52,15 @@ class Row:
     difference: float | None
     missing: int
     measured_sparsity: tuple[float, float] | None
-    stage_ids: tuple[str, ...]
+    seeds: tuple[SeedValue, ...]
+
+    @property
+    def stage_ids(self) -> tuple[str, ...]:
+        """The evaluations behind it, by seed, also those that are not done."""
+        return tuple(seed.stage_id for seed in self.seeds if seed.stage_id is not None)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "seeds": [seed._asdict() for seed in self.seeds]}
 
 
 class _Number(NamedTuple):
@@ -148,7 +165,7 @@ def _row(table: str, number: _Number, scores: Sequence[Score]) -> Row:
         difference=value - published if value is not None and published is not None else None,
         missing=len(scores) - len(values),
         measured_sparsity=(min(zeros), max(zeros)) if zeros else None,
-        stage_ids=tuple(score.stage_id for score in scores if score.stage_id is not None),
+        seeds=tuple(SeedValue(score.seed, score.pruning_seed, score.value, score.stage_id) for score in scores),
     )
 
 

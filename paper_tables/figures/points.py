@@ -7,7 +7,7 @@ How a chart looks on the page is `figures`' concern.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from paper_tables.rows import Row, column_order, row_order
+from paper_tables.numbers.rows import Row, column_order, row_order
 
 
 @dataclass(frozen=True, kw_only=True)

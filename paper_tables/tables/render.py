@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby, pairwise
 
-from paper_tables.rows import Row, column_order, method_title, row_order
+from paper_tables.numbers.rows import Row, column_order, method_title, row_order
 
 WIDTH = 100  # of a terminal
 

@@ -1,0 +1,42 @@
+"""StudyNumbers: a study's verified records with the scores and rows read from them; what all pages start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.store.store import Store
+from harness.studies.study import Study, read_study
+from harness.studies.verification import Records, verified_records
+from paper_tables.numbers.collect import collect_scores
+from paper_tables.numbers.comparable import Differing, differing_from_paper
+from paper_tables.numbers.rows import Row, aggregate
+from paper_tables.numbers.score import Score
+
+
+@dataclass(frozen=True)
+class StudyNumbers:
+    """records: of the finished stages, by id. scores: one per cell, metric and split; rows: their seeds gathered.
+
+    differing: what sets the cells that the paper prints numbers for apart from its own.
+    """
+
+    study: Study
+    records: Records
+    scores: Sequence[Score]
+    rows: Sequence[Row]
+    differing: Differing
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every cell has its numbers."""
+        return all(score.value is not None for score in self.scores)
+
+
+def read_numbers(store: Store, name: str) -> StudyNumbers:
+    """Raises UsageError when there is no such study, StoreError when a record cannot be trusted."""
+    study = read_study(store, name)
+    records = verified_records(study.plan, store)
+    differing = differing_from_paper(study)
+    scores = collect_scores(study, records, {cell for cell, found in differing.items() if not found})
+    return StudyNumbers(study, records, scores, aggregate(scores), differing)

@@ -1,0 +1,55 @@
+"""Two models on the same examples: McNemar's exact test and the paired bootstrap over examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from paper_tables.statistics.bootstrap import RESAMPLES, SEED
+from paper_tables.statistics.intervals import LEVEL, Interval
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Examples that one model alone has right, and the other alone. p_value: exact, two-sided, of equal accuracy."""
+
+    only_one: int
+    only_other: int
+    p_value: float
+
+
+def mcnemar(one: Sequence[bool], other: Sequence[bool]) -> McNemar:
+    """one, other: whether each model has an example right, in the same order. Raises ValueError for unlike lengths.
+
+    Of the examples on which they differ each is a fair coin where the models are equally accurate: a binomial test.
+    """
+    first, second = np.asarray(one, dtype=bool), np.asarray(other, dtype=bool)
+    if first.shape != second.shape:
+        raise ValueError(f"{len(first)} examples against {len(second)}: expected the same examples, in one order.")
+    only_one, only_other = int((first & ~second).sum()), int((~first & second).sum())
+    return McNemar(only_one, only_other, _binomial_tails(min(only_one, only_other), only_one + only_other))
+
+
+def paired_bootstrap(
+    one: Sequence[float], other: Sequence[float], *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = SEED
+) -> Interval:
+    """Percentile interval for the mean over examples of one minus other; examples are drawn again in pairs.
+
+    one, other: a score of each example, in the same order. Raises ValueError for none, and for unlike lengths.
+    """
+    differences = np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)
+    if not len(differences):
+        raise ValueError("no example: nothing can be compared.")
+    values, counts = np.unique(differences, return_counts=True)
+    # How often each distinct difference is drawn is multinomial: the same as drawing examples, and much less work.
+    drawn = np.random.default_rng(seed).multinomial(len(differences), counts / len(differences), size=resamples)
+    low, high = np.quantile(drawn @ values / len(differences), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), level)
+
+
+def _binomial_tails(fewer: int, n: int) -> float:
+    from scipy.special import bdtr
+
+    return min(1.0, float(2 * bdtr(fewer, n, 0.5))) if n else 1.0
