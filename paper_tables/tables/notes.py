@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.planning.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
 from harness.studies.row_check import mixed_rows
 from harness.studies.study import Study
 from harness.studies.verification import Records
 from harness.wording import counted
 from paper_tables.numbers.comparable import Differing, note_on_comparison
 from paper_tables.numbers.rows import Row, method_title
+from paper_tables.numbers.terms import differing_terms, on_equal_terms
 
 PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9
 
@@ -122,14 +122,14 @@ def _winners(study: Study, rows: Sequence[Row]) -> list[str]:
     ranked: list[str] = []
     unranked: dict[str, None] = {}
     for (model, task, metric, sparsity), group in groups.items():
-        first, *others = _on_equal_terms(study, group)
+        first, *others = on_equal_terms(study, group)
         ranked += [
             f"{order}, {model} at {sparsity}, {task} {metric}: {', '.join(map(_title_and_value, best))}{seeds}."
             for best in map(_best_first, (first, *others))
             for order, seeds in _order(best)
         ]
         for equals in others:
-            differing = ", ".join(_differing(_terms(study, first[0]), _terms(study, equals[0])))
+            differing = ", ".join(differing_terms(study, first[0], equals[0]))
             unranked[
                 f"No winner is named between {_titles(equals)} and {_titles(first)}, {model} at {sparsity}, {task}: "
                 f"they differ in {differing}."
@@ -155,32 +155,6 @@ def _order(best: Sequence[Row]) -> list[tuple[str, str]]:
 
 def _title_and_value(row: Row) -> str:
     return f"{method_title(row.method)} {row.value:.2f}"
-
-
-def _on_equal_terms(study: Study, group: Sequence[Row]) -> list[list[Row]]:
-    """The rows of a group split into sets with equal terms, the largest first."""
-    parts: list[list[Row]] = []
-    for row in group:
-        part = next((part for part in parts if _terms(study, part[0]) == _terms(study, row)), None)
-        if part is None:
-            parts.append([row])
-        else:
-            part.append(row)
-    return sorted(parts, key=len, reverse=True)
-
-
-def _terms(study: Study, row: Row) -> dict[str, Any]:
-    """The settings a row's model was fine-tuned with: parameters of its own stage, whatever the preset's name."""
-    evaluation = study.plan.stages[row.stage_ids[0]]
-    stage = study.plan.stages[evaluation.parents["model"]]
-    terms = {name: stage.parameters.get(name) for name in (*FINE_TUNING, *TASK_DATA)}
-    terms["distillation"] = [stage.parents.get("teacher"), *(stage.parameters.get(name) for name in DISTILLATION)]
-    terms["modules"] = stage.parameters.get("prune_pooler", stage.parameters.get("lock_pooler"))
-    return terms
-
-
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    return sorted(name for name in one if one[name] != other[name])
 
 
 def _titles(rows: Sequence[Row]) -> str:
