@@ -1,4 +1,4 @@
-"""Terms: the settings that a row's model was fine-tuned with. Methods are ranked where these are equal, and only there."""
+"""Terms: the settings that a row's model was fine-tuned with. Only where they are equal are methods ranked."""
 
 from __future__ import annotations
 
