@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from paper_tables.statistics.intervals import FEWEST_FOR_INTERVAL, LEVEL, Interval, mean_interval, t_tails
 
@@ -30,9 +31,10 @@ class Difference:
         return self.interval is not None and not self.interval.holds(0.0)
 
 
-def paired_difference(
-    one: Mapping[Hashable, float], other: Mapping[Hashable, float], level: float = LEVEL
-) -> Difference | None:
+Key = TypeVar("Key", bound=Hashable)
+
+
+def paired_difference(one: Mapping[Key, float], other: Mapping[Key, float], level: float = LEVEL) -> Difference | None:
     """one, other: value by key. None where they share no key."""
     shared = [one[key] - other[key] for key in one if key in other]
     return difference_of(shared, level) if shared else None
