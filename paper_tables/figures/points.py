@@ -71,13 +71,13 @@ class Panel:
         return self.metric == RELATIVE
 
     @property
-    def front(self) -> tuple[tuple[float, float], ...]:
-        """(x, value) of our points that no other beats: none with as much at more compression, or more at as much."""
-        ours = sorted(((point.x, point.value) for point in self.points if not point.from_paper), reverse=True)
-        kept: list[tuple[float, float]] = []
-        for x, value in ours:
-            if not kept or value > kept[-1][1]:
-                kept.append((x, value))
+    def front(self) -> tuple[Point, ...]:
+        """Our points, by x, that no other beats: none with as much at more compression, or more at as much."""
+        ours = [point for point in self.points if not point.from_paper]
+        kept: list[Point] = []
+        for point in sorted(ours, key=lambda point: (-point.x, -point.value)):
+            if not kept or point.value > kept[-1].value:
+                kept.append(point)
         return tuple(reversed(kept))
 
 

@@ -6,6 +6,7 @@ are stored like other numbers, and int8 codes that lie beside fp32 weights, save
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean
 
 from paper_tables.figures.averages import with_average
@@ -60,4 +61,13 @@ def stored_charts(numbers: StudyNumbers, baselines: Baselines = NO_BASELINES) ->
         f"{', '.join(dict.fromkeys(f'{row.method} on {row.task}' for row in rows))}, or of dense there)."
         for model, rows in unknown.items()
     ]
-    return [with_average(chart) for chart in found if any(panel.points for panel in chart.panels)], sentences
+    drawn = [chart for chart in found if any(panel.points for panel in chart.panels)]
+    return [_told(with_average(chart)) for chart in drawn], sentences
+
+
+def _told(chart: Chart) -> Chart:
+    """With what was counted, and that nothing is smaller where that is so."""
+    notes = ["Bytes of the whole artifact, tokenizer and configuration too."]
+    if all(point.x <= 1 for panel in chart.panels for point in panel.points):
+        notes.append("Nothing is stored smaller than dense yet.")
+    return replace(chart, notes=(*notes, *chart.notes))
