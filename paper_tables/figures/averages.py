@@ -20,11 +20,17 @@ from paper_tables.statistics.bootstrap import aggregate_interval
 
 # One metric a task: F1 of squad, accuracy of the rest, mnli on its matched split.
 _PRIMARY = {task.name: "f1" if task.head == EXTRACTIVE_QA else "accuracy" for task in TASKS.values()}
+DENSE = ("dense", 0.0, 32)
 _OTHER_SPLITS = {name: task.name for task in TASKS.values() for _, name in task.evaluation_splits if name != task.name}
 
 
 def with_average(chart: Chart) -> Chart:
-    """The chart with the average as its first panel, and what is not in it among its notes; as it was without dense."""
+    """The chart with the average as its first panel, and what is not in it among its notes.
+
+    As it was where there is nothing to average: no result beside the dense model's, or none of dense.
+    """
+    if all(point.row == DENSE for panel in chart.panels for point in panel.points):
+        return chart
     averaged = _averaged(chart.panels)
     left_out = [panel for panel in _primary(chart.panels) if panel not in averaged]
     notes = []
@@ -87,8 +93,8 @@ def _average(panels: Sequence[Panel]) -> Panel:
     for row in dict.fromkeys(point.row for panel in panels for point in panel.points):
         if all(row in found for found in ours):
             points.append(_point([found[row] for found in ours], dense))
-        if all(row in found and ("dense", 0.0, 32) in found for found in papers):
-            shares = [100 * found[row].value / found["dense", 0.0, 32].value for found in papers]
+        if all(row in found and DENSE in found for found in papers):
+            shares = [100 * found[row].value / found[DENSE].value for found in papers]
             points.append(replace(papers[0][row], value=fmean(shares)))
     tasks = [f"{panel.task} {'F1' if panel.metric == 'f1' else panel.metric}" for panel in panels]
     over = f"over {counted(len(tasks), 'task')} ({', '.join(tasks)})"
@@ -96,7 +102,7 @@ def _average(panels: Sequence[Panel]) -> Panel:
         task="average",
         metric=RELATIVE,
         points=tuple(points),
-        dense=100.0 if any(point.row == ("dense", 0.0, 32) for point in points) else None,
+        dense=100.0 if any(point.row == DENSE for point in points) else None,
         baselines=_baselines(panels, dense),
         title=f"score relative to dense, mean {over}",
     )

@@ -34,17 +34,18 @@ def draw_curve(curve: LearningCurve, caption: Caption) -> Figure:
             rewound = ", rewound while the ramp runs" if curve.rewinding else ""
             panels.append((f"learning rate{rewound}", curve.learning_rate, _RATE))
         limits = [_limits(points) for _, points, _ in panels]
-        left = MARGIN + max(text.width(_number(t)) for low, high in limits for t in ticks(low, high, 4)) + 2 * _TICK_GAP
+        left = MARGIN + max(text.width(_number(t)) for low, high in limits for t in ticks(low, high)) + 2 * _TICK_GAP
+        width = MARGIN + ROOM - left - text.width(f"{curve.steps:,}") / 2
         for number, (title, points, color) in enumerate(panels):
             height = _HEIGHTS[min(number, 1)]
             page.skip(0.03)
             page.put(title, left, page.top)
             page.skip(text.height() + 0.01)
-            axes = page.axes(left, page.top, MARGIN + ROOM - left - 0.05, height)
+            axes = page.axes(left, page.top, width, height)
             _draw(axes, points, color, curve, limits[number], steps=curve.sparsity != () and number == 1)
             _write_y(page, limits[number], left, height)
             page.skip(height + 0.03)
-        _write_x(page, curve, left, MARGIN + ROOM - left - 0.05)
+        _write_x(page, curve, left, width)
         told = [] if curve.learning_rate else [f"A {curve.kind} record does not tell its learning rate."]
         write_notes(page, [*told, *caption.notes])
         return page.finished()
@@ -62,7 +63,7 @@ def _draw(
     axes.set_xlim(0, curve.steps)
     axes.set_ylim(*limits)
     axes.set_xticks(_x_ticks(curve), [])
-    axes.set_yticks(ticks(*limits, 4), [])
+    axes.set_yticks(ticks(*limits), [])
     xs, ys = zip(*points, strict=True)
     mark = "o" if points == curve.loss else None
     drawn = "steps-post" if steps else "default"
@@ -90,10 +91,10 @@ def _write_x(page: Page, curve: LearningCurve, left: float, width: float) -> Non
 
 def _write_y(page: Page, limits: tuple[float, float], left: float, height: float) -> None:
     low, high = limits
-    for tick in ticks(low, high, 4):
+    for tick in ticks(low, high):
         top = page.top + height * (high - tick) / (high - low)
         page.put(_number(tick), left - _TICK_GAP, top, align="right", valign="center_baseline")
 
 
 def _number(value: float) -> str:
-    return f"{value:g}".replace("-", "−") if abs(value) >= 1e-3 or value == 0 else f"{value:.0e}".replace("e-0", "e−")
+    return f"{value:.6g}".replace("e-0", "e-").replace("-", "−")

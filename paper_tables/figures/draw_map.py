@@ -43,7 +43,7 @@ def draw_map(chart: SparsityChart, caption: Caption) -> Figure:
         for first in range(0, len(chart.maps), _COLUMNS):
             _write_row(page, chart, chart.maps[first : first + _COLUMNS], width, norm)
         _write_bar(page, norm)
-        write_notes(page, [_KINDS, *caption.notes])
+        write_notes(page, [_KINDS, *chart.notes, *caption.notes])
         return page.finished()
 
 

@@ -45,6 +45,7 @@ class SparsityChart:
     kinds: tuple[str, ...]
     sizes: tuple[int, ...]
     maps: tuple[SparsityMap, ...]
+    notes: tuple[str, ...] = ()
 
 
 def sparsity_charts(numbers: StudyNumbers) -> tuple[list[SparsityChart], list[str]]:
@@ -61,9 +62,9 @@ def sparsity_charts(numbers: StudyNumbers) -> tuple[list[SparsityChart], list[st
             left_out.append(f"{model}: sparsity by layer: the sizes of its matrices do not follow from its records.")
             continue
         maps = [_map(key, counts, sizes) for key, counts in scored.items()]
-        found.append(
-            SparsityChart(subject=model, kinds=KINDS, sizes=tuple(sizes), maps=tuple(_without_repeats(maps)))
-        )
+        kept = tuple(_without_repeats(maps))
+        notes = ("In int8 the same zeros, where no map says otherwise.",) if len(kept) < len(maps) else ()
+        found.append(SparsityChart(subject=model, kinds=KINDS, sizes=tuple(sizes), maps=kept, notes=notes))
     return found, left_out
 
 
