@@ -191,7 +191,8 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, Look], where: Plac
     for (method, bits), points in series.items():
         joined = sorted(points, key=lambda point: (point.x, point.sparsity))
         xs, ys = [where.of(point) for point in joined], [point.value for point in joined]
-        axes.plot(xs, ys, **line(looks[method], bits), zorder=2)
+        if len(joined) > 1:
+            axes.plot(xs, ys, **line(looks[method], bits), zorder=2)
 
 
 def _draw_point(axes: Axes, point: Point, look: Look, where: Places) -> None:

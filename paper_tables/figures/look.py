@@ -32,7 +32,7 @@ _OTHERS = (
     Look("#56b4e9", "X"),
     Look("#8c5a2b", "<"),
     Look("#332288", ">"),
-    Look("#882255", "p"),
+    Look("#8844ee", "p"),
     Look("#999933", "h"),
 )
 _MARKERS = "vPX<>ph8*dH"
