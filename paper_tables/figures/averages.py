@@ -29,7 +29,7 @@ def with_average(chart: Chart) -> Chart:
 
     As it was where there is nothing to average: no result beside the dense model's, or none of dense.
     """
-    if all(point.row == DENSE for panel in chart.panels for point in panel.points):
+    if all(point.row == DENSE or panel.is_average for panel in chart.panels for point in panel.points):
         return chart
     averaged = _averaged(chart.panels)
     left_out = [panel for panel in _primary(chart.panels) if panel not in averaged]

@@ -27,7 +27,7 @@ class LearningCurve:
 
     stage_id: str
     label: str
-    kind: str
+    stage_kind: str
     steps: int
     loss: Curve
     sparsity: Curve
@@ -48,7 +48,7 @@ def learning_curve(stage_id: str, label: str, record: Mapping[str, Any]) -> Lear
     return LearningCurve(
         stage_id=stage_id,
         label=label,
-        kind=record["kind"],
+        stage_kind=record["kind"],
         steps=steps,
         loss=losses,
         sparsity=_mask_updates(parameters, schedule, steps) if schedule else (),

@@ -20,6 +20,7 @@ from paper_tables.figures.look import (
     FRONT_LINE,
     PALE_INK,
     SEED_MARK,
+    Filling,
     Look,
     line,
     mark,
@@ -132,7 +133,7 @@ class _Drawing:
         if any(point.interval for point in self.points):
             over = {p.spread_over for p in self.points if p.interval and p.spread_over and p.sparsity} or {"seeds"}
             found.append(
-                f"Bars: seeds ({', '.join(sorted(over))}) drawn again within each task; dense's mean is taken as given."
+                f"Bars: {' and '.join(sorted(over))} drawn again within each task; dense's mean is taken as given."
             )
         return found
 
@@ -197,12 +198,12 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, Look], where: Plac
 
 def _draw_point(axes: Axes, point: Point, look: Look, where: Places) -> None:
     x = where.of(point)
-    filling = "paper" if point.from_paper else "short of seeds" if point.missing else "ours"
+    filling: Filling = "paper" if point.from_paper else "short of seeds" if point.missing else "ours"
     if point.interval is not None:
         ends = [point.interval.low, point.interval.high]
         axes.plot([x, x], ends, color=look.color, linewidth=0.9, solid_capstyle="butt", zorder=3)
     if point.n > 1:
-        values = [seed.value for seed in point.seeds]
+        values = [seed.value for seed in point.seeds if seed.value is not None]
         beside = [x + min(0.04, 0.48 * where.step)] * len(values)
         axes.plot(beside, values, **SEED_MARK, color=look.color, alpha=0.75, zorder=4, clip_on=False)
     axes.plot([x], [point.value], **mark(look, point.bits, filling), clip_on=False)

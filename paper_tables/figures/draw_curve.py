@@ -46,7 +46,7 @@ def draw_curve(curve: LearningCurve, caption: Caption) -> Figure:
             _write_y(page, limits[number], left, height)
             page.skip(height + 0.03)
         _write_x(page, curve, left, width)
-        told = [] if curve.learning_rate else [f"A {curve.kind} record does not tell its learning rate."]
+        told = [] if curve.learning_rate else [f"A {curve.stage_kind} record does not tell its learning rate."]
         write_notes(page, [*told, *caption.notes])
         return page.finished()
 

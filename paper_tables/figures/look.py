@@ -81,7 +81,11 @@ def mark(look: Look, bits: int, filling: Filling = "ours") -> dict[str, Any]:
     style: dict[str, Any] = {"marker": look.marker, "linestyle": "none", "color": look.color, "zorder": 5}
     if filling == "paper":
         return {**style, "markersize": RING, "markerfacecolor": "none", "markeredgewidth": 0.8, "zorder": 6}
-    style |= {"markersize": MARK * (0.8 if look.marker == "D" else 1), "markeredgewidth": 0.6, "alpha": 0.4 if filling == "short of seeds" else None}
+    style |= {
+        "markersize": MARK * (0.8 if look.marker == "D" else 1),
+        "markeredgewidth": 0.6,
+        "alpha": 0.4 if filling == "short of seeds" else None,
+    }
     if bits == 8:
         style |= {"fillstyle": "bottom", "markerfacecoloralt": "white"}
     return style

@@ -61,7 +61,9 @@ class Page:
     def skip(self, inches: float) -> None:
         self.top += inches
 
-    def write(self, words: str, *, size: float = text.SMALL, bold: bool = False, color: str = INK, most: int = 99) -> None:
+    def write(
+        self, words: str, *, size: float = text.SMALL, bold: bool = False, color: str = INK, most: int = 99
+    ) -> None:
         """A paragraph over the width of the page."""
         for line in text.shortened(text.wrapped(words, ROOM, size, bold=bold), most):
             self.put(line, MARGIN, self.top, size=size, bold=bold, color=color)

@@ -11,6 +11,7 @@ The kinds, by the word that `harness plots --only` takes:
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -80,7 +81,9 @@ def study_pictures(
     if "tokens" in kinds:
         found = tokens_chart([numbers, *others])
         if found is None:
-            gallery.left_out.append("accuracy against pre-training tokens: no result of a model pruned in pre-training.")
+            gallery.left_out.append(
+                "accuracy against pre-training tokens: no result of a model pruned in pre-training."
+            )
         else:
             gallery.add_chart("tokens", "-tokens", found)
     if "sparsity" in kinds:
@@ -119,12 +122,13 @@ class _Gallery:
             self.add_chart(kind, f"-all-models{suffix}", together)
 
     def _stem(self, name: str) -> str:
-        taken = {picture.stem for picture in self.pictures}
-        stem = wanted = f"{self.numbers.study.name}{name}"
-        number = 2
-        while stem in taken:
-            stem, number = f"{wanted}-{number}", number + 1
-        return stem
+        return unique_stem(f"{self.numbers.study.name}{name}", {picture.stem for picture in self.pictures})
+
+
+def unique_stem(wanted: str, taken: Collection[str]) -> str:
+    """The name wanted, with a number where another picture has it."""
+    numbered = (f"{wanted}-{number}" for number in itertools.count(2))
+    return next(stem for stem in itertools.chain([wanted], numbered) if stem not in taken)
 
 
 def safe(name: str) -> str:

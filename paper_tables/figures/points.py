@@ -144,9 +144,7 @@ def _panel(column: tuple[str, str], rows: Sequence[Row], baselines: tuple[Baseli
     task, metric = column
     dense = [row.value for row in rows if (row.method, row.bits) == ("dense", 32)]
     points = [point for row in rows for point in (*_ours(row, place), *_papers(row, place))]
-    return Panel(
-        task=task, metric=metric, points=tuple(points), dense=dense[0] if dense else None, baselines=baselines
-    )
+    return Panel(task=task, metric=metric, points=tuple(points), dense=dense[0] if dense else None, baselines=baselines)
 
 
 def _ours(row: Row, place: Place) -> tuple[Point, ...]:

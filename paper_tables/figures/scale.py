@@ -50,7 +50,7 @@ def scales(panels: Sequence[Panel]) -> list[Scale]:
 
 
 def family(panel: Panel) -> str:
-    """Panels of one family have numbers of one sort: accuracies, F1 of classifications, question answering, averages."""
+    """Panels of one family have numbers of one sort: accuracies, F1 of classifications, answers, averages."""
     head = _HEADS.get(panel.task, panel.task)
     return panel.metric if panel.is_average else head if head == EXTRACTIVE_QA.name else f"{head} {panel.metric}"
 

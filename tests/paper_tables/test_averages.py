@@ -28,7 +28,9 @@ BASE = Score(
 )
 
 
-def scores(task: str, metric: str, dense: list[float | None], pruned: list[float | None], **fields: object) -> list[Score]:
+def scores(
+    task: str, metric: str, dense: list[float | None], pruned: list[float | None], **fields: object
+) -> list[Score]:
     """A score for each seed of dense and of Prune OFA."""
     base = replace(BASE, task=task, metric=metric, **fields)  # type: ignore[arg-type]
     taught = replace(base, method="dense", sparsity=0.0, transfer_kd="na")
@@ -46,11 +48,16 @@ def averaged(found: list[Score], **baselines: tuple[Baseline, ...]) -> tuple[Pan
 
 def test_an_average_is_the_mean_of_shares_of_the_dense_mean() -> None:
     # sst2: dense 80, pruned 60 and 64: 75 % and 80 %. qnli: dense 50, pruned 45 and 50: 90 % and 100 %.
-    panel, chart = averaged([*scores("sst2", "accuracy", [78, 82], [60, 64]), *scores("qnli", "accuracy", [50, 50], [45, 50])])
+    panel, chart = averaged(
+        [*scores("sst2", "accuracy", [78, 82], [60, 64]), *scores("qnli", "accuracy", [50, 50], [45, 50])]
+    )
     assert (panel.is_average, panel.dense, len(chart.panels)) == (True, 100.0, 3)
     assert panel.title == "score relative to dense, mean over 2 tasks (sst2 accuracy, qnli accuracy)"
     dense, pruned = panel.points
-    assert (dense.value, [seed.value for seed in dense.seeds]) == (100.0, [98.75, 101.25])  # 97.5 and 100, 102.5 and 100
+    assert (dense.value, [seed.value for seed in dense.seeds]) == (
+        100.0,
+        [98.75, 101.25],
+    )  # 97.5 and 100, 102.5 and 100
     assert pruned.value == pytest.approx((77.5 + 95) / 2)
     assert [seed.value for seed in pruned.seeds] == [pytest.approx((75 + 90) / 2), pytest.approx((80 + 100) / 2)]
     assert (pruned.n, pruned.missing, pruned.interval) == (2, 0, None)  # no interval of two seeds
@@ -58,7 +65,9 @@ def test_an_average_is_the_mean_of_shares_of_the_dense_mean() -> None:
 
 
 def test_three_seeds_have_the_bootstrap_interval_of_their_shares() -> None:
-    panel, _ = averaged([*scores("sst2", "accuracy", [80] * 3, [60, 64, 68]), *scores("qnli", "accuracy", [50] * 3, [45, 50, 40])])
+    panel, _ = averaged(
+        [*scores("sst2", "accuracy", [80] * 3, [60, 64, 68]), *scores("qnli", "accuracy", [50] * 3, [45, 50, 40])]
+    )
     _, pruned = panel.points
     assert pruned.interval == aggregate_interval([[75.0, 80.0, 85.0], [90.0, 100.0, 80.0]])
     assert pruned.interval is not None
@@ -91,7 +100,11 @@ def test_a_row_without_a_result_on_a_task_is_not_averaged_and_that_is_said() -> 
 
 def test_a_task_without_dense_is_not_averaged_and_that_is_said() -> None:
     panel, chart = averaged(
-        [*scores("sst2", "accuracy", [80], [60]), *scores("qnli", "accuracy", [None], [40]), *scores("qqp", "accuracy", [0], [40])]
+        [
+            *scores("sst2", "accuracy", [80], [60]),
+            *scores("qnli", "accuracy", [None], [40]),
+            *scores("qqp", "accuracy", [0], [40]),
+        ]
     )
     assert panel.points[1].value == 75.0
     assert chart.notes == ("Not in the average, without a dense result above 0: qnli, qqp.",)

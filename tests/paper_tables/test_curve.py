@@ -33,7 +33,11 @@ def between(corners: tuple[tuple[float, float], ...], step: int) -> float:
 
 SCHEDULES = [
     (100, 10, {"initial_sparsity": 0.0}),
-    (120, 24, {"initial_sparsity": 0.3, "ramp_begin": 0.095, "ramp_end": 0.68, "first_event": 0.095, "last_event": 0.81}),
+    (
+        120,
+        24,
+        {"initial_sparsity": 0.3, "ramp_begin": 0.095, "ramp_end": 0.68, "first_event": 0.095, "last_event": 0.81},
+    ),
     (3000, 600, {"initial_sparsity": 0.0}),
     (1000, 0, {"initial_sparsity": 0.0, "ramp_begin": 0.1}),
 ]
@@ -44,7 +48,9 @@ def test_ramp_and_rewound_rate_are_those_that_training_follows_at_every_step(
     steps: int, warmup: int, fractions: dict[str, float]
 ) -> None:
     trained = PruningSchedule.from_fractions(final_sparsity=0.9, num_steps=steps, **fractions)
-    kept = {name: getattr(trained, name) for name in ("ramp_begin", "ramp_end", "first_event", "last_event", "frequency")}
+    kept = {
+        name: getattr(trained, name) for name in ("ramp_begin", "ramp_end", "first_event", "last_event", "frequency")
+    }
     curve = learning_curve("s", "pruning", record(steps, warmup, kept, lr_rewind=True, **fractions))
     assert curve is not None
     assert curve.rewinding

@@ -33,7 +33,7 @@ from paper_tables.figures.points import Chart, Panel, Point, nominal_compression
 from paper_tables.figures.sparsity_map import KINDS, SparsityChart, SparsityMap
 from paper_tables.numbers.published import PAPER_COLUMNS
 from paper_tables.numbers.rows import SeedValue
-from paper_tables.numbers.study_numbers import read_numbers
+from paper_tables.numbers.study_numbers import StudyNumbers, read_numbers
 
 RESULTS = Path(__file__).parents[2] / "results"
 CAPTION = Caption(study="mine", preset="reduced", notes=("Data are subsets of the public tasks.",))
@@ -53,9 +53,7 @@ def point(method: str = "prune-ofa", value: float = 80.0, *, seeds: Sequence[flo
 def chart(points: Sequence[Point], panels: int = 1, subject: str = "tiny", missing: int = 0) -> Chart:
     dense = next((p.value for p in points if p.method == "dense" and not p.from_paper), None)
     chance = (Baseline("chance", 50.0, "here"), Baseline("words", 66.0, "here"))
-    found = [
-        Panel(task=t, metric=m, points=tuple(points), dense=dense, baselines=chance) for t, m in COLUMNS[:panels]
-    ]
+    found = [Panel(task=t, metric=m, points=tuple(points), dense=dense, baselines=chance) for t, m in COLUMNS[:panels]]
     return with_average(Chart(subject=subject, panels=tuple(found), cells=14, missing=missing))
 
 
@@ -107,14 +105,14 @@ def a_map_chart(layers: int) -> SparsityChart:
 CURVE = LearningCurve(
     stage_id="0123456789abcdef" * 2,
     label=f"student_pruning {HOSTILE}",
-    kind="student_pruning",
+    stage_kind="student_pruning",
     steps=100_000,
     loss=((50_000, 1234.5), (100_000, 0.001)),
     sparsity=((1, 0.0), (50_001, 0.9)),
     learning_rate=((1, 0.0), (100_000, 1.7e-5)),
     rewinding=True,
 )
-JOINED = joint([with_average(chart([DENSE, *PAPER_LIKE], 2, subject)) for subject in ("a", "b", HOSTILE)], "all models")
+JOINED = joint([chart([DENSE, *PAPER_LIKE], 2, subject) for subject in ("a", "b", HOSTILE)], "all models")
 assert JOINED is not None
 
 AWKWARD = {
@@ -154,7 +152,7 @@ def test_every_figure_of_the_committed_studies_can_be_read_in_print(store: str, 
 
 
 @cache
-def committed(store: str):  # noqa: ANN201
+def committed(store: str) -> StudyNumbers:
     return read_numbers(Store(RESULTS / store), store)
 
 
@@ -259,7 +257,9 @@ def test_a_baseline_out_of_sight_and_an_axis_that_is_not_shared_are_told_in_word
         ("tokens", {"6.67", "1"}),
     ],
 )
-def test_ticks_tell_compression_and_zeros_and_the_axis_says_that_it_is_logarithmic(axis: str, expected: set[str]) -> None:
+def test_ticks_tell_compression_and_zeros_and_the_axis_says_that_it_is_logarithmic(
+    axis: str, expected: set[str]
+) -> None:
     figure = drawn(replace(chart([DENSE, point()]), axis=axis))  # type: ignore[type-var]
     written = {text.get_text() for text in texts(figure)}
     assert expected <= written

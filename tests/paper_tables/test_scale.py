@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -23,7 +24,9 @@ def panel(task: str, low: float, high: float, metric: str = "accuracy", chance: 
 
 def test_panels_of_a_family_share_their_axis_and_families_do_not() -> None:
     shared = [panel("sst2", 60, 90), panel("qnli", 70, 85), panel("mnli", 65, 80)]
-    found = scales([*shared, panel("squad", 10, 20, "f1"), panel("squad", 5, 9, "exact_match"), panel("qqp", 40, 90, "f1")])
+    found = scales(
+        [*shared, panel("squad", 10, 20, "f1"), panel("squad", 5, 9, "exact_match"), panel("qqp", 40, 90, "f1")]
+    )
     assert [(scale.low, scale.high) for scale in found[:3]] == [(pytest.approx(57.6), pytest.approx(92.4))] * 3
     assert found[3] == found[4]
     assert found[3].low == pytest.approx(5 - 0.08 * 15)
@@ -73,9 +76,12 @@ def test_ticks_are_round_and_few(low: float, high: float, most: int, expected: l
 @pytest.mark.parametrize("width", [1.15, 2.6])
 def test_places_are_logarithmic_within_the_edges(width: float) -> None:
     found = places([point(sparsity=s, bits=bits) for s in (0.5, 0.75, 0.9) for bits in (32, 8)], width)
-    centres = [found.centres[nominal_compression(bits, s)] for s, bits in ((0.5, 32), (0.75, 32), (0.5, 8), (0.75, 8), (0.9, 8))]
+    centres = [
+        found.centres[nominal_compression(bits, s)]
+        for s, bits in ((0.5, 32), (0.75, 32), (0.5, 8), (0.75, 8), (0.9, 8))
+    ]
     # Compressions 2, 4, 8, 16 and 40: equal steps for doubling.
-    steps = [after - before for before, after in zip(centres, centres[1:], strict=False)]
+    steps = [after - before for before, after in itertools.pairwise(centres)]
     assert steps[:3] == pytest.approx([steps[0]] * 3)
     assert steps[3] == pytest.approx(steps[0] * math.log2(2.5))
     assert found.cut is None
@@ -99,12 +105,14 @@ def test_markers_at_one_place_stand_side_by_side_in_order_and_neighbours_stay_ap
     found = places(points, 1.15)
     xs = [found.of(each) for each in points]
     assert xs == sorted(xs)
-    assert min(after - before for before, after in zip(xs, xs[1:], strict=False)) >= found.step * 0.999
+    assert min(after - before for before, after in itertools.pairwise(xs)) >= found.step * 0.999
     assert found.of(points[1]) == pytest.approx(found.centres[6.666667])
 
 
 def test_places_of_almost_one_value_are_one() -> None:
-    stored = [Point(method=m, bits=32, sparsity=0.9, compression=10, x=x, value=1) for m, x in (("a", 1.0), ("b", 1.001))]
+    stored = [
+        Point(method=m, bits=32, sparsity=0.9, compression=10, x=x, value=1) for m, x in (("a", 1.0), ("b", 1.001))
+    ]
     found = places(stored, 2.0)
     assert found.centres[1.0] == found.centres[1.001] == 1.0
     assert found.of(stored[0]) < 1.0 < found.of(stored[1])

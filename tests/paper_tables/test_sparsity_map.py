@@ -20,7 +20,9 @@ from paper_tables.numbers.study_numbers import read_numbers
 RESULTS = Path(__file__).parents[2] / "results"
 
 
-def counts(family: str, layers: int, width: int, feed_forward: int, share: float, *, pooler: bool = False) -> dict[str, Any]:
+def counts(
+    family: str, layers: int, width: int, feed_forward: int, share: float, *, pooler: bool = False
+) -> dict[str, Any]:
     """What a record counts of an encoder pruned matrix by matrix."""
     of = FAMILIES[family]
     sizes = {"width": width, "feed_forward": feed_forward}
@@ -39,7 +41,13 @@ LOCAL = {"ranking": "local", "sparsity": 0.9}
 
 @pytest.mark.parametrize(
     ("family", "layers", "width", "feed_forward"),
-    [("bert", 12, 768, 3072), ("bert", 24, 1024, 4096), ("bert", 2, 64, 128), ("distilbert", 6, 768, 3072), ("bert", 1, 3, 5)],
+    [
+        ("bert", 12, 768, 3072),
+        ("bert", 24, 1024, 4096),
+        ("bert", 2, 64, 128),
+        ("distilbert", 6, 768, 3072),
+        ("bert", 1, 3, 5),
+    ],
 )
 def test_sizes_follow_from_the_zeros_of_local_pruning_and_from_a_pooler(
     family: str, layers: int, width: int, feed_forward: int
@@ -55,7 +63,9 @@ def test_sizes_follow_from_the_zeros_of_local_pruning_and_from_a_pooler(
 def test_one_stage_that_tells_the_width_serves_for_the_others_of_its_model() -> None:
     silent = counts("distilbert", 6, 768, 3072, 0.0)
     assert matrix_sizes([({}, silent)]) is None
-    assert matrix_sizes([({}, silent), (LOCAL, counts("distilbert", 6, 768, 3072, 0.9))]) == [589824] * 4 + [2359296] * 2
+    assert (
+        matrix_sizes([({}, silent), (LOCAL, counts("distilbert", 6, 768, 3072, 0.9))]) == [589824] * 4 + [2359296] * 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +84,7 @@ def test_counts_that_do_not_fit_give_no_size(change: dict[str, Any]) -> None:
 def test_a_stage_whose_counts_contradict_the_others_gives_no_size() -> None:
     one = counts("bert", 2, 64, 128, 0.9, pooler=True)
     assert matrix_sizes([(LOCAL, one), (LOCAL, counts("bert", 2, 32, 128, 0.9, pooler=True))]) is None
-    more = {**one, "zeros_by_matrix": {name: 64**2 + 1 for name in one["zeros_by_matrix"]}}
+    more = {**one, "zeros_by_matrix": dict.fromkeys(one["zeros_by_matrix"], 64**2 + 1)}
     assert matrix_sizes([(LOCAL, one), ({}, more)]) is None
 
 

@@ -14,7 +14,9 @@ SIZES = {"dense": 1200, "transfer": 1200, "task_pruning": 300, "quantization": 1
 
 
 def results(sizes: Mapping[str, int | None]) -> dict[str, dict[str, Any]]:
-    return {kind: {"result": {}, **({} if size is None else {"artifact": {"bytes": size}})} for kind, size in sizes.items()}
+    return {
+        kind: {"result": {}, **({} if size is None else {"artifact": {"bytes": size}})} for kind, size in sizes.items()
+    }
 
 
 def study(make_study: Callable[..., Study]) -> Study:

@@ -71,7 +71,8 @@ def _kinds(options: argparse.Namespace) -> Sequence[str]:
         if words and value and kind not in kinds:
             problems.append(
                 Problem(
-                    f"{option(given)} {value} without its kind", next_move=f"Add {kind} to {option('only')}, or leave it out."
+                    f"{option(given)} {value} without its kind",
+                    next_move=f"Add {kind} to {option('only')}, or leave it out.",
                 )
             )
     if problems:
