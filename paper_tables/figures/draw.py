@@ -130,11 +130,16 @@ class _Drawing:
         ]
         if below:
             found.append(f"Below the axis: {', '.join(below)}.")
-        if any(point.interval for point in self.points):
-            over = {p.spread_over for p in self.points if p.interval and p.spread_over and p.sparsity} or {"seeds"}
-            found.append(
-                f"Bars: {' and '.join(sorted(over))} drawn again within each task; dense's mean is taken as given."
+        if bars := [point for point in self.points if point.interval]:
+            over = {point.spread_over or "seeds" for point in bars}
+            prunings = {(p.row, seed.pruning_seed) for p in bars for seed in p.seeds if seed.pruning_seed is not None}
+            one = (
+                ", conditional on one pruning,"
+                if prunings and len(prunings) == len({row for row, _ in prunings})
+                else ""
             )
+            drawn_again = f"{' and '.join(sorted(over))}{one} drawn again within each task"
+            found.append(f"Bars: {drawn_again}; dense's mean is taken as given.")
         return found
 
 

@@ -215,6 +215,18 @@ def test_a_failed_seed_is_a_point_of_its_own_beside_the_mean_and_no_bar() -> Non
     assert not axes.collections
 
 
+@pytest.mark.parametrize(("prunings", "conditional"), [([0, 0, 0], True), ([0, 0, 1], False), ([None] * 3, False)])
+def test_a_bar_over_transfer_seeds_is_told_to_be_conditional_on_one_pruning(
+    prunings: list[int | None], conditional: bool
+) -> None:
+    pruned = point(value=75.0, seeds=[74, 75, 76], spread_over="transfer seeds")
+    seeds = tuple(seed._replace(pruning_seed=found) for seed, found in zip(pruned.seeds, prunings, strict=True))
+    figure = drawn(chart([point("dense", seeds=[90, 91, 92]), replace(pruned, seeds=seeds)]))
+    said = " ".join(text.get_text() for text in texts(figure))
+    assert "drawn again within each task; dense's mean is taken as given." in said
+    assert ("transfer seeds, conditional on one pruning, drawn" in said) == conditional
+
+
 def test_an_averages_bar_is_its_interval() -> None:
     found = chart([point("dense", seeds=[90, 91, 92]), point(value=75.0, seeds=[74, 75, 76])])
     interval = found.panels[0].points[1].interval
