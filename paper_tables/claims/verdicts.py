@@ -20,7 +20,8 @@ class ClaimVerdict:
 
     found: effect, interval, n and p-value, with the comparisons or counts behind them. p_adjusted: Holm's, over the
     claims that were judged together. missing: planned stages that it would need and that have no record.
-    scale: the pre-training behind it, None where it has no stage here. paper: the paper's own differences, where it prints both sides.
+    scale: the pre-training behind it, None where it has no stage here. paper: the paper's own differences, where it
+    prints both sides.
     """
 
     claim: Claim

@@ -24,8 +24,8 @@ class Scale:
         shares = [f"{tokens / PAPER_TOKENS_PER_STAGE:.1e}" for tokens in (self.fewest_tokens, self.most_tokens)]
         tokens = [f"{tokens:,}" for tokens in (self.fewest_tokens, self.most_tokens)]
         return (
-            f"{' to '.join(dict.fromkeys(tokens))} tokens a pre-training stage, {' to '.join(dict.fromkeys(shares))} of "
-            f"the paper's {PAPER_TOKENS_PER_STAGE:,}"
+            f"{' to '.join(dict.fromkeys(tokens))} tokens a pre-training stage, "
+            f"{' to '.join(dict.fromkeys(shares))} of the paper's {PAPER_TOKENS_PER_STAGE:,}"
         )
 
 

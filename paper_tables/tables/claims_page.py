@@ -155,7 +155,7 @@ def _legend(verdicts: Sequence[ClaimVerdict]) -> str:
     lines = [
         "effect: the mean over seeds of the paired difference, in points; of a claim, of each seed's mean over all "
         "comparisons, by one metric a task (squad F1, qqp accuracy, mnli matched). n: seeds that all of them share.",
-        "95 % interval: Student's t over seeds; none for fewer than three. p: of a difference equal to what is claimed.",
+        "95 % interval: Student's t over seeds; none for fewer than three. p: of a difference of the claim's bound.",
         f"p (Holm): corrected; above, over the {tested} tested; in a claim, over its comparisons in every metric.",
         "held: the whole interval is above what is claimed, after correction; a claim, where its average is and no "
         "comparison is shown against it. not held: it is below; a claim also where one comparison is. cannot say: "
