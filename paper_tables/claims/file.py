@@ -37,9 +37,8 @@ class _Kind(NamedTuple):
 
 def paper_claims() -> list[Claim]:
     """The claims of the paper."""
-    return parse_claims(
-        "claims.toml", resources.files("paper_tables.claims").joinpath("claims.toml").read_text("utf-8")
-    )
+    file = resources.files("paper_tables.claims").joinpath("claims.toml")
+    return parse_claims(file.name, file.read_text(encoding="utf-8"))
 
 
 def claims_of_file(path: Path) -> list[Claim]:

@@ -77,10 +77,8 @@ class KeptZeros:
         if not self.n:
             return CANNOT_SAY, ["No stage of the study that trains a sparse model with the lock has a record."]
         unclear, kept = sum(each.unclear for each in self.kept), sum(each.kept for each in self.kept)
-        if kept + unclear < self.n:
-            return NOT_HELD, [
-                f"{self.n - kept - unclear} of {self.n} locked stages lost zeros, {self.effect:,.0f} in all."
-            ]
+        if failed := self.n - kept - unclear:
+            return NOT_HELD, [f"{failed} of {self.n} locked stages lost zeros, at least {self.effect:,.0f} in all."]
         if unclear:
             return CANNOT_SAY, [f"{unclear} of {self.n} locked stages have another pattern and no fewer zeros."]
         return HELD, [f"Each of {self.n} locked stages ends with the pattern it was given, digest for digest."]
