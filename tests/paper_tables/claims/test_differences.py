@@ -132,7 +132,9 @@ def test_the_average_is_of_each_seeds_mean_over_tasks_by_one_metric_a_task(
     )
 
 
-def test_comparisons_are_corrected_by_holm_over_all_metrics(make_study: Make, publish: Any, verdict_on: Verdict) -> None:
+def test_comparisons_are_corrected_by_holm_over_all_metrics(
+    make_study: Make, publish: Any, verdict_on: Verdict
+) -> None:
     """Two tasks alike, p = 1 - sqrt(27 / 29) = 0.035 each: 0.070 after correction, so neither is shown alone."""
     study = make_study(tasks=["sst2", "squad"], methods=["prune-ofa", "finetune-pruning"], seeds=range(3))
     for seed in range(3):
