@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.cli.commands.claims import print_claims
 from harness.errors import UsageError, system_problem
 from harness.files import replace_files
 from harness.store.store import Store
@@ -23,6 +22,8 @@ def run(options: argparse.Namespace) -> int:
     Raises StoreError when a record cannot be trusted.
     """
     if options.claims is not None:
+        from harness.cli.commands.claims import print_claims  # NumPy, which a table needs not
+
         return print_claims(options)
     store = Store(Path(options.store))
     found = read_numbers(store, options.study or only_study(store))
