@@ -41,7 +41,7 @@ def _overview(found: ClaimVerdict) -> tuple[str, ...]:
         found.claim.id,
         found.verdict,
         _effect(found),
-        "exact" if found.found.is_exact else _interval(found.found.interval),
+        "exact" if found.found.is_exact and found.found.n else _interval(found.found.interval),
         str(found.found.n or "-"),
         _p(found.p_adjusted),
     )

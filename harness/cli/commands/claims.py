@@ -10,7 +10,6 @@ from harness.errors import Problem, UsageError, system_problem
 from harness.files import replace_files
 from harness.store.store import Store
 from harness.studies.study import only_study
-from harness.wording import option
 from paper_tables.claims.file import claims_of_file
 from paper_tables.claims.verdicts import read_claims
 from paper_tables.numbers.study_numbers import read_numbers
@@ -23,8 +22,9 @@ def print_claims(options: argparse.Namespace) -> int:
     Raises UsageError for a claims file with every problem, StoreError when a record cannot be trusted.
     """
     if options.format != "md":
-        found = f"{option('format')} {options.format} with {option('claims')}"
-        raise UsageError(Problem(found, "format", "md", f"Or give {option('json')} for machines."))
+        raise UsageError(
+            Problem(f"--format {options.format} with --claims", "format", "md", "Or give --json for machines.")
+        )
     claims = claims_of_file(Path(options.claims)) if options.claims else None
     store = Store(Path(options.store))
     numbers = read_numbers(store, options.study or only_study(store))
