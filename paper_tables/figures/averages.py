@@ -104,7 +104,7 @@ def _average(panels: Sequence[Panel]) -> Panel:
         points=tuple(points),
         dense=100.0 if any(point.row == DENSE for point in points) else None,
         baselines=_baselines(panels, dense),
-        title=f"score relative to dense, mean {over}",
+        title=f"score relative to dense, mean {over}, %",
     )
 
 

@@ -272,7 +272,7 @@ class _TickLabels:
 
 
 def _title(panel: Panel) -> str:
-    return f"{panel.title or _name(panel)}, %"
+    return panel.title or f"{_name(panel)}, %"
 
 
 def _name(panel: Panel) -> str:

@@ -18,6 +18,7 @@ from paper_tables.figures.look import (
 )
 from paper_tables.figures.page import Key
 from paper_tables.figures.points import Chart
+from paper_tables.figures.scale import scales
 from paper_tables.numbers.rows import method_title
 
 _ANY = Look(PALE_INK, "o")
@@ -55,5 +56,11 @@ def _line_keys(chart: Chart) -> list[Key]:
         keys.append(Key(dict(DENSE_LINE), "dense fp32"))
     if any(len(panel.front) > 1 for panel in chart.panels):
         keys.append(Key(dict(FRONT_LINE), "Pareto front of the means"))
-    kinds = dict.fromkeys(baseline.kind for panel in chart.panels for baseline in panel.baselines if panel.points)
+    shown = zip(chart.panels, scales(chart.panels), strict=True)
+    kinds = dict.fromkeys(
+        baseline.kind
+        for panel, scale in shown
+        for baseline in panel.baselines
+        if panel.points and scale.low <= baseline.value <= scale.high
+    )
     return [*keys, *(Key(dict(BASELINE_LINES[kind]), BASELINES[kind]) for kind in kinds)]

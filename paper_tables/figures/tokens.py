@@ -85,5 +85,5 @@ def _prunings(numbers: StudyNumbers, point: Point) -> set[str]:
 
 
 def _panel(model: str, sparsity: float, points: Sequence[Point]) -> Panel:
-    title = f"{model}, {100 * sparsity:.4g} % zeros"
+    title = f"{model}, {100 * sparsity:.4g} % zeros: % of dense"
     return Panel(task=title, metric=RELATIVE, points=tuple(points), dense=100.0, title=title)

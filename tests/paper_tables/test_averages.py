@@ -52,7 +52,7 @@ def test_an_average_is_the_mean_of_shares_of_the_dense_mean() -> None:
         [*scores("sst2", "accuracy", [78, 82], [60, 64]), *scores("qnli", "accuracy", [50, 50], [45, 50])]
     )
     assert (panel.is_average, panel.dense, len(chart.panels)) == (True, 100.0, 3)
-    assert panel.title == "score relative to dense, mean over 2 tasks (sst2 accuracy, qnli accuracy)"
+    assert panel.title == "score relative to dense, mean over 2 tasks (sst2 accuracy, qnli accuracy), %"
     dense, pruned = panel.points
     assert (dense.value, [seed.value for seed in dense.seeds]) == (
         100.0,

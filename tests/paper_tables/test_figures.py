@@ -307,7 +307,7 @@ def test_the_key_names_only_what_occurs() -> None:
     def key(of: list[Point]) -> set[str]:
         return {text.get_text() for text in texts(drawn(chart(of)))} & names
 
-    assert key([point()]) == {"prune-ofa", "chance", "counts of words, at most"}
+    assert key([point()]) == {"prune-ofa"}  # at 80 alone, the baselines are out of sight
     everything = [DENSE, point(value=80, bits=8, missing=1, seeds=[79, 80, 81]), point(from_paper=True)]
     assert key(everything) == names
 

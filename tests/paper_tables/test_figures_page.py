@@ -20,6 +20,7 @@ def test_the_page_names_every_kind() -> None:
     assert re.findall(r"^\| `(\w+)`", TEXT, re.M) == list(FIGURE_KINDS)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_draw_the_files_that_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "results").symlink_to(ROOT / "results")
     monkeypatch.chdir(tmp_path)

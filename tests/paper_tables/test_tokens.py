@@ -32,7 +32,7 @@ def test_each_budget_is_a_point_of_its_models_panel(make_study: Callable[..., St
     chart = tokens_chart([one, two])
     assert chart is not None
     assert (chart.subject, chart.axis, chart.missing) == ("one", "tokens", 0)
-    assert [panel.title for panel in chart.panels] == ["tiny, 85 % zeros", "tiny, 90 % zeros"]
+    assert [panel.title for panel in chart.panels] == ["tiny, 85 % zeros: % of dense", "tiny, 90 % zeros: % of dense"]
     for panel in chart.panels:
         assert [(point.method, point.x, round(point.value, 9)) for point in panel.points] == [
             ("prune-ofa", 1000.0, 75.0),
