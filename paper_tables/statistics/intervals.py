@@ -65,6 +65,23 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval | N
     return Interval(mean - half, mean + half, level)
 
 
+def reference_half_width(
+    values: Sequence[float], *, reference_n: int, reference_spread: float | None = None, level: float = LEVEL
+) -> float | None:
+    """How far the mean of `values` and a mean of `reference_n` others of one population may lie apart; None for n < 3.
+
+    t(n - 1) * sqrt(s^2 / n + v / m): s the spread of the values, v the square of `reference_spread`, or s^2 where that
+    is not known, m = reference_n. Without the second term, as m grows, it is half the width of `mean_interval`.
+    """
+    _check(values)
+    if len(values) < FEWEST_FOR_INTERVAL:
+        return None
+    own = statistics.variance(values)
+    other = own if reference_spread is None else reference_spread**2
+    error = math.sqrt(own / len(values) + other / reference_n)
+    return t_quantile((1 + level) / 2, len(values) - 1) * error
+
+
 def t_quantile(probability: float, freedom: float) -> float:
     """The value below which Student's t with `freedom` degrees of freedom falls with this probability."""
     from scipy.special import stdtrit  # on first use: reading a table needs none

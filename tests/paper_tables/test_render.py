@@ -4,11 +4,11 @@ import random
 from dataclasses import replace
 
 import pytest
+from paper_tables.tables.render import WIDTH, cell_text, paper_text, sparsity_texts, to_csv, to_markdown, wide_tables
 
 from paper_tables.numbers.published import PAPER_COLUMNS
 from paper_tables.numbers.rows import Row, aggregate
 from paper_tables.numbers.score import Score
-from paper_tables.tables.render import WIDTH, cell_text, paper_text, sparsity_texts, to_csv, to_markdown, wide_tables
 
 BASE = Score(
     study="demo",
