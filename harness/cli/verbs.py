@@ -85,8 +85,8 @@ def _ls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name",
         nargs="?",
-        help="one of them; a preset (also FILE.toml) is shown with every setting and its evidence, a profile or table (also "
-        "FILE.toml) is checked and shown; with --check also package.module:METHOD",
+        help="one of them; a preset (also FILE.toml) is shown with every setting and its evidence, a profile or a "
+        "table (also FILE.toml) is checked and shown; with --check also package.module:METHOD",
     )
     parser.add_argument(
         "--check",

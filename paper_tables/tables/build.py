@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
+from paper_tables.numbers.published import PublishedNumber, published_value
 from paper_tables.numbers.remarks import remark_on
-from paper_tables.numbers.rows import Row, column_order
+from paper_tables.numbers.rows import Row, column_order, row_order
 from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.tables.best import HOW, best_of_blocks
 from paper_tables.tables.legend import legend, zeros_are_off, zeros_text
@@ -33,14 +34,23 @@ _NO_STUDY = "There is no study: what is published stands alone."
 _QUOTED = f" ({QUOTED})"
 
 
-def whole_study(name: str) -> TableFile:
+def whole_study() -> TableFile:
     """The table of every cell of a study, under the headings that its rows give."""
-    return TableFile(name=name, title="", description="", rows=(Choice(),))
+    return TableFile(name="", title="", description="", rows=(Choice(),))
 
 
 def build(table_file: TableFile, numbers: StudyNumbers | None) -> Table:
     """The table. numbers: of the study; None: there is none, ours are missing. Same input, same table."""
-    lines = chosen_lines(table_file, numbers.rows if numbers else ())
+    return _built(table_file, numbers.rows if numbers else None, numbers)
+
+
+def build_rows(table_file: TableFile, rows: Sequence[Row]) -> Table:
+    """The same from rows alone: without measures, pairs and what is best, which the study's stages tell."""
+    return _built(table_file, sorted(rows, key=row_order), None)
+
+
+def _built(table_file: TableFile, of_study: Sequence[Row] | None, numbers: StudyNumbers | None) -> Table:
+    lines = chosen_lines(table_file, of_study or ())
     columns = _columns(table_file, lines)
     rows = [row for line in lines for row in line.rows.values()]
     builder = _Builder(table_file, numbers, columns, usual_seeds(rows))
@@ -52,7 +62,7 @@ def build(table_file: TableFile, numbers: StudyNumbers | None) -> Table:
         footnotes=tuple((sign, text) for text, sign in builder.footnotes.items()),
         has_zeros=any(map(zeros_are_off, rows)) and not any(column.measure for column in columns),
     )
-    remarks = [*legend(table), *(unmatched(table_file, lines) if numbers else [_NO_STUDY])]
+    remarks = [*legend(table), *(unmatched(table_file, lines) if of_study is not None else [_NO_STUDY])]
     if numbers is not None and table_file.layout == "lines" and (best := best_of_blocks(numbers.study, table.rows())):
         remarks += [*best, HOW]
     return replace(table, remarks=tuple(remarks))
@@ -122,7 +132,9 @@ class _Builder:
     def _cell(self, line: Found, column: Column) -> Cell:
         if column.measure:
             return self._measured(line, column.measure)
-        row, number = line.rows.get((column.task, column.metric)), line.numbers.get((column.task, column.metric))
+        named = (column.task, column.metric)
+        row = line.rows.get(named)
+        number = line.numbers.get(named) or _beside(row)
         if line.key.source:
             text, kind = (QUOTED, QUOTED) if number else (NOT_IN_STUDY, EMPTY)
             paper = two_decimals(number.value if number else None)
@@ -159,6 +171,13 @@ class _Builder:
 
     def _marks(self, texts: Sequence[str]) -> tuple[str, ...]:
         return tuple(self.footnotes.setdefault(text, mark(len(self.footnotes))) for text in texts)
+
+
+def _beside(row: Row | None) -> PublishedNumber | None:
+    """The paper's number that stands beside a comparable row."""
+    if row is None or row.published is None:
+        return None
+    return published_value(row.model, row.method, row.sparsity, row.bits, row.task, row.metric)
 
 
 def _label(line: Found) -> str:

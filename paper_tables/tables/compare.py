@@ -26,7 +26,7 @@ from paper_tables.tables.words import (
 )
 
 MOST_NAMED = 5
-SHOWN = "*"
+SHOWN = "†"
 _HEADER = ("method", "sparsity", "KD", "bits", "column", "one", "other", "difference", "interval", "n")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations, groupby, pairwise
 from typing import NamedTuple
 
-from paper_tables.tables.table import Block, Column, Line, Table
+from paper_tables.tables.table import EMPTY, Block, Column, Line, Table
 from paper_tables.tables.words import OF_PAPER, escaped, sparsity_texts, width
 
 WIDTH = 100  # of a terminal
@@ -43,13 +43,21 @@ def shown(cell: GridCell) -> str:
 def _of_block(table: Table, block: Block, shares: dict[float, str], room: int | None) -> list[Grid]:
     header = ("method", "sparsity", *(["zeros"] if table.has_zeros else []), "KD", "bits")
     lead = [row for line in block.lines for row in _lead(line, shares[line.sparsity], table.has_zeros)]
-    columns = [_column(block.lines, index) for index in range(len(table.columns))]
-    parts = [range(len(columns))]
+    used_columns = _used(table, block)
+    columns = [_column(block.lines, index) for index in used_columns]
+    titled = [table.columns[index] for index in used_columns]
+    parts = [list(range(len(columns)))]
     if room is not None:
         used = _width([header, *(tuple(map(shown, row)) for row, _ in lead)])
-        parts = _parts(table.columns, columns, room - 1 - used)
-    found = [_grid(block.heading, header, lead, part, table.columns, columns) for part in parts]
+        parts = _parts(titled, columns, room - 1 - used)
+    found = [_grid(block.heading, header, lead, part, titled, columns) for part in parts]
     return [grid for grid in found if grid.body] or found[:1]
+
+
+def _used(table: Table, block: Block) -> list[int]:
+    """The columns in which the block has anything; all of them where it has nothing at all."""
+    found = range(len(table.columns))
+    return [i for i in found if any(line.cells[i].kind != EMPTY for line in block.lines)] or list(found)
 
 
 def _grid(

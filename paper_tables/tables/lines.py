@@ -28,7 +28,7 @@ class LineKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """rows: ours by column. numbers: published ones by column. is_asked_for: it stands even where the study lacks it."""
+    """rows: ours by column. numbers: published ones by column. is_asked_for: the study need not have it."""
 
     key: LineKey
     rows: Mapping[Named, Row] = field(default_factory=dict)
@@ -65,7 +65,10 @@ def unmatched(table: TableFile, lines: Sequence[Found]) -> list[str]:
     return [
         f"rows {number} of the table file ({_said(choice)}): the study has no such cell."
         for number, choice in enumerate(table.rows, 1)
-        if choice.source != PUBLISHED and not choice.is_line and not any(line.is_chosen(choice) for line in lines)
+        if choice.source != PUBLISHED
+        and choice.values
+        and not choice.is_line
+        and not any(line.is_chosen(choice) for line in lines)
     ]
 
 

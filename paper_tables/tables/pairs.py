@@ -23,6 +23,7 @@ _TOPICS = {
     "ranking": ("ranking",),
 }
 DIFFERENCE = "difference"
+_OTHER_STAGES = "stage"  # another kind of stage is another method, no setting of one
 
 
 def paired_blocks(numbers: StudyNumbers | None, blocks: Sequence[Block]) -> list[Block]:
@@ -52,7 +53,7 @@ def _only_topic(comparison: Comparison, one: Line, other: Line) -> Iterator[str]
         if ours.row is not None and theirs.row is not None:
             ends = zip(ours.row.stage_ids, theirs.row.stage_ids, strict=False)
             topics |= {_topic(each) for ends_of_seed in ends for each in comparison.differences(*ends_of_seed)}
-    if len(topics) == 1:
+    if len(topics) == 1 and _OTHER_STAGES not in topics:
         yield topics.pop()
 
 

@@ -21,7 +21,7 @@ def study_page(numbers: StudyNumbers) -> str:
 
 def study_table(numbers: StudyNumbers) -> Table:
     """Every cell of the study, with the notes on it among its remarks."""
-    table = build(whole_study(numbers.study.name), numbers)
+    table = build(whole_study(), numbers)
     return replace(table, remarks=(*table.remarks, *notes_of(numbers)))
 
 

@@ -9,7 +9,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def load_table_files(names: Iterable[str]) -> list[TableFile]:
     """Those of these names, "all" for every shipped one. Raises UsageError with the problems of all of them."""
     problems = Problems()
     wanted = [each for name in names for each in (shipped_names() if name == ALL else [name])]
-    found = [problems.attempt(lambda name=name: load_table_file(name), None) for name in dict.fromkeys(wanted)]
+    found = [problems.attempt(partial(load_table_file, name), None) for name in dict.fromkeys(wanted)]
     stems = Counter(file.name for file in found if file is not None)
     for name, count in stems.items():
         if count > 1:

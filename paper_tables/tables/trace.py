@@ -8,6 +8,7 @@ from typing import Any
 from harness.errors import Problem, UsageError
 from harness.specs import Cell
 from harness.studies.description import CELL_KEYS, cells_named
+from harness.wording import counted
 from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.tables.words import column_title, printable, sparsity_texts, two_decimals
@@ -47,7 +48,9 @@ def trace_lines(found: Mapping[str, Any]) -> Iterator[str]:
     records = {record["id"]: record for record in found["records"]}
     for each in found["numbers"]:
         name = f"{each['model']} {each['method']} {shares[each['sparsity']]} KD {each['transfer_kd']}"
-        value = "missing" if each["value"] is None else f"{two_decimals(each['value'])} over {each['n']} seeds"
+        value = (
+            "missing" if each["value"] is None else f"{two_decimals(each['value'])} over {counted(each['n'], 'seed')}"
+        )
         yield f"{printable(name)} {each['bits']} bits, {column_title(each['task'], each['metric'])}: {value}"
         yield from map(_seed_line, each["seeds"])
     yield ""
@@ -55,7 +58,8 @@ def trace_lines(found: Mapping[str, Any]) -> Iterator[str]:
     for record in records.values():
         yield _record_line(record)
         for role, parent in record["parents"].items():
-            yield f"    {printable(role)}: {parent['id'][:_DIGITS]} digest {(parent['digest'] or 'not recorded')[:_DIGITS]}"
+            digest = (parent["digest"] or "not recorded")[:_DIGITS]
+            yield f"    {printable(role)}: {parent['id'][:_DIGITS]} digest {digest}"
 
 
 def _seed_line(seed: Mapping[str, Any]) -> str:

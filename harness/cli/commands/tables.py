@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if options.compare:
         return _compare(_required(numbers, store), store, options)
     if numbers is None:
+        print(f"no study in {store.root}: only what is published is shown. harness grid starts one.", file=sys.stderr)
         files = files or load_table_files(OF_PAPER)
     if files:
         _show([(file.name, [build(file, numbers)]) for file in files], numbers, options)

@@ -27,8 +27,8 @@ CSV_HEADER = (
     "published",
     "difference",
     "exceeds_noise",
-    "low",
-    "high",
+    "interval_low",
+    "interval_high",
     "spread_over",
     "seeds",
     "status",
@@ -42,7 +42,7 @@ def to_csv(table: Table) -> str:
 
 
 def tables_to_csv(tables: Iterable[Table]) -> str:
-    """Numbers with two decimals, an empty field where there is none. low, high: the t interval of the mean."""
+    """Numbers with two decimals, an empty field where there is none. interval_low, interval_high: the t interval of the mean."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_HEADER)
