@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.errors import Problem, UsageError, system_problem
 from harness.files import replace_files
 from harness.identity import is_name
+from harness.planning.planner import without_garbage_collection
 from harness.store.store import Store
 from harness.studies.study import only_study, study_names
 from harness.wording import option
@@ -31,6 +32,11 @@ def run(options: argparse.Namespace) -> int:
 
     Raises StoreError when a record cannot be trusted, UsageError for a study or a table that is not there.
     """
+    with without_garbage_collection():  # the records of a large study are many small objects
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     store = Store(Path(options.store))
     files = load_table_files(options.table)
     numbers = _numbers(store, options)

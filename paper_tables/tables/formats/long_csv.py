@@ -42,7 +42,7 @@ def to_csv(table: Table) -> str:
 
 
 def tables_to_csv(tables: Iterable[Table]) -> str:
-    """Numbers with two decimals, an empty field where there is none. interval_low, interval_high: the t interval of the mean."""
+    """Numbers with two decimals, an empty field where there is none. interval_low, interval_high: t, of the mean."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_HEADER)
