@@ -98,11 +98,11 @@ class _Builder:
         return [
             Block(self._heading(model, group, len(by_model)), tuple(map(self._line, group)))
             for model, group in by_model.items()
-        ] or ([Block(self.table_file.title, ())] if self.table_file.title else [])
+        ] or ([Block(printable(self.table_file.title), ())] if self.table_file.title else [])
 
     def _heading(self, model: str, lines: Sequence[Found], models: int) -> str:
         rows: list[Row] = [row for line in lines for row in line.rows.values()]
-        title = self.table_file.title or (rows[0].table if rows else "")
+        title = printable(self.table_file.title or (rows[0].table if rows else ""))
         return title if models == 1 and self.table_file.title else f"{title}: {printable(model)}"
 
     def _line(self, line: Found) -> Line:

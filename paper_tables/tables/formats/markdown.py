@@ -8,7 +8,7 @@ from itertools import groupby
 
 from paper_tables.tables.grid import Grid, grids, shown
 from paper_tables.tables.table import Table
-from paper_tables.tables.words import escaped, width
+from paper_tables.tables.words import escaped, printable, width
 
 
 def to_markdown(table: Table) -> str:
@@ -30,7 +30,7 @@ def remarks_to_markdown(footnotes: Iterable[tuple[str, str]], remarks: Iterable[
 
 def _as_text(text: str) -> str:
     """Harmless in a sentence, which has brackets, stars and pipes of its own."""
-    return re.sub(r"[<>&`]|(?<=])\(", r"\\\g<0>", text)
+    return re.sub(r"[<>&`]|(?<=])\(", r"\\\g<0>", printable(text))
 
 
 def _github(grid: Grid) -> str:
