@@ -40,7 +40,7 @@ def test_the_largest_published_spread_stands_for_the_papers() -> None:
 @pytest.mark.parametrize(
     ("values", "exceeds"),
     [
-        # The paper: 88.42, of two seeds, sd 0.13. Ours: sd 0.1, t(2) = 4.303: 4.303 * sqrt(0.01 / 3 + 0.0169 / 2) = 0.467
+        # The paper: 88.42, of two seeds, sd 0.13. Ours: sd 0.1: 4.303 * sqrt(0.01 / 3 + 0.0169 / 2) = 0.467.
         ([87.9, 88.0, 88.1], False),  # -0.42
         ([87.8, 87.9, 88.0], True),  # -0.52
         ([80.0, 80.0], None),

@@ -125,7 +125,7 @@ def test_doubtful_numbers_have_a_footnote_exactly_there(name: str, values: list[
 
 
 def test_rows_of_other_papers_are_quoted_and_ours_missing() -> None:
-    lines = [line for line in table("table-1").lines()]
+    lines = list(table("table-1").lines())
     quoted = [line for line in lines if line.is_quoted]
     assert len(lines) == 10
     assert len(quoted) == 4
