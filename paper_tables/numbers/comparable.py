@@ -46,11 +46,13 @@ def differing_from_paper(study: Study) -> Differing:
     for cell in printed:
         kinds = {study.plan.stages[stage_id].kind for stage_id in study.plan.paths[cell]}
         by_preset[RELEASED if "sparse_checkpoint" in kinds else PRUNED_HERE].append(cell)
-    alike = _alike(study.plan)
+    classes = alike(study.plan)
     found = {}
     for preset, cells in by_preset.items():
         first: dict[tuple[Cell, int], Cell] = {}  # cells that only seeds set apart are compared once
-        like = {cell: first.setdefault((_of_any_seed(cell), alike[study.plan.endpoint(cell)]), cell) for cell in cells}
+        like = {
+            cell: first.setdefault((_of_any_seed(cell), classes[study.plan.endpoint(cell)]), cell) for cell in cells
+        }
         theirs = _as_in_paper(preset, first.values())
         comparison = Comparison(study.plan, theirs, counts=_counts)
         for cell in cells:
@@ -67,7 +69,7 @@ def _of_any_seed(cell: Cell) -> Cell:
     return replace(cell, seed=0, pruning_seed=0)
 
 
-def _alike(plan: Plan) -> dict[str, int]:
+def alike(plan: Plan) -> dict[str, int]:
     """A number for each stage, the same for those that only `NOT_OF_PAPER` sets apart, in themselves or behind them."""
     numbers: dict[str, int] = {}
     known: dict[tuple[str, str], int] = {}

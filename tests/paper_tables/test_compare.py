@@ -57,7 +57,7 @@ def test_a_study_differs_from_itself_in_nothing() -> None:
     numbers = read_numbers(Store(QUICK), "quick")
     found = compare(numbers, numbers)
     assert len(found.shared) == len(numbers.rows) == 56
-    assert {each.difference.mean for each in found.shared} == {0.0}
+    assert {(each.difference.mean, each.seeds) for each in found.shared} == {(0.0, (0, 1, 2, 3, 4))}
     assert (found.only_one, found.only_other, found.apart, found.other) == ((), (), (), "quick (other)")
 
 

@@ -16,7 +16,7 @@ from paper_tables.tables.build import build_rows, whole_study
 from paper_tables.tables.formats.html import html_page, to_html
 from paper_tables.tables.formats.latex import to_latex
 from paper_tables.tables.formats.long_csv import to_csv
-from paper_tables.tables.formats.markdown import to_markdown
+from paper_tables.tables.formats.markdown import remarks_to_markdown, to_markdown
 from paper_tables.tables.grid import WIDTH
 from paper_tables.tables.table import Table
 from paper_tables.tables.words import printable, width
@@ -25,6 +25,7 @@ HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
     "a|b|c",
+    "a\\|b\\",  # of a backslash that is not escaped, the pipe's own would be the second half
     "line\nbreak\r\n| x |",
     "\x1b[31mred\x1b[0m\x07",
     r"\input{/etc/passwd} $x^2$ 50% #1 ~ {_} & \\",
@@ -59,12 +60,21 @@ def test_markdown_keeps_its_columns_and_its_width(name: str) -> None:
     text = to_markdown(table(name))
     rows = [line for line in text.split("\n") if line.startswith("|")]
     assert max(map(width, rows)) <= WIDTH
-    groups = [len(re.split(r"(?<!\\)\|", line)) for line in rows]
-    header = next(line for line in rows if "method" in line)
-    assert set(groups[: rows.index(header) + 3]) == {len(re.split(r"(?<!\\)\|", header))}
+    grids = [grid.splitlines() for grid in re.split(r"\n\n+", text) if grid.startswith("|")]
+    assert grids
+    for grid in grids:  # a backslash takes the next character with it, whichever it is
+        assert len({re.sub(r"\\.", "", line).count("|") for line in grid}) == 1
     assert not re.search(r"(?<!\\)<", text)
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f‮\u200b]", text)
     assert not re.search(r"(?<!\\)\]\(", text)
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_text_below_the_table_is_harmless_too(name: str) -> None:
+    text = remarks_to_markdown([("a", name)], [name])
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f‮\u200b]", text)
+    assert len(text.splitlines()) == 2
+    assert not re.search(r"(?<!\\)<", text)
 
 
 class Elements(HTMLParser):
@@ -102,7 +112,7 @@ def test_latex_has_no_command_and_no_special_character_but_its_own(name: str) ->
         "textasciicircum", "textless", "textgreater", "textbar", "char", "texttt",
     }  # fmt: skip
     assert set(re.findall(r"\\([a-zA-Z]+)", text)) <= own
-    assert not re.search(r"(?<!\\)[#~^]", text)
+    assert not re.search(r"(?<!\\)[#~^_]", text)
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
     for line in text.splitlines()[1:]:
         assert not re.search(r"(?<!\\)%", line)

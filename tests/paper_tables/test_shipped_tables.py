@@ -19,7 +19,7 @@ from paper_tables.tables.formats.long_csv import to_csv
 from paper_tables.tables.formats.markdown import to_markdown
 from paper_tables.tables.grid import WIDTH
 from paper_tables.tables.table import QUOTED, Table
-from paper_tables.tables.table_file import load_table_file, shipped_names
+from paper_tables.tables.table_file import load_table_file, parse_table_file, shipped_names
 
 NAMES = ("table-1", "table-2", "table-3")
 OURS = {
@@ -122,6 +122,18 @@ def test_doubtful_numbers_have_a_footnote_exactly_there(name: str, values: list[
     assert re.findall(rf"(\d\d\.\d\d) \[{mark}\]", text) == values
     found = [row for row in csv.DictReader(io.StringIO(to_csv(table(name)))) if said in row["footnotes"]]
     assert [row["published"] for row in found] == values
+
+
+def test_the_papers_value_stands_beside_no_line_of_another_kd() -> None:
+    """81.10 is Prune OFA with distillation; the method without it has a name of its own."""
+    row = {"model": "bert-base", "method": "prune-ofa", "sparsity": 0.85, "bits": 32}
+    tree = {"title": "T", "description": "D", "columns": ["squad exact_match"]}
+    found = [
+        [cell.paper for line in build(parse_table_file({**tree, "rows": [{**row, "kd": kd}]}, "mine"), None).lines()
+         for cell in line.cells]
+        for kd in ("yes", "no")
+    ]  # fmt: skip
+    assert found == [["81.10"], [""]]
 
 
 def test_rows_of_other_papers_are_quoted_and_ours_missing() -> None:

@@ -63,7 +63,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Store:
         result = kinds[spec.kind]["result"]
         if (cell := cells.get(stage_id)) is not None:
             task, share = get_task(cell.task), 0.7 + 0.001 * (number % 97)
-            scores = {metric: 100 * share if task.head.metrics_in_percent else share for metric in task.metrics}
+            scores = dict.fromkeys(task.metrics, 100 * share if task.head.metrics_in_percent else share)
             metrics = {reported_as: scores for _, reported_as in task.evaluation_splits}
             result = {**result, "metrics": metrics, "cell_sparsity": cell.sparsity}
         parents = {role: digests[parent] for role, parent in spec.parents.items()}

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from paper_tables.tables.grid import Grid, GridCell, grids
 from paper_tables.tables.table import Table
-from paper_tables.tables.words import OF_PAPER
+from paper_tables.tables.words import OF_PAPER, printable
 
 _STYLE = (
     "body{font-family:sans-serif;margin:2rem;color:#111;background:#fff}"
@@ -41,7 +41,7 @@ def grids_to_html(found: Iterable[Grid]) -> str:
 
 
 def remarks_to_html(remarks: Sequence[str]) -> str:
-    listed = "".join(f"<li>{escape(remark)}</li>\n" for remark in remarks)
+    listed = "".join(f"<li>{escape(printable(remark))}</li>\n" for remark in remarks)
     return f"<ul>\n{listed}</ul>\n" if remarks else ""
 
 
