@@ -128,6 +128,14 @@ def _tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trace", metavar="CELL", help="the records behind the numbers of KEY=VALUE,.. of a cell (model, method, ..)"
     )
+    parser.add_argument(
+        "--claims",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="instead: what the study says of the paper's claims (or of those in FILE.toml): held, not held, cannot "
+        "say; as md or --json, with --out as DIR/STUDY-claims.md and .json",
+    )
     _common(parser)
 
 

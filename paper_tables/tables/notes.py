@@ -9,8 +9,7 @@ from harness.studies.study import Study
 from harness.studies.verification import Records
 from harness.wording import counted
 from paper_tables.numbers.comparable import Differing, note_on_comparison
-
-PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9
+from paper_tables.numbers.scale import PAPER_TOKENS_PER_STAGE
 
 
 def notes(study: Study, records: Records, differing: Differing | None = None) -> list[str]:

@@ -32,6 +32,10 @@ def run(options: argparse.Namespace) -> int:
 
     Raises StoreError when a record cannot be trusted, UsageError for a study or a table that is not there.
     """
+    if options.claims is not None:
+        from harness.cli.commands.claims import print_claims  # NumPy, which a table needs not
+
+        return print_claims(options)
     with without_garbage_collection():  # the records of a large study are many small objects
         return _run(options)
 
