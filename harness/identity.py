@@ -19,7 +19,9 @@ MOST_NAME_LETTERS = 100  # a file name of 255 bytes has room for what is put bef
 NAME = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MOST_NAME_LETTERS - 1}}}"
 NAME_IN_WORDS = f"at most {MOST_NAME_LETTERS} letters, digits, '.', '_' and '-', starting with a letter or digit"
 
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+)
 
 
 def canonical_json(value: Any) -> str:

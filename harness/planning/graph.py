@@ -16,6 +16,8 @@ from harness.planning.method_summary import MethodFacts
 from harness.planning.recipe import Setting
 from harness.specs import Cell, StageSpec, stage_label
 
+SEEDED = frozenset(kind.name for kind in KINDS.values() if "seed" in kind.identity)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelIdentity:
@@ -62,6 +64,8 @@ class Plan:
     defaults: dict[str, Setting] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     _ancestors: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _alike: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _classes: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def add(self, spec: StageSpec) -> StageSpec:
         if spec.stage_id in self.stages:
@@ -78,6 +82,22 @@ class Plan:
                 ordered.update(dict.fromkeys(self.ancestors(parent)))
             self._ancestors[stage_id] = (*ordered, stage_id)
         return self._ancestors[stage_id]
+
+    def alike(self, stage_id: str) -> int:
+        """A number, the same for stages that only the seeds of their cells set apart, in themselves or behind them.
+
+        Computed once for each stage from its parents' numbers: sooner than comparing stages two by two. Of stages with
+        different numbers nothing is said: only a seed that the plan gives a kind of the harness is passed over.
+        """
+        if stage_id not in self._alike:
+            spec = self.stages[stage_id]
+            parameters = dict(spec.parameters)
+            if spec.kind in SEEDED:
+                parameters.pop("seed", None)
+            parents = [(role, self.alike(parent)) for role, parent in spec.parents.items()]
+            key = repr((spec.kind, parameters, parents, spec.inputs, spec.versions))
+            self._alike[stage_id] = self._classes.setdefault(key, len(self._classes))
+        return self._alike[stage_id]
 
     def models_behind(self, spec: StageSpec) -> Iterator[StageSpec]:
         """The stages whose model this one starts from, the last first: each the parent "model" of the one before."""

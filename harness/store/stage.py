@@ -24,6 +24,7 @@ from harness.specs import StageSpec, are_of
 from harness.store.attempts import STOP_REQUESTED, Attempt, fold_events
 from harness.store.leases import Holder, Lease, acquire, current_holder, is_number
 from harness.store.processes import is_gone, is_live, this_process
+from harness.store.record_text import RecordTexts
 from harness.wording import command
 
 RECORD_SCHEMA = 1
@@ -81,17 +82,20 @@ class StoredStage:
         """Whether the stage is finished: something has its record's name. Whether that is sound, `read_record` says."""
         return os.path.lexists(self.record_path)
 
-    def read_record(self, spec: StageSpec | None = None) -> dict[str, Any]:
+    def read_record(self, spec: StageSpec | None = None, texts: RecordTexts | None = None) -> dict[str, Any]:
         """The record, if it is sound: readable, unchanged since it was written, and of this stage.
 
-        spec: of this stage, where it is known already; the same is found, sooner.
+        spec: of this stage, where it is known already; texts: of the records that are read together with it. The same
+        is found, sooner.
 
         Raises FileNotFoundError when there is none, StoreError when it cannot be read, is damaged, was edited, has
         another schema, belongs to another stage or describes another computation.
         """
         path = self.record_path
         try:
-            record = parse_json(path.read_bytes())
+            text = path.read_bytes()
+            known = None if texts is None else texts.content(text)
+            record, digest = known or (parse_json(text), None)
         except OSError as error:
             if not self.has_record():
                 raise
@@ -106,7 +110,7 @@ class StoredStage:
                 f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}. {self._redo_hint()}"
             )
         claimed = record.pop("digest", None)
-        if claimed != sha256_of(record):
+        if claimed != (digest or sha256_of(record)):
             raise StoreError(
                 f"record {path} was changed after it was written (its digest does not match). {self._redo_hint()}"
             )

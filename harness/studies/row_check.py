@@ -22,9 +22,10 @@ def mixed_rows(plan: Plan) -> list[str]:
     comparison = Comparison(plan, plan, counts=lambda each: not each.is_of_a_seed)
     mixed: dict[tuple[str, str], list[str]] = defaultdict(list)
     for first, *others in rows.values():
+        unlike = [cell for cell in others if plan.alike(plan.endpoint(cell)) != plan.alike(plan.endpoint(first))]
         found = {
             repr(each): each
-            for cell in others
+            for cell in unlike
             for each in comparison.differences(plan.endpoint(first), plan.endpoint(cell))
             if not _follows_the_seed(each, first, cell)
         }

@@ -15,6 +15,7 @@ from typing import Any
 from harness.errors import StoreError
 from harness.planning.graph import Plan
 from harness.planning.planner import without_garbage_collection
+from harness.store.record_text import RecordTexts
 from harness.store.store import Store
 from harness.wording import counted
 
@@ -34,13 +35,14 @@ def verified_records(plan: Plan, store: Store) -> Records:
 def _sound_records(plan: Plan, store: Store, problems: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The records one by one; what is wrong with others is added to `problems`."""
     digests: dict[str, str] = {}
+    texts = RecordTexts()
     finished = store.finished(plan.stages)
     for stage_id, spec in plan.stages.items():
         if stage_id not in finished:
             continue
         stage = store.stage(stage_id)
         try:
-            record = stage.read_record(spec)
+            record = stage.read_record(spec, texts)
         except StoreError as error:
             problems.append(str(error))
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +26,7 @@ from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.numbers.terms import differing_terms
 from paper_tables.statistics.bootstrap import aggregate_interval
-from paper_tables.statistics.intervals import Interval
+from paper_tables.statistics.intervals import Interval, standard_deviation
 from paper_tables.statistics.paired import Difference, difference_of
 from paper_tables.statistics.power import smallest_detectable
 
@@ -179,7 +178,7 @@ class Differences:
         return f"Its rows are not on equal terms: {', '.join(apart)}." if apart else f"No test: {NO_RESULT}."
 
     def _what_could_be_seen(self, average: Difference) -> str:
-        size = smallest_detectable(statistics.stdev(self.by_seed.values()), average.n)
+        size = smallest_detectable(standard_deviation([*self.by_seed.values()]), average.n)
         return f"With {average.n} seeds of this spread, {size:.1f} points from it would be seen nine times in ten."
 
     def as_json(self) -> dict[str, Any]:

@@ -8,8 +8,8 @@ depends on beyond rounding (`NOT_OF_PAPER`).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from harness.inputs.data_sources import HubData
 from harness.inputs.hub import HubSource
@@ -41,48 +41,32 @@ Differing = Mapping[Cell, tuple[Difference, ...]]
 
 def differing_from_paper(study: Study) -> Differing:
     """What sets each cell that the paper prints a number for apart from the paper's; nothing: it is comparable."""
-    printed = [cell for cell in study.plan.paths if is_printed(cell)]
+    plan = study.plan
+    firsts = {cells[0]: cells for cells in _but_for_seeds(plan) if is_printed(cells[0])}
     by_preset: dict[str, list[Cell]] = {PRUNED_HERE: [], RELEASED: []}
-    for cell in printed:
-        kinds = {study.plan.stages[stage_id].kind for stage_id in study.plan.paths[cell]}
+    for cell in firsts:
+        kinds = {plan.stages[stage_id].kind for stage_id in plan.paths[cell]}
         by_preset[RELEASED if "sparse_checkpoint" in kinds else PRUNED_HERE].append(cell)
-    classes = alike(study.plan)
-    found = {}
+    found: dict[Cell, tuple[Difference, ...]] = {}
     for preset, cells in by_preset.items():
-        first: dict[tuple[Cell, int], Cell] = {}  # cells that only seeds set apart are compared once
-        like = {
-            cell: first.setdefault((_of_any_seed(cell), classes[study.plan.endpoint(cell)]), cell) for cell in cells
-        }
-        theirs = _as_in_paper(preset, first.values())
-        comparison = Comparison(study.plan, theirs, counts=_counts)
+        theirs = _as_in_paper(preset, cells)
+        comparison = Comparison(plan, theirs, counts=_counts)
         for cell in cells:
-            counterpart = like[cell]
-            if counterpart in theirs.paths:
-                ends = study.plan.endpoint(counterpart), theirs.endpoint(counterpart)
-                found[cell] = comparison.differences(*ends)
+            if cell in theirs.paths:
+                differences = comparison.differences(plan.endpoint(cell), theirs.endpoint(cell))
             else:
-                found[cell] = (Difference("model", f"{cell.model} at {cell.sparsity:g}", "ours", None),)
-    return {cell: found[cell] for cell in printed}
+                differences = (Difference("model", f"{cell.model} at {cell.sparsity:g}", "ours", None),)
+            found |= dict.fromkeys(firsts[cell], differences)
+    return {cell: found[cell] for cell in plan.paths if cell in found}
 
 
-def _of_any_seed(cell: Cell) -> Cell:
-    return replace(cell, seed=0, pruning_seed=0)
-
-
-def alike(plan: Plan) -> dict[str, int]:
-    """A number for each stage, the same for those that only `NOT_OF_PAPER` sets apart, in themselves or behind them."""
-    numbers: dict[str, int] = {}
-    known: dict[tuple[str, str], int] = {}
-    left_out = {
-        kind: {name.partition(".")[2] for name in NOT_OF_PAPER if name.startswith(f"{kind}.")} for kind in KINDS
-    }
-    for stage_id, spec in plan.stages.items():
-        names = left_out.get(spec.kind, set())
-        parameters = [(name, value) for name, value in spec.parameters.items() if name not in names]
-        parents = [(role, numbers[parent]) for role, parent in spec.parents.items()]
-        key = spec.kind, repr((parameters, parents, spec.inputs, spec.versions))
-        numbers[stage_id] = known.setdefault(key, len(known))
-    return numbers
+def _but_for_seeds(plan: Plan) -> Iterable[list[Cell]]:
+    """The cells, those together that only seeds set apart: one is compared for all of them."""
+    together: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
+    for cell, path in plan.paths.items():
+        row = cell.model, cell.method, cell.sparsity, cell.task, cell.quantization
+        together[row, plan.alike(path[-1])].append(cell)
+    return together.values()
 
 
 def is_printed(cell: Cell) -> bool:

@@ -3,14 +3,15 @@
 Scores in, rows out. How a row looks on the page is `render`'s concern.
 """
 
-import statistics
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from harness.planning.method_summary import SPARSE_FROM
 from paper_tables.numbers.published import PAPER_COLUMNS, PAPER_METHOD_ORDER, PAPER_MODELS, published_value
 from paper_tables.numbers.score import Score
+from paper_tables.statistics.intervals import standard_deviation
 
 
 class SeedValue(NamedTuple):
@@ -145,7 +146,7 @@ def _row(table: str, number: _Number, scores: Sequence[Score]) -> Row:
     """scores: the seeds of one number, at least one, sorted by seed."""
     present = [score for score in scores if score.value is not None]
     values = [score.value for score in present if score.value is not None]
-    value = statistics.fmean(values) if values else None
+    value = fmean(values) if values else None
     published = _published(number) if all(score.comparable for score in scores) else None
     zeros = [score.measured_sparsity for score in scores if score.measured_sparsity is not None]
     return Row(
@@ -159,7 +160,7 @@ def _row(table: str, number: _Number, scores: Sequence[Score]) -> Row:
         metric=number.metric,
         value=value,
         n=len(values),
-        spread=statistics.stdev(values) if len(values) > 1 else None,
+        spread=standard_deviation(values) if len(values) > 1 else None,
         spread_over=_spread_over(present) if len(values) > 1 else None,
         published=published,
         difference=value - published if value is not None and published is not None else None,

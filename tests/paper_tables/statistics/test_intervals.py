@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import numpy as np
 import pytest
 
-from paper_tables.statistics.intervals import Interval, mean_interval, summary, t_quantile, t_tails
+from paper_tables.statistics.intervals import (
+    Interval,
+    mean_interval,
+    standard_deviation,
+    summary,
+    t_quantile,
+    t_tails,
+)
 
 # Two-sided 90, 95 and 99 %, as printed in tables of Student's t (Fisher and Yates, table III).
 T_TABLE = {
@@ -61,6 +69,24 @@ def test_equal_values_have_no_interval_of_width_zero(values: list[float]) -> Non
     """0.1 + 0.2 and 0.3 differ in the last bit: arithmetic, no spread."""
     assert mean_interval(values) is None
     assert summary(values).spread == pytest.approx(0.0, abs=1e-15)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 62])
+@pytest.mark.parametrize(("mean", "spread"), [(80.0, 2.0), (0.0, 1.0), (81.0, 1e-9), (1e9, 1e-3), (1e-200, 1e-100)])
+def test_a_standard_deviation_is_that_of_exact_fractions(n: int, mean: float, spread: float) -> None:
+    """The standard library's is exact but for its last rounding; the textbook's sums of squares fail three of these."""
+    for sample in np.random.default_rng(n).normal(mean, spread, size=(50, n)).tolist():
+        assert standard_deviation(sample) == pytest.approx(statistics.stdev(sample), rel=1e-14)
+
+
+@pytest.mark.parametrize("value", [0.0, 64.14, 0.1, -1e300, 1e-320])
+def test_equal_values_have_no_standard_deviation_at_all(value: float) -> None:
+    assert [standard_deviation([value] * n) for n in (2, 3, 7, 10)] == [0.0] * 4
+
+
+def test_one_value_has_no_standard_deviation() -> None:
+    with pytest.raises(ValueError, match="two values"):
+        standard_deviation([80.0])
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])
