@@ -80,15 +80,18 @@ class Template:
         spec = plan.stages[stage_id]
         if spec.kind != self.kind:
             return Mismatch("kind", "kind", spec.kind, self.kind)
-        if differing := sorted(spec.parents.keys() ^ self.parents.keys()):
-            role = differing[0]
+        if spec.parents.keys() != self.parents.keys():
+            role = min(spec.parents.keys() ^ self.parents.keys())
             return Mismatch("parent", f"{spec.kind}.{role}", role in spec.parents, role in self.parents)
         wanted = {**self.fixed, **{name: getattr(cell, field) for name, field in self.fields.items()}}
-        for name, value in wanted.items():
-            if spec.parameters.get(name) != value:
-                return Mismatch("value", f"{spec.kind}.{name}", spec.parameters.get(name), value)
-        problems = (parent._mismatch(plan, spec.parents[role], cell) for role, parent in self.parents.items())
-        return next((problem for problem in problems if problem is not None), None)
+        if not wanted.items() <= spec.parameters.items():  # most often all are there: one look instead of many
+            for name, value in wanted.items():
+                if spec.parameters.get(name) != value:
+                    return Mismatch("value", f"{spec.kind}.{name}", spec.parameters.get(name), value)
+        for role, parent in self.parents.items():
+            if problem := parent._mismatch(plan, spec.parents[role], cell):
+                return problem
+        return None
 
 
 @cache

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.identity import canonical_json
 
@@ -16,12 +16,7 @@ _START, _BETWEEN, _END = '{\n "', ',\n "', "\n}\n"  # as `StoredStage.publish_re
 _DECODE = json.JSONDecoder().raw_decode
 
 
-class _Member(NamedTuple):
-    """canonical: the member as it stands in canonical JSON, `"key":value`."""
-
-    key: str
-    value: Any
-    canonical: str
+_Member = tuple[str, Any, str]  # key, value, and how it stands in canonical JSON, `"key":value`
 
 
 class RecordTexts:
@@ -49,10 +44,10 @@ class RecordTexts:
         value: dict[str, Any] = {}
         canonical: list[str] = []
         for part in text[len(_START) : -len(_END)].split(_BETWEEN):
-            member = self._members.get(part) or self._read(part)
-            value[member.key] = member.value
-            if member.key != "digest":
-                canonical.append(member.canonical)
+            key, content, encoded = self._members.get(part) or self._read(part)
+            value[key] = content
+            if key != "digest":
+                canonical.append(encoded)
         if len(value) != len(canonical) + 1 or list(value) != sorted(value):
             raise ValueError("a key that comes twice, is not in its place, or no digest")
         return value, hashlib.sha256(f"{{{','.join(canonical)}}}".encode()).hexdigest()
@@ -66,4 +61,5 @@ class RecordTexts:
         ((key, value),) = found.items()  # a ValueError, too, where there are several
         if len(self._members) >= MOST_KEPT:
             self._members.clear()
-        return self._members.setdefault(part, _Member(key, value, canonical_json(found)[1:-1]))
+        member = self._members[part] = key, value, f"{canonical_json(key)}:{canonical_json(value)}"
+        return member

@@ -133,7 +133,6 @@ def _stages(folder: Path, suffix: str = "") -> set[str]:
 def _names(folder: Path, suffix: str) -> set[str]:
     """Names of a folder's entries that end in `suffix`, without it; empty when there is no such folder."""
     try:
-        with os.scandir(folder) as entries:
-            return {entry.name.removesuffix(suffix) for entry in entries if entry.name.endswith(suffix)}
+        return {name.removesuffix(suffix) for name in os.listdir(folder) if name.endswith(suffix)}
     except (FileNotFoundError, NotADirectoryError):
         return set()

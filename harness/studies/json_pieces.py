@@ -9,6 +9,8 @@ from typing import Any, TextIO
 
 BLOCK = 1 << 18  # characters that are read at a time
 _SPACE = re.compile(r"[ \t\n\r]*")  # of JSON
+_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
+_PLAIN_KEY = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:')  # without escapes
 _DECODE = json.JSONDecoder().raw_decode
 
 
@@ -22,10 +24,7 @@ class JsonPieces:
         """The keys of an object. After each its value may be taken, by any of these methods; else it is passed over."""
         self._expect("{")
         while self._next() != "}":
-            key = self.value()
-            if not isinstance(key, str):
-                raise self._error("a name in quotes")
-            self._expect(":")
+            key = self._key()
             taken = self._taken
             yield key
             if taken == self._taken:
@@ -65,6 +64,17 @@ class JsonPieces:
         if self._next():
             raise self._error("nothing more")
 
+    def _key(self) -> str:
+        """The key of the next member, with the colon after it."""
+        if plain := _PLAIN_KEY.match(self._text, self._position):
+            self._position = plain.end()
+            return plain[1]
+        key = self.value()  # it has escapes, or goes on in what was not read yet
+        if not isinstance(key, str):
+            raise self._error("a name in quotes")
+        self._expect(":")
+        return key
+
     def _next(self) -> str:
         """The next character that is no white space; "" at the end."""
         while True:
@@ -80,6 +90,10 @@ class JsonPieces:
         self._position += 1
 
     def _go_on(self, closing: str) -> None:
+        comma = _COMMA.match(self._text, self._position)
+        if comma and self._text[comma.end() : comma.end() + 1] not in ("", closing):
+            self._position = comma.end()
+            return
         if self._next() != closing:
             self._expect(",")
             if self._next() == closing:

@@ -93,8 +93,8 @@ def _printed(key: LineKey) -> dict[Named, PublishedNumber]:
         (number.task, number.metric): number
         for number in verified_numbers()
         if key.bits is not None
-        and number is printed_value(key.model, key.method, key.sparsity, key.bits, number.task, number.metric)
         and number.transfer_kd == key.transfer_kd
+        and number is printed_value(key.model, key.method, key.sparsity, key.bits, number.task, number.metric)
     }
 
 

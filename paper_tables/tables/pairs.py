@@ -52,7 +52,8 @@ def _only_topic(comparison: Comparison, one: Line, other: Line) -> Iterator[str]
     for ours, theirs in zip(one.cells, other.cells, strict=True):
         if ours.row is not None and theirs.row is not None:
             ends = zip(ours.row.stage_ids, theirs.row.stage_ids, strict=False)
-            topics |= {_topic(each) for ends_of_seed in ends for each in comparison.differences(*ends_of_seed)}
+            unlike = {tuple(map(comparison.one.alike, pair)): pair for pair in ends}  # each but for seeds once
+            topics |= {_topic(each) for pair in unlike.values() for each in comparison.differences(*pair)}
     if len(topics) == 1 and _OTHER_STAGES not in topics:
         yield topics.pop()
 

@@ -82,17 +82,21 @@ def all_tables(numbers: StudyNumbers) -> list[str]:
     return [page(tables, form, title=numbers.study.name) for form in SUFFIXES]
 
 
-@pytest.mark.slow
-def test_all_tables_of_ten_thousand_records(large: Store) -> None:
-    taken = []
-    for _ in range(3):
-        began = time.process_time()
-        with without_garbage_collection():
-            numbers = read_numbers(large, "paper")
-            texts = all_tables(numbers)
-        taken.append(time.process_time() - began)
-    print(f"{min(taken):.2f} s")
+def seconds_of_all(store: Store) -> float:
+    """Processor time from the records to the text of every table."""
+    began = time.process_time()
+    with without_garbage_collection():
+        numbers = read_numbers(store, "paper")
+        texts = all_tables(numbers)
+    seconds = time.process_time() - began
     assert len(numbers.records) == 9932
     assert numbers.is_complete
     assert all("81.10" in text for text in texts)  # they are the paper's own cells, and its numbers stand beside them
-    assert min(taken[1:]) <= MOST_SECONDS, f"{min(taken):.2f} s"
+    return seconds
+
+
+@pytest.mark.slow
+def test_all_tables_of_ten_thousand_records(large: Store) -> None:
+    taken = [seconds_of_all(large) for _ in range(4)]
+    print(f"{min(taken):.2f} s")
+    assert min(taken) <= MOST_SECONDS, taken
