@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 from harness.planning.kinds import KINDS
 from harness.planning.method_summary import MethodFacts
@@ -65,7 +66,7 @@ class Plan:
     models: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     _ancestors: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _alike: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _classes: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _unlike: dict[Any, list[Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def add(self, spec: StageSpec) -> StageSpec:
         if spec.stage_id in self.stages:
@@ -89,15 +90,24 @@ class Plan:
         Computed once for each stage from its parents' numbers: sooner than comparing stages two by two. Of stages with
         different numbers nothing is said: only a seed that the plan gives a kind of the harness is passed over.
         """
-        if stage_id not in self._alike:
-            spec = self.stages[stage_id]
-            parameters = dict(spec.parameters)
-            if spec.kind in SEEDED:
-                parameters.pop("seed", None)
-            parents = [(role, self.alike(parent)) for role, parent in spec.parents.items()]
-            key = repr((spec.kind, parameters, parents, spec.inputs, spec.versions))
-            self._alike[stage_id] = self._classes.setdefault(key, len(self._classes))
+        if stage_id not in self._alike:  # nor are those that were added after it
+            for added in list(self.stages)[len(self._alike) :]:
+                self._alike[added] = self._first_like(self.stages[added])
         return self._alike[stage_id]
+
+    def _first_like(self, spec: StageSpec) -> int:
+        """The place of the first stage that is like it; one that is not numbered yet, its parents are."""
+        parameters = dict(spec.parameters)
+        if spec.kind in SEEDED:
+            parameters.pop("seed", None)
+        parents = {role: self._alike[parent] for role, parent in spec.parents.items()}
+        own = spec.inputs, parents, parameters, spec.versions
+        known = self._unlike.setdefault((spec.kind, *parents.values()), [])
+        for place, theirs in known:
+            if own == theirs:
+                return place
+        known.append((len(self._alike), own))
+        return len(self._alike)
 
     def models_behind(self, spec: StageSpec) -> Iterator[StageSpec]:
         """The stages whose model this one starts from, the last first: each the parent "model" of the one before."""

@@ -25,7 +25,7 @@ def cell_problem(plan: Plan, cell: Cell) -> str | None:
         found = _unlike_its_method(plan, cell)
     else:
         found = next(_unlike_its_facts(plan, cell), None)
-    if found is None and set(path) != set(plan.ancestors(path[-1])):
+    if found is None and path != (needed := plan.ancestors(path[-1])) and set(path) != set(needed):
         return "they are not its last stage and all that it depends on"
     return None if found is None else str(found)
 

@@ -14,7 +14,7 @@ from harness.studies.json_pieces import JsonPieces
 TREE: dict[str, Any] = {
     "cells": [{"seed": 123456, "text": 'a "quoted" } ] text \\ é'}, [], [1.5e-7, True, None]],
     "empty": {},
-    "stages": {"a": {"x": -12.5}, "b": {}, "c": "d"},
+    "stages": {"a": {"x": -12.5}, "b": {}, "c": "d", 'e "\\ \n é': 1, "f: ": ",", "": [1, "]"]},
     "last": 1234567890,
 }
 
@@ -44,6 +44,7 @@ def test_the_values_are_those_of_the_whole_text(
     assert list(JsonPieces(io.StringIO(text)).members()) == list(TREE), "what is not taken is passed over"
 
 
+@pytest.mark.parametrize("block", [1, 1 << 18])
 @pytest.mark.parametrize(
     "text",
     [
@@ -58,9 +59,17 @@ def test_the_values_are_those_of_the_whole_text(
         "{} {}",
         '{"cells": {}}',
         '{"a": tru}',
+        '{"a\n": 1}',
+        '{"a\\x": 1}',
+        '{"a": 1,, "b": 2}',
+        '{"a": 1, }',
+        '{"cells": [1,]}',
+        '{"cells": [1, ]}',
+        '{"cells": [1 2]}',
     ],
 )
-def test_what_is_no_such_json_is_refused(text: str) -> None:
+def test_what_is_no_such_json_is_refused(monkeypatch: pytest.MonkeyPatch, text: str, block: int) -> None:
+    monkeypatch.setattr(json_pieces, "BLOCK", block)
     with pytest.raises(ValueError, match="."):
         by_pieces(text)
 
