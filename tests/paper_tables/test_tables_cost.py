@@ -97,6 +97,6 @@ def seconds_of_all(store: Store) -> float:
 
 @pytest.mark.slow
 def test_all_tables_of_ten_thousand_records(large: Store) -> None:
-    taken = [seconds_of_all(large) for _ in range(4)]
+    taken = [seconds_of_all(large) for _ in range(5)]
     print(f"{min(taken):.2f} s")
     assert min(taken) <= MOST_SECONDS, taken
