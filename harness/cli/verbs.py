@@ -123,6 +123,17 @@ def _plots(parser: argparse.ArgumentParser) -> None:
     _common(parser)
 
 
+def _check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", metavar="NAME")
+    parser.add_argument(
+        "--expected", metavar="FILE", help="what is expected, a TOML file (default: expected.toml in the store)"
+    )
+    parser.add_argument("--write", action="store_true", help="write the expected file from the study; check nothing")
+    parser.add_argument("--junit", metavar="FILE", help="also write the report as JUnit XML")
+    parser.add_argument("--summary", metavar="FILE", help="also append the report in Markdown, as to a job's page")
+    _common(parser)
+
+
 def _logs(parser: argparse.ArgumentParser) -> None:
     _what(parser)
     parser.add_argument("--attempt", type=int, metavar="N", help="another attempt than the last")
@@ -236,6 +247,7 @@ VERBS = (
         _plots,
         "harness.cli.commands.plots:run",
     ),
+    Verb("check", "a study's numbers against those that a file expects", _check, "harness.cli.commands.check:run"),
     Verb(
         "show",
         "a stage's settings, parents, losses, metrics, times; or a cell's path",

@@ -26,8 +26,10 @@ def check(expected: Expected, measured: Measured) -> Report:
     numbers = {entry.key: _check_number(expected, entry, measured, conditions) for entry in expected.numbers}
     findings = [
         *(_check_zeros(entry, measured) for entry in expected.zeros),
-        *(_check_mean(expected, entry, measured, [numbers[each.key] for each in members(entry, expected.numbers)])
-          for entry in expected.means),
+        *(
+            _check_mean(expected, entry, measured, [numbers[each.key] for each in members(entry, expected.numbers)])
+            for entry in expected.means
+        ),
         *numbers.values(),
     ]
     unlisted = len(measured.numbers.keys() - numbers.keys())
@@ -38,7 +40,7 @@ def _check_zeros(entry: ExpectedZeros, measured: Measured) -> Finding:
     """Exactly: the count is the same on every machine."""
     counts = measured.zeros.get(entry.key, ())
     wrong = [count for count in counts if count != (entry.zeros, entry.of)]
-    shown = (wrong or list(counts) or [None])[0]
+    shown = next(iter(wrong or counts), None)
     return Finding(
         kind="zeros",
         name=f"{entry.key} zeros",
@@ -100,7 +102,7 @@ def _compared(
     seeds: tuple[int, int],
     missing: int,
 ) -> Finding:
-    """Both means held against each other. missing: planned seeds without a result: an entry that is well is not told."""
+    """Both means held against each other. missing: planned seeds without a result; with any, only a fall is told."""
     noise, before, now = expected.noise_of(entry), *means
     deviation = noise.of_difference(*seeds) if noise else 0.0
     tolerance = entry.tolerance

@@ -1,4 +1,4 @@
-"""Expected: what a study has to give again: counts of zeros exactly, scores within the noise of their seeds, means of them.
+"""Expected: what a study has to give again: counts of zeros exactly, scores and their means within the noise of seeds.
 
 Values only; `expected_file` writes and reads them, `write` makes them from a study, `check` compares.
 """

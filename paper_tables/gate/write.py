@@ -18,7 +18,7 @@ from paper_tables.gate.expected import (
     NumberKey,
     RowKey,
 )
-from paper_tables.gate.measured import Measured, MeasuredNumber, independent, measured
+from paper_tables.gate.measured import MeasuredNumber, independent, measured
 from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.statistics.variances import moderated_variances
 
