@@ -9,31 +9,38 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from harness.planning.difference import Comparison
 from harness.wording import counted
 from paper_tables.gate.conditions import comparison, in_words
-from paper_tables.gate.expected import Expected, ExpectedMean, ExpectedNumber, ExpectedZeros
-from paper_tables.gate.measured import Measured, MeasuredNumber, independent
+from paper_tables.gate.expected import (
+    EQUAL,
+    HIGHER,
+    Expected,
+    ExpectedLoss,
+    ExpectedMean,
+    ExpectedNumber,
+    ExpectedZeros,
+)
+from paper_tables.gate.measured import Measured, independent
 from paper_tables.gate.verdict import Finding, Report, Verdict, worst_first
-from paper_tables.gate.write import members
-from paper_tables.statistics.tolerance import POWER, detectable
+from paper_tables.statistics.tolerance import POWER, Noise, detectable
 
 
 def check(expected: Expected, measured: Measured) -> Report:
     """expected: a file's. measured: of a study, whatever its name and preset."""
     conditions = comparison(expected.stages, measured.stages)
     numbers = {entry.key: _check_number(expected, entry, measured, conditions) for entry in expected.numbers}
-    findings = [
-        *(_check_zeros(entry, measured) for entry in expected.zeros),
-        *(
-            _check_mean(expected, entry, measured, [numbers[each.key] for each in members(entry, expected.numbers)])
-            for entry in expected.means
-        ),
-        *numbers.values(),
+    means = [
+        _check_mean(expected, entry, measured, [numbers[each.key] for each in expected.members(entry)])
+        for entry in expected.means
     ]
+    losses = [_check_loss(entry, measured, conditions) for entry in expected.losses]
+    zeros = [_check_zeros(entry, measured) for entry in expected.zeros]
     unlisted = len(measured.numbers.keys() - numbers.keys())
-    return Report(measured.study, expected.study, worst_first(findings), expected.false_alarms, unlisted)
+    findings = worst_first([*zeros, *losses, *means, *numbers.values()])
+    return Report(measured.study, expected.study, findings, expected.false_alarms, unlisted)
 
 
 def _check_zeros(entry: ExpectedZeros, measured: Measured) -> Finding:
@@ -44,6 +51,7 @@ def _check_zeros(entry: ExpectedZeros, measured: Measured) -> Finding:
     return Finding(
         kind="zeros",
         name=f"{entry.key} zeros",
+        direction=EQUAL,
         verdict=Verdict.MISSING if not counts else Verdict.REGRESSED if wrong else Verdict.OK,
         expected=entry.zeros,
         measured=None if shown is None else shown[0],
@@ -55,32 +63,60 @@ def _check_zeros(entry: ExpectedZeros, measured: Measured) -> Finding:
     )
 
 
+def _check_loss(entry: ExpectedLoss, measured: Measured, conditions: Comparison) -> Finding:
+    """Within a share of the loss, either way."""
+    found = measured.losses.get(entry.key)
+    told = Finding(
+        kind="loss", name=str(entry.key), verdict=Verdict.MISSING, direction=EQUAL, expected=entry.loss, n_expected=1
+    )
+    if found is None:
+        return replace(told, reason="not in the study")
+    if differing := _differing(entry.stage, found.stages, conditions):
+        return replace(told, verdict=Verdict.NOT_COMPARABLE, reason=differing)
+    if not found.losses:
+        return replace(told, reason="no stage is done")
+    now, tolerance = statistics.fmean(found.losses), entry.tolerance * entry.loss
+    verdict = Verdict.REGRESSED if abs(now - entry.loss) > tolerance else Verdict.OK
+    if found.missing and verdict is Verdict.OK:
+        verdict = Verdict.MISSING
+    return replace(
+        told,
+        verdict=verdict,
+        measured=now,
+        tolerance=tolerance,
+        n_measured=len(found.losses),
+        reason=f"{counted(found.missing, 'stage')} not done" if found.missing else "",
+    )
+
+
 def _check_number(expected: Expected, entry: ExpectedNumber, measured: Measured, conditions: Comparison) -> Finding:
     found = measured.numbers.get(entry.key)
     mine = independent(entry.seeds)
     if found is None:
-        return _untold("number", entry, mine, Verdict.MISSING, "not in the study")
-    if differing := _differing(entry, found, conditions):
-        return _untold("number", entry, mine, Verdict.NOT_COMPARABLE, differing)
+        return _untold(entry, mine, Verdict.MISSING, "not in the study")
+    if differing := _differing(entry.stage, found.stages, conditions):
+        return _untold(entry, mine, Verdict.NOT_COMPARABLE, differing)
     if not found.seeds:
-        return _untold("number", entry, mine, Verdict.MISSING, "no seed has a result")
+        return _untold(entry, mine, Verdict.MISSING, "no seed has a result")
     theirs = independent(found.seeds)
     means = statistics.fmean(mine), statistics.fmean(theirs)
     return _compared(expected, entry, means, (len(mine), len(theirs)), found.missing)
 
 
-def _differing(entry: ExpectedNumber, found: MeasuredNumber, conditions: Comparison) -> str:
-    """What sets the conditions of the measured seeds apart from the expected ones, in words; empty: nothing."""
-    differences = [each for stage in found.stages for each in conditions.differences(entry.stage, stage)]
-    return in_words(tuple(dict.fromkeys(differences))) if differences else ""
+def _differing(expected: str, stages: Sequence[str], conditions: Comparison) -> str:
+    """What sets the conditions of measured stages apart from the expected one's, in words; empty: nothing."""
+    differences = [each for stage in stages for each in conditions.differences(expected, stage)]
+    return in_words(tuple({repr(each): each for each in differences}.values())) if differences else ""
 
 
 def _check_mean(expected: Expected, entry: ExpectedMean, measured: Measured, findings: Sequence[Finding]) -> Finding:
     """A mean is told where all its numbers are."""
-    mine = members(entry, expected.numbers)
+    mine = expected.members(entry)
+    if not mine:
+        return _untold(entry, [], Verdict.MISSING, "the file has none of its numbers")
     for verdict in (Verdict.NOT_COMPARABLE, Verdict.MISSING):
         if several := sum(finding.verdict is verdict and not finding.n_measured for finding in findings):
-            return _untold("mean", entry, [], verdict, f"{counted(several, 'number')} of {len(mine)}: {verdict}")
+            return _untold(entry, [], verdict, f"{several} of its {len(mine)} numbers: {verdict}")
     weights = [entry.weight(number.key) for number in mine]
     theirs = [measured.numbers[number.key] for number in mine]
     means = (
@@ -103,41 +139,56 @@ def _compared(
     missing: int,
 ) -> Finding:
     """Both means held against each other. missing: planned seeds without a result; with any, only a fall is told."""
-    noise, before, now = expected.noise_of(entry), *means
-    deviation = noise.of_difference(*seeds) if noise else 0.0
+    noise, difference = expected.noise(entry), means[1] - means[0]
     tolerance = entry.tolerance
     if tolerance is None and noise:
         tolerance = noise.tolerance(*seeds, expected.level(entry))
-    if tolerance is None:
-        verdict, reason = Verdict.NO_TOLERANCE, "its noise is not known; write a tolerance to have it checked"
-    elif now < before - tolerance:
-        verdict, reason = Verdict.REGRESSED, ""
-    elif missing:
+    verdict = Verdict.NO_TOLERANCE if tolerance is None else _verdict(difference, tolerance, entry.direction)
+    reason = _NO_TOLERANCE if tolerance is None else ""
+    if missing and verdict is not Verdict.REGRESSED:
         verdict, reason = Verdict.MISSING, f"{counted(missing, 'seed')} without a result"
-    else:
-        verdict, reason = (Verdict.IMPROVED if now > before + tolerance else Verdict.OK), ""
+    seen = None if tolerance is None or not noise else detectable(tolerance, noise.of_difference(*seeds), POWER)
     return Finding(
         kind=_kind(entry),
         name=_name(entry),
         verdict=verdict,
-        expected=before,
-        measured=now,
+        direction=entry.direction,
+        expected=means[0],
+        measured=means[1],
         tolerance=tolerance,
-        detectable=None if tolerance is None or noise is None else detectable(tolerance, deviation, POWER),
+        detectable=seen,
         n_expected=seeds[0],
         n_measured=seeds[1],
-        p_value=noise.p_value(now - before, *seeds) if noise else None,
+        p_value=_p_value(noise, difference, seeds, entry.direction),
         reason=reason,
     )
 
 
-def _untold(
-    kind: str, entry: ExpectedNumber | ExpectedMean, mine: Sequence[float], verdict: Verdict, reason: str
-) -> Finding:
+_NO_TOLERANCE = "its noise is not known; write a tolerance to have it checked"
+
+
+def _verdict(difference: float, tolerance: float, direction: str) -> Verdict:
+    if abs(difference) <= tolerance:
+        return Verdict.OK
+    return Verdict.IMPROVED if difference > 0 and direction == HIGHER else Verdict.REGRESSED
+
+
+def _p_value(noise: Noise | None, difference: float, seeds: tuple[int, int], direction: str) -> float | None:
+    """Two-sided, and one-sided where only a fall counts."""
+    if noise is None:
+        return None
+    both = noise.p_value(difference, *seeds)
+    if direction == EQUAL:
+        return both
+    return both / 2 if difference <= 0 else 1 - both / 2
+
+
+def _untold(entry: ExpectedNumber | ExpectedMean, mine: Sequence[float], verdict: Verdict, reason: str) -> Finding:
     return Finding(
-        kind=kind,
+        kind=_kind(entry),
         name=_name(entry),
         verdict=verdict,
+        direction=entry.direction,
         expected=statistics.fmean(mine) if mine else None,
         n_expected=len(mine),
         reason=reason,

@@ -1,4 +1,4 @@
-"""Entry: one table of an expected file while it is read; its problems are noted with their line, none ends the reading."""
+"""Entry: one table of an expected file while it is read; problems are noted with their line, none ends the reading."""
 
 from __future__ import annotations
 
@@ -48,6 +48,10 @@ NAMES = Kind("a list of texts", lambda v: isinstance(v, list) and all(isinstance
 PERCENTS = Kind(
     "at least one seed, each a number in [0, 100]",
     lambda v: isinstance(v, dict) and bool(v) and all(_is_number(x) and 0 <= x <= 100 for x in v.values()),
+)
+LOSSES = Kind(
+    "at least one seed, each a finite number, 0 or more",
+    lambda v: isinstance(v, dict) and bool(v) and all(_is_number(x) and x >= 0 for x in v.values()),
 )
 WEIGHTS = Kind(
     "a table of finite numbers above 0",

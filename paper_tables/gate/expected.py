@@ -5,16 +5,23 @@ Values only; `expected_file` writes and reads them, `write` makes them from a st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from harness.planning.graph import Plan
-from paper_tables.statistics.tolerance import Noise
+from paper_tables.statistics.tolerance import Noise, noise_of_mean
 
 SCHEMA = 1
-HIGHER = "higher"  # of every metric of today's tasks: the greater, the better
+HIGHER, EQUAL = "higher", "equal"  # the greater the better; or neither better nor worse, but the same
+DIRECTIONS = (HIGHER, EQUAL)
+# Of the stage that trained the scored model, in nats: mean over its run, and over the first tenth of it.
+LOSS, OPENING = "training loss", "opening loss"
+LOSSES = (LOSS, OPENING)
 FALSE_ALARMS = 0.01  # of a table whose numbers did not change
+BETWEEN_RUNS = 0.5  # measured on the quick study: docs/gate.md
+PRETRAINING = 0.02  # how far a pre-training loss may move, as a share of it; measured there, too
 
 
 class RowKey(NamedTuple):
@@ -47,24 +54,22 @@ class NumberKey(NamedTuple):
         return f"{self.row} {self.task} {_LABELS.get(self.metric, self.metric)}"
 
 
-_LABELS = {"accuracy": "acc", "exact_match": "EM", "f1": "F1"}
+_LABELS = {"accuracy": "acc", "exact_match": "EM", "f1": "F1", LOSS: "loss", OPENING: "opening"}
 
 
 def _words(sparsity: float, quantization: str) -> list[str]:
     return [*([f"{sparsity:g}"] if sparsity else []), *([quantization] if quantization != "none" else [])]
 
 
-@dataclass(frozen=True, kw_only=True)
-class BetweenRuns:
-    """What a run on another machine shifts all seeds of a number by, in standard deviations of one seed.
+class StageKey(NamedTuple):
+    """The pre-training stages of one model and sparsity, over their seeds. sparsity: None where nothing is pruned."""
 
-    For a number, a mean over the tasks of a row, and a mean over the rows of a method: what seeds share stays in a
-    mean, while what is theirs averages out.
-    """
+    kind: str
+    model: str
+    sparsity: float | None
 
-    numbers: float = 0.5
-    rows: float = 0.5
-    methods: float = 0.5
+    def __str__(self) -> str:
+        return " ".join([self.kind, self.model, *([] if self.sparsity is None else [f"{self.sparsity:g}"]), "loss"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +82,25 @@ class ExpectedZeros:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExpectedNumber:
-    """A number with its seeds, in percent.
+class ExpectedLoss:
+    """The loss of a pre-training stage in nats, mean over its run and over the seeds that there are.
 
-    noise: standard deviation of one seed in points, with its degrees of freedom; None where seeds do not tell it.
-    tolerance: points that it may fall by, where somebody set it by hand; then the noise does not count.
+    It averages over many thousand examples, so that it says more of how a model was trained than any score; of one seed
+    its noise cannot be measured. tolerance: share of the loss that it may move by, either way.
+    """
+
+    key: StageKey
+    loss: float
+    tolerance: float = PRETRAINING
+    stage: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpectedNumber:
+    """A number with its seeds: a score in percent, or the training loss in nats.
+
+    noise: standard deviation of one seed, with its degrees of freedom; None where seeds do not tell it.
+    tolerance: what it may fall by, or move by, where somebody set it by hand; then the noise does not count.
     stage: the id, in the file's stages, of the evaluation that all its seeds come from but for their seeds.
     seeds: "0" or "0 pruning 1" -> value.
     """
@@ -97,44 +116,46 @@ class ExpectedNumber:
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedMean:
-    """A weighted mean of numbers, one metric a task: of a row over its tasks, or of a method over all its rows.
+    """A weighted mean of numbers, one metric a task: of a row over its tasks, or of a method over its rows as well.
 
-    model, sparsity, quantization: None where it goes over all of them. weights: by task, as a number of that task
-    counts; its noise is that of one seed.
+    model, sparsity: None where it goes over all of them. weights: by task, as a number of that task counts.
+    tolerance: set by hand; else it follows from the noise of the numbers.
     """
 
     method: str
     model: str | None = None
     sparsity: float | None = None
-    quantization: str | None = None
+    quantization: str
     metrics: Mapping[str, str]
     weights: Mapping[str, float]
-    noise: float | None = None
-    freedom: float | None = None
     tolerance: float | None = None
 
     @property
-    def is_of_row(self) -> bool:
-        return self.model is not None
+    def key(self) -> tuple[object, ...]:
+        return self.model, self.method, self.sparsity, self.quantization, tuple(sorted(self.metrics.values()))
+
+    @property
+    def direction(self) -> str:
+        return EQUAL if self.is_of_losses else HIGHER
+
+    @property
+    def is_of_losses(self) -> bool:
+        return not set(LOSSES).isdisjoint(self.metrics.values())
 
     def weight(self, key: NumberKey) -> float:
         """What a number counts in it; 0 where it is not one of its own."""
-        same = all(
-            mine is None or mine == theirs
-            for mine, theirs in (
-                (self.model, key.model),
-                (self.method, key.method),
-                (self.sparsity, key.sparsity),
-                (self.quantization, key.quantization),
-                (self.metrics.get(key.task), key.metric),
-            )
-        )
-        return self.weights.get(key.task, 0.0) if same and key.task in self.metrics else 0.0
+        fixed = {"method": self.method, "quantization": self.quantization}
+        fixed |= {} if self.model is None else {"model": self.model}
+        mine = key._asdict() | {"sparsity": None if self.sparsity is None else key.sparsity}
+        same = all(mine[name] == value for name, value in fixed.items()) and mine["sparsity"] == self.sparsity
+        return self.weights.get(key.task, 0.0) if same and self.metrics.get(key.task) == key.metric else 0.0
 
     def __str__(self) -> str:
-        if self.model is None or self.sparsity is None or self.quantization is None:
-            return f"{self.method}, all rows and tasks"
-        return f"{RowKey(self.model, self.method, self.sparsity, self.quantization)}, tasks"
+        labels = sorted({_LABELS.get(metric, metric) for metric in self.metrics.values()})
+        what = f"mean {labels[0] if self.is_of_losses else 'score'}"
+        if self.model is None or self.sparsity is None:
+            return f"{' '.join([self.method, *_words(0.0, self.quantization)])}, all rows, {what}"
+        return f"{RowKey(self.model, self.method, self.sparsity, self.quantization)}, {what}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,37 +163,61 @@ class Expected:
     """The whole file.
 
     study, preset, recipe, measured_on: where it comes from, for people; not compared. false_alarms: how often a table
-    whose numbers did not change turns red at the most. stages: what the numbers were computed by, without their seeds.
+    whose numbers did not change turns red at the most. between_runs: standard deviation of what a run on another
+    machine shifts all seeds of a number by, in standard deviations of one seed. stages: what the numbers were computed
+    by, without their seeds.
     """
 
     study: str
     preset: str
     recipe: str
     false_alarms: float = FALSE_ALARMS
-    between_runs: BetweenRuns = field(default_factory=BetweenRuns)
+    between_runs: float = BETWEEN_RUNS
     measured_on: Mapping[str, Any]
     zeros: tuple[ExpectedZeros, ...]
+    losses: tuple[ExpectedLoss, ...]
     means: tuple[ExpectedMean, ...]
     numbers: tuple[ExpectedNumber, ...]
     stages: Plan
 
-    def noise_of(self, entry: ExpectedNumber | ExpectedMean) -> Noise | None:
-        """None where it is not known."""
-        if entry.noise is None or entry.freedom is None:
-            return None
+    def members(self, mean: ExpectedMean) -> list[ExpectedNumber]:
+        """The numbers that it is a mean of."""
+        return members(mean, self.numbers)
+
+    def noise(self, entry: ExpectedNumber | ExpectedMean) -> Noise | None:
+        """None where it is not known.
+
+        Numbers of one model and task are taken to move together in a mean: they share seeds, teacher, often the model
+        that they begin with.
+        """
         if isinstance(entry, ExpectedNumber):
-            between = self.between_runs.numbers
-        else:
-            between = self.between_runs.rows if entry.is_of_row else self.between_runs.methods
-        return Noise(spread=entry.noise, freedom=entry.freedom, between_runs=between)
+            if entry.noise is None or entry.freedom is None:
+                return None
+            return Noise(entry.noise, entry.freedom, self.between_runs)
+        parts: dict[tuple[str, str], list[tuple[float, Noise]]] = defaultdict(list)
+        mine = self.members(entry)
+        total = sum(entry.weight(number.key) for number in mine)
+        for number in mine:
+            noise = self.noise(number)
+            if noise is None:
+                return None
+            parts[number.key.model, number.key.task].append((entry.weight(number.key) / total, noise))
+        return noise_of_mean(parts.values()) if parts else None
 
     def level(self, entry: ExpectedNumber | ExpectedMean) -> float:
-        """The probability of a false alarm that one entry has: half of the table's goes to the numbers, half to means.
+        """The probability of a false alarm that an entry has on each side on which it can fail.
 
-        Bonferroni's share, so that however they hang together the table keeps its own.
+        Scores, losses and means have a third of the table's each, and Bonferroni's share of it, so that however they
+        hang together the table keeps its own.
         """
-        alike = self.numbers if isinstance(entry, ExpectedNumber) else self.means
-        return self.false_alarms / 2 / max(1, len(alike))
+        alike = sum(_part(each) == _part(entry) for each in (*self.numbers, *self.means))
+        return self.false_alarms / 3 / alike / (2 if entry.direction == EQUAL else 1)
 
 
-BETWEEN = tuple(each.name for each in fields(BetweenRuns))
+def _part(entry: ExpectedNumber | ExpectedMean) -> str:
+    return entry.direction if isinstance(entry, ExpectedNumber) else "mean"
+
+
+def members(mean: ExpectedMean, numbers: Iterable[ExpectedNumber]) -> list[ExpectedNumber]:
+    """Those of the numbers that it is a mean of."""
+    return [number for number in numbers if mean.weight(number.key)]

@@ -17,17 +17,19 @@ from harness.wording import option, shown
 from paper_tables.gate import entry as kinds
 from paper_tables.gate.entry import Entry
 from paper_tables.gate.expected import (
-    BETWEEN,
+    BETWEEN_RUNS,
+    DIRECTIONS,
     FALSE_ALARMS,
     HIGHER,
     SCHEMA,
-    BetweenRuns,
     Expected,
+    ExpectedLoss,
     ExpectedMean,
     ExpectedNumber,
     ExpectedZeros,
     NumberKey,
     RowKey,
+    StageKey,
 )
 
 T = TypeVar("T")
@@ -83,18 +85,20 @@ class _Reading:
         words = {name: head.take(name, kinds.ANY_TEXT) for name in ("study", "preset", "recipe")}
         rate = head.take_optional("false_alarms", kinds.RATE, FALSE_ALARMS)
         measured_on = head.take_optional("measured_on", kinds.TABLE, {})
-        between = self._between(head.take_optional("between_runs", kinds.TABLE, {}))
+        between = head.take_optional("between_runs", kinds.NOT_NEGATIVE, BETWEEN_RUNS)
         stages = self._stages(head.take_optional("stages", kinds.TABLE, {}))
         zeros = self._entries(head, "zeros", self._zeros, lambda entry: entry.key)
-        means = self._entries(head, "means", self._mean, str)
+        losses = self._entries(head, "losses", self._loss, lambda entry: entry.key)
+        means = self._entries(head, "means", self._mean, lambda entry: entry.key)
         numbers = self._entries(head, "numbers", self._number, lambda entry: entry.key)
-        for number, where in numbers.values():
-            if stages is not None and number.stage not in stages.stages:
-                Entry({}, where, self.problems).note(
-                    f"stage {shown(number.stage)} is none of the file's", next_move=_RESTORE
-                )
+        named = [(each.stage, where) for each, where in losses.values()]
+        named += [(each.stage, where) for each, where in numbers.values()]
+        for stage, where in named:
+            if stages is not None and stage not in stages.stages:
+                told = Entry({}, where, self.problems)
+                told.note(f"stage {shown(stage)} is none of the file's", next_move=_RESTORE)
         head.end()
-        if self.problems or stages is None or between is None:
+        if self.problems or stages is None:
             return None
         return Expected(
             **words,
@@ -102,6 +106,7 @@ class _Reading:
             between_runs=between,
             measured_on=measured_on,
             zeros=tuple(entry for entry, _ in zeros.values()),
+            losses=tuple(entry for entry, _ in losses.values()),
             means=tuple(entry for entry, _ in means.values()),
             numbers=tuple(entry for entry, _ in numbers.values()),
             stages=stages,
@@ -133,39 +138,48 @@ class _Reading:
         _check_quantization(entry, key["quantization"])
         return ExpectedZeros(key=RowKey(**key), zeros=zeros, of=of) if entry.end() else None
 
+    def _loss(self, entry: Entry) -> ExpectedLoss | None:
+        kind, model = entry.take("kind", kinds.TEXT), entry.take("model", kinds.TEXT)
+        sparsity = entry.take_optional("sparsity", kinds.SHARE)
+        loss, tolerance = entry.take("loss", kinds.POSITIVE), entry.take("tolerance", kinds.NOT_NEGATIVE)
+        stage = entry.take("stage", kinds.TEXT)
+        if not entry.end():
+            return None
+        return ExpectedLoss(key=StageKey(kind, model, sparsity), loss=loss, tolerance=tolerance, stage=stage)
+
     def _number(self, entry: Entry) -> ExpectedNumber | None:
-        key = {
-            name: entry.take(name, kind) for name, kind in {**_KEY, "task": kinds.TEXT, "metric": kinds.TEXT}.items()
-        }
+        names = {**_KEY, "task": kinds.TEXT, "metric": kinds.TEXT}
+        key = {name: entry.take(name, kind) for name, kind in names.items()}
         direction, stage = entry.take("direction", kinds.TEXT), entry.take("stage", kinds.TEXT)
-        if direction not in (None, HIGHER):
-            entry.note(f"direction = {shown(direction)}", repr(HIGHER))
-        seeds = entry.take("seeds", kinds.PERCENTS)
-        noise = _noise(entry)
+        if direction not in (None, *DIRECTIONS):
+            entry.note(f"direction = {shown(direction)}", " or ".join(map(repr, DIRECTIONS)))
+        seeds = entry.take("seeds", kinds.PERCENTS if direction == HIGHER else kinds.LOSSES)
+        noise = {name: entry.take_optional(name, kinds.POSITIVE) for name in ("noise", "freedom")}
+        if ("noise" in entry.values) != ("freedom" in entry.values):
+            entry.note("noise and freedom do not stand together", "both, or neither")
+        tolerance = entry.take_optional("tolerance", kinds.NOT_NEGATIVE)
         _check_quantization(entry, key["quantization"])
         if not entry.end():
             return None
-        return ExpectedNumber(key=NumberKey(**key), direction=direction, stage=stage, seeds=seeds, **noise)
+        return ExpectedNumber(
+            key=NumberKey(**key), direction=direction, stage=stage, seeds=seeds, tolerance=tolerance, **noise
+        )
 
     def _mean(self, entry: Entry) -> ExpectedMean | None:
-        method = entry.take("method", kinds.TEXT)
-        row = {name: entry.take_optional(name, kind) for name, kind in _KEY.items() if name != "method"}
-        if 0 < sum(name in entry.values for name in row) < len(row):
-            entry.note("it names a part of a row", "model, sparsity and quantization, or none of them")
+        method, quantization = entry.take("method", kinds.TEXT), entry.take("quantization", kinds.TEXT)
+        row = {name: entry.take_optional(name, _KEY[name]) for name in ("model", "sparsity")}
+        if sum(name in entry.values for name in row) == 1:
+            entry.note("it names a part of a row", "model and sparsity, or neither")
         metrics, weights = entry.take("metrics", kinds.TEXTS), entry.take("weights", kinds.WEIGHTS)
         if metrics is not None and weights is not None and metrics.keys() != weights.keys():
             entry.note("metrics and weights name different tasks", "the same tasks in both")
-        noise = _noise(entry)
-        _check_quantization(entry, row["quantization"])
+        tolerance = entry.take_optional("tolerance", kinds.NOT_NEGATIVE)
+        _check_quantization(entry, quantization)
         if not entry.end():
             return None
-        return ExpectedMean(method=method, **row, metrics=metrics, weights=weights, **noise)
-
-    def _between(self, values: Mapping[str, Any] | None) -> BetweenRuns | None:
-        entry = Entry(values or {}, f"{self.name}, between_runs", self.problems)
-        default = BetweenRuns()
-        shares = {name: entry.take_optional(name, kinds.NOT_NEGATIVE, getattr(default, name)) for name in BETWEEN}
-        return BetweenRuns(**shares) if entry.end() else None
+        return ExpectedMean(
+            method=method, **row, quantization=quantization, metrics=metrics, weights=weights, tolerance=tolerance
+        )
 
     def _stages(self, tables: Mapping[str, Any] | None) -> Plan | None:
         """None where one of them has a problem: what depends on it cannot be told."""
@@ -211,14 +225,6 @@ def _as_plan(specs: Mapping[str, StageSpec]) -> Plan:
     if absent:
         raise ValueError(f"{', '.join(absent[:3])} is missing, which others depend on")
     return Plan(stages={stage_id: specs[stage_id] for stage_id in parents_first(specs)})
-
-
-def _noise(entry: Entry) -> dict[str, Any]:
-    """noise and freedom stand together; a tolerance may stand alone."""
-    found = {name: entry.take_optional(name, kinds.POSITIVE) for name in ("noise", "freedom")}
-    if ("noise" in entry.values) != ("freedom" in entry.values):
-        entry.note("noise and freedom do not stand together", "both, or neither")
-    return {**found, "tolerance": entry.take_optional("tolerance", kinds.NOT_NEGATIVE)}
 
 
 def _check_quantization(entry: Entry, value: Any) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 from harness.specs import StageSpec
 from paper_tables.gate import toml
-from paper_tables.gate.expected import BETWEEN, SCHEMA, Expected, ExpectedMean, ExpectedNumber, ExpectedZeros
+from paper_tables.gate.expected import SCHEMA, Expected, ExpectedLoss, ExpectedMean, ExpectedNumber, ExpectedZeros
 
 HEADER = """\
 # What `harness check` expects of a study. Written by `harness check --write`; docs/gate.md says how it is used.
-# Scores are in percent; noise: standard deviation of one seed in points, with its degrees of freedom.
-# By hand may be set, and stays: false_alarms, between_runs, and `tolerance = POINTS` in a number or mean.
+# Scores are in percent, losses in nats; noise: standard deviation of one seed, with its degrees of freedom.
+# Set by hand, and kept: false_alarms, between_runs, the tolerance of a pre-training loss (a share of it), and
+# `tolerance = ..` in a number or a mean.
 """
 
 
@@ -23,13 +24,12 @@ def to_text(expected: Expected) -> str:
 
 def _pieces(expected: Expected) -> Iterator[str]:
     yield toml.line("schema", SCHEMA)
-    for name in ("study", "preset", "recipe", "false_alarms"):
+    for name in ("study", "preset", "recipe", "false_alarms", "between_runs"):
         yield toml.line(name, getattr(expected, name))
-    yield "\n[between_runs]\n"
-    yield from (toml.line(name, getattr(expected.between_runs, name)) for name in BETWEEN)
     yield "\n[measured_on]\n"
     yield from (toml.line(name, value) for name, value in expected.measured_on.items())
     yield from map(_zeros, expected.zeros)
+    yield from map(_loss, expected.losses)
     yield from map(_mean, expected.means)
     yield from map(_number, expected.numbers)
     yield from (_stage(stage_id, spec) for stage_id, spec in expected.stages.stages.items())
@@ -39,8 +39,13 @@ def _zeros(entry: ExpectedZeros) -> str:
     return _table("zeros", {**entry.key._asdict(), "zeros": entry.zeros, "of": entry.of})
 
 
+def _loss(entry: ExpectedLoss) -> str:
+    fields = {"loss": entry.loss, "tolerance": entry.tolerance, "stage": entry.stage}
+    return _table("losses", {**entry.key._asdict(), **fields})
+
+
 def _mean(entry: ExpectedMean) -> str:
-    names = ("model", "method", "sparsity", "quantization", "metrics", "weights", "noise", "freedom", "tolerance")
+    names = ("model", "method", "sparsity", "quantization", "metrics", "weights", "tolerance")
     return _table("means", {name: getattr(entry, name) for name in names})
 
 

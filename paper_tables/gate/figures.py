@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from paper_tables.gate.expected import HIGHER
 from paper_tables.gate.verdict import Finding, Report, Verdict
 
 NONE = "-"
 COLUMNS = ("expected", "measured", "diff", "tolerance", "detects", "seeds", "p")
+SHORT = ("expect", "now", "diff", "tol", "detect", "seeds", "p")  # the same, where there is little room
 LEGEND = (
-    "expected, measured: means in percent, or exact zeros. tolerance: the fall in points that counts; detects: the "
-    "smallest true fall found in 9 of 10 runs. seeds: expected/measured. p: one-sided, of such a fall between equal "
-    "runs."
+    "Expected and now: exact zeros, losses in nats (of the whole training, or its opening tenth), scores in percent. "
+    "Tolerance: a score may fall by so much, a loss move by it either way, zeros not at all. Detect: the smallest true "
+    "change found in 9 of 10 runs. Seeds: expected/measured. p: of so large a fall, or move of a loss, between equal runs."
 )
 
 
 def figures(finding: Finding) -> tuple[str, ...]:
     """A text for each of COLUMNS."""
-    decimals = 0 if finding.kind == "zeros" else 2
+    decimals = 0 if finding.kind == "zeros" else 2 if finding.direction == HIGHER else 4
     return (
         _number(finding.expected, decimals),
         _number(finding.measured, decimals),
@@ -47,7 +49,7 @@ def headline(report: Report) -> str:
     """What the gate says, in a sentence."""
     found = report.counts
     if found.get(Verdict.REGRESSED):
-        return "Regressed: at least one number fell by more than its tolerance, or a count of zeros changed."
+        return "Regressed: a score fell or a loss moved by more than its tolerance, or a count of zeros changed."
     if not report.num_measured:
         return "0 measured: nothing was checked."
     if found.get(Verdict.NOT_COMPARABLE):

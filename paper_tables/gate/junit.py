@@ -13,7 +13,7 @@ _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def to_junit(report: Report) -> str:
-    """Regressed is a failure, missing and not comparable are errors, what has no tolerance is skipped; the rest passes."""
+    """Regressed is a failure; missing and not comparable are errors; no tolerance is skipped; the rest passes."""
     tags = [_tag(finding.verdict) for finding in report.findings]
     nothing = not report.num_measured
     suite = ElementTree.Element(

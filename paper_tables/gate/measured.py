@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 from harness.planning.graph import Plan
 from harness.specs import Cell
 from paper_tables.gate.conditions import without_seeds
-from paper_tables.gate.expected import NumberKey, RowKey
+from paper_tables.gate.expected import LOSS, LOSSES, OPENING, NumberKey, RowKey, StageKey
 from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import StudyNumbers
 
@@ -29,22 +30,30 @@ class MeasuredNumber:
 
 
 @dataclass(frozen=True)
+class MeasuredLoss:
+    """Of the pre-training stages of one key: losses by stage that is done, and the ids of all in `Measured.stages`."""
+
+    losses: Sequence[float]
+    missing: int
+    stages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Measured:
     """zeros: for each row the (zeros, of) that its cells have, every pair once; rows without a count have none."""
 
     study: str
     numbers: Mapping[NumberKey, MeasuredNumber]
     zeros: Mapping[RowKey, Sequence[tuple[int, int]]]
+    losses: Mapping[StageKey, MeasuredLoss]
     stages: Plan
 
 
 def measured(found: StudyNumbers) -> Measured:
     stages, ids = without_seeds(found.study.plan)
+    numbers = {number_key(row): _number(row, ids) for row in found.rows}
     return Measured(
-        study=found.study.name,
-        numbers={number_key(row): _number(row, ids) for row in found.rows},
-        zeros=_zeros(found),
-        stages=stages,
+        found.study.name, numbers | _training_losses(found, ids), _zeros(found), _losses(found, ids), stages
     )
 
 
@@ -74,6 +83,52 @@ def seed_name(seed: int, pruning_seed: int | None) -> str:
 def _number(row: Row, ids: Mapping[str, str]) -> MeasuredNumber:
     values = {seed_name(each.seed, each.pruning_seed): each.value for each in row.seeds if each.value is not None}
     return MeasuredNumber(values, row.missing, tuple(dict.fromkeys(ids[stage_id] for stage_id in row.stage_ids)))
+
+
+def _training_losses(found: StudyNumbers, ids: Mapping[str, str]) -> dict[NumberKey, MeasuredNumber]:
+    """Of each row and task: the losses of the stage that trained the scored model."""
+    plan = found.study.plan
+    cells: dict[NumberKey, list[Cell]] = defaultdict(list)
+    for cell in sorted(plan.paths):
+        for metric in LOSSES:
+            cells[NumberKey(cell.model, cell.method, cell.sparsity, cell.quantization, cell.task, metric)].append(cell)
+    losses = {}
+    for key, several in cells.items():
+        ends = {cell: plan.endpoint(cell) for cell in several}
+        models = {cell: plan.stages[end].parents.get("model", "") for cell, end in ends.items()}
+        values = {cell: _loss(found, model, key.metric) for cell, model in models.items()}
+        seeds = {seed_name(c.seed, c.pruning_seed): value for c, value in values.items() if value is not None}
+        stages = tuple(dict.fromkeys(ids[end] for end in ends.values()))
+        if seeds or any(model not in found.records for model in models.values()):
+            losses[key] = MeasuredNumber(seeds, len(several) - len(seeds), stages)
+    return losses
+
+
+def _losses(found: StudyNumbers, ids: Mapping[str, str]) -> dict[StageKey, MeasuredLoss]:
+    """Of each pre-training stage that a cell needs: those that train, and on no task."""
+    stages: dict[StageKey, list[str]] = defaultdict(list)
+    for stage_id, spec in found.study.plan.stages.items():
+        model = found.study.plan.base_model(spec)
+        if model is not None and "learning_rate" in spec.parameters and "task" not in spec.parameters:
+            stages[StageKey(spec.kind, model, spec.parameters.get("sparsity"))].append(stage_id)
+    losses = {}
+    for key, several in stages.items():
+        values = [value for stage_id in several if (value := _loss(found, stage_id)) is not None]
+        losses[key] = MeasuredLoss(
+            values, len(several) - len(values), tuple(dict.fromkeys(ids[stage_id] for stage_id in several))
+        )
+    return losses
+
+
+def _loss(found: StudyNumbers, stage_id: str, metric: str = LOSS) -> float | None:
+    """A stage's loss in nats; None where its record has none, or one that is not finite.
+
+    The record has it in up to ten windows of equal length: `OPENING` is the first, `LOSS` the mean over all.
+    """
+    training = (found.records.get(stage_id) or {"result": {}})["result"].get("training")
+    curve = training.get("loss_curve") if isinstance(training, Mapping) else None
+    values = [point["loss"] for point in curve or ()][: 1 if metric == OPENING else None]
+    return statistics.fmean(values) if values and all(map(math.isfinite, values)) else None
 
 
 def _zeros(found: StudyNumbers) -> dict[RowKey, list[tuple[int, int]]]:

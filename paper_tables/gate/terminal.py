@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from harness.wording import COLUMNS as WIDTH
-from paper_tables.gate.figures import COLUMNS, LEGEND, counts, figures, headline, remarks
+from paper_tables.gate.figures import LEGEND, SHORT, counts, figures, headline, remarks
 from paper_tables.gate.verdict import Report
 
 INDENT = "  "
@@ -15,15 +15,13 @@ INDENT = "  "
 def to_terminal(report: Report) -> str:
     """No line is wider than `WIDTH`: a long name is cut, a long reason broken."""
     lines = [f"{_clean(report.study)}: {counts(report)}", *_wrapped(headline(report), "")]
-    widths = [
-        max(map(len, column)) for column in zip(COLUMNS, *(figures(each) for each in report.findings), strict=True)
-    ]
+    widths = [max(map(len, column)) for column in zip(SHORT, *(figures(each) for each in report.findings), strict=True)]
     room = WIDTH - len(INDENT) - sum(width + 1 for width in widths)
     longest = max((len(_clean(each.name)) for each in report.findings), default=0)
     room = min(room, max(longest, len("no tolerance (100)")))
     for verdict, group in groupby(report.findings, key=lambda finding: finding.verdict):
         found = list(group)
-        lines += ["", _line(f"{verdict} ({len(found)})", COLUMNS, widths, room + len(INDENT))]
+        lines += ["", _line(f"{verdict} ({len(found)})", SHORT, widths, room + len(INDENT))]
         for finding in found:
             lines.append(INDENT + _line(_clean(finding.name), figures(finding), widths, room))
             lines += _wrapped(_clean(finding.reason), 2 * INDENT) if finding.reason else []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
+
+from paper_tables.gate.expected import HIGHER
 
 EXIT_OK, EXIT_REGRESSED, EXIT_CANNOT_CHECK, EXIT_MISSING = 0, 1, 3, 4
 
@@ -28,17 +31,18 @@ CHECKED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.OK)
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One entry. kind: "zeros", "mean" or "number". name: its cells in words.
+    """One entry. kind: "zeros", "loss" (of pre-training), "mean" or "number". name: its cells in words.
 
-    expected, measured: a count of zeros, or a mean in percent; None where there is none. difference: measured minus
-    expected. tolerance, detectable: points that it may fall by, and the smallest true fall that is found in nine of ten
-    runs; 0 and 1 for a count. n_expected, n_measured: seeds. p_value: one-sided, of such a fall between equal runs;
-    share: p times the entries that share the file's false alarms. reason: what there is to say beside the figures.
+    direction: "higher", or "equal" where it must not move either way. expected, measured: a count of zeros, percent or
+    nats; None where there is none. difference: measured minus expected. tolerance, detectable: what it may fall or move
+    by, and the smallest true change that is found in nine of ten runs; 0 and 1 for a count. n_expected, n_measured:
+    seeds. p_value: of so large a fall, or change, between equal runs. reason: what there is to say beside the figures.
     """
 
     kind: str
     name: str
     verdict: Verdict
+    direction: str
     expected: float | None = None
     measured: float | None = None
     tolerance: float | None = None
@@ -56,10 +60,11 @@ class Finding:
 
     @property
     def severity(self) -> float:
-        """How many tolerances it fell by; the greater, the worse."""
+        """How many tolerances it fell by, or moved by; the greater, the worse."""
         if self.difference is None or self.tolerance is None:
             return 0.0
-        return -self.difference / self.tolerance if self.tolerance else abs(self.difference)
+        worse = -self.difference if self.direction == HIGHER else abs(self.difference)
+        return worse / self.tolerance if self.tolerance else math.inf if worse else 0.0
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "verdict": str(self.verdict), "difference": self.difference}

@@ -11,18 +11,23 @@ from typing import Any
 from harness.tasks import TASKS
 from paper_tables.gate.conditions import part
 from paper_tables.gate.expected import (
+    EQUAL,
+    HIGHER,
+    LOSSES,
     Expected,
+    ExpectedLoss,
     ExpectedMean,
     ExpectedNumber,
     ExpectedZeros,
     NumberKey,
-    RowKey,
+    StageKey,
+    members,
 )
-from paper_tables.gate.measured import MeasuredNumber, independent, measured
+from paper_tables.gate.measured import MeasuredLoss, MeasuredNumber, independent, measured
 from paper_tables.numbers.study_numbers import StudyNumbers
-from paper_tables.statistics.variances import moderated_variances
+from paper_tables.statistics.tolerance import family_noise
 
-DECIMALS = 4  # of a percent, as the file has them
+DECIMALS = 4  # of a percent or a nat, as the file has them
 
 
 def expected_of(found: StudyNumbers, earlier: Expected | None = None) -> Expected:
@@ -32,17 +37,18 @@ def expected_of(found: StudyNumbers, earlier: Expected | None = None) -> Expecte
     same for every cell of a row.
     """
     ours = measured(found)
-    numbers = _with_noise([_number(key, number) for key, number in ours.numbers.items() if _is_sound(number)])
-    means = _means(numbers)
+    numbers = with_noise([_number(key, number) for key, number in ours.numbers.items() if _is_sound(number)])
+    losses = [_loss(key, loss) for key, loss in ours.losses.items() if loss.losses and len(loss.stages) == 1]
     made = Expected(
         study=found.study.name,
         preset=found.study.recipe["preset"],
         recipe=found.study.recipe["hash"],
         measured_on=measured_on(found),
         zeros=tuple(ExpectedZeros(key=key, zeros=c[0][0], of=c[0][1]) for key, c in ours.zeros.items() if len(c) == 1),
-        means=tuple(means),
+        losses=tuple(losses),
+        means=tuple(means_of(numbers)),
         numbers=tuple(numbers),
-        stages=part(ours.stages, {number.stage for number in numbers}),
+        stages=part(ours.stages, {number.stage for number in numbers} | {loss.stage for loss in losses}),
     )
     return made if earlier is None else _with_settings_of(earlier, made)
 
@@ -88,90 +94,72 @@ def _is_sound(number: MeasuredNumber) -> bool:
 
 def _number(key: NumberKey, number: MeasuredNumber) -> ExpectedNumber:
     seeds = {seed: round(value, DECIMALS) for seed, value in number.seeds.items()}
-    return ExpectedNumber(key=key, stage=number.stages[0], seeds=seeds)
+    direction = EQUAL if key.metric in LOSSES else HIGHER
+    return ExpectedNumber(key=key, direction=direction, stage=number.stages[0], seeds=seeds)
 
 
-def _with_noise(numbers: Sequence[ExpectedNumber]) -> list[ExpectedNumber]:
-    """The noise of each from its own seeds and those of the same task and metric."""
-    families: dict[tuple[str, str], list[int]] = defaultdict(list)
+def _loss(key: StageKey, loss: MeasuredLoss) -> ExpectedLoss:
+    return ExpectedLoss(key=key, loss=round(statistics.fmean(loss.losses), DECIMALS), stage=loss.stages[0])
+
+
+def with_noise(numbers: Sequence[ExpectedNumber]) -> list[ExpectedNumber]:
+    """The noise of each from its own seeds and those of the same task, metric and quantization."""
+    families: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for place, number in enumerate(numbers):
-        families[number.key.task, number.key.metric].append(place)
+        families[number.key.task, number.key.metric, number.key.quantization].append(place)
     found = list(numbers)
     for places in families.values():
-        groups = [independent(numbers[place].seeds) for place in places]
-        for place, (noise, freedom) in zip(places, _noises(groups), strict=True):
-            found[place] = replace(numbers[place], noise=noise, freedom=freedom)
+        for place, noise in zip(places, family_noise([independent(numbers[i].seeds) for i in places]), strict=True):
+            if noise is not None:
+                spread = round(noise.spread, DECIMALS) or 10**-DECIMALS
+                found[place] = replace(numbers[place], noise=spread, freedom=noise.freedom)
     return found
 
 
-def _noises(groups: Sequence[Sequence[float]]) -> list[tuple[float | None, float | None]]:
-    """Standard deviation and degrees of freedom of each group, as the file has them."""
-    return [
-        (None, None) if found is None else (round(found.value**0.5, DECIMALS), round(found.freedom, 2))
-        for found in moderated_variances(groups)
-    ]
+def means_of(numbers: Sequence[ExpectedNumber]) -> list[ExpectedMean]:
+    """Of scores, then of each loss: of each row over its tasks, then of each method over its rows."""
+    first = {name: task.metrics[0] for task in TASKS.values() for _, name in task.evaluation_splits}
+    scores = [n for n in numbers if n.noise is not None and first.get(n.key.task) == n.key.metric]
+    losses = [[n for n in numbers if n.noise is not None and n.key.metric == metric] for metric in LOSSES]
+    return [mean for told in (scores, *losses) for mean in _means(told)]
 
 
-def _means(numbers: Sequence[ExpectedNumber]) -> list[ExpectedMean]:
-    """Of each row over its tasks, then of each method over its rows; those of one number alone are left out."""
-    metrics = {name: task.metrics[0] for task in TASKS.values() for _, name in task.evaluation_splits}
-    told = [n for n in numbers if n.noise is not None and metrics.get(n.key.task) == n.key.metric]
-    rows = [_mean_of_row(key, told) for key in dict.fromkeys(number.key.row for number in told)]
-    methods = [_mean(told, metrics, method=method) for method in dict.fromkeys(n.key.method for n in told)]
-    return [*_means_with_noise(rows, told), *_means_with_noise(methods, told)]
+def _means(told: Sequence[ExpectedNumber]) -> list[ExpectedMean]:
+    """Those of one number alone are left out, and that of a method which is that of its one row."""
+    rows = [_mean(told, **key._asdict()) for key in dict.fromkeys(number.key.row for number in told)]
+    keys = dict.fromkeys((number.key.method, number.key.quantization) for number in told)
+    methods = [_mean(told, method=method, quantization=quantization) for method, quantization in keys]
+    found: dict[tuple[NumberKey, ...], ExpectedMean] = {}
+    for mean in (*rows, *methods):
+        found.setdefault(tuple(number.key for number in members(mean, told)), mean)
+    return [mean for keys, mean in found.items() if len(keys) > 1]
 
 
-def _mean_of_row(key: RowKey, told: Sequence[ExpectedNumber]) -> ExpectedMean:
-    metrics = {number.key.task: number.key.metric for number in told if number.key.row == key}
-    return _mean(told, metrics, **key._asdict())
-
-
-def _mean(told: Sequence[ExpectedNumber], metrics: Mapping[str, str], **fixed: Any) -> ExpectedMean:
+def _mean(told: Sequence[ExpectedNumber], **fixed: Any) -> ExpectedMean:
     """weights: one over the mean variance of a task's numbers, so that a noisy task does not drown the others."""
     mine = [n for n in told if all(getattr(n.key, name) == value for name, value in fixed.items())]
     variances: dict[str, list[float]] = defaultdict(list)
     for number in mine:
-        assert number.noise is not None
-        variances[number.key.task].append(number.noise**2)
+        variances[number.key.task].append((number.noise or 0.0) ** 2)
     weights = {task: 1 / statistics.fmean(values) for task, values in variances.items()}
     total = sum(weights[task] * len(variances[task]) for task in weights)
     return ExpectedMean(
         **fixed,
-        metrics={task: metrics[task] for task in weights},
+        metrics={number.key.task: number.key.metric for number in mine},
         weights={task: float(f"{weight / total:.4g}") for task, weight in weights.items()},
     )
 
 
-def _means_with_noise(means: Sequence[ExpectedMean], numbers: Sequence[ExpectedNumber]) -> list[ExpectedMean]:
-    """Those that go over several numbers, each with the noise of its own values by seed and its like."""
-    several = [mean for mean in means if len(members(mean, numbers)) > 1]
-    groups = [independent(_by_seed(mean, members(mean, numbers))) for mean in several]
-    if not several or not all(groups):
-        return []
-    noises = _noises(groups)
-    return [replace(m, noise=noise, freedom=freedom) for m, (noise, freedom) in zip(several, noises, strict=True)]
-
-
-def members(mean: ExpectedMean, numbers: Iterable[ExpectedNumber]) -> list[ExpectedNumber]:
-    """The numbers that it is a mean of."""
-    return [number for number in numbers if mean.weight(number.key)]
-
-
-def _by_seed(mean: ExpectedMean, numbers: Sequence[ExpectedNumber]) -> dict[str, float]:
-    """Its value for each seed that all its numbers have."""
-    shared = [seed for seed in numbers[0].seeds if all(seed in number.seeds for number in numbers)]
-    total = sum(mean.weight(number.key) for number in numbers)
-    return {seed: sum(mean.weight(n.key) * n.seeds[seed] for n in numbers) / total for seed in shared}
-
-
 def _with_settings_of(earlier: Expected, made: Expected) -> Expected:
     """What somebody set by hand stays: the rate of false alarms, what runs shift, and tolerances."""
-    by_key = {number.key: number.tolerance for number in earlier.numbers}
-    by_name = {str(mean): mean.tolerance for mean in earlier.means}
+    numbers = {entry.key: entry.tolerance for entry in earlier.numbers}
+    means = {entry.key: entry.tolerance for entry in earlier.means}
+    losses = {entry.key: entry.tolerance for entry in earlier.losses}
     return replace(
         made,
         false_alarms=earlier.false_alarms,
         between_runs=earlier.between_runs,
-        numbers=tuple(replace(number, tolerance=by_key.get(number.key)) for number in made.numbers),
-        means=tuple(replace(mean, tolerance=by_name.get(str(mean))) for mean in made.means),
+        losses=tuple(replace(entry, tolerance=losses.get(entry.key, entry.tolerance)) for entry in made.losses),
+        means=tuple(replace(entry, tolerance=means.get(entry.key)) for entry in made.means),
+        numbers=tuple(replace(entry, tolerance=numbers.get(entry.key)) for entry in made.numbers),
     )

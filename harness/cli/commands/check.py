@@ -69,7 +69,7 @@ def _write(options: argparse.Namespace, path: Path) -> int:
     if not made.numbers:
         raise CannotCheck(f"0 measured: study {found.study.name} has no number, and nothing was written")
     _put("expected", path, to_text(made), replace_file)
-    told = [counted(len(getattr(made, name)), noun) for name, noun in _PARTS]
+    told = [counted(len(getattr(made, name)), noun, _PLURAL.get(noun)) for name, noun in _PARTS]
     missing = left_out(found)
     if options.json:
         print(json.dumps({"written": str(path), **{n: len(getattr(made, n)) for n, _ in _PARTS}, "left_out": missing}))
@@ -82,7 +82,8 @@ def _write(options: argparse.Namespace, path: Path) -> int:
     return 0 if found.is_complete else 4
 
 
-_PARTS = (("zeros", "zero count"), ("means", "mean"), ("numbers", "number"))
+_PLURAL = {"pre-training loss": "pre-training losses"}
+_PARTS = (("zeros", "zero count"), ("losses", "pre-training loss"), ("means", "mean"), ("numbers", "number"))
 
 
 def _put(name: str, path: Path, text: str, write: Callable[[Path, str], None]) -> None:
