@@ -210,7 +210,8 @@ class Expected:
         Scores, losses and means have a third of the table's each, and Bonferroni's share of it, so that however they
         hang together the table keeps its own.
         """
-        alike = sum(_part(each) == _part(entry) for each in (*self.numbers, *self.means))
+        entries: list[ExpectedNumber | ExpectedMean] = [*self.numbers, *self.means]
+        alike = sum(_part(each) == _part(entry) for each in entries)
         return self.false_alarms / 3 / alike / (2 if entry.direction == EQUAL else 1)
 
 

@@ -11,7 +11,7 @@ SHORT = ("expect", "now", "diff", "tol", "detect", "seeds", "p")  # the same, wh
 LEGEND = (
     "Expected and now: exact zeros, losses in nats (of the whole training, or its opening tenth), scores in percent. "
     "Tolerance: a score may fall by so much, a loss move by it either way, zeros not at all. Detect: the smallest true "
-    "change found in 9 of 10 runs. Seeds: expected/measured. p: of so large a fall, or move of a loss, between equal runs."
+    "change found in 9 of 10 runs. Seeds: expected/measured. p: of such a fall, or move of a loss, between equal runs."
 )
 
 
