@@ -5,9 +5,10 @@ Values only; `expected_file` writes and reads them, `write` makes them from a st
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from harness.planning.graph import Plan
@@ -144,11 +145,13 @@ class ExpectedMean:
 
     def weight(self, key: NumberKey) -> float:
         """What a number counts in it; 0 where it is not one of its own."""
-        fixed = {"method": self.method, "quantization": self.quantization}
-        fixed |= {} if self.model is None else {"model": self.model}
-        mine = key._asdict() | {"sparsity": None if self.sparsity is None else key.sparsity}
-        same = all(mine[name] == value for name, value in fixed.items()) and mine["sparsity"] == self.sparsity
-        return self.weights.get(key.task, 0.0) if same and self.metrics.get(key.task) == key.metric else 0.0
+        if self.metrics.get(key.task) != key.metric or (self.method, self.quantization) != (
+            key.method,
+            key.quantization,
+        ):
+            return 0.0
+        other_row = self.model is not None and (self.model, self.sparsity) != (key.model, key.sparsity)
+        return 0.0 if other_row else self.weights.get(key.task, 0.0)
 
     def __str__(self) -> str:
         labels = sorted({_LABELS.get(metric, metric) for metric in self.metrics.values()})
@@ -210,9 +213,12 @@ class Expected:
         Scores, losses and means have a third of the table's each, and Bonferroni's share of it, so that however they
         hang together the table keeps its own.
         """
+        return self.false_alarms / 3 / self._parts[_part(entry)] / (2 if entry.direction == EQUAL else 1)
+
+    @cached_property
+    def _parts(self) -> Counter[str]:
         entries: list[ExpectedNumber | ExpectedMean] = [*self.numbers, *self.means]
-        alike = sum(_part(each) == _part(entry) for each in entries)
-        return self.false_alarms / 3 / alike / (2 if entry.direction == EQUAL else 1)
+        return Counter(map(_part, entries))
 
 
 def _part(entry: ExpectedNumber | ExpectedMean) -> str:

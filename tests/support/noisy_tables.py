@@ -6,6 +6,7 @@ vary are made up.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,64 +14,70 @@ import numpy as np
 
 from harness.planning.graph import Plan
 from harness.specs import StageSpec
-from paper_tables.gate.expected import BetweenRuns, Expected, ExpectedNumber, NumberKey
+from paper_tables.gate.expected import BETWEEN_RUNS, EQUAL, HIGHER, LOSSES, Expected, ExpectedNumber, NumberKey
 from paper_tables.gate.measured import Measured, MeasuredNumber
 from paper_tables.gate.write import means_of, with_noise
 
 STAGE = StageSpec(kind="evaluation", parameters={})
 STAGES = Plan(stages={STAGE.stage_id: STAGE})
-TASKS = (("sst2", "accuracy"), ("qnli", "accuracy"), ("qqp", "accuracy"), ("qqp", "f1"))
-ROWS = (
-    ("dense", 0.0, "none"),
-    ("finetune-pruning", 0.85, "none"),
-    ("finetune-pruning", 0.9, "none"),
-    ("prune-ofa", 0.85, "none"),
-    ("prune-ofa", 0.85, "int8"),
-    ("prune-ofa", 0.9, "none"),
-    ("prune-ofa", 0.9, "int8"),
-)
-MODELS = ("tiny-narrow", "tiny-wide")
-KEYS = tuple(NumberKey(model, *row, *task) for model in MODELS for row in ROWS for task in TASKS)
 TWIN = 0.95  # correlation of an int8 cell with the fp32 cell it was made from, and of F1 with accuracy
+MIDDLE = 75.0  # of every number; no matter to the gate
+
+
+def spreads(expected: Expected) -> dict[NumberKey, float]:
+    """The standard deviation of the seeds of each number of a committed file: unequal, and with failed seeds."""
+    return {number.key: statistics.stdev(number.seeds.values()) for number in expected.numbers}
 
 
 @dataclass(frozen=True)
 class World:
-    """spreads: standard deviation of a seed, for each of KEYS. shift: of a run, in spreads; the part of it that all
-    cells of a model share is `common`. failures: how often a seed fails, by four spreads."""
+    """spreads: standard deviation of a seed, of each number. shift: of a run, in spreads. common: the part of that
+    shift which all cells of a model share. failures: how often a seed fails, by four spreads."""
 
-    spreads: Sequence[float]
+    spreads: dict[NumberKey, float]
     shift: float = 0.0
     common: float = 0.5
     failures: float = 0.0
 
+    @property
+    def keys(self) -> list[NumberKey]:
+        return list(self.spreads)
+
     def run(self, generator: np.random.Generator, n: int) -> np.ndarray:
-        """[numbers, n]: the seeds of one run on a machine of its own, around 75."""
-        noise = self._related(generator, n) - 4 * (generator.random((len(KEYS), n)) < self.failures)
-        luck = np.sqrt(self.common) * generator.standard_normal(2)[_MODEL][:, None]
+        """[numbers, n]: the seeds of one run on a machine of its own."""
+        keys = self.keys
+        models = sorted({key.model for key in keys})
+        of_model = [models.index(key.model) for key in keys]
+        noise = self._related(generator, n) - 4 * (generator.random((len(keys), n)) < self.failures)
+        luck = np.sqrt(self.common) * generator.standard_normal(len(models))[of_model][:, None]
         shift = self.shift * (luck + np.sqrt(1 - self.common) * self._related(generator, 1))
-        return 75 + np.asarray(self.spreads)[:, None] * (noise + shift)
+        return MIDDLE + np.array(list(self.spreads.values()))[:, None] * (noise + shift)
 
     def _related(self, generator: np.random.Generator, n: int) -> np.ndarray:
-        drawn = generator.standard_normal((len(KEYS), n))
-        for place, twin in _TWINS:  # in order: a twin's twin was drawn before
-            drawn[place] = TWIN * drawn[twin] + np.sqrt(1 - TWIN**2) * drawn[place]
+        drawn = generator.standard_normal((len(self.keys), n))
+        places = {key: place for place, key in enumerate(self.keys)}
+        for key, place in places.items():  # F1 of an int8 cell: a twin of its accuracy, a twin of the fp32 cell's
+            if (twin := _twin(key)) != key:
+                drawn[place] = TWIN * drawn[places[twin]] + np.sqrt(1 - TWIN**2) * drawn[place]
         return drawn
 
 
 def _twin(key: NumberKey) -> NumberKey:
-    return key._replace(quantization="none") if key.quantization == "int8" else key._replace(metric="accuracy")
+    if key.metric == "f1":
+        return key._replace(metric="accuracy")
+    return key._replace(quantization="none")
 
 
-_MODEL = np.array([MODELS.index(key.model) for key in KEYS])
-_TWINS = [(place, KEYS.index(_twin(key))) for place, key in enumerate(KEYS) if _twin(key) != key]
-
-
-def expected(values: np.ndarray, between: BetweenRuns | None = None, keys: Sequence[NumberKey] = KEYS) -> Expected:
+def expected(keys: Sequence[NumberKey], values: np.ndarray, between_runs: float = BETWEEN_RUNS) -> Expected:
     """What a run with these values, [numbers, seeds], says is expected."""
     numbers = with_noise(
         [
-            ExpectedNumber(key=key, stage=STAGE.stage_id, seeds={str(s): float(v) for s, v in enumerate(row)})
+            ExpectedNumber(
+                key=key,
+                direction=EQUAL if key.metric in LOSSES else HIGHER,
+                stage=STAGE.stage_id,
+                seeds={str(seed): float(value) for seed, value in enumerate(row)},
+            )
             for key, row in zip(keys, values, strict=True)
         ]
     )
@@ -78,19 +85,20 @@ def expected(values: np.ndarray, between: BetweenRuns | None = None, keys: Seque
         study="quick",
         preset="quick",
         recipe="0" * 32,
-        between_runs=between or BetweenRuns(),
+        between_runs=between_runs,
         measured_on={},
         zeros=(),
+        losses=(),
         means=tuple(means_of(numbers)),
         numbers=tuple(numbers),
         stages=STAGES,
     )
 
 
-def measured(values: np.ndarray, keys: Sequence[NumberKey] = KEYS) -> Measured:
+def measured(keys: Sequence[NumberKey], values: np.ndarray) -> Measured:
     """A study with these values, [numbers, seeds]."""
     numbers = {
         key: MeasuredNumber({str(seed): float(value) for seed, value in enumerate(row)}, 0, (STAGE.stage_id,))
         for key, row in zip(keys, values, strict=True)
     }
-    return Measured("quick", numbers, {}, STAGES)
+    return Measured("quick", numbers, {}, {}, STAGES)
