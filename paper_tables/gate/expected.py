@@ -17,9 +17,9 @@ from paper_tables.statistics.tolerance import Noise, noise_of_mean
 SCHEMA = 1
 HIGHER, EQUAL = "higher", "equal"  # the greater the better; or neither better nor worse, but the same
 DIRECTIONS = (HIGHER, EQUAL)
-# Of the stage that trained the scored model, in nats: mean over its run, and over the first tenth of it.
-LOSS, OPENING = "training loss", "opening loss"
-LOSSES = (LOSS, OPENING)
+# Of the stage that trained the scored model, in nats: the mean over the first tenth of its run. What it was told to
+# learn, from what, and how fast shows there before luck sets seeds apart.
+OPENING = "opening loss"
 FALSE_ALARMS = 0.01  # of a table whose numbers did not change
 BETWEEN_RUNS = 0.5  # measured on the quick study: docs/gate.md
 PRETRAINING = 0.02  # how far a pre-training loss may move, as a share of it; measured there, too
@@ -55,7 +55,7 @@ class NumberKey(NamedTuple):
         return f"{self.row} {self.task} {_LABELS.get(self.metric, self.metric)}"
 
 
-_LABELS = {"accuracy": "acc", "exact_match": "EM", "f1": "F1", LOSS: "loss", OPENING: "opening"}
+_LABELS = {"accuracy": "acc", "exact_match": "EM", "f1": "F1", OPENING: "opening loss"}
 
 
 def _words(sparsity: float, quantization: str) -> list[str]:
@@ -98,7 +98,7 @@ class ExpectedLoss:
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedNumber:
-    """A number with its seeds: a score in percent, or the training loss in nats.
+    """A number with its seeds: a score in percent, or the opening loss in nats.
 
     noise: standard deviation of one seed, with its degrees of freedom; None where seeds do not tell it.
     tolerance: what it may fall by, or move by, where somebody set it by hand; then the noise does not count.
@@ -137,11 +137,7 @@ class ExpectedMean:
 
     @property
     def direction(self) -> str:
-        return EQUAL if self.is_of_losses else HIGHER
-
-    @property
-    def is_of_losses(self) -> bool:
-        return not set(LOSSES).isdisjoint(self.metrics.values())
+        return EQUAL if OPENING in self.metrics.values() else HIGHER
 
     def weight(self, key: NumberKey) -> float:
         """What a number counts in it; 0 where it is not one of its own."""
@@ -154,8 +150,7 @@ class ExpectedMean:
         return 0.0 if other_row else self.weights.get(key.task, 0.0)
 
     def __str__(self) -> str:
-        labels = sorted({_LABELS.get(metric, metric) for metric in self.metrics.values()})
-        what = f"mean {labels[0] if self.is_of_losses else 'score'}"
+        what = f"mean {_LABELS[OPENING] if self.direction == EQUAL else 'score'}"
         if self.model is None or self.sparsity is None:
             return f"{' '.join([self.method, *_words(0.0, self.quantization)])}, all rows, {what}"
         return f"{RowKey(self.model, self.method, self.sparsity, self.quantization)}, {what}"

@@ -9,7 +9,7 @@ NONE = "-"
 COLUMNS = ("expected", "measured", "diff", "tolerance", "detects", "seeds", "p")
 SHORT = ("expect", "now", "diff", "tol", "detect", "seeds", "p")  # the same, where there is little room
 LEGEND = (
-    "Expected and now: exact zeros, losses in nats (of the whole training, or its opening tenth), scores in percent. "
+    "Expected and now: exact zeros, losses in nats (opening: over the first tenth of a training), scores in percent. "
     "Tolerance: a score may fall by so much, a loss move by it either way, zeros not at all. Detect: the smallest true "
     "change found in 9 of 10 runs. Seeds: expected/measured. p: of such a fall, or move of a loss, between equal runs."
 )

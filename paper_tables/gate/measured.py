@@ -12,7 +12,7 @@ from typing import Any
 from harness.planning.graph import Plan
 from harness.specs import Cell
 from paper_tables.gate.conditions import without_seeds
-from paper_tables.gate.expected import LOSS, LOSSES, OPENING, NumberKey, RowKey, StageKey
+from paper_tables.gate.expected import OPENING, NumberKey, RowKey, StageKey
 from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import StudyNumbers
 
@@ -52,9 +52,7 @@ class Measured:
 def measured(found: StudyNumbers) -> Measured:
     stages, ids = without_seeds(found.study.plan)
     numbers = {number_key(row): _number(row, ids) for row in found.rows}
-    return Measured(
-        found.study.name, numbers | _training_losses(found, ids), _zeros(found), _losses(found, ids), stages
-    )
+    return Measured(found.study.name, numbers | _opening_losses(found, ids), _zeros(found), _losses(found, ids), stages)
 
 
 def number_key(row: Row) -> NumberKey:
@@ -85,18 +83,17 @@ def _number(row: Row, ids: Mapping[str, str]) -> MeasuredNumber:
     return MeasuredNumber(values, row.missing, tuple(dict.fromkeys(ids[stage_id] for stage_id in row.stage_ids)))
 
 
-def _training_losses(found: StudyNumbers, ids: Mapping[str, str]) -> dict[NumberKey, MeasuredNumber]:
-    """Of each row and task: the losses of the stage that trained the scored model."""
+def _opening_losses(found: StudyNumbers, ids: Mapping[str, str]) -> dict[NumberKey, MeasuredNumber]:
+    """Of each row and task: the opening loss of the stage that trained the scored model."""
     plan = found.study.plan
     cells: dict[NumberKey, list[Cell]] = defaultdict(list)
     for cell in sorted(plan.paths):
-        for metric in LOSSES:
-            cells[NumberKey(cell.model, cell.method, cell.sparsity, cell.quantization, cell.task, metric)].append(cell)
+        cells[NumberKey(cell.model, cell.method, cell.sparsity, cell.quantization, cell.task, OPENING)].append(cell)
     losses = {}
     for key, several in cells.items():
         ends = {cell: plan.endpoint(cell) for cell in several}
         models = {cell: plan.stages[end].parents.get("model", "") for cell, end in ends.items()}
-        values = {cell: _loss(found, model, key.metric) for cell, model in models.items()}
+        values = {cell: _loss(found, model, windows=1) for cell, model in models.items()}
         seeds = {seed_name(c.seed, c.pruning_seed): value for c, value in values.items() if value is not None}
         stages = tuple(dict.fromkeys(ids[end] for end in ends.values()))
         if seeds or any(model not in found.records for model in models.values()):
@@ -120,14 +117,14 @@ def _losses(found: StudyNumbers, ids: Mapping[str, str]) -> dict[StageKey, Measu
     return losses
 
 
-def _loss(found: StudyNumbers, stage_id: str, metric: str = LOSS) -> float | None:
-    """A stage's loss in nats; None where its record has none, or one that is not finite.
+def _loss(found: StudyNumbers, stage_id: str, windows: int | None = None) -> float | None:
+    """A stage's loss in nats, mean over its first windows, or all; None where its record has none, or no finite one.
 
-    The record has it in up to ten windows of equal length: `OPENING` is the first, `LOSS` the mean over all.
+    The record has it in up to ten windows of equal length.
     """
     training = (found.records.get(stage_id) or {"result": {}})["result"].get("training")
     curve = training.get("loss_curve") if isinstance(training, Mapping) else None
-    values = [point["loss"] for point in curve or ()][: 1 if metric == OPENING else None]
+    values = [point["loss"] for point in curve or ()][:windows]
     return statistics.fmean(values) if values and all(map(math.isfinite, values)) else None
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 
 from paper_tables.gate.figures import COLUMNS, LEGEND, counts, figures, headline, remarks
 from paper_tables.gate.verdict import Finding, Report, Verdict
 
-_MARKS = re.compile(r"([\\`*_{}\[\]<>#|!~&@])")
+_MARKS = re.compile(r"([\\`*_{}\[\]#|!~@])")
 
 
 def to_page(report: Report) -> str:
@@ -31,4 +32,5 @@ def _table(findings: Sequence[Finding]) -> str:
 
 def _escaped(text: str) -> str:
     """As text alone: no mark-up of Markdown, no HTML, no mention, one line."""
-    return _MARKS.sub(r"\\\1", "".join(letter if letter.isprintable() else " " for letter in text))
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    return html.escape(_MARKS.sub(r"\\\1", line), quote=False)

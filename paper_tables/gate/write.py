@@ -13,7 +13,7 @@ from paper_tables.gate.conditions import part
 from paper_tables.gate.expected import (
     EQUAL,
     HIGHER,
-    LOSSES,
+    OPENING,
     Expected,
     ExpectedLoss,
     ExpectedMean,
@@ -94,7 +94,7 @@ def _is_sound(number: MeasuredNumber) -> bool:
 
 def _number(key: NumberKey, number: MeasuredNumber) -> ExpectedNumber:
     seeds = {seed: round(value, DECIMALS) for seed, value in number.seeds.items()}
-    direction = EQUAL if key.metric in LOSSES else HIGHER
+    direction = EQUAL if key.metric == OPENING else HIGHER
     return ExpectedNumber(key=key, direction=direction, stage=number.stages[0], seeds=seeds)
 
 
@@ -117,11 +117,11 @@ def with_noise(numbers: Sequence[ExpectedNumber]) -> list[ExpectedNumber]:
 
 
 def means_of(numbers: Sequence[ExpectedNumber]) -> list[ExpectedMean]:
-    """Of scores, then of each loss: of each row over its tasks, then of each method over its rows."""
+    """Of scores, then of losses: of each row over its tasks, then of each method over its rows."""
     first = {name: task.metrics[0] for task in TASKS.values() for _, name in task.evaluation_splits}
     scores = [n for n in numbers if n.noise is not None and first.get(n.key.task) == n.key.metric]
-    losses = [[n for n in numbers if n.noise is not None and n.key.metric == metric] for metric in LOSSES]
-    return [mean for told in (scores, *losses) for mean in _means(told)]
+    losses = [n for n in numbers if n.noise is not None and n.key.metric == OPENING]
+    return [*_means(scores), *_means(losses)]
 
 
 def _means(told: Sequence[ExpectedNumber]) -> list[ExpectedMean]:

@@ -11,12 +11,12 @@ from noisy_tables import expected
 
 from harness.errors import UsageError
 from paper_tables.gate import toml
-from paper_tables.gate.expected import LOSS, NumberKey
+from paper_tables.gate.expected import OPENING, NumberKey
 from paper_tables.gate.expected_file import parse, read_expected
 from paper_tables.gate.expected_text import to_text
 
 KEY = NumberKey("tiny", "prune-ofa", 0.9, "none", "sst2", "accuracy")
-KEYS = [KEY, KEY._replace(task="qnli"), KEY._replace(metric=LOSS)]
+KEYS = [KEY, KEY._replace(task="qnli"), KEY._replace(metric=OPENING)]
 TEXT = to_text(expected(KEYS, np.array([[80.0, 82.0], [70.0, 71.0], [0.5, 0.6]])))
 
 

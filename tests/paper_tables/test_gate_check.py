@@ -14,7 +14,7 @@ from harness.planning.graph import Plan
 from harness.specs import StageSpec
 from paper_tables.gate.check import check
 from paper_tables.gate.expected import (
-    LOSS,
+    OPENING,
     Expected,
     ExpectedLoss,
     ExpectedZeros,
@@ -62,7 +62,7 @@ def test_a_rise_is_improved_and_no_failure() -> None:
 
 
 def test_a_loss_may_move_neither_way() -> None:
-    key = SST2._replace(metric=LOSS)
+    key = SST2._replace(metric=OPENING)
     losses = (0.50, 0.51, 0.52, 0.53, 0.54)
     for moved in (0.2, 0.8):
         assert held([moved] * 5, before=losses, key=key).verdict is Verdict.REGRESSED

@@ -14,7 +14,7 @@ import harness
 from harness.store.store import Store
 from harness.studies.study import Study
 from paper_tables.gate.check import check
-from paper_tables.gate.expected import LOSS, OPENING, NumberKey, RowKey, StageKey
+from paper_tables.gate.expected import OPENING, NumberKey, RowKey, StageKey
 from paper_tables.gate.expected_file import parse
 from paper_tables.gate.expected_text import to_text
 from paper_tables.gate.measured import measured
@@ -119,14 +119,13 @@ def test_seeds_losses_zeros_and_conditions_come_from_the_records(store: Store, m
     study = make_study(methods=["prune-ofa"], tasks=["sst2"], sparsities=[0.9], quantization=["none"], seeds=[0, 1])
     finish(study, {0: 0.80, 1: 0.82})
     wanted = expected_of(read_numbers(store, "mine"))
-    score, *losses = wanted.numbers
+    score, loss = wanted.numbers
     assert score.key == NumberKey("tiny", "prune-ofa", 0.9, "none", "sst2", "accuracy")
     assert (score.seeds, score.direction) == ({"0": 80.0, "1": 82.0}, "higher")
-    by_metric = {entry.key.metric: entry for entry in losses}
-    # Curves 0.6, 0.7, 0.8 and 1.6, 1.7, 1.8.
-    assert by_metric[LOSS].seeds == {"0": pytest.approx(0.7), "1": pytest.approx(1.7)}
-    assert by_metric[OPENING].seeds == {"0": pytest.approx(0.6), "1": pytest.approx(1.6)}
-    assert {entry.direction for entry in losses} == {"equal"}
+    # Curves 0.6, 0.7, 0.8 and 1.6, 1.7, 1.8; that of the pruning 0.6, 0.7, 0.8, too.
+    assert loss.key == score.key._replace(metric=OPENING)
+    assert (loss.seeds, loss.direction) == ({"0": 0.6, "1": 1.6}, "equal")
+    assert {str(entry.key): entry.loss for entry in wanted.losses}["student_pruning tiny 0.9 loss"] == 0.7
     assert [(entry.zeros, entry.of) for entry in wanted.zeros] == [(90, 100)]
     kinds = {spec.kind for spec in wanted.stages.stages.values()}
     assert {"transfer", "student_pruning", "evaluation"} <= kinds
@@ -175,7 +174,7 @@ def test_a_loss_that_is_not_finite_is_no_loss(quick: StudyNumbers) -> None:
     records = json.loads(json.dumps(dict(quick.records)))
     cell, path = next(iter(quick.study.plan.paths.items()))
     model = quick.study.plan.stages[path[-1]].parents["model"]
-    records[model]["result"]["training"]["loss_curve"][3]["loss"] = float("nan")
+    records[model]["result"]["training"]["loss_curve"][0]["loss"] = float("nan")
     found = measured(replace(quick, records=records))
-    number = found.numbers[NumberKey(cell.model, cell.method, cell.sparsity, cell.quantization, cell.task, LOSS)]
+    number = found.numbers[NumberKey(cell.model, cell.method, cell.sparsity, cell.quantization, cell.task, OPENING)]
     assert (number.missing, len(number.seeds)) == (1, 4)

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.planning.graph import Plan
 from harness.specs import StageSpec
-from paper_tables.gate.expected import BETWEEN_RUNS, EQUAL, HIGHER, LOSSES, Expected, ExpectedNumber, NumberKey
+from paper_tables.gate.expected import BETWEEN_RUNS, EQUAL, HIGHER, OPENING, Expected, ExpectedNumber, NumberKey
 from paper_tables.gate.measured import Measured, MeasuredNumber
 from paper_tables.gate.write import means_of, with_noise
 
@@ -74,7 +74,7 @@ def expected(keys: Sequence[NumberKey], values: np.ndarray, between_runs: float 
         [
             ExpectedNumber(
                 key=key,
-                direction=EQUAL if key.metric in LOSSES else HIGHER,
+                direction=EQUAL if key.metric == OPENING else HIGHER,
                 stage=STAGE.stage_id,
                 seeds={str(seed): float(value) for seed, value in enumerate(row)},
             )
