@@ -144,7 +144,7 @@ def _compared(
     if tolerance is None and noise:
         tolerance = noise.tolerance(*seeds, expected.level(entry))
     verdict = Verdict.NO_TOLERANCE if tolerance is None else _verdict(difference, tolerance, entry.direction)
-    reason = _NO_TOLERANCE if tolerance is None else ""
+    reason = ""
     if missing and verdict is not Verdict.REGRESSED:
         verdict, reason = Verdict.MISSING, f"{counted(missing, 'seed')} without a result"
     seen = None if tolerance is None or not noise else detectable(tolerance, noise.of_difference(*seeds), POWER)
@@ -162,9 +162,6 @@ def _compared(
         p_value=_p_value(noise, difference, seeds, entry.direction),
         reason=reason,
     )
-
-
-_NO_TOLERANCE = "its noise is not known; write a tolerance to have it checked"
 
 
 def _verdict(difference: float, tolerance: float, direction: str) -> Verdict:

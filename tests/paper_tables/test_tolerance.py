@@ -12,9 +12,9 @@ from paper_tables.statistics.tolerance import Noise, detectable, family_noise, n
 
 
 def test_no_cell_counts_as_quieter_than_its_family_nor_as_quieter_than_it_is() -> None:
-    # Variances 1, 4 and 16, of two degrees of freedom each: pooled 7.
+    # Variances 1, 4 and 16, of two degrees of freedom each: pooled 7. Of freedom each has its own and half of it.
     groups = [[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-4.0, 0.0, 4.0]]
-    assert family_noise(groups) == [Noise(math.sqrt(7), 4.0), Noise(math.sqrt(7), 4.0), Noise(4.0, 4.0)]
+    assert family_noise(groups) == [Noise(math.sqrt(7), 3.0), Noise(math.sqrt(7), 3.0), Noise(4.0, 3.0)]
 
 
 def test_a_family_is_pooled_by_degrees_of_freedom() -> None:
@@ -23,7 +23,7 @@ def test_a_family_is_pooled_by_degrees_of_freedom() -> None:
     own = float(np.var([1.0, 3.0, 5.0, 0.0, 5.8], ddof=1))
     assert few is not None
     assert few.spread == pytest.approx(math.sqrt((2 + 4 * own) / 5))
-    assert (few.freedom, many.freedom if many else 0) == (2.0, 5.0)  # not more than the family has
+    assert (few.freedom, many.freedom if many else 0) == (1.5, 5.0)  # not more than the family has
 
 
 def test_one_seed_and_equal_seeds_have_no_noise_to_tell() -> None:

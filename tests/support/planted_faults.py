@@ -2,8 +2,8 @@
 
     python tests/support/planted_faults.py NAME=STORE ..
 
-adds runs to planted_faults.json: NAME of the fault, STORE in which `harness grid --preset quick` ran with it. docs/gate.md
-says which line each fault changes.
+adds runs to planted_faults.json: NAME of the fault, STORE in which `harness grid --preset quick` ran with it. In
+docs/gate.md stands which line each fault changes.
 """
 
 from __future__ import annotations
