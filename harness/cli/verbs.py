@@ -114,12 +114,32 @@ def _tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", metavar="NAME")
     parser.add_argument("--format", default="md", choices=("md", "csv"))
     parser.add_argument("--out", metavar="DIR", help="write DIR/STUDY.md and DIR/STUDY.csv instead of printing")
+    parser.add_argument(
+        "--claims",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="instead: what the study says of the paper's claims (or of those in FILE.toml): held, not held, cannot "
+        "say; as md or --json, with --out as DIR/STUDY-claims.md and .json",
+    )
     _common(parser)
 
 
 def _plots(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", metavar="NAME")
     parser.add_argument("--out", default="figures", metavar="DIR", help="folder of the pictures (default figures)")
+    parser.add_argument(
+        "--only",
+        metavar="KIND,..",
+        help="figures of these kinds: accuracy (default), stored, tokens, sparsity, curves; or all",
+    )
+    parser.add_argument("--stage", metavar="WHAT", help="learning curves of these stages, as `harness show` names them")
+    parser.add_argument(
+        "--with",
+        dest="beside",
+        metavar="STUDY,..",
+        help="further studies of the store beside this one over pre-training tokens",
+    )
     _common(parser)
 
 
@@ -243,7 +263,7 @@ VERBS = (
     Verb("tables", "tables from the records of a study", _tables, "harness.cli.commands.tables:run"),
     Verb(
         "plots",
-        "accuracy over compression from the records of a study, as PNG and SVG",
+        "figures from the records of a study, as PNG and SVG: accuracy over compression and more",
         _plots,
         "harness.cli.commands.plots:run",
     ),
