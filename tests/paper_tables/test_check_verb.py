@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 import harness
 from harness.cli.main import main
+from harness.store.store import Store
 
 RESULTS = Path(harness.__file__).parents[1] / "results"
 Captured = pytest.CaptureFixture[str]
@@ -124,6 +126,27 @@ def test_a_page_that_cannot_be_written_is_a_usage_error(expected: Path, tmp_path
     (tmp_path / "file").write_text("")
     assert check("--expected", expected, "--junit", tmp_path / "file" / "j.xml") == 2
     assert "--junit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ({"sst2": {"accuracy": 1.5}}, "expected percent in [0, 100]"),
+        ({"sst2": {"accuracy": "high"}}, "could not convert"),
+        ({"sst2": {"accuracy": None}}, "NoneType"),
+        ({"sst2": {}}, "it has no 'accuracy'"),
+        ({}, "it has no 'sst2'"),
+    ],
+)
+def test_a_number_that_is_none_ends_with_3(
+    store: Store, make_study: Any, publish: Any, expected: Path, metrics: Any, said: str, capsys: Captured
+) -> None:
+    study = make_study(methods=["dense"], tasks=["sst2"], quantization=["none"], seeds=[0])
+    publish(study, metrics, zeros=0.0)
+    assert check("--expected", expected, store=store.root, study="mine") == 3
+    problem = capsys.readouterr().err
+    assert problem.startswith("error: nothing was checked: a record cannot be trusted: ")
+    assert said in problem
 
 
 def test_another_recipe_cannot_be_checked(expected: Path, capsys: Captured) -> None:
