@@ -238,4 +238,4 @@ def _is_tables(value: Any) -> bool:
 
 def _made_name(made: Any) -> str:
     """What an entry is of, in words."""
-    return str(getattr(made, "key", made))
+    return str(made) if isinstance(made, ExpectedMean) else str(made.key)

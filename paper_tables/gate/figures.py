@@ -73,7 +73,9 @@ def remarks(report: Report) -> list[str]:
         said.append(f"{report.unlisted} of the study's numbers are not in the file; harness check --write adds them.")
     if report.study != report.expected_study:
         said.append(f"The file was written from study {report.expected_study}.")
-    said.append(f"A table whose numbers did not change turns red in at most {report.false_alarms:.3g} of all runs.")
+    said.append(
+        f"A table whose numbers did not change turns red in at most {100 * report.false_alarms:.3g} of 100 runs."
+    )
     return said
 
 
