@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from noisy_tables import World, expected, measured, spreads
+from noisy_tables import Redrawn, World, expected, measured, spreads
 
 import harness
 from paper_tables.gate.check import check
@@ -64,8 +64,9 @@ def test_without_the_shift_between_runs_the_gate_would_cry_wolf() -> None:
         (World(SPREADS, failures=0.01), 2, 0.0),
         (SHIFTED, 2, BETWEEN_RUNS),
         (World(SPREADS, shift=BETWEEN_RUNS, common=1.0, failures=0.01), 2, BETWEEN_RUNS),
+        (Redrawn.of(QUICK, shift=BETWEEN_RUNS), 2, BETWEEN_RUNS),
     ],
-    ids=["seeds alone", "five seeds", "a seed of 100 fails", "runs shift", "runs shift and seeds fail"],
+    ids=["seeds alone", "five seeds", "a seed of 100 fails", "runs shift", "runs shift, seeds fail", "seeds redrawn"],
 )
 def test_at_most_one_table_of_a_hundred_turns_red(world: World, seeds: int, between_runs: float) -> None:
     rate = alarms(world, 2000, seeds=seeds, between_runs=between_runs)

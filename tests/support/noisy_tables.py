@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -48,10 +48,14 @@ class World:
         keys = self.keys
         models = sorted({key.model for key in keys})
         of_model = [models.index(key.model) for key in keys]
-        noise = self._related(generator, n) - 4 * (generator.random((len(keys), n)) < self.failures)
+        noise = self._noise(generator, n) - 4 * (generator.random((len(keys), n)) < self.failures)
         luck = np.sqrt(self.common) * generator.standard_normal(len(models))[of_model][:, None]
         shift = self.shift * (luck + np.sqrt(1 - self.common) * self._related(generator, 1))
         return MIDDLE + np.array(list(self.spreads.values()))[:, None] * (noise + shift)
+
+    def _noise(self, generator: np.random.Generator, n: int) -> np.ndarray:
+        """[numbers, n], of mean 0 and standard deviation 1."""
+        return self._related(generator, n)
 
     def _related(self, generator: np.random.Generator, n: int) -> np.ndarray:
         drawn = generator.standard_normal((len(self.keys), n))
@@ -60,6 +64,27 @@ class World:
             if (twin := _twin(key)) != key:
                 drawn[place] = TWIN * drawn[places[twin]] + np.sqrt(1 - TWIN**2) * drawn[place]
         return drawn
+
+
+@dataclass(frozen=True)
+class Redrawn(World):
+    """Seeds are those of a committed file, drawn again: heavy tails as they come. A cell draws for all its metrics."""
+
+    seeds: dict[NumberKey, list[float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, expected: Expected, **kept: float) -> Redrawn:
+        seeds = {number.key: list(number.seeds.values()) for number in expected.numbers}
+        return cls(spreads(expected), seeds=seeds, **kept)
+
+    def _noise(self, generator: np.random.Generator, n: int) -> np.ndarray:
+        drawn: dict[tuple[object, ...], np.ndarray] = {}
+        found = []
+        for key, values in self.seeds.items():
+            cell = (key.model, key.method, key.sparsity, key.task)
+            places = drawn.setdefault(cell, generator.integers(len(values), size=n))
+            found.append((np.array(values) - np.mean(values))[places] / np.std(values))
+        return np.array(found)
 
 
 def _twin(key: NumberKey) -> NumberKey:
