@@ -148,6 +148,8 @@ def _compared(
     if missing and verdict is not Verdict.REGRESSED:
         verdict, reason = Verdict.MISSING, f"{counted(missing, 'seed')} without a result"
     seen = None if tolerance is None or not noise else detectable(tolerance, noise.of_difference(*seeds), POWER)
+    if seen is not None and entry.direction == HIGHER and seen > means[0]:
+        seen = None  # it cannot fall so far
     return Finding(
         kind=_kind(entry),
         name=_name(entry),

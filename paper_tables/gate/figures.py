@@ -69,6 +69,11 @@ def remarks(report: Report) -> list[str]:
             f"{several} without tolerance: of one seed the noise is not known. Only what has one was checked; "
             "write `tolerance = POINTS` into an entry to have it checked."
         )
+    if blind := sum(finding.is_blind for finding in report.findings):
+        said.append(
+            f"{blind} of them are so noisy, for so few seeds, that no fall is found in 9 of 10 runs (detect -): they "
+            "count in their means."
+        )
     if report.unlisted:
         said.append(f"{report.unlisted} of the study's numbers are not in the file; harness check --write adds them.")
     if report.study != report.expected_study:

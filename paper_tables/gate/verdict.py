@@ -34,9 +34,10 @@ class Finding:
     """One entry. kind: "zeros", "loss" (of pre-training), "mean" or "number". name: its cells in words.
 
     direction: "higher", or "equal" where it must not move either way. expected, measured: a count of zeros, percent or
-    nats; None where there is none. difference: measured minus expected. tolerance, detectable: what it may fall or move
-    by, and the smallest true change that is found in nine of ten runs; 0 and 1 for a count. n_expected, n_measured:
-    seeds. p_value: of so large a fall, or change, between equal runs. reason: what there is to say beside the figures.
+    nats; None where there is none. difference: measured minus expected. tolerance: what it may fall or move by.
+    detectable: the smallest true change that nine of ten runs find, None where no possible one is; 1 for a count.
+    n_expected, n_measured: seeds. p_value: of so large a fall, or change, between equal runs. reason: what there is to
+    say beside the figures.
     """
 
     kind: str
@@ -57,6 +58,12 @@ class Finding:
         if self.measured is None or self.expected is None:
             return None
         return self.measured - self.expected
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether it was checked, and no fall that is possible would be found in nine of ten runs."""
+        told = self.kind in ("mean", "number") and self.verdict in CHECKED
+        return told and self.p_value is not None and self.detectable is None
 
     @property
     def severity(self) -> float:

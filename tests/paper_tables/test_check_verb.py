@@ -53,7 +53,9 @@ def test_the_json_has_every_figure(expected: Path, capsys: Captured) -> None:
     assert (found["measured"], found["counts"], found["exit_code"]) == (154, {"ok": 154}, 0)
     assert {finding["kind"] for finding in found["findings"]} == {"zeros", "loss", "mean", "number"}
     scores = [finding for finding in found["findings"] if finding["kind"] == "number"]
-    assert all(finding["detectable"] > finding["tolerance"] > 0 for finding in scores)
+    told = [finding for finding in scores if finding["detectable"] is not None]
+    assert len(told) >= len(scores) - 2  # of two rows no fall would be found
+    assert all(finding["detectable"] > finding["tolerance"] > 0 for finding in told)
 
 
 def test_a_fall_ends_with_1_and_is_told_on_every_page(expected: Path, tmp_path: Path, capsys: Captured) -> None:

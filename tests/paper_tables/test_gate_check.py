@@ -231,6 +231,15 @@ def test_several_prunings_count_as_one_draw_each() -> None:
     assert independent({"0": 80.0, "1": 82.0, "0 pruning 1": 70.0, "1 pruning 1": 74.0}) == [81.0, 72.0]
 
 
+def test_where_no_possible_fall_would_be_found_there_is_no_smallest_one() -> None:
+    noisy = held([80.0], before=[60.0, 100.0])
+    assert noisy.tolerance is not None
+    assert noisy.tolerance > 80
+    assert (noisy.detectable, noisy.is_blind) == (None, True)
+    assert not held(SEEDS).is_blind
+    assert not held([10.0], before=[80.0]).is_blind  # it has no tolerance and was not checked
+
+
 def test_numbers_that_the_file_does_not_have_are_counted() -> None:
     found = check(expected([SST2], np.array([SEEDS])), measured([SST2, QNLI], np.array([SEEDS, SEEDS])))
     assert (found.unlisted, found.exit_code) == (1, 0)
