@@ -197,6 +197,10 @@ def test_the_level_of_an_entry_is_its_share_of_the_tables_false_alarms() -> None
     wanted = expected(keys, values)
     assert wanted.level(wanted.numbers[0]) == pytest.approx(0.01 / 3 / 12)
     assert wanted.level(wanted.means[0]) == pytest.approx(0.01 / 3 / 7)  # six rows and the method
+    losses = [key._replace(metric=OPENING) for key in keys]
+    both = expected([*keys, *losses], np.vstack([values, values / 100]))
+    assert both.level(both.numbers[0]) == pytest.approx(0.01 / 3 / 12)
+    assert both.level(both.numbers[-1]) == pytest.approx(0.01 / 3 / 12 / 2)  # it can fail on two sides
     sides = sum(wanted.level(entry) for entry in (*wanted.numbers, *wanted.means))
     assert sides <= wanted.false_alarms
 

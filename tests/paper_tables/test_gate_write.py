@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import harness
+from harness.specs import Cell
 from harness.store.store import Store
 from harness.studies.study import Study
 from paper_tables.gate.check import check
@@ -168,6 +169,22 @@ def test_what_is_missing_or_not_one_is_left_out_and_named(store: Store, make_stu
     assert {entry.key.method for entry in wanted.numbers} == {"dense"}
     assert any(text == "tiny prune-ofa 0.9 sst2 acc: no seed has a result" for text in left_out(numbers))
     assert check(wanted, measured(numbers)).exit_code in (0, 3)  # of one seed there is nothing but zeros to check
+
+
+def test_a_scored_models_zeros_count_in_fp32_and_a_codes_zeros_in_int8_do_not(quick: StudyNumbers) -> None:
+    """Rounding makes further zeros of int8 codes, not the same on every machine."""
+    for quantization, counts in (("none", [(58_976, 65_536), (58_977, 65_536)]), ("int8", [(58_976, 65_536)])):
+        key = RowKey("tiny-narrow", "prune-ofa", 0.9, quantization)
+        cell = next(cell for cell in quick.study.plan.paths if RowKey(*_row(cell)) == key)
+        records = dict(quick.records)
+        end = quick.study.plan.endpoint(cell)
+        scored = {"encoder_zeros": 58_977, "encoder_numel": 65_536}
+        records[end] = {**records[end], "result": {**records[end]["result"], "artifact_sparsity": scored}}
+        assert measured(replace(quick, records=records)).zeros[key] == counts
+
+
+def _row(cell: Cell) -> tuple[str, str, float, str]:
+    return cell.model, cell.method, cell.sparsity, cell.quantization
 
 
 def test_a_loss_that_is_not_finite_is_no_loss(quick: StudyNumbers) -> None:

@@ -87,7 +87,14 @@ def test_no_rewinding_is_seen_in_the_pre_training_loss_and_in_no_score() -> None
     }
 
 
-def test_scores_alone_would_let_three_of_the_faults_pass() -> None:
+def test_one_matrix_unmasked_is_seen_in_every_count_of_zeros_and_in_no_score() -> None:
+    report = gate("one-matrix-unmasked")
+    assert (kinds(report), len(red(report)), report.exit_code) == ({("zeros", EQUAL)}, 12, 1)
+    # Of 64 x 64 entries 0.85 were zero, floored: 3,481; at 0.9: 3,686.
+    assert {finding.difference for finding in red(report)} == {-3481, -3686}
+
+
+def test_scores_alone_would_let_most_of_the_faults_pass() -> None:
     scores = replace(
         EXPECTED,
         zeros=(),
@@ -100,4 +107,4 @@ def test_scores_alone_would_let_three_of_the_faults_pass() -> None:
         for name in planted_faults.names()
         if check(scores, planted_faults.run(name, EXPECTED)).exit_code == 0 and name not in MACHINES
     }
-    assert passed == {"kd-dropped", "no-lock-no-guard", "rewinding-dropped"}
+    assert passed == {"kd-dropped", "no-lock-no-guard", "rewinding-dropped", "one-matrix-unmasked"}
