@@ -123,6 +123,12 @@ def _plots(parser: argparse.ArgumentParser) -> None:
     _common(parser)
 
 
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", metavar="NAME")
+    parser.add_argument("--out", metavar="FILE", help="the page (default STUDY-report.html)")
+    _common(parser)
+
+
 def _logs(parser: argparse.ArgumentParser) -> None:
     _what(parser)
     parser.add_argument("--attempt", type=int, metavar="N", help="another attempt than the last")
@@ -235,6 +241,12 @@ VERBS = (
         "accuracy over compression from the records of a study, as PNG and SVG",
         _plots,
         "harness.cli.commands.plots:run",
+    ),
+    Verb(
+        "report",
+        "one page of HTML: what ran, numbers and what is behind each, deviations, hours",
+        _report,
+        "harness.cli.commands.report:run",
     ),
     Verb(
         "show",

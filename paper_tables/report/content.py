@@ -1,0 +1,209 @@
+"""Content: the numbers of a page and what stands behind each, as the JSON that the page's script reads.
+
+Columns, not objects: `rows.value[i]` and `rows.method[i]` are of one row, and names are told by their place in a list.
+A stage is told by its place in `stages`, ids and digests stand in one text, 32 and 64 letters each. So 10,000 cells
+take some megabytes. `data.js` reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.identity import STAGE_ID_HEX_DIGITS, canonical_json
+from harness.planning.graph import Plan
+from harness.specs import StageSpec
+from harness.studies.verification import Records
+from paper_tables.figures.points import nominal_compression
+from paper_tables.numbers.rows import Row, SeedValue, column_order, method_title
+from paper_tables.numbers.study_numbers import StudyNumbers
+from paper_tables.report.environment import facts_of
+from paper_tables.report.legible import LINE, legible
+from paper_tables.report.relative import Averages
+from paper_tables.statistics.intervals import mean_interval
+from paper_tables.tables.render import sparsity_texts
+
+DIGEST_HEX_DIGITS = 64
+NONE = "-"  # in the place of each letter of a digest that there is not
+METRICS = {"exact_match": "EM", "f1": "F1", "accuracy": "acc"}
+# A colour and a mark for each method: the shipped ones have the colours that they have in all figures.
+_COLORS_OF_KNOWN = {"dense": 0, "prune-ofa": 1, "finetune-pruning": 2, "prune-ofa-no-kd": 3}
+NUM_COLORS = 8
+
+
+class Shared:
+    """A list in which each value stands once, told by its place."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._places: dict[Hashable, int] = {}
+
+    def place(self, value: Any, key: Hashable | None = None) -> int:
+        """key: where the value itself cannot be one."""
+        found = self._places.setdefault(value if key is None else key, len(self.values))
+        if found == len(self.values):
+            self.values.append(value)
+        return found
+
+
+def content(numbers: StudyNumbers, averages: Averages) -> dict[str, Any]:
+    """As the module says; the same numbers give the same content, in the same order."""
+    rows, plan = numbers.rows, numbers.study.plan
+    models = Shared()
+    methods = Shared()
+    for row in rows:
+        models.place(row.model)
+    for method in sorted({row.method for row in rows}):
+        methods.place(method)
+    places = {stage_id: place for place, stage_id in enumerate(plan.stages)}
+    return {
+        "models": [legible(model) for model in models.values],
+        "methods": [legible(method_title(method)) for method in methods.values],
+        "colors": _colors(methods.values),
+        "columns": [[legible(task), METRICS.get(metric, metric)] for task, metric in _columns(rows)],
+        "rows": _rows(rows, models, methods, places),
+        "averages": _averages(averages, models, methods),
+        "stages": _stages(plan, numbers.records, places),
+    }
+
+
+def _columns(rows: Iterable[Row]) -> list[tuple[str, str]]:
+    return sorted({(row.task, row.metric) for row in rows}, key=column_order)
+
+
+def _colors(methods: Sequence[str]) -> list[int]:
+    """The number of each method's colour; after the last colour they begin again, with other marks."""
+    taken = {_COLORS_OF_KNOWN[method] for method in methods if method in _COLORS_OF_KNOWN}
+    free = [color for color in range(1, NUM_COLORS) if color not in taken] or [*range(1, NUM_COLORS)]
+    others = [method for method in methods if method not in _COLORS_OF_KNOWN]
+    of_others = {method: free[number % len(free)] for number, method in enumerate(others)}
+    return [_COLORS_OF_KNOWN.get(method, of_others.get(method, 0)) for method in methods]
+
+
+def _rows(rows: Sequence[Row], models: Shared, methods: Shared, places: Mapping[str, int]) -> dict[str, Any]:
+    columns = {column: number for number, column in enumerate(_columns(rows))}
+    sparsities = sparsity_texts(row.sparsity for row in rows)
+    return {
+        **_lines(rows, models, methods, sparsities),
+        "column": [columns[row.task, row.metric] for row in rows],
+        "value": [_rounded(row.value) for row in rows],
+        "spread": [_rounded(row.spread) for row in rows],
+        "interval": [_interval(row.seeds) for row in rows],
+        "published": [_rounded(row.published) for row in rows],
+        "zeros": [None if row.measured_sparsity is None else list(map(_fraction, row.measured_sparsity)) for row in rows],
+        "seeds": _seeds([row.seeds for row in rows], places),
+    }
+
+
+def _lines(lines: Sequence[Any], models: Shared, methods: Shared, sparsities: Mapping[float, str]) -> dict[str, Any]:
+    """What a row and an average have in common."""
+    return {
+        "model": [models.place(line.model) for line in lines],
+        "method": [methods.place(line.method) for line in lines],
+        "sparsity": [sparsities[line.sparsity] for line in lines],
+        "kd": [line.transfer_kd for line in lines],
+        "bits": [line.bits for line in lines],
+        "compression": [nominal_compression(line.bits, line.sparsity) for line in lines],
+    }
+
+
+def _averages(found: Averages, models: Shared, methods: Shared) -> dict[str, Any]:
+    every = found.averages
+    lines = [average.line for average in every]
+    return {
+        **_lines(lines, models, methods, sparsity_texts(line.sparsity for line in lines)),
+        "interval": [_interval(average.seeds) for average in every],
+        "published": [_rounded(average.published) for average in every],
+        "seeds": _seeds([average.seeds for average in every], {}),
+        "tasks": {legible(model): [legible(task) for task in tasks] for model, tasks in found.tasks.items()},
+        "left_out": [
+            f"{legible(line.model)} {legible(method_title(line.method))} {line.sparsity:g} {line.bits} bits"
+            for line in found.left_out
+        ],
+    }
+
+
+def _seeds(of_rows: Iterable[Sequence[SeedValue]], places: Mapping[str, int]) -> dict[str, Any]:
+    """Of all rows in one; `first` has for each row, and for the end, where its seeds begin."""
+    first, every = [0], []
+    for seeds in of_rows:
+        every += seeds
+        first.append(len(every))
+    return {
+        "first": first,
+        "seed": [seed.seed for seed in every],
+        "pruning_seed": [seed.pruning_seed for seed in every],
+        "value": [_rounded(seed.value) for seed in every],
+        "stage": [places.get(seed.stage_id or "") for seed in every],
+    }
+
+
+def _interval(seeds: Sequence[SeedValue]) -> list[float | None] | None:
+    found = mean_interval(values) if (values := [seed.value for seed in seeds if seed.value is not None]) else None
+    return None if found is None else [_rounded(found.low), _rounded(found.high)]
+
+
+def _rounded(value: float | None) -> float | None:
+    """To the millionth of a point: what is left of it is noise of the arithmetic."""
+    return None if value is None else round(value, 6)
+
+
+def _fraction(share: float) -> float:
+    return round(share, 8)
+
+
+# -- stages
+
+
+def _stages(plan: Plan, records: Records, places: Mapping[str, int]) -> dict[str, Any]:
+    kinds, labels, roles, parameters, inputs, machines = Shared(), Shared(), Shared(), Shared(), Shared(), Shared()
+    found: dict[str, list[Any]] = {
+        name: [] for name in ("kind", "label", "parents", "parameters", "inputs", "made", "began", "took", "bytes")
+    }
+    digests: list[str] = []
+    artifacts: list[str] = []
+    for stage_id, spec in plan.stages.items():
+        record = records.get(stage_id) or {}
+        artifact, times = record.get("artifact") or {}, record.get("times") or {}
+        found["kind"].append(kinds.place(legible(spec.kind)))
+        found["label"].append(_label(plan, stage_id, spec, labels))
+        found["parents"].append([x for role, i in spec.parents.items() for x in (roles.place(role), places[i])])
+        found["parameters"].append(_place_of(parameters, spec.parameters))
+        found["inputs"].append(_place_of(inputs, spec.inputs))
+        found["made"].append(_place_of(machines, facts_of(record["provenance"])) if "provenance" in record else None)
+        found["began"].append(round(times["started"]) if "started" in times else None)
+        found["took"].append(round(times["ended"] - times["started"], 1) if "ended" in times else None)
+        found["bytes"].append(int(artifact.get("bytes", 0)))
+        digests.append(str(record.get("digest") or NONE * DIGEST_HEX_DIGITS))
+        artifacts += [str(artifact["digest"])] if artifact.get("bytes") else []
+    return {
+        **found,
+        "kinds": kinds.values,
+        "labels": labels.values,
+        "roles": [legible(role) for role in roles.values],
+        "parameter_sets": parameters.values,
+        "input_sets": inputs.values,
+        "machines": machines.values,
+        "ids": _joined(plan.stages, STAGE_ID_HEX_DIGITS),
+        "digests": _joined(digests, DIGEST_HEX_DIGITS),
+        "artifacts": _joined(artifacts, DIGEST_HEX_DIGITS),
+    }
+
+
+def _label(plan: Plan, stage_id: str, spec: StageSpec, labels: Shared) -> int | None:
+    """The place of the stage's name; None where it is "KIND of" the name of the model it goes on with."""
+    name, model = plan.label(stage_id), spec.parents.get("model", "")
+    if model in plan.stages and name == f"{spec.kind} of {plan.label(model)}":
+        return None
+    return labels.place(legible(name, LINE))
+
+
+def _place_of(shared: Shared, values: Mapping[str, Any]) -> int:
+    """Of a mapping, its names and values as text."""
+    found = {legible(name): legible(value, LINE) for name, value in values.items()}
+    return shared.place(found, canonical_json(found))
+
+
+def _joined(texts: Iterable[str], length: int) -> str:
+    """One text, of which each has `length` letters."""
+    return "".join(text[:length].ljust(length, NONE) for text in texts)

@@ -1,0 +1,72 @@
+"""StudyReport: all that a page tells of a study, read from its records and attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.store.store import Store
+from harness.studies.study import Study
+from paper_tables.numbers.study_numbers import read_numbers
+from paper_tables.report.content import content
+from paper_tables.report.coverage import Coverage, read_coverage
+from paper_tables.report.deviations import Deviation, Evidence, corrections, data_deviations, settings
+from paper_tables.report.environment import Fact, environment
+from paper_tables.report.failures import Failure, failures
+from paper_tables.report.findings import Finding
+from paper_tables.report.relative import averages
+from paper_tables.report.spent import Spending, read_spending
+from paper_tables.tables.notes import notes
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyReport:
+    """content: the numbers as the page's script reads them. records: of stages. began, ended: seconds since the epoch
+    of the first and the last record, None where they tell no times."""
+
+    study: Study
+    coverage: Coverage
+    findings: Sequence[Finding]
+    content: dict[str, Any]
+    notes: Sequence[str]
+    failures: Sequence[Failure]
+    deviations: Sequence[Deviation]
+    corrections: Sequence[Deviation]
+    settings: Sequence[Evidence]
+    environment: Sequence[Fact]
+    spending: Spending
+    records: int
+    began: float | None
+    ended: float | None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every cell has its numbers."""
+        return not self.coverage.missing
+
+
+def read_report(store: Store, name: str) -> StudyReport:
+    """Raises UsageError when there is no such study, StoreError when a record cannot be trusted."""
+    numbers = read_numbers(store, name)
+    study, records = numbers.study, numbers.records
+    tried = store.attempted()
+    attempts = {stage_id: store.stage(stage_id).attempts() for stage_id in study.plan.stages if stage_id in tried}
+    coverage = read_coverage(study.plan, records, attempts)
+    times = [record["times"] for record in records.values() if {"started", "ended"} <= record.get("times", {}).keys()]
+    return StudyReport(
+        study=study,
+        coverage=coverage,
+        findings=(),
+        content=content(numbers, averages(numbers.rows)),
+        notes=notes(study, records, numbers.rows, numbers.differing),
+        failures=failures(study.plan, coverage, attempts),
+        deviations=data_deviations(numbers),
+        corrections=corrections(numbers),
+        settings=settings(numbers),
+        environment=environment(records),
+        spending=read_spending(study.plan, records, store),
+        records=len(records),
+        began=min((time["started"] for time in times), default=None),
+        ended=max((time["ended"] for time in times), default=None),
+    )
