@@ -76,16 +76,18 @@ function scaleOf(points, size) {
   };
 }
 
-// Marks that would cover each other stand side by side: a place for each method at a compression.
+// Marks that would cover each other stand side by side: a place for each line at a compression, in it the mean and,
+// beside it, its seeds.
 function sideSteps(points, step) {
   const at = new Map();
   for (const point of points) {
-    if (!at.has(point.x)) at.set(point.x, new Set());
-    at.get(point.x).add(`${String(point.method).padStart(6)} ${point.bits} ${point.index}`);
+    if (!at.has(point.x)) at.set(point.x, []);
+    if (!at.get(point.x).includes(point.index)) at.get(point.x).push(point.index);
   }
   return (point) => {
-    const order = [...at.get(point.x)].sort();
-    return (order.indexOf(`${String(point.method).padStart(6)} ${point.bits} ${point.index}`) - (order.length - 1) / 2) * step;
+    const order = at.get(point.x);
+    const middle = (order.indexOf(point.index) - (order.length - 1) / 2) * step;
+    return middle + (point.kind === "seed" ? 0.28 : -0.14) * step;
   };
 }
 
@@ -144,15 +146,13 @@ function chart(panel, size, title) {
   const points = pointsOf(panel);
   if (!points.length) return make("p", { class: "small" }, "No result yet.");
   const scale = scaleOf(points, size);
-  const aside = sideSteps(points, size.large ? 16 : 7);
+  const aside = sideSteps(points, size.step);
   const order = { seed: 0, paper: 1, mean: 2 };
   const inFront = [...points].sort((one, other) => order[one.kind] - order[other.kind]);
   const reference = panel.isAverage ? draw("line", { class: "reference", x1: size.left, x2: size.width - size.right, y1: scale.y(100), y2: scale.y(100) }) : null;
   return draw("svg", { viewBox: `0 0 ${size.width} ${size.height}`, role: size.large ? "group" : "img", "aria-label": title },
     axes(scale, size, points, panel.group), reference, paths(points, scale, aside),
-    inFront.flatMap((point) => markFor(point, scale, aside, size)),
-    size.large ? draw("text", { class: "faint", x: size.left, y: 14 }, `${title}, ${panel.unit}`) : null,
-    size.large ? draw("text", { class: "faint", x: size.width - size.right, y: size.height - 4, "text-anchor": "end" }, "nominal compression of the encoder (log axis), zeros, precision") : null);
+    inFront.flatMap((point) => markFor(point, scale, aside, size)));
 }
 
 // One stop of the Tab key for the whole picture; arrows go from mark to mark, left to right.
@@ -186,11 +186,13 @@ function walkable(svg) {
 function showFigure() {
   const host = place("figure-large");
   const width = Math.max(300, Math.min(1120, host.clientWidth || 900));
-  const size = { large: true, width, height: width < 600 ? 380 : 440, left: 46, right: 14, top: 26, bottom: 76 };
+  const size = { large: true, width, height: width < 600 ? 360 : 430, left: 40, right: 12, top: 10, bottom: 58, step: width < 600 ? 17 : 26 };
   const panel = panelOf(chosen.model, chosen.panel);
   const title = `${content.models[chosen.model]}: ${panelTitle(chosen.panel)}`;
   const svg = chart(panel, size, title);
-  host.replaceChildren(svg);
+  host.replaceChildren(
+    make("p", { class: "small axis-title" }, `${title}, in ${panel.unit}`), svg,
+    make("p", { class: "small axis-title below" }, "nominal compression of the encoder (log axis), its zeros and precision"));
   if (svg.tagName === "svg") walkable(svg);
   showKey(panel);
   showNote(panel);
@@ -226,7 +228,7 @@ function panelsOf(model) {
 }
 
 function showPanels() {
-  const size = { large: false, width: 320, height: 220, left: 38, right: 10, top: 10, bottom: 26 };
+  const size = { large: false, width: 320, height: 220, left: 38, right: 10, top: 10, bottom: 26, step: 9 };
   place("figure-small").replaceChildren(...panelsOf(chosen.model).filter((panel) => panel !== AVERAGE).map((panel) => {
     const title = `${content.models[chosen.model]}: ${panelTitle(panel)}`;
     return make("div", {}, make("h3", {}, make("button", { type: "button", class: "value", onclick: () => choosePanel(panel) }, panelTitle(panel))), chart(panelOf(chosen.model, panel), size, title));

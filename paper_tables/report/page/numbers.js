@@ -47,7 +47,7 @@ function wideLines(found) {
 
 function wideTable(found) {
   const present = [...new Set(found.map((row) => rows.column[row]))].sort((one, other) => one - other);
-  const lead = LINE.map((column) => ({ ...column, order: (line) => (column.order || column.text)(line.row), cell: (line) => nameCell(column, line.row) }));
+  const lead = split(found).lead.map((column) => ({ ...column, order: (line) => (column.order || column.text)(line.row), cell: (line) => nameCell(column, line.row) }));
   const values = present.map((column) => ({
     key: `column ${column}`, title: columnTitle(column), isNumber: true,
     order: (line) => (line.cells[column] === undefined ? null : rows.value[line.cells[column]]),
@@ -63,7 +63,7 @@ function longTable(found) {
   const done = (row) => seedsOf(rows, row).map((seed) => seed.value).filter((value) => value !== null);
   const edge = (pick) => (row) => (done(row).length ? pick(...done(row)) : null);
   const end = (which) => (row) => (rows.interval[row] === null ? null : rows.interval[row][which]);
-  const lead = LINE.map((column) => ({ ...column, order: column.order || column.text, cell: (row) => nameCell(column, row) }));
+  const lead = split(found).lead.map((column) => ({ ...column, order: column.order || column.text, cell: (row) => nameCell(column, row) }));
   return {
     lines: found,
     columns: [
@@ -81,7 +81,15 @@ function longTable(found) {
   };
 }
 
-const nameCell = (column, row) => make("td", {}, column.isName ? make("span", { class: "name" }, column.text(row)) : column.text(row));
+// The method names the line. It stays in sight where the table is wider than the page.
+const nameCell = (column, row) => make(column.key === "method" ? "th" : "td", column.key === "method" ? { scope: "row" } : {},
+  column.isName ? make("span", { class: "name" }, column.text(row)) : column.text(row));
+
+// What all lines have in common is said once, above the table.
+function split(found) {
+  const common = LINE.filter((column) => column.key !== "method" && found.length && new Set(found.map(column.text)).size === 1);
+  return { lead: LINE.filter((column) => !common.includes(column)), common };
+}
 
 // What has no value stands last, whichever way the others are sorted.
 function sorted(lines, column) {
@@ -124,8 +132,9 @@ function showNumbers() {
     make("thead", {}, make("tr", {}, columns.map(heading))),
     make("tbody", {}, page.map((line) => make("tr", {}, columns.map((column) => column.cell(line))))));
   const hidden = count(rows) - found.length;
+  const common = split(found).common.map((column) => `${column.title} ${column.text(found[0])}`).join(", ");
   place("shown").textContent = found.length
-    ? `${counted(inOrder.length, "line")} of ${counted(found.length, "number")}` + (hidden ? `; ${counted(hidden, "number")} filtered out` : "") + (pages > 1 ? `; lines ${from + 1} to ${from + page.length} are shown` : "")
+    ? `${counted(inOrder.length, "line")} of ${counted(found.length, "number")}` + (hidden ? `; ${counted(hidden, "number")} filtered out` : "") + (pages > 1 ? `; lines ${from + 1} to ${from + page.length} are shown` : "") + (common ? `; all of ${common}` : "")
     : count(rows) ? "No number matches these filters." : "There is no number in this study yet.";
   showPages(pages);
 }
@@ -166,5 +175,16 @@ function resetFilters() {
   showNumbers();
 }
 const MOST_PRINTED = 1000;
-window.addEventListener("beforeprint", () => { view.whole = count(rows) <= MOST_PRINTED; showNumbers(); });
-window.addEventListener("afterprint", () => { view.whole = false; showNumbers(); });
+let closedDetails = [];
+window.addEventListener("beforeprint", () => {
+  closedDetails = [...document.querySelectorAll("main details:not([open])")];
+  closedDetails.forEach((details) => { details.open = true; });
+  view.whole = count(rows) <= MOST_PRINTED;
+  showNumbers();
+  showPanels();
+});
+window.addEventListener("afterprint", () => {
+  closedDetails.forEach((details) => { details.open = false; });
+  view.whole = false;
+  showNumbers();
+});

@@ -10,8 +10,8 @@ function duration(seconds) {
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-function factList(found) {
-  return make("dl", { class: "facts-of" },
+function factList(found, form = "") {
+  return make("dl", { class: `facts-of ${form}` },
     Object.entries(found).filter(([, value]) => value !== "").flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 }
 
@@ -39,7 +39,7 @@ function stageItem(stage, roles) {
     make("b", {}, stageLabel(stage)),
     factList(told),
     make("details", {}, make("summary", {}, "settings, inputs, code and machine"),
-      factList(stages.parameter_sets[stages.parameters[stage]]),
+      factList(stages.parameter_sets[stages.parameters[stage]], "two"),
       factList(Object.fromEntries(Object.entries(inputs).map(([name, hash]) => [`input ${name}`, hash]))),
       made === null ? null : factList(stages.machines[made])));
 }
@@ -49,7 +49,7 @@ function pathOf(seed) {
   const made = stages.made[seed.stage];
   return [
     make("h3", {}, `Code and machine of the evaluation, ${seedText(seed)}`),
-    made === null ? make("p", {}, "Its record does not say.") : factList(stages.machines[made]),
+    made === null ? make("p", {}, "Its record does not say.") : factList(stages.machines[made], "two"),
     make("h3", {}, `The ${path.length} stages that lead to it`),
     make("ol", { class: "path" }, path.map((stage) => stageItem(stage, stageParents(stage)))),
   ];

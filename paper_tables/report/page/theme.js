@@ -7,7 +7,8 @@ const remember = (theme) => { try { localStorage.setItem("harness-report-theme",
 function setTheme(theme) {
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
-  themeButton.textContent = `Theme: ${theme}`;
+  themeButton.textContent = `◐ ${theme}`;
+  themeButton.setAttribute("aria-label", `Theme: ${theme}`);
 }
 themeButton.hidden = false;
 themeButton.addEventListener("click", () => {
