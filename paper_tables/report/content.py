@@ -20,7 +20,7 @@ from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.report.environment import facts_of
 from paper_tables.report.legible import LINE, legible
 from paper_tables.report.relative import Averages
-from paper_tables.statistics.intervals import mean_interval
+from paper_tables.statistics.intervals import Interval, mean_interval
 from paper_tables.tables.render import sparsity_texts
 
 DIGEST_HEX_DIGITS = 64
@@ -112,7 +112,8 @@ def _averages(found: Averages, models: Shared, methods: Shared) -> dict[str, Any
     lines = [average.line for average in every]
     return {
         **_lines(lines, models, methods, sparsity_texts(line.sparsity for line in lines)),
-        "interval": [_interval(average.seeds) for average in every],
+        "value": [_rounded(average.value) for average in every],
+        "interval": [_ends(average.interval) for average in every],
         "published": [_rounded(average.published) for average in every],
         "seeds": _seeds([average.seeds for average in every], {}),
         "tasks": {legible(model): [legible(task) for task in tasks] for model, tasks in found.tasks.items()},
@@ -139,7 +140,11 @@ def _seeds(of_rows: Iterable[Sequence[SeedValue]], places: Mapping[str, int]) ->
 
 
 def _interval(seeds: Sequence[SeedValue]) -> list[float | None] | None:
-    found = mean_interval(values) if (values := [seed.value for seed in seeds if seed.value is not None]) else None
+    values = [seed.value for seed in seeds if seed.value is not None]
+    return _ends(mean_interval(values)) if values else None
+
+
+def _ends(found: Interval | None) -> list[float | None] | None:
     return None if found is None else [_rounded(found.low), _rounded(found.high)]
 
 

@@ -1,8 +1,7 @@
 """Relative: accuracy averaged over tasks, each relative to the dense model of the same size.
 
-Of one seed: the mean over tasks of 100 * value / dense, a task of several metrics counting once. dense is the mean over
-the seeds of the dense fp32 row. Only seeds with a value of every task of the model count: another set of tasks is
-another average.
+mean over tasks of 100 * score / (mean dense score), one primary metric a task. A task without a dense result is not in
+it, and a line that lacks one of the others is left out, for averages over different tasks compare nothing.
 """
 
 from __future__ import annotations
@@ -13,18 +12,17 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from harness.tasks import TASKS
+from harness.tasks import EXTRACTIVE_QA, TASKS
 from paper_tables.numbers.rows import Row, SeedValue
+from paper_tables.statistics.bootstrap import aggregate_interval
+from paper_tables.statistics.intervals import Interval
 
-# mnli and mnli-mm are two splits of one task.
-_TASK_OF = {reported_as: task.name for task in TASKS.values() for _, reported_as in task.evaluation_splits}
-
-Column = tuple[str, str]
-SeedKey = tuple[int, int | None]  # seed and pruning seed
+# F1 of squad, accuracy of the rest; mnli on its matched split, for mnli-mm is no task of its own.
+_PRIMARY = {task.name: "f1" if task.head == EXTRACTIVE_QA else "accuracy" for task in TASKS.values()}
 
 
 class Line(NamedTuple):
-    """What rows of one model have in common in a wide table."""
+    """What the rows of one line of a wide table have in common."""
 
     model: str
     method: str
@@ -35,93 +33,80 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Average:
-    """seeds: percent of dense by seed, in order of the rows; stage_id None, for a value is of several.
+    """value: percent of dense. interval: bootstrap over the seeds of each task; None with fewer than three of one.
 
-    published: the same from the paper's numbers, None where one of them is missing.
+    seeds: the average of each seed that has a value of every task; stage_id None, for it is of several. published: the
+    same of the paper's numbers, None where one of them is missing.
     """
 
     line: Line
+    value: float
+    interval: Interval | None
     seeds: tuple[SeedValue, ...]
     published: float | None
 
 
 @dataclass(frozen=True)
 class Averages:
-    """tasks: of each model that has an average, those it is over. left_out: lines that lack one of the tasks."""
+    """tasks: of each model that has an average, those it is over. left_out: lines without a result of one of them."""
 
     averages: tuple[Average, ...]
     tasks: Mapping[str, tuple[str, ...]]
     left_out: tuple[Line, ...]
 
 
-def line_of(row: Row) -> Line:
-    return Line(row.model, row.method, row.sparsity, row.transfer_kd, row.bits)
-
-
 def averages(rows: Sequence[Row]) -> Averages:
-    """Of every model that has a dense value of more than one task; rows in order of the tables."""
-    by_model: dict[str, list[Row]] = defaultdict(list)
+    """Of every model with dense results of more than one task. rows: in the order of the tables."""
+    by_model: dict[str, dict[Line, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
-        by_model[row.model].append(row)
+        if _PRIMARY.get(row.task) == row.metric:
+            by_model[row.model][_line_of(row)][row.task] = row
     found: list[Average] = []
     tasks: dict[str, tuple[str, ...]] = {}
     left_out: list[Line] = []
-    for model, of_model in by_model.items():
-        dense = {_column(row): row for row in of_model if (row.method, row.bits) == ("dense", 32) and row.value}
-        of_dense = tuple(dict.fromkeys(map(_task_of, dense)))
-        if len(of_dense) < 2:
+    for model, lines in by_model.items():
+        dense = _dense(lines)
+        if len(dense) < 2:
             continue
-        tasks[model] = of_dense
-        for line, of_line in _by_line(of_model).items():
-            if dense.keys() <= of_line.keys():
-                found.append(_average(line, of_line, dense))
+        tasks[model] = tuple(dense)
+        for line, by_task in lines.items():
+            if all(task in by_task and by_task[task].value is not None for task in dense):
+                found.append(_average(line, [by_task[task] for task in dense], list(dense.values())))
             else:
                 left_out.append(line)
     return Averages(tuple(found), tasks, tuple(left_out))
 
 
-def _column(row: Row) -> Column:
-    return row.task, row.metric
+def _line_of(row: Row) -> Line:
+    return Line(row.model, row.method, row.sparsity, row.transfer_kd, row.bits)
 
 
-def _task_of(column: Column) -> str:
-    return _TASK_OF.get(column[0], column[0])
+def _dense(lines: Mapping[Line, Mapping[str, Row]]) -> dict[str, Row]:
+    """The dense fp32 rows of a model that have a value above 0, by task."""
+    rows = [row for line, of in lines.items() if (line.method, line.bits) == ("dense", 32) for row in of.values()]
+    return {row.task: row for row in rows if row.value}
 
 
-def _by_line(rows: Sequence[Row]) -> dict[Line, dict[Column, Row]]:
-    found: dict[Line, dict[Column, Row]] = defaultdict(dict)
-    for row in rows:
-        found[line_of(row)][_column(row)] = row
-    return found
-
-
-def _average(line: Line, rows: Mapping[Column, Row], dense: Mapping[Column, Row]) -> Average:
-    values: dict[SeedKey, dict[Column, float]] = defaultdict(dict)
-    for column in dense:
-        for seed in rows[column].seeds:
-            if seed.value is not None:
-                values[seed.seed, seed.pruning_seed][column] = seed.value
-    ours = {column: row.value for column, row in dense.items() if row.value}
-    seeds = tuple(
-        SeedValue(seed, pruning_seed, _relative(found, ours) if found.keys() == ours.keys() else None, None)
-        for (seed, pruning_seed), found in sorted(values.items(), key=_seed_order)
+def _average(line: Line, rows: Sequence[Row], dense: Sequence[Row]) -> Average:
+    """rows, dense: of the same tasks, in one order."""
+    shares = [
+        {
+            (seed.seed, seed.pruning_seed): 100 * seed.value / (of.value or 1.0)
+            for seed in row.seeds
+            if seed.value is not None
+        }
+        for row, of in zip(rows, dense, strict=True)
+    ]
+    shared = [key for key in shares[0] if all(key in found for found in shares)]
+    papers = [
+        100 * row.published / of.published
+        for row, of in zip(rows, dense, strict=True)
+        if row.published is not None and of.published
+    ]
+    return Average(
+        line=line,
+        value=fmean(fmean(found.values()) for found in shares),
+        interval=aggregate_interval([list(found.values()) for found in shares]),
+        seeds=tuple(SeedValue(*key, fmean(found[key] for found in shares), None) for key in shared),
+        published=fmean(papers) if len(papers) == len(rows) else None,
     )
-    papers = {column: rows[column].published for column in dense}
-    theirs = {column: row.published for column, row in dense.items()}
-    complete_papers = {column: value for column, value in papers.items() if value is not None}
-    complete_theirs = {column: value for column, value in theirs.items() if value}
-    is_complete = complete_papers.keys() == complete_theirs.keys() == dense.keys()
-    return Average(line, seeds, _relative(complete_papers, complete_theirs) if is_complete else None)
-
-
-def _relative(values: Mapping[Column, float], dense: Mapping[Column, float]) -> float:
-    """Percent of dense: the mean over tasks of the mean over a task's metrics."""
-    by_task: dict[str, list[float]] = defaultdict(list)
-    for column, value in values.items():
-        by_task[_task_of(column)].append(100 * value / dense[column])
-    return fmean(map(fmean, by_task.values()))
-
-
-def _seed_order(item: tuple[SeedKey, object]) -> tuple[int, int]:
-    (seed, pruning_seed), _ = item
-    return seed, -1 if pruning_seed is None else pruning_seed

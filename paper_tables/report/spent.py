@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.planning.graph import Plan
-from harness.store.store import Store
-from harness.studies.hours import Spent, Try, methods_of, read_tries
+from harness.studies.hours import Spent, Try, methods_of
 from harness.studies.verification import Records
 
 
@@ -31,10 +30,6 @@ class Spending:
             for name in ("stages", "wall", "cpu", "gpu", "lost"):
                 setattr(total, name, getattr(total, name) + getattr(each, name))
         return total
-
-
-def read_spending(plan: Plan, records: Records, store: Store) -> Spending:
-    return spending(plan, records, read_tries(plan, store))
 
 
 def spending(plan: Plan, records: Records, tries: Sequence[Try]) -> Spending:

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.store.store import Store
+from harness.studies.hours import Try, read_tries
 from harness.studies.study import Study
-from paper_tables.numbers.study_numbers import read_numbers
+from paper_tables.numbers.study_numbers import StudyNumbers, read_numbers
 from paper_tables.report.content import content
-from paper_tables.report.coverage import Coverage, read_coverage
+from paper_tables.report.coverage import Attempts, Coverage, read_coverage
 from paper_tables.report.deviations import Deviation, Evidence, corrections, data_deviations, settings
 from paper_tables.report.environment import Fact, environment
 from paper_tables.report.failures import Failure, failures
 from paper_tables.report.findings import Finding
 from paper_tables.report.relative import averages
-from paper_tables.report.spent import Spending, read_spending
+from paper_tables.report.spent import Spending, spending
 from paper_tables.tables.notes import notes
 
 
@@ -49,9 +50,14 @@ class StudyReport:
 def read_report(store: Store, name: str) -> StudyReport:
     """Raises UsageError when there is no such study, StoreError when a record cannot be trusted."""
     numbers = read_numbers(store, name)
+    plan, tried = numbers.study.plan, store.attempted()
+    attempts = {stage_id: store.stage(stage_id).attempts() for stage_id in plan.stages if stage_id in tried}
+    return report_of(numbers, attempts, read_tries(plan, store))
+
+
+def report_of(numbers: StudyNumbers, attempts: Attempts, tries: Sequence[Try]) -> StudyReport:
+    """Pure. attempts: of the stages that were tried. tries: what those took."""
     study, records = numbers.study, numbers.records
-    tried = store.attempted()
-    attempts = {stage_id: store.stage(stage_id).attempts() for stage_id in study.plan.stages if stage_id in tried}
     coverage = read_coverage(study.plan, records, attempts)
     times = [record["times"] for record in records.values() if {"started", "ended"} <= record.get("times", {}).keys()]
     return StudyReport(
@@ -65,7 +71,7 @@ def read_report(store: Store, name: str) -> StudyReport:
         corrections=corrections(numbers),
         settings=settings(numbers),
         environment=environment(records),
-        spending=read_spending(study.plan, records, store),
+        spending=spending(study.plan, records, tries),
         records=len(records),
         began=min((time["started"] for time in times), default=None),
         ended=max((time["ended"] for time in times), default=None),

@@ -58,13 +58,6 @@ const twoDecimals = (value) => value.toFixed(2);
 const seedText = (seed) =>
   `seed ${seed.seed}` + (seed.pruningSeed === null ? "" : `, pruning seed ${seed.pruningSeed}`);
 
-// The mean of an average is that of its seeds; a row brings its own.
-const meanOf = (group, index) => {
-  if (group.value) return group.value[index];
-  const values = seedsOf(group, index).map((seed) => seed.value).filter((value) => value !== null);
-  return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
-};
-
 function lineTitle(group, index) {
   const zeros = Number(group.sparsity[index]) ? ` at ${group.sparsity[index]}` : "";
   return `${modelOf(group, index)}, ${methodOf(group, index)}${zeros}, ${group.bits[index]} bits`;

@@ -22,7 +22,9 @@ function selection(label, choices, chosen, value) {
 }
 
 const tip = place("tip");
+let told = null; // what the tip is about
 function showTip(target) {
+  told = target;
   tip.textContent = target.dataset.tip;
   tip.hidden = false;
   const at = target.getBoundingClientRect();
@@ -32,6 +34,9 @@ function showTip(target) {
   tip.style.left = `${left}px`;
   tip.style.top = `${above > 8 ? above : at.bottom + 8}px`;
 }
-const hideTip = () => { tip.hidden = true; };
+function hideTip() {
+  told = null;
+  tip.hidden = true;
+}
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
-window.addEventListener("scroll", hideTip, { passive: true });
+window.addEventListener("scroll", () => { if (told) showTip(told); }, { passive: true });

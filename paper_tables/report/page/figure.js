@@ -27,7 +27,7 @@ const panelTitle = (panel) => (panel === AVERAGE ? "average over tasks, relative
 function pointsOf({ group, isAverage, shown, unit }) {
   const points = [];
   for (const index of shown) {
-    const mean = meanOf(group, index);
+    const mean = group.value[index];
     const seeds = seedsOf(group, index);
     const done = seeds.filter((seed) => seed.value !== null);
     const title = lineTitle(group, index);
@@ -105,10 +105,11 @@ function axes(scale, size, points, group) {
   for (const [x, index] of [...at].sort((one, other) => one[0] - other[0])) {
     const middle = scale.x(x);
     parts.push(draw("line", { class: "axis", x1: middle, x2: middle, y1: bottom, y2: bottom + 5 }));
-    if (middle - 21 < free) continue;
-    free = middle + 21;
-    const zeros = `${shortNumber(100 * Number(group.sparsity[index]))} %`;
-    parts.push(draw("text", { x: middle, y: bottom + 19, "text-anchor": "middle" }, `${shortNumber(x)}×`));
+    const [times, zeros] = [`${shortNumber(x)}×`, `${shortNumber(100 * Number(group.sparsity[index]))} %`];
+    const half = 4.4 * Math.max(times.length, size.large ? zeros.length : 0) + 2;
+    if (middle - half < free) continue;
+    free = middle + half;
+    parts.push(draw("text", { x: middle, y: bottom + 19, "text-anchor": "middle" }, times));
     if (size.large) parts.push(draw("text", { class: "faint", x: middle, y: bottom + 35, "text-anchor": "middle" }, zeros));
     if (size.large && group.bits[index] !== 32) parts.push(draw("text", { class: "faint", x: middle, y: bottom + 50, "text-anchor": "middle" }, `int${group.bits[index]}`));
   }
@@ -183,9 +184,10 @@ function walkable(svg) {
   });
 }
 
-function showFigure() {
+const PRINTED_WIDTH = 690;
+function showFigure(wanted) {
   const host = place("figure-large");
-  const width = Math.max(300, Math.min(1120, host.clientWidth || 900));
+  const width = wanted || Math.max(300, Math.min(1120, host.clientWidth || 900));
   const size = { large: true, width, height: width < 600 ? 360 : 430, left: 40, right: 12, top: 10, bottom: 58, step: width < 600 ? 17 : 26 };
   const panel = panelOf(chosen.model, chosen.panel);
   const title = `${content.models[chosen.model]}: ${panelTitle(chosen.panel)}`;
@@ -196,7 +198,7 @@ function showFigure() {
   if (svg.tagName === "svg") walkable(svg);
   showKey(panel);
   showNote(panel);
-  if (place("figure-tasks").open) showPanels();
+  if (place("figure-tasks").open) showPanels([chosen.model]);
 }
 
 function showKey(panel) {
@@ -211,12 +213,12 @@ function showKey(panel) {
 }
 
 function showNote(panel) {
-  const said = ["Large mark: mean over seeds; line: 95 % interval of the mean (Student's t, three seeds or more), conditional on one pruning where there is one. Arrow keys go from mark to mark, Enter opens what is behind it."];
+  const said = [`Large mark: mean over seeds; line: its 95 % interval (${panel.isAverage ? "bootstrap over the seeds of each task" : "Student's t"}; three seeds or more), conditional on one pruning where there is one. Arrow keys go from mark to mark, Enter opens what is behind it.`];
   if (panel.isAverage) {
     const tasks = averages.tasks[content.models[chosen.model]] || [];
-    said.unshift(`Mean over ${tasks.join(", ")} of each task's score relative to the dense model's mean. Seeds that lack a task are left out.`);
+    said.unshift(`Mean over ${tasks.join(", ")} of each task's score (F1 of squad, accuracy of others) relative to the dense model's mean.`);
     const own = averages.left_out.filter((line) => line.startsWith(`${content.models[chosen.model]} `));
-    if (own.length) said.push(`Not in the average, for a task is not in the study: ${own.slice(0, 8).join("; ")}${own.length > 8 ? `; and ${own.length - 8} more` : ""}.`);
+    if (own.length) said.push(`Not in the average, for a task has no result of them: ${own.slice(0, 8).join("; ")}${own.length > 8 ? `; and ${own.length - 8} more` : ""}.`);
   }
   place("figure-note").textContent = said.join(" ");
 }
@@ -227,15 +229,19 @@ function panelsOf(model) {
   return [...(hasAverage ? [AVERAGE] : []), ...columns];
 }
 
-function showPanels() {
+// Panels without marks that answer; their titles choose them.
+function showPanels(models) {
   const size = { large: false, width: 320, height: 220, left: 38, right: 10, top: 10, bottom: 26, step: 9 };
-  place("figure-small").replaceChildren(...panelsOf(chosen.model).filter((panel) => panel !== AVERAGE).map((panel) => {
-    const title = `${content.models[chosen.model]}: ${panelTitle(panel)}`;
-    return make("div", {}, make("h3", {}, make("button", { type: "button", class: "value", onclick: () => choosePanel(panel) }, panelTitle(panel))), chart(panelOf(chosen.model, panel), size, title));
+  const shown = models.flatMap((model) => panelsOf(model).map((panel) => ({ model, panel }))).filter((each) => each.panel !== chosen.panel || each.model !== chosen.model);
+  place("figure-small").replaceChildren(...shown.map(({ model, panel }) => {
+    const title = `${content.models[model]}: ${panelTitle(panel)}`;
+    const choose = make("button", { type: "button", class: "value", onclick: () => choosePanel(model, panel) }, models.length > 1 ? title : panelTitle(panel));
+    return make("div", {}, make("h3", {}, choose), chart(panelOf(model, panel), size, title));
   }));
 }
 
-function choosePanel(panel) {
+function choosePanel(model, panel) {
+  chosen.model = model;
   chosen.panel = panel;
   startFigure();
   place("figure").scrollIntoView();

@@ -174,17 +174,3 @@ function resetFilters() {
   for (const select of place("filters").querySelectorAll("select")) if (select.name !== "form") select.value = "";
   showNumbers();
 }
-const MOST_PRINTED = 1000;
-let closedDetails = [];
-window.addEventListener("beforeprint", () => {
-  closedDetails = [...document.querySelectorAll("main details:not([open])")];
-  closedDetails.forEach((details) => { details.open = true; });
-  view.whole = count(rows) <= MOST_PRINTED;
-  showNumbers();
-  showPanels();
-});
-window.addEventListener("afterprint", () => {
-  closedDetails.forEach((details) => { details.open = false; });
-  view.whole = false;
-  showNumbers();
-});

@@ -88,14 +88,17 @@ function showProvenance(index, chosen) {
 // An average: the rows that it is over, each of which opens.
 function showAverage(index) {
   const same = ["model", "method", "sparsity", "kd", "bits"];
-  const behind = numbers(rows).filter((row) => same.every((name) => rows[name][row] === averages[name][index]));
+  const tasks = averages.tasks[modelOf(averages, index)];
+  const behind = numbers(rows).filter((row) => same.every((name) => rows[name][row] === averages[name][index])
+    && tasks.includes(content.columns[rows.column[row]][0]));
   const seeds = seedsOf(averages, index);
   frame(`Average relative to dense: ${lineTitle(averages, index)}`,
     factList({
-      "mean": `${twoDecimals(meanOf(averages, index))} % of dense`,
-      "seeds": seeds.map((seed) => `${seedText(seed)}: ${seed.value === null ? "a task is missing" : twoDecimals(seed.value)}`).join("; "),
+      "mean": `${twoDecimals(averages.value[index])} % of dense`,
+      "95 % interval": averages.interval[index] === null ? "" : `${averages.interval[index].map(twoDecimals).join(" to ")} (bootstrap over the seeds of each task)`,
+      "seeds": seeds.map((seed) => `${seedText(seed)}: ${twoDecimals(seed.value)}`).join("; "),
     }),
-    make("h3", {}, "The numbers that it is over"),
+    make("h3", {}, "The numbers of its tasks"),
     make("ul", {}, behind.map((row) => make("li", {},
       `${columnTitle(rows.column[row])}: `,
       make("button", { type: "button", class: "value", onclick: () => showProvenance(row) }, rows.value[row] === null ? "missing" : twoDecimals(rows.value[row]))))));
