@@ -163,36 +163,46 @@ def _fraction(share: float) -> float:
 def _stages(plan: Plan, records: Records, places: Mapping[str, int]) -> dict[str, Any]:
     kinds, labels, roles, parameters, inputs, machines = Shared(), Shared(), Shared(), Shared(), Shared(), Shared()
     found: dict[str, list[Any]] = {
-        name: [] for name in ("kind", "label", "parents", "parameters", "inputs", "made", "began", "took", "bytes")
+        name: [] for name in ("kind", "label", "parents", "seed", "parameters", "inputs", "made", "began", "took", "bytes")
     }
     digests: list[str] = []
     artifacts: list[str] = []
+    since = _first_start(records)
     for stage_id, spec in plan.stages.items():
         record = records.get(stage_id) or {}
         artifact, times = record.get("artifact") or {}, record.get("times") or {}
         found["kind"].append(kinds.place(legible(spec.kind)))
         found["label"].append(_label(plan, stage_id, spec, labels))
         found["parents"].append([x for role, i in spec.parents.items() for x in (roles.place(role), places[i])])
-        found["parameters"].append(_place_of(parameters, spec.parameters))
+        seedless = {name: value for name, value in spec.parameters.items() if name != "seed"}  # shared by many stages
+        found["seed"].append(spec.parameters.get("seed"))
+        found["parameters"].append(_place_of(parameters, seedless))
         found["inputs"].append(_place_of(inputs, spec.inputs))
         found["made"].append(_place_of(machines, facts_of(record["provenance"])) if "provenance" in record else None)
-        found["began"].append(round(times["started"]) if "started" in times else None)
+        found["began"].append(round(times["started"]) - since if "started" in times else None)
         found["took"].append(round(times["ended"] - times["started"], 1) if "ended" in times else None)
         found["bytes"].append(int(artifact.get("bytes", 0)))
         digests.append(str(record.get("digest") or NONE * DIGEST_HEX_DIGITS))
         artifacts += [str(artifact["digest"])] if artifact.get("bytes") else []
     return {
         **found,
+        "since": since,
         "kinds": kinds.values,
         "labels": labels.values,
         "roles": [legible(role) for role in roles.values],
-        "parameter_sets": parameters.values,
-        "input_sets": inputs.values,
-        "machines": machines.values,
+        "parameter_sets": _legible_values(parameters),
+        "input_sets": _legible_values(inputs),
+        "machines": _legible_values(machines),
         "ids": _joined(plan.stages, STAGE_ID_HEX_DIGITS),
         "digests": _joined(digests, DIGEST_HEX_DIGITS),
         "artifacts": _joined(artifacts, DIGEST_HEX_DIGITS),
     }
+
+
+def _first_start(records: Records) -> int:
+    """Seconds since the epoch, from which the others are counted."""
+    starts = [record["times"]["started"] for record in records.values() if "started" in record.get("times", {})]
+    return round(min(starts, default=0))
 
 
 def _label(plan: Plan, stage_id: str, spec: StageSpec, labels: Shared) -> int | None:
@@ -204,9 +214,12 @@ def _label(plan: Plan, stage_id: str, spec: StageSpec, labels: Shared) -> int | 
 
 
 def _place_of(shared: Shared, values: Mapping[str, Any]) -> int:
-    """Of a mapping, its names and values as text."""
-    found = {legible(name): legible(value, LINE) for name, value in values.items()}
-    return shared.place(found, canonical_json(found))
+    return shared.place(values, canonical_json(values))
+
+
+def _legible_values(shared: Shared) -> list[dict[str, str]]:
+    """The names and values of mappings, as text."""
+    return [{legible(name): legible(value, LINE) for name, value in values.items()} for values in shared.values]
 
 
 def _joined(texts: Iterable[str], length: int) -> str:

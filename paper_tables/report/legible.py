@@ -15,7 +15,8 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 def legible(text: object, most: int = NAME) -> str:
     """The text in one line, at most `most` letters of it, and how many there are where some were left out."""
     whole = str(text)
-    shown = "".join(map(_spelled, whole[:most]))
+    shown = whole[:most]
+    shown = shown if shown.isprintable() else "".join(map(_spelled, shown))
     return shown if len(whole) <= most else f"{shown}.. ({len(whole):,} letters)"
 
 

@@ -30,7 +30,7 @@ function stageItem(stage, roles) {
     "record": record ? stageId(stage) : "none yet",
     "record's digest": record,
     "artifact's digest": artifactDigest(stage),
-    "began": began === null ? "" : moment(began),
+    "began": began === null ? "" : moment(stages.since + began),
     "took": stages.took[stage] === null ? "" : duration(stages.took[stage]),
     "made from": roles.map((each) => `${each.role}: ${stageLabel(each.stage)} (${stageId(each.stage).slice(0, 8)})`).join("; "),
   };
@@ -39,7 +39,7 @@ function stageItem(stage, roles) {
     make("b", {}, stageLabel(stage)),
     factList(told),
     make("details", {}, make("summary", {}, "settings, inputs, code and machine"),
-      factList(stages.parameter_sets[stages.parameters[stage]], "two"),
+      factList({ ...stages.parameter_sets[stages.parameters[stage]], ...(stages.seed[stage] === null ? {} : { seed: stages.seed[stage] }) }, "two"),
       factList(Object.fromEntries(Object.entries(inputs).map(([name, hash]) => [`input ${name}`, hash]))),
       made === null ? null : factList(stages.machines[made])));
 }
