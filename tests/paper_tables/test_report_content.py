@@ -1,0 +1,77 @@
+"""The page's data, read back as its script reads them."""
+
+from __future__ import annotations
+
+import json
+
+from grid_world import plan
+from made_reports import accuracy, digest, made_report, records_of
+
+from harness.planning.graph import Plan
+from harness.specs import Cell
+from paper_tables.report.content import NUM_COLORS, _colors
+
+
+def small() -> Plan:
+    return plan(methods=["dense", "prune-ofa"], tasks=["sst2", "squad"], seeds=[0, 1, 2], quantization=["none", "int8"])
+
+
+def test_every_seed_of_every_number_leads_to_its_own_record() -> None:
+    planned = small()
+    content = json.loads(json.dumps(made_report(planned).content))
+    rows, stages = content["rows"], content["stages"]
+    ids = [stages["ids"][i : i + 32] for i in range(0, len(stages["ids"]), 32)]
+    assert ids == list(planned.stages)
+    seen = 0
+    for row, (first, end) in enumerate(zip(rows["seeds"]["first"], rows["seeds"]["first"][1:], strict=False)):
+        for seed in range(first, end):
+            cell = Cell(
+                model=content["models"][rows["model"][row]],
+                method=content["methods"][rows["method"][row]],
+                sparsity=float(rows["sparsity"][row]),
+                task=content["columns"][rows["column"][row]][0],
+                quantization={32: "none", 8: "int8"}[rows["bits"][row]],
+                seed=rows["seeds"]["seed"][seed],
+            )
+            assert ids[rows["seeds"]["stage"][seed]] == planned.endpoint(cell)
+            assert abs(rows["seeds"]["value"][seed] - 100 * accuracy(cell)) < 1e-5
+            seen += 1
+    assert seen == sum(2 if cell.task == "squad" else 1 for cell in planned.paths)  # EM and F1
+
+
+def test_digests_stand_in_the_order_of_their_stages_and_none_in_the_place_of_one_that_is_not() -> None:
+    planned = small()
+    records = records_of(planned)
+    first, second, *_ = planned.stages
+    del records[second]
+    stages = made_report(planned, records=records).content["stages"]
+    digests = [stages["digests"][i : i + 64] for i in range(0, len(stages["digests"]), 64)]
+    assert digests[:2] == [digest("record", first), "-" * 64]
+    assert len(digests) == len(planned.stages)
+    with_artifact = [i for i in planned.stages if i in records and records[i]["artifact"]["bytes"]]
+    assert stages["artifacts"] == "".join(digest("artifact", i) for i in with_artifact)
+
+
+def test_a_stages_parents_have_smaller_numbers_than_it() -> None:
+    """The script walks the path by them."""
+    planned = small()
+    stages = made_report(planned).content["stages"]
+    for number, (flat, spec) in enumerate(zip(stages["parents"], planned.stages.values(), strict=True)):
+        roles = {stages["roles"][flat[i]]: list(planned.stages)[flat[i + 1]] for i in range(0, len(flat), 2)}
+        assert roles == spec.parents
+        assert all(parent < number for parent in flat[1::2])
+
+
+def test_the_same_numbers_give_the_same_content_in_any_order_of_the_records() -> None:
+    planned = small()
+    records = records_of(planned)
+    turned = dict(reversed(records.items()))
+    first, second = (json.dumps(made_report(planned, records=found).content) for found in (records, turned))
+    assert first == second
+
+
+def test_shipped_methods_keep_their_colour_whatever_stands_beside_them() -> None:
+    assert _colors(["dense", "prune-ofa"]) == [0, 1]
+    assert _colors(["aaa", "dense", "finetune-pruning", "prune-ofa"])[1:] == [0, 2, 1]
+    many = [f"m{number}" for number in range(20)]
+    assert set(_colors(many)) == set(range(1, NUM_COLORS))
