@@ -121,9 +121,7 @@ def _ledger(store: Store) -> dict[str, Submission]:
     return {submission.uuid: submission for submission in store.ledger.read_sound(store.ledger.uuids())}
 
 
-def _read_tries(
-    plan: Plan, store: Store, ledger: Mapping[str, Submission], running: Collection[str]
-) -> list[Try]:
+def _read_tries(plan: Plan, store: Store, ledger: Mapping[str, Submission], running: Collection[str]) -> list[Try]:
     tried, clock = store.attempted(), time.time()
     return [
         each

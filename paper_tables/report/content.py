@@ -59,7 +59,7 @@ def content(numbers: StudyNumbers, averages: Averages) -> dict[str, Any]:
     return {
         "models": [legible(model) for model in models.values],
         "methods": [legible(method_title(method)) for method in methods.values],
-        "colors": _colors(methods.values),
+        "looks": _looks(methods.values),
         "columns": [[legible(task), METRICS.get(metric, metric)] for task, metric in _columns(rows)],
         "rows": _rows(rows, models, methods, places),
         "averages": _averages(averages, models, methods),
@@ -71,13 +71,16 @@ def _columns(rows: Iterable[Row]) -> list[tuple[str, str]]:
     return sorted({(row.task, row.metric) for row in rows}, key=column_order)
 
 
-def _colors(methods: Sequence[str]) -> list[int]:
-    """The number of each method's colour; after the last colour they begin again, with other marks."""
+def _looks(methods: Sequence[str]) -> list[tuple[int, int]]:
+    """The numbers of each method's colour and mark. After the last colour they begin again, with other marks."""
     taken = {_COLORS_OF_KNOWN[method] for method in methods if method in _COLORS_OF_KNOWN}
-    free = [color for color in range(1, NUM_COLORS) if color not in taken] or [*range(1, NUM_COLORS)]
-    others = [method for method in methods if method not in _COLORS_OF_KNOWN]
-    of_others = {method: free[number % len(free)] for number, method in enumerate(others)}
-    return [_COLORS_OF_KNOWN.get(method, of_others.get(method, 0)) for method in methods]
+    free = [color for color in range(NUM_COLORS) if color not in taken]
+    looks = {method: (color, color) for method, color in _COLORS_OF_KNOWN.items()}
+    others = [method for method in methods if method not in looks]
+    for number, method in enumerate(others):
+        color = free[number % len(free)]
+        looks[method] = (color, color + number // len(free))
+    return [looks[method] for method in methods]
 
 
 def _rows(rows: Sequence[Row], models: Shared, methods: Shared, places: Mapping[str, int]) -> dict[str, Any]:
@@ -90,7 +93,9 @@ def _rows(rows: Sequence[Row], models: Shared, methods: Shared, places: Mapping[
         "spread": [_rounded(row.spread) for row in rows],
         "interval": [_interval(row.seeds) for row in rows],
         "published": [_rounded(row.published) for row in rows],
-        "zeros": [None if row.measured_sparsity is None else list(map(_fraction, row.measured_sparsity)) for row in rows],
+        "zeros": [
+            None if row.measured_sparsity is None else list(map(_fraction, row.measured_sparsity)) for row in rows
+        ],
         "seeds": _seeds([row.seeds for row in rows], places),
     }
 
@@ -126,7 +131,8 @@ def _averages(found: Averages, models: Shared, methods: Shared) -> dict[str, Any
 
 def _seeds(of_rows: Iterable[Sequence[SeedValue]], places: Mapping[str, int]) -> dict[str, Any]:
     """Of all rows in one; `first` has for each row, and for the end, where its seeds begin."""
-    first, every = [0], []
+    first: list[int] = [0]
+    every: list[SeedValue] = []
     for seeds in of_rows:
         every += seeds
         first.append(len(every))
@@ -161,9 +167,10 @@ def _fraction(share: float) -> float:
 
 
 def _stages(plan: Plan, records: Records, places: Mapping[str, int]) -> dict[str, Any]:
-    kinds, labels, roles, parameters, inputs, machines = Shared(), Shared(), Shared(), Shared(), Shared(), Shared()
+    kinds, labels, roles, parameters, inputs, machines = (Shared() for _ in range(6))
     found: dict[str, list[Any]] = {
-        name: [] for name in ("kind", "label", "parents", "seed", "parameters", "inputs", "made", "began", "took", "bytes")
+        name: []
+        for name in ("kind", "label", "parents", "seed", "parameters", "inputs", "made", "began", "took", "bytes")
     }
     digests: list[str] = []
     artifacts: list[str] = []

@@ -110,7 +110,9 @@ def _named_sparsity(rows: Sequence[Row]) -> Deviation:
 
 def _pair_length(plan: Plan) -> Deviation:
     lengths = {spec.parameters.get("max_length") for spec in plan.stages.values() if spec.kind == "pairs"}
-    paper = "until March 2022 the release cut pairs to 509 tokens, for it took the special ones off first (pull request 8)"
+    paper = (
+        "until March 2022 the release cut pairs to 509 tokens, for it took the special ones off first (pull request 8)"
+    )
     if not lengths:
         return Deviation("Length of pre-training pairs", paper, "no stage of this study makes pairs", False)
     told = " and ".join(f"{length}" for length in sorted(lengths, key=str))

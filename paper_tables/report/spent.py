@@ -46,8 +46,8 @@ def spending(plan: Plan, records: Records, tries: Sequence[Try]) -> Spending:
         spent[methods[each.stage_id], plan.stages[each.stage_id].kind].add(each)
     for stage_id in records:
         spent[methods[stage_id], plan.stages[stage_id].kind].stages += 1
-    told = tried | {each.stage_id for each in recorded}
-    return Spending(spent, len(tried), len(recorded), sum(stage_id not in told for stage_id in records))
+    known = tried | {each.stage_id for each in recorded}
+    return Spending(spent, len(tried), len(recorded), sum(stage_id not in known for stage_id in records))
 
 
 def _of_record(stage_id: str, record: Mapping[str, Any]) -> Try | None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import made_reports
@@ -26,7 +27,7 @@ MOST_MS = 2_000
 
 HOSTILE = {
     "script": "</script><script>alert(1)</script>",
-    "image": "\"><img src=x onerror=alert(2)>",
+    "image": '"><img src=x onerror=alert(2)>',
     "template": "{{7*7}}{% raw %}${7*7}",
     "direction": "abc\u202edcba\u2066",
     "long": "w" * 10_000,
@@ -60,7 +61,9 @@ def written(tmp_path: Path) -> Callable[[StudyReport], Path]:
 
 
 def texts(page: Page, selector: str) -> list[str]:
-    found: list[str] = page.run(f"[...document.querySelectorAll({json.dumps(selector)})].map((e) => e.innerText.trim())")
+    found: list[str] = page.run(
+        f"[...document.querySelectorAll({json.dumps(selector)})].map((e) => e.innerText.trim())"
+    )
     return found
 
 
@@ -138,7 +141,9 @@ def test_a_column_is_sorted_both_ways_and_says_so(browser: Browser, quick: Path)
         assert page.run("document.activeElement.textContent") == "sst2 acc"  # the focus is not lost with the old table
         sort_by(page, "sst2 acc")
         assert numbers_in(column(page, "sst2 acc")) == sorted(before, reverse=True)
-        said = page.run("[...document.querySelectorAll('#table th[aria-sort]')].map((e) => e.getAttribute('aria-sort'))")
+        said = page.run(
+            "[...document.querySelectorAll('#table th[aria-sort]')].map((e) => e.getAttribute('aria-sort'))"
+        )
         assert sorted(said) == ["descending", *["none"] * (len(said) - 1)]
 
 
@@ -154,7 +159,13 @@ def test_a_column_is_sorted_from_the_keyboard(browser: Browser, quick: Path, key
 
 @pytest.mark.parametrize(
     ("name", "value", "lines"),
-    [("model", "tiny-wide", 7), ("method", "prune-ofa", 8), ("sparsity", "0.90", 6), ("bits", "8", 4), ("task", "qqp", 14)],
+    [
+        ("model", "tiny-wide", 7),
+        ("method", "prune-ofa", 8),
+        ("sparsity", "0.90", 6),
+        ("bits", "8", 4),
+        ("task", "qqp", 14),
+    ],
 )
 def test_a_filter_leaves_its_own(browser: Browser, quick: Path, name: str, value: str, lines: int) -> None:
     """Counted by hand in the committed table: 2 models, each of 7 lines."""
@@ -194,7 +205,9 @@ def test_a_number_leads_to_its_seeds_records_and_path(browser: Browser, quick: P
         page.run("document.querySelector('#table tbody button').click()")
         assert page.run("document.getElementById('provenance').open")
         shown = {
-            tuple(page.run(f"[...document.querySelectorAll('#seeds tbody tr:nth-child({n}) td')].map((e) => e.innerText)"))
+            tuple(
+                page.run(f"[...document.querySelectorAll('#seeds tbody tr:nth-child({n}) td')].map((e) => e.innerText)")
+            )
             for n in range(1, len(cells) + 1)
         }
         expected = set()
@@ -207,7 +220,9 @@ def test_a_number_leads_to_its_seeds_records_and_path(browser: Browser, quick: P
         page.run("document.querySelector('#seeds tbody tr:nth-child(3) button').click()")
         (third,) = [cell for cell in cells if cell.seed == 2]
         path = texts(page, "#provenance .path > li > b")
-        assert path == [study.plan.label(i) for i in study.plan.stages if i in study.plan.ancestors(study.plan.endpoint(third))]
+        assert path == [
+            study.plan.label(i) for i in study.plan.stages if i in study.plan.ancestors(study.plan.endpoint(third))
+        ]
         whole = page.run("document.getElementById('provenance').textContent")
         for stage_id in study.plan.ancestors(study.plan.endpoint(third)):
             record = store.stage(stage_id).read_record()
@@ -222,7 +237,9 @@ def test_a_number_leads_to_its_seeds_records_and_path(browser: Browser, quick: P
 
 def test_every_seed_is_a_mark_that_tells_its_record(browser: Browser, quick: Path) -> None:
     study = read_report(Store(ROOT / "results" / "quick"), "quick").study
-    ends = {study.plan.endpoint(cell) for cell in study.plan.paths if (cell.model, cell.task) == ("tiny-narrow", "sst2")}
+    ends = {
+        study.plan.endpoint(cell) for cell in study.plan.paths if (cell.model, cell.task) == ("tiny-narrow", "sst2")
+    }
     with opened(browser, quick) as page:
         assert page.run("document.querySelectorAll('#figure-large .mean').length") == 7
         assert page.run("document.querySelectorAll('#figure-large .seed').length") == 35  # the average: five seeds each
@@ -253,7 +270,8 @@ def test_marks_answer_to_the_keyboard_and_the_pointer(browser: Browser, quick: P
         assert page.run("document.getElementById('provenance').open")
         page.press("Escape")
         at = page.run(
-            "(() => { const m = document.querySelector('#figure-large .mean'); m.scrollIntoView({block: 'center', behavior: 'instant'});"
+            "(() => { const m = document.querySelector('#figure-large .mean');"
+            " m.scrollIntoView({block: 'center', behavior: 'instant'});"
             " const b = m.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
         )
         page.ask("Input.dispatchMouseEvent", type="mouseMoved", x=at[0], y=at[1])
@@ -289,9 +307,20 @@ def test_hostile_text_runs_nothing_and_breaks_nothing(
     *_, last = hostile.stages
     del records[last]
     for record in records.values():
-        record["provenance"] = {**made_reports.PROVENANCE, "processor": text, "versions": {"torch": text, text: text}, "commit": text}
+        record["provenance"] = {
+            **made_reports.PROVENANCE,
+            "processor": text,
+            "versions": {"torch": text, text: text},
+            "commit": text,
+        }
     study = made_reports.study_of(hostile, text)
-    recipe = {**study.recipe, "description": text, "notes": [text], "preset": text, "settings": {text: [text, text, text]}}
+    recipe = {
+        **study.recipe,
+        "description": text,
+        "notes": [text],
+        "preset": text,
+        "settings": {text: [text, text, text]},
+    }
     numbers = made_reports.numbers_of(replace(study, recipe=recipe), records)
     report = made_reports.report_of(numbers, {last: [failed(text)]}, [])
     assert report.failures
@@ -309,7 +338,9 @@ def test_hostile_text_runs_nothing_and_breaks_nothing(
             assert "\\u202e" in whole
         page.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
         page.run("document.querySelector('#table tbody button.value').click()")
-        assert page.run("document.getElementById('provenance').scrollWidth <= document.getElementById('provenance').clientWidth")
+        assert page.run(
+            "document.getElementById('provenance').scrollWidth <= document.getElementById('provenance').clientWidth"
+        )
         assert fits(page)
         is_quiet(page, path)
 
@@ -359,9 +390,7 @@ def test_a_phone_needs_no_sideways_scrolling(
 
 
 @pytest.mark.parametrize(("system", "expected"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 23, 28)")])
-def test_the_theme_is_the_systems_until_it_is_chosen(
-    browser: Browser, quick: Path, system: str, expected: str
-) -> None:
+def test_the_theme_is_the_systems_until_it_is_chosen(browser: Browser, quick: Path, system: str, expected: str) -> None:
     background = "getComputedStyle(document.body).backgroundColor"
     with opened(browser, quick, prefers_color_scheme=system) as page:
         page.run("localStorage.clear()")
@@ -386,8 +415,12 @@ def test_all_that_can_be_used_is_reached_by_tab_and_shows_it(browser: Browser, q
         reached = []
         for _ in range(14):
             page.press("Tab")
-            reached.append(page.run("(document.activeElement.name || document.activeElement.id || document.activeElement.tagName)"))
-            outline = page.run("getComputedStyle(document.activeElement).outlineStyle + getComputedStyle(document.activeElement).stroke")
+            reached.append(
+                page.run("(document.activeElement.name || document.activeElement.id || document.activeElement.tagName)")
+            )
+            outline = page.run(
+                "(() => { const s = getComputedStyle(document.activeElement); return s.outlineStyle + s.stroke; })()"
+            )
             assert outline != "nonenone", reached[-1]
         assert {"model", "panel", "method", "sparsity", "task", "bits", "form"} <= set(reached)
 
@@ -398,10 +431,10 @@ def test_headings_are_in_order_and_controls_have_names(browser: Browser, quick: 
         levels = page.run("[...document.querySelectorAll('h1, h2, h3, h4')].map((e) => Number(e.tagName[1]))")
         assert levels[0] == 1
         assert levels.count(1) == 1
-        assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+        assert all(after - before <= 1 for before, after in pairwise(levels))
         nameless = page.run(
-            "[...document.querySelectorAll('button, select, a')].filter((e) => !(e.innerText || e.getAttribute('aria-label')"
-            " || e.closest('label'))).length"
+            "[...document.querySelectorAll('button, select, a')]"
+            ".filter((e) => !(e.innerText || e.getAttribute('aria-label') || e.closest('label'))).length"
         )
         assert nameless == 0
         assert page.run("new Set([...document.querySelectorAll('[id]')].map((e) => e.id)).size") == page.run(
@@ -410,8 +443,14 @@ def test_headings_are_in_order_and_controls_have_names(browser: Browser, quick: 
 
 
 def test_on_paper_every_line_stands_and_no_control(browser: Browser, written: Callable[[StudyReport], Path]) -> None:
-    report = made_report(plan(methods=["prune-ofa"], sparsities=[0.5 + 0.01 * n for n in range(40)], tasks=["sst2"],
-                              quantization=["none", "int8"]))
+    report = made_report(
+        plan(
+            methods=["prune-ofa"],
+            sparsities=[0.5 + 0.01 * n for n in range(40)],
+            tasks=["sst2"],
+            quantization=["none", "int8"],
+        )
+    )
     path = written(report)
     with opened(browser, path) as page:
         assert len(texts(page, "#table tbody tr")) == 50

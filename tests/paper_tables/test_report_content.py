@@ -9,7 +9,7 @@ from made_reports import accuracy, digest, made_report, records_of
 
 from harness.planning.graph import Plan
 from harness.specs import Cell
-from paper_tables.report.content import NUM_COLORS, _colors
+from paper_tables.report.content import NUM_COLORS, _looks
 
 
 def small() -> Plan:
@@ -70,8 +70,9 @@ def test_the_same_numbers_give_the_same_content_in_any_order_of_the_records() ->
     assert first == second
 
 
-def test_shipped_methods_keep_their_colour_whatever_stands_beside_them() -> None:
-    assert _colors(["dense", "prune-ofa"]) == [0, 1]
-    assert _colors(["aaa", "dense", "finetune-pruning", "prune-ofa"])[1:] == [0, 2, 1]
+def test_shipped_methods_keep_their_look_whatever_stands_beside_them() -> None:
+    assert _looks(["dense", "prune-ofa"]) == [(0, 0), (1, 1)]
+    assert _looks(["aaa", "dense", "finetune-pruning", "prune-ofa"])[1:] == [(0, 0), (2, 2), (1, 1)]
     many = [f"m{number}" for number in range(20)]
-    assert set(_colors(many)) == set(range(1, NUM_COLORS))
+    assert len(set(_looks(many))) == 20
+    assert {color for color, _ in _looks(many)} == set(range(NUM_COLORS))

@@ -111,7 +111,9 @@ def test_several_studies_must_be_named(store: Store, make_study: Make, capsys: C
     assert "other" in capsys.readouterr().err
 
 
-def test_a_folder_in_the_place_of_the_page_is_named(store: Store, make_study: Make, tmp_path: Path, capsys: Captured) -> None:
+def test_a_folder_in_the_place_of_the_page_is_named(
+    store: Store, make_study: Make, tmp_path: Path, capsys: Captured
+) -> None:
     make_study(methods=["dense"], tasks=["sst2"])
     (tmp_path / "taken").mkdir()
     (tmp_path / "file").write_text("mine")

@@ -119,9 +119,7 @@ class Page:
         return self._browser.ask(method, self._session, **parameters)
 
     def resize(self, width: int, height: int) -> None:
-        self.ask(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
-        )
+        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def open(self, path: Path) -> None:
         """Returns when the page has run its script."""

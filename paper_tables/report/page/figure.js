@@ -12,8 +12,8 @@ const MARKS = [
   (r) => `M${-r},${-r * 0.4}h${r * 0.6}v${-r * 0.6}h${r * 0.8}v${r * 0.6}h${r * 0.6}v${r * 0.8}h${-r * 0.6}v${r * 0.6}h${-r * 0.8}v${-r * 0.6}h${-r * 0.6}Z`,
   (r) => `M${-r},0L${-r * 0.5},${-r}H${r * 0.5}L${r},0L${r * 0.5},${r}H${-r * 0.5}Z`,
 ];
-const markOf = (method, r) => MARKS[method % MARKS.length](r);
-const colorOf = (method) => `c${content.colors[method]}`;
+const markOf = (method, r) => MARKS[content.looks[method][1] % MARKS.length](r);
+const colorOf = (method) => `c${content.looks[method][0]}`;
 
 // What a panel shows: the rows of a model and a column, or the averages of a model.
 function panelOf(model, panel) {

@@ -1,5 +1,6 @@
 // The table of numbers: as in the paper, a line for each method and sparsity, or a number a line with all that is known.
 const PAGE = 50;
+const SHORT = 18; // letters of a name that is not broken
 const FILTERS = [
   ["model", (row) => modelOf(rows, row)],
   ["method", (row) => methodOf(rows, row)],
@@ -83,7 +84,7 @@ function longTable(found) {
 
 // The method names the line. It stays in sight where the table is wider than the page.
 const nameCell = (column, row) => make(column.key === "method" ? "th" : "td", column.key === "method" ? { scope: "row" } : {},
-  column.isName ? make("span", { class: "name" }, column.text(row)) : column.text(row));
+  column.isName ? make("span", { class: column.text(row).length <= SHORT ? "short" : "name" }, column.text(row)) : column.text(row));
 
 // What all lines have in common is said once, above the table.
 function split(found) {
