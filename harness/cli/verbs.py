@@ -114,6 +114,14 @@ def _tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", metavar="NAME")
     parser.add_argument("--format", default="md", choices=("md", "csv"))
     parser.add_argument("--out", metavar="DIR", help="write DIR/STUDY.md and DIR/STUDY.csv instead of printing")
+    parser.add_argument(
+        "--claims",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="instead: what the study says of the paper's claims (or of those in FILE.toml): held, not held, cannot "
+        "say; as md or --json, with --out as DIR/STUDY-claims.md and .json",
+    )
     _common(parser)
 
 

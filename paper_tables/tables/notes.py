@@ -10,9 +10,8 @@ from harness.studies.verification import Records
 from harness.wording import counted
 from paper_tables.numbers.comparable import Differing, note_on_comparison
 from paper_tables.numbers.rows import Row, method_title
+from paper_tables.numbers.scale import PAPER_TOKENS_PER_STAGE
 from paper_tables.numbers.terms import differing_terms, on_equal_terms
-
-PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9
 
 
 def notes(study: Study, records: Records, rows: Sequence[Row], differing: Differing | None = None) -> list[str]:

@@ -21,6 +21,10 @@ def run(options: argparse.Namespace) -> int:
 
     Raises StoreError when a record cannot be trusted.
     """
+    if options.claims is not None:
+        from harness.cli.commands.claims import print_claims  # NumPy, which a table needs not
+
+        return print_claims(options)
     store = Store(Path(options.store))
     found = read_numbers(store, options.study or only_study(store))
     study, rows, markdown, csv = found.study, found.rows, study_page(found), to_csv(found.rows)
