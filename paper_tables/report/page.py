@@ -21,6 +21,7 @@ PARTS = Path(__file__).with_name("page")
 # In the order in which they are run: each uses those before it.
 SCRIPTS = ("data", "elements", "theme", "provenance", "numbers", "figure", "start")
 MOST_MISSING_LISTED = 200
+MOST_GROUNDS_LISTED = 60  # of a claim
 MOST_NOTES_OPEN = 6  # the others are folded
 
 
@@ -37,6 +38,7 @@ def report_page(report: StudyReport) -> str:
         script_source=policy_source(script),
         content=as_script_json(report.content),
         most_missing=MOST_MISSING_LISTED,
+        most_grounds=MOST_GROUNDS_LISTED,
         most_notes=MOST_NOTES_OPEN,
     )
 

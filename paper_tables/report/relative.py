@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from harness.tasks import EXTRACTIVE_QA, TASKS
+from paper_tables.numbers.primary import is_primary
 from paper_tables.numbers.rows import Row, SeedValue
 from paper_tables.statistics.bootstrap import aggregate_interval
 from paper_tables.statistics.intervals import Interval
-
-# F1 of squad, accuracy of the rest; mnli on its matched split, for mnli-mm is no task of its own.
-_PRIMARY = {task.name: "f1" if task.head == EXTRACTIVE_QA else "accuracy" for task in TASKS.values()}
 
 
 class Line(NamedTuple):
@@ -59,7 +56,7 @@ def averages(rows: Sequence[Row]) -> Averages:
     """Of every model with dense results of more than one task. rows: in the order of the tables."""
     by_model: dict[str, dict[Line, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
-        if _PRIMARY.get(row.task) == row.metric:
+        if is_primary(row.task, row.metric):
             by_model[row.model][_line_of(row)][row.task] = row
     found: list[Average] = []
     tasks: dict[str, tuple[str, ...]] = {}

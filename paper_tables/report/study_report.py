@@ -9,13 +9,14 @@ from typing import Any
 from harness.store.store import Store
 from harness.studies.hours import Try, read_tries
 from harness.studies.study import Study
+from paper_tables.claims.verdicts import read_claims
 from paper_tables.numbers.study_numbers import StudyNumbers, read_numbers
 from paper_tables.report.content import content
 from paper_tables.report.coverage import Attempts, Coverage, read_coverage
 from paper_tables.report.deviations import Deviation, Evidence, corrections, data_deviations, settings
 from paper_tables.report.environment import Fact, environment
 from paper_tables.report.failures import Failure, failures
-from paper_tables.report.findings import Finding
+from paper_tables.report.findings import Finding, findings
 from paper_tables.report.relative import averages
 from paper_tables.report.spent import Spending, spending
 from paper_tables.tables.notes import notes
@@ -63,7 +64,7 @@ def report_of(numbers: StudyNumbers, attempts: Attempts, tries: Sequence[Try]) -
     return StudyReport(
         study=study,
         coverage=coverage,
-        findings=(),
+        findings=findings(read_claims(numbers)),
         content=content(numbers, averages(numbers.rows)),
         notes=notes(study, records, numbers.rows, numbers.differing),
         failures=failures(study.plan, coverage, attempts),

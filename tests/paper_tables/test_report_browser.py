@@ -413,7 +413,7 @@ def test_all_that_can_be_used_is_reached_by_tab_and_shows_it(browser: Browser, q
         page.press("Enter")
         assert page.run("document.activeElement.id") == "main"
         reached = []
-        for _ in range(14):
+        for _ in range(30):
             page.press("Tab")
             reached.append(
                 page.run("(document.activeElement.name || document.activeElement.id || document.activeElement.tagName)")

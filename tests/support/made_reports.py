@@ -61,6 +61,14 @@ def record_of(plan: Plan, stage_id: str, number: int) -> dict[str, Any]:
         "result": {
             "training": {"tokens_seen": 1000},
             "metrics": {"mlm_accuracy": 0.5, "mlm_correct": 1, "mlm_positions": 2},
+            "sparsity": {
+                "encoder": 0.5,
+                "encoder_numel": 100,
+                "encoder_zeros": 50,
+                "pattern_sha256": digest("pattern"),
+                "pooler": {},
+                "zeros_by_matrix": {"query": 50},
+            },
         },
     }
 
