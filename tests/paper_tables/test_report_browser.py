@@ -11,7 +11,7 @@ from pathlib import Path
 
 import made_reports
 import pytest
-from chromium import Browser, Page, opened
+from chromium import REQUIRED, Browser, Page, executable, opened
 from grid_world import ROOT, plan
 from made_reports import failed, large_plan, made_report, records_of, renamed
 
@@ -103,6 +103,16 @@ def numbers_in(cells: list[str]) -> list[float]:
     return [float(found[0]) for cell in cells if (found := re.match(r"[\d.]+", cell))]
 
 
+@pytest.mark.parametrize(("required", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
+def test_without_a_browser_ci_fails_and_others_skip(
+    monkeypatch: pytest.MonkeyPatch, required: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv(REQUIRED, required)
+    with pytest.raises(outcome, match="apt-get install chromium"):
+        executable()
+
+
 def test_the_page_asks_for_nothing_and_says_nothing(browser: Browser, quick: Path) -> None:
     with opened(browser, quick) as page:
         is_quiet(page, quick)
@@ -145,6 +155,24 @@ def test_a_column_is_sorted_both_ways_and_says_so(browser: Browser, quick: Path)
             "[...document.querySelectorAll('#table th[aria-sort]')].map((e) => e.getAttribute('aria-sort'))"
         )
         assert sorted(said) == ["descending", *["none"] * (len(said) - 1)]
+
+
+def test_values_are_sorted_as_numbers_and_what_is_missing_stands_last(
+    browser: Browser, written: Callable[[StudyReport], Path]
+) -> None:
+    """F1 of squad in the committed study reduced: 8.45 and 12.75 sort the other way as texts."""
+    path = written(read_report(Store(ROOT / "results" / "reduced"), "reduced"))
+    with opened(browser, path) as page:
+        values = numbers_in(column(page, "squad F1"))
+        assert sorted(values) != [float(text) for text in sorted(f"{value:.2f}" for value in values)]
+        sort_by(page, "squad F1")
+        assert numbers_in(column(page, "squad F1")) == sorted(values)
+        for turn in (1, 2):
+            sort_by(page, "qnli acc")
+            shown = column(page, "qnli acc")
+            missing = [text == "–" for text in shown]
+            assert any(missing)
+            assert missing == sorted(missing), turn
 
 
 @pytest.mark.parametrize("key", ["Enter", " "], ids=["Enter", "Space"])
