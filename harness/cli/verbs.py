@@ -128,6 +128,18 @@ def _tables(parser: argparse.ArgumentParser) -> None:
 def _plots(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", metavar="NAME")
     parser.add_argument("--out", default="figures", metavar="DIR", help="folder of the pictures (default figures)")
+    parser.add_argument(
+        "--only",
+        metavar="KIND,..",
+        help="figures of these kinds: accuracy (default), stored, tokens, sparsity, curves; or all",
+    )
+    parser.add_argument("--stage", metavar="WHAT", help="learning curves of these stages, as `harness show` names them")
+    parser.add_argument(
+        "--with",
+        dest="beside",
+        metavar="STUDY,..",
+        help="further studies of the store beside this one over pre-training tokens",
+    )
     _common(parser)
 
 
@@ -246,7 +258,7 @@ VERBS = (
     Verb("tables", "tables from the records of a study", _tables, "harness.cli.commands.tables:run"),
     Verb(
         "plots",
-        "accuracy over compression from the records of a study, as PNG and SVG",
+        "figures from the records of a study, as PNG and SVG: accuracy over compression and more",
         _plots,
         "harness.cli.commands.plots:run",
     ),
