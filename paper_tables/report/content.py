@@ -14,6 +14,7 @@ from harness.identity import STAGE_ID_HEX_DIGITS, canonical_json
 from harness.planning.graph import Plan
 from harness.specs import StageSpec
 from harness.studies.verification import Records
+from paper_tables.figures.baselines import Baseline, Baselines
 from paper_tables.figures.points import nominal_compression
 from paper_tables.numbers.rows import Row, SeedValue, column_order, method_title
 from paper_tables.numbers.study_numbers import StudyNumbers
@@ -26,9 +27,10 @@ from paper_tables.tables.render import sparsity_texts
 DIGEST_HEX_DIGITS = 64
 NONE = "-"  # in the place of each letter of a digest that there is not
 METRICS = {"exact_match": "EM", "f1": "F1", "accuracy": "acc"}
-# A colour and a mark for each method: the shipped ones have the colours that they have in all figures.
-_COLORS_OF_KNOWN = {"dense": 0, "prune-ofa": 1, "finetune-pruning": 2, "prune-ofa-no-kd": 3}
+# The numbers of a method's colour (page.css) and mark (figure.js): the shipped ones look as in all figures.
+_KNOWN_LOOKS = {"dense": (0, 3), "prune-ofa": (1, 0), "finetune-pruning": (2, 1), "prune-ofa-no-kd": (3, 2)}
 NUM_COLORS = 8
+BASELINES = {"chance": "chance", "words": "counts of words, at most"}
 
 
 class Shared:
@@ -46,7 +48,7 @@ class Shared:
         return found
 
 
-def content(numbers: StudyNumbers, averages: Averages) -> dict[str, Any]:
+def content(numbers: StudyNumbers, averages: Averages, baselines: Baselines) -> dict[str, Any]:
     """As the module says; the same numbers give the same content, in the same order."""
     rows, plan = numbers.rows, numbers.study.plan
     models = Shared()
@@ -61,6 +63,7 @@ def content(numbers: StudyNumbers, averages: Averages) -> dict[str, Any]:
         "methods": [legible(method_title(method)) for method in methods.values],
         "looks": _looks(methods.values),
         "columns": [[legible(task), METRICS.get(metric, metric)] for task, metric in _columns(rows)],
+        "baselines": [_baselines(baselines.get(column, ())) for column in _columns(rows)],
         "rows": _rows(rows, models, methods, places),
         "averages": _averages(averages, models, methods),
         "stages": _stages(plan, numbers.records, places),
@@ -72,15 +75,16 @@ def _columns(rows: Iterable[Row]) -> list[tuple[str, str]]:
 
 
 def _looks(methods: Sequence[str]) -> list[tuple[int, int]]:
-    """The numbers of each method's colour and mark. After the last colour they begin again, with other marks."""
-    taken = {_COLORS_OF_KNOWN[method] for method in methods if method in _COLORS_OF_KNOWN}
-    free = [color for color in range(NUM_COLORS) if color not in taken]
-    looks = {method: (color, color) for method, color in _COLORS_OF_KNOWN.items()}
-    others = [method for method in methods if method not in looks]
-    for number, method in enumerate(others):
-        color = free[number % len(free)]
-        looks[method] = (color, color + number // len(free))
-    return [looks[method] for method in methods]
+    """Of others the colours begin again after the last, with other marks: 28 pairs, as there are seven marks."""
+    own = len(_KNOWN_LOOKS)
+    others = [method for method in methods if method not in _KNOWN_LOOKS]
+    looks = {method: (own + number % (NUM_COLORS - own), own + number) for number, method in enumerate(others)}
+    return [_KNOWN_LOOKS.get(method) or looks[method] for method in methods]
+
+
+def _baselines(found: Iterable[Baseline]) -> list[list[Any]]:
+    """Name and value in percent of each."""
+    return [[BASELINES.get(each.kind, each.kind), _rounded(each.value)] for each in found]
 
 
 def _rows(rows: Sequence[Row], models: Shared, methods: Shared, places: Mapping[str, int]) -> dict[str, Any]:
@@ -121,6 +125,7 @@ def _averages(found: Averages, models: Shared, methods: Shared) -> dict[str, Any
         "interval": [_ends(average.interval) for average in every],
         "published": [_rounded(average.published) for average in every],
         "seeds": _seeds([average.seeds for average in every], {}),
+        "baselines": {legible(model): _baselines(each) for model, each in found.baselines.items()},
         "tasks": {legible(model): [legible(task) for task in tasks] for model, tasks in found.tasks.items()},
         "left_out": [
             f"{legible(line.model)} {legible(method_title(line.method))} {line.sparsity:g} {line.bits} bits"

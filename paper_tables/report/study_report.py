@@ -10,6 +10,7 @@ from harness.store.store import Store
 from harness.studies.hours import Try, read_tries
 from harness.studies.study import Study
 from paper_tables.claims.verdicts import read_claims
+from paper_tables.figures.baselines import study_baselines
 from paper_tables.numbers.study_numbers import StudyNumbers, read_numbers
 from paper_tables.report.content import content
 from paper_tables.report.coverage import Attempts, Coverage, read_coverage
@@ -59,13 +60,13 @@ def read_report(store: Store, name: str) -> StudyReport:
 def report_of(numbers: StudyNumbers, attempts: Attempts, tries: Sequence[Try]) -> StudyReport:
     """Pure. attempts: of the stages that were tried. tries: what those took."""
     study, records = numbers.study, numbers.records
-    coverage = read_coverage(study.plan, records, attempts)
+    coverage, baselines = read_coverage(study.plan, records, attempts), study_baselines(study)
     times = [record["times"] for record in records.values() if {"started", "ended"} <= record.get("times", {}).keys()]
     return StudyReport(
         study=study,
         coverage=coverage,
         findings=findings(read_claims(numbers)),
-        content=content(numbers, averages(numbers.rows)),
+        content=content(numbers, averages(numbers.rows, baselines), baselines),
         notes=notes(study, records, numbers.rows, numbers.differing),
         failures=failures(study.plan, coverage, attempts),
         deviations=data_deviations(numbers),

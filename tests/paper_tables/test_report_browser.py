@@ -307,7 +307,7 @@ def test_marks_answer_to_the_keyboard_and_the_pointer(browser: Browser, quick: P
 
 
 def test_the_papers_numbers_are_hollow(browser: Browser, written: Callable[[StudyReport], Path]) -> None:
-    report = made_report(plan(methods=["dense"], tasks=["sst2", "squad"]))
+    report = made_report(plan(methods=["dense", "finetune-pruning"], tasks=["sst2", "squad"]))
     rows = report.content["rows"]
     rows["published"] = [90.0 for _ in rows["published"]]
     path = written(report)
@@ -317,9 +317,30 @@ def test_the_papers_numbers_are_hollow(browser: Browser, written: Callable[[Stud
             "(() => { const s = document.querySelector('#figure-controls select[name=panel]');"
             " s.value = '0'; s.dispatchEvent(new Event('change')); })()"
         )
-        assert page.run("document.querySelectorAll('#figure-large .paper').length") == 1
+        assert page.run("document.querySelectorAll('#figure-large .paper').length") == 2
         assert page.run("getComputedStyle(document.querySelector('#figure-large .paper')).fill") == "none"
         assert "paper 90.00" in texts(page, "#table tbody tr")[0]
+
+
+def test_what_is_reached_without_the_model_is_a_line_with_its_name(browser: Browser, quick: Path) -> None:
+    """docs/synthetic-world.md has the counts of words; chance of two labels is a half."""
+    with opened(browser, quick) as page:
+        names = []
+        for panel in range(4):
+            page.run(
+                "(() => { const s = document.querySelector('#figure-controls select[name=panel]');"
+                f" s.value = '{panel}'; s.dispatchEvent(new Event('change')); }})()"
+            )
+            drawn = page.run("document.querySelectorAll('#figure-large .baseline').length")
+            told = [text for text in texts_of_svg(page) if re.match(r"(chance|counts of words)", text)]
+            assert len(told) == drawn
+            names += told
+        assert names
+
+
+def texts_of_svg(page: Page) -> list[str]:
+    found: list[str] = page.run("[...document.querySelectorAll('#figure-large text')].map((e) => e.textContent)")
+    return found
 
 
 @pytest.mark.parametrize("kind", HOSTILE)

@@ -10,6 +10,9 @@ from made_reports import accuracy, digest, made_report, records_of
 from harness.planning.graph import Plan
 from harness.specs import Cell
 from paper_tables.report.content import NUM_COLORS, _looks
+from paper_tables.report.page import page_script
+
+NUM_MARKS = 7
 
 
 def small() -> Plan:
@@ -71,8 +74,16 @@ def test_the_same_numbers_give_the_same_content_in_any_order_of_the_records() ->
 
 
 def test_shipped_methods_keep_their_look_whatever_stands_beside_them() -> None:
-    assert _looks(["dense", "prune-ofa"]) == [(0, 0), (1, 1)]
-    assert _looks(["aaa", "dense", "finetune-pruning", "prune-ofa"])[1:] == [(0, 0), (2, 2), (1, 1)]
-    many = [f"m{number}" for number in range(20)]
-    assert len(set(_looks(many))) == 20
-    assert {color for color, _ in _looks(many)} == set(range(NUM_COLORS))
+    assert _looks(["dense", "prune-ofa"]) == [(0, 3), (1, 0)]
+    assert _looks(["aaa", "dense", "finetune-pruning", "prune-ofa"])[1:] == [(0, 3), (2, 1), (1, 0)]
+
+
+def test_twenty_methods_are_told_apart_by_colour_and_mark() -> None:
+    looks = [(color, mark % NUM_MARKS) for color, mark in _looks(["dense", *(f"m{number}" for number in range(20))])]
+    assert len(set(looks)) == 21
+    assert {color for color, _ in looks} <= set(range(NUM_COLORS))
+
+
+def test_the_script_has_as_many_marks_as_that() -> None:
+    marks = page_script().partition("const MARKS = [")[2].partition("];")[0]
+    assert marks.count("(r) =>") == NUM_MARKS

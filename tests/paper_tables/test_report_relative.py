@@ -64,11 +64,9 @@ def test_a_line_that_lacks_a_task_is_left_out_and_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "rows",
-    [[row("sst2", [80.0])], [row("sst2", [80.0], "ofa"), row("qnli", [80.0], "ofa")]],
-    ids=["one task", "no dense"],
+    "rows", [DENSE, [row("sst2", [80.0], "ofa"), row("qnli", [80.0], "ofa")]], ids=["dense alone", "no dense"]
 )
-def test_without_two_dense_tasks_there_is_no_average(rows: list[Row]) -> None:
+def test_without_something_beside_dense_there_is_no_average(rows: list[Row]) -> None:
     assert averages(rows).averages == ()
 
 

@@ -20,7 +20,8 @@ function panelOf(model, panel) {
   const isAverage = panel === AVERAGE;
   const group = isAverage ? averages : rows;
   const shown = numbers(group).filter((index) => group.model[index] === model && (isAverage || rows.column[index] === panel));
-  return { group, isAverage, shown, unit: isAverage ? "% of dense" : "%" };
+  const baselines = isAverage ? averages.baselines[content.models[model]] || [] : content.baselines[panel];
+  return { group, isAverage, shown, baselines, unit: isAverage ? "% of dense" : "%" };
 }
 const panelTitle = (panel) => (panel === AVERAGE ? "average over tasks, relative to dense" : columnTitle(panel));
 
@@ -57,9 +58,12 @@ function niceStep(span, most) {
   return power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
 }
 
-function scaleOf(points, size) {
+// What is reached without the model is in sight where that takes no more than as much room again as the points.
+function scaleOf(points, baselines, size) {
   const values = points.flatMap((point) => [point.y, ...(point.interval || [])]);
   let [low, high] = [Math.min(...values), Math.max(...values)];
+  const near = baselines.map(([, value]) => value).filter((value) => value < low && low - value <= high - low);
+  low = Math.min(low, ...near);
   const room = Math.max((high - low) * 0.06, 0.5);
   [low, high] = [low - room, high + room];
   const step = niceStep(high - low, size.large ? 7 : 4);
@@ -70,7 +74,7 @@ function scaleOf(points, size) {
   const margin = Math.max((right - left) * 0.07, 0.15);
   [left, right] = [left - margin, right + margin];
   return {
-    ticks, step,
+    ticks, step, low, high,
     x: (value) => size.left + ((Math.log(value) - left) / (right - left)) * (size.width - size.left - size.right),
     y: (value) => size.top + ((high - value) / (high - low)) * (size.height - size.top - size.bottom),
   };
@@ -116,6 +120,13 @@ function axes(scale, size, points, group) {
   return parts.flat();
 }
 
+function baselineLines(baselines, scale, size) {
+  return baselines.filter(([, value]) => value > scale.low && value < scale.high).flatMap(([name, value]) => [
+    draw("line", { class: "baseline", x1: size.left, x2: size.width - size.right, y1: scale.y(value), y2: scale.y(value) }),
+    size.large ? draw("text", { class: "faint", x: size.left + 6, y: scale.y(value) - 5 }, `${name} ${twoDecimals(value)}`) : null,
+  ]).filter((part) => part !== null);
+}
+
 function paths(points, scale, aside) {
   const lines = new Map();
   for (const point of points.filter((each) => each.kind === "mean")) {
@@ -146,13 +157,13 @@ function markFor(point, scale, aside, size) {
 function chart(panel, size, title) {
   const points = pointsOf(panel);
   if (!points.length) return make("p", { class: "small" }, "No result yet.");
-  const scale = scaleOf(points, size);
+  const scale = scaleOf(points, panel.baselines, size);
   const aside = sideSteps(points, size.step);
   const order = { seed: 0, paper: 1, mean: 2 };
   const inFront = [...points].sort((one, other) => order[one.kind] - order[other.kind]);
   const reference = panel.isAverage ? draw("line", { class: "reference", x1: size.left, x2: size.width - size.right, y1: scale.y(100), y2: scale.y(100) }) : null;
   return draw("svg", { viewBox: `0 0 ${size.width} ${size.height}`, role: size.large ? "group" : "img", "aria-label": title },
-    axes(scale, size, points, panel.group), reference, paths(points, scale, aside),
+    axes(scale, size, points, panel.group), reference, baselineLines(panel.baselines, scale, size), paths(points, scale, aside),
     inFront.flatMap((point) => markFor(point, scale, aside, size)));
 }
 
