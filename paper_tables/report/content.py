@@ -192,7 +192,9 @@ def _stages(plan: Plan, records: Records, places: Mapping[str, int]) -> dict[str
         found["inputs"].append(_place_of(inputs, spec.inputs))
         found["made"].append(_place_of(machines, facts_of(record["provenance"])) if "provenance" in record else None)
         found["began"].append(round(times["started"]) - since if "started" in times else None)
-        found["took"].append(round(times["ended"] - times["started"], 1) if "ended" in times else None)
+        found["took"].append(
+            round(times["ended"] - times["started"], 1) if {"started", "ended"} <= times.keys() else None
+        )
         found["bytes"].append(int(artifact.get("bytes", 0)))
         digests.append(str(record.get("digest") or NONE * DIGEST_HEX_DIGITS))
         artifacts += [str(artifact["digest"])] if artifact.get("bytes") else []
