@@ -16,13 +16,15 @@ from harness.specs import StageSpec
 from harness.studies.verification import Records
 from paper_tables.figures.baselines import Baseline, Baselines
 from paper_tables.figures.points import nominal_compression
+from paper_tables.numbers.published import published_value
+from paper_tables.numbers.remarks import remark_on
 from paper_tables.numbers.rows import Row, SeedValue, column_order, method_title
 from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.report.environment import facts_of
 from paper_tables.report.legible import LINE, legible
 from paper_tables.report.relative import Averages
 from paper_tables.statistics.intervals import Interval, mean_interval
-from paper_tables.tables.render import sparsity_texts
+from paper_tables.tables.words import sparsity_texts
 
 DIGEST_HEX_DIGITS = 64
 NONE = "-"  # in the place of each letter of a digest that there is not
@@ -97,11 +99,18 @@ def _rows(rows: Sequence[Row], models: Shared, methods: Shared, places: Mapping[
         "spread": [_rounded(row.spread) for row in rows],
         "interval": [_interval(row.seeds) for row in rows],
         "published": [_rounded(row.published) for row in rows],
+        "remark": [_remark(row) for row in rows],
         "zeros": [
             None if row.measured_sparsity is None else list(map(_fraction, row.measured_sparsity)) for row in rows
         ],
         "seeds": _seeds([row.seeds for row in rows], places),
     }
+
+
+def _remark(row: Row) -> str | None:
+    """What is to be known of the paper's number that stands beside the row's."""
+    number = published_value(row.model, row.method, row.sparsity, row.bits, row.task, row.metric)
+    return None if row.published is None or number is None else remark_on(number)
 
 
 def _lines(lines: Sequence[Any], models: Shared, methods: Shared, sparsities: Mapping[float, str]) -> dict[str, Any]:

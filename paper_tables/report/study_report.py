@@ -20,7 +20,8 @@ from paper_tables.report.failures import Failure, failures
 from paper_tables.report.findings import Finding, findings
 from paper_tables.report.relative import averages
 from paper_tables.report.spent import Spending, spending
-from paper_tables.tables.notes import notes
+from paper_tables.tables.best import HOW, best_of_blocks
+from paper_tables.tables.study_page import notes_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +62,14 @@ def report_of(numbers: StudyNumbers, attempts: Attempts, tries: Sequence[Try]) -
     """Pure. attempts: of the stages that were tried. tries: what those took."""
     study, records = numbers.study, numbers.records
     coverage, baselines = read_coverage(study.plan, records, attempts), study_baselines(study)
+    best = best_of_blocks(study, numbers.rows)
     times = [record["times"] for record in records.values() if {"started", "ended"} <= record.get("times", {}).keys()]
     return StudyReport(
         study=study,
         coverage=coverage,
         findings=findings(read_claims(numbers)),
         content=content(numbers, averages(numbers.rows, baselines), baselines),
-        notes=notes(study, records, numbers.rows, numbers.differing),
+        notes=[*notes_of(numbers), *best, *([HOW] if best else [])],
         failures=failures(study.plan, coverage, attempts),
         deviations=data_deviations(numbers),
         corrections=corrections(numbers),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 
-from grid_world import plan
-from made_reports import accuracy, digest, made_report, records_of
+from grid_world import papers_plan, plan
+from made_reports import accuracy, digest, made_report, records_of, study_of
 
 from harness.planning.graph import Plan
 from harness.specs import Cell
+from paper_tables.numbers.collect import collect_scores
+from paper_tables.numbers.rows import aggregate
+from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.report.content import NUM_COLORS, _looks
 from paper_tables.report.page import page_script
+from paper_tables.report.study_report import report_of
 
 NUM_MARKS = 7
 
@@ -71,6 +75,20 @@ def test_the_same_numbers_give_the_same_content_in_any_order_of_the_records() ->
     turned = dict(reversed(records.items()))
     first, second = (json.dumps(made_report(planned, records=found).content) for found in (records, turned))
     assert first == second
+
+
+def test_a_number_of_the_papers_that_has_a_story_brings_it() -> None:
+    """SQuAD of dense BERT-Base is no run of the authors' (trap 5 of the published numbers)."""
+    planned = papers_plan(models=["bert-base"], methods=["dense"], seeds=[0])
+    scores = collect_scores(study_of(planned), records_of(planned), set(planned.paths))
+    numbers = StudyNumbers(study_of(planned), records_of(planned), scores, aggregate(scores), {})
+    content = report_of(numbers, {}, []).content
+    told = {
+        content["columns"][column][0]
+        for column, remark in zip(content["rows"]["column"], content["rows"]["remark"], strict=True)
+        if remark
+    }
+    assert told == {"squad"}
 
 
 def test_shipped_methods_keep_their_look_whatever_stands_beside_them() -> None:

@@ -67,6 +67,7 @@ function showProvenance(index, chosen) {
     "standard deviation": rows.spread[index] === null ? "" : twoDecimals(rows.spread[index]),
     "95 % interval of the mean": interval === null ? "" : `${twoDecimals(interval[0])} to ${twoDecimals(interval[1])} (Student's t)`,
     "the paper's number": rows.published[index] === null ? "" : twoDecimals(rows.published[index]),
+    "about the paper's number": rows.remark[index] || "",
     "distilled in transfer": rows.kd[index],
     "counted zeros": rows.zeros[index] === null ? "" : [...new Set(rows.zeros[index])].map((share) => `${(100 * share).toFixed(3)} %`).join(" to "),
   };
