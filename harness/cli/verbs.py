@@ -81,12 +81,12 @@ def _grid(parser: argparse.ArgumentParser) -> None:
 
 
 def _ls(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("models", "methods", "tasks", "presets", "profiles"))
+    parser.add_argument("what", choices=("models", "methods", "tasks", "presets", "profiles", "tables"))
     parser.add_argument(
         "name",
         nargs="?",
-        help="one of them; a preset (also FILE.toml) is shown with every setting and its evidence, a profile (also "
-        "FILE.toml) is checked and shown; with --check also package.module:METHOD",
+        help="one of them; a preset (also FILE.toml) is shown with every setting and its evidence, a profile or a "
+        "table (also FILE.toml) is checked and shown; with --check also package.module:METHOD",
     )
     parser.add_argument(
         "--check",
@@ -112,8 +112,22 @@ def _status(parser: argparse.ArgumentParser) -> None:
 
 def _tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", metavar="NAME")
-    parser.add_argument("--format", default="md", choices=("md", "csv"))
-    parser.add_argument("--out", metavar="DIR", help="write DIR/STUDY.md and DIR/STUDY.csv instead of printing")
+    parser.add_argument(
+        "--table",
+        action="append",
+        default=[],
+        metavar="NAME|FILE",
+        help="a shipped table (harness ls tables), FILE.toml of yours, or all; repeatable (default: every cell of the "
+        "study; the paper's tables where there is no study)",
+    )
+    parser.add_argument("--format", default="md", choices=("md", "latex", "csv", "html"))
+    parser.add_argument("--out", metavar="DIR", help="write DIR/STUDY.*, or DIR/TABLE.*, in every format")
+    parser.add_argument(
+        "--compare", metavar="STUDY", help="differences from another study, or STORE:STUDY, on shared cells and seeds"
+    )
+    parser.add_argument(
+        "--trace", metavar="CELL", help="the records behind the numbers of KEY=VALUE,.. of a cell (model, method, ..)"
+    )
     parser.add_argument(
         "--claims",
         nargs="?",
@@ -151,6 +165,12 @@ def _check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write", action="store_true", help="write the expected file from the study; check nothing")
     parser.add_argument("--junit", metavar="FILE", help="also write the report as JUnit XML")
     parser.add_argument("--summary", metavar="FILE", help="also append the report in Markdown, as to a job's page")
+    _common(parser)
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", metavar="NAME")
+    parser.add_argument("--out", metavar="FILE", help="the page (default STUDY-report.html)")
     _common(parser)
 
 
@@ -260,7 +280,7 @@ VERBS = (
     ),
     Verb("ls", "list what a grid can name", _ls, "harness.cli.commands.ls:run"),
     Verb("status", "what is done, running, failed or pending", _status, "harness.cli.commands.status:run"),
-    Verb("tables", "tables from the records of a study", _tables, "harness.cli.commands.tables:run"),
+    Verb("tables", "tables of a study, of the paper, or of yours", _tables, "harness.cli.commands.tables:run"),
     Verb(
         "plots",
         "figures from the records of a study, as PNG and SVG: accuracy over compression and more",
@@ -268,6 +288,12 @@ VERBS = (
         "harness.cli.commands.plots:run",
     ),
     Verb("check", "a study's numbers against those that a file expects", _check, "harness.cli.commands.check:run"),
+    Verb(
+        "report",
+        "one page of HTML: what ran, numbers and what is behind each, deviations, hours",
+        _report,
+        "harness.cli.commands.report:run",
+    ),
     Verb(
         "show",
         "a stage's settings, parents, losses, metrics, times; or a cell's path",

@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.planning.graph import Plan
+from harness.planning.planner import without_garbage_collection
 from harness.store.store import Store
 from harness.wording import counted
 
@@ -23,7 +24,8 @@ Records = Mapping[str, Mapping[str, Any]]
 def verified_records(plan: Plan, store: Store) -> Records:
     """The records of the finished stages, by id. Raises StoreError with every one that cannot be trusted."""
     problems: list[str] = []
-    records = dict(_sound_records(plan, store, problems))
+    with without_garbage_collection():
+        records = dict(_sound_records(plan, store, problems))
     if problems:
         raise StoreError("\n".join(problems))
     return records

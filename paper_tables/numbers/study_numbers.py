@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.planning.planner import without_garbage_collection
 from harness.store.store import Store
 from harness.studies.study import Study, read_study
 from harness.studies.verification import Records, verified_records
@@ -35,8 +36,9 @@ class StudyNumbers:
 
 def read_numbers(store: Store, name: str) -> StudyNumbers:
     """Raises UsageError when there is no such study, StoreError when a record cannot be trusted."""
-    study = read_study(store, name)
-    records = verified_records(study.plan, store)
-    differing = differing_from_paper(study)
-    scores = collect_scores(study, records, {cell for cell, found in differing.items() if not found})
-    return StudyNumbers(study, records, scores, aggregate(scores), differing)
+    with without_garbage_collection():
+        study = read_study(store, name)
+        records = verified_records(study.plan, store)
+        differing = differing_from_paper(study)
+        scores = collect_scores(study, records, {cell for cell, found in differing.items() if not found})
+        return StudyNumbers(study, records, scores, aggregate(scores), differing)

@@ -75,6 +75,24 @@ def standard_error(values: Sequence[float]) -> float | None:
     return None if spread <= ROUNDING * max(map(abs, values)) else spread / math.sqrt(len(values))
 
 
+def reference_half_width(
+    values: Sequence[float], *, reference_n: int, reference_spread: float | None = None, level: float = LEVEL
+) -> float | None:
+    """How far the mean of `values` and a mean of `reference_n` others of one population may lie apart.
+
+    t(n - 1) * sqrt(s^2 / n + v / m): s the spread of the values, v the square of `reference_spread`, or s^2 where that
+    is not known, m = reference_n. As m grows it becomes half the width of `mean_interval`. None where that is None.
+    """
+    check_values(values)
+    check_level(level)
+    error = standard_error(values)
+    if error is None:
+        return None
+    other = statistics.variance(values) if reference_spread is None else reference_spread**2
+    half = math.sqrt(error**2 + other / reference_n)
+    return t_quantile((1 + level) / 2, len(values) - 1) * half
+
+
 def t_quantile(probability: float, freedom: float) -> float:
     """The value below which Student's t with `freedom` degrees of freedom falls with this probability."""
     from scipy.special import stdtrit  # on first use: reading a table needs none

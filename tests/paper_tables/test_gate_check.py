@@ -235,6 +235,19 @@ def test_several_prunings_count_as_one_draw_each() -> None:
     assert independent({"0": 80.0, "1": 82.0, "0 pruning 1": 70.0, "1 pruning 1": 74.0}) == [81.0, 72.0]
 
 
+def test_rows_of_one_model_and_task_move_together_in_a_mean_and_models_do_not() -> None:
+    rows = [SST2._replace(sparsity=sparsity) for sparsity in (0.8, 0.9)]
+    models = [SST2._replace(model=model) for model in ("one", "other")]
+    values = np.array([SEEDS, SEEDS])
+    for keys, share in ((rows, 1.0), (models, 0.5**0.5)):
+        wanted = expected(keys, values)
+        (mean,) = wanted.means
+        one, whole = wanted.noise(wanted.numbers[0]), wanted.noise(mean)
+        assert one is not None
+        assert whole is not None
+        assert whole.spread == pytest.approx(share * one.spread, rel=1e-3)
+
+
 def test_where_no_possible_fall_would_be_found_there_is_no_smallest_one() -> None:
     noisy = held([80.0], before=[60.0, 100.0])
     assert noisy.tolerance is not None

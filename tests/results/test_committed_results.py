@@ -29,7 +29,7 @@ def test_there_are_committed_studies() -> None:
 @pytest.mark.parametrize(("folder", "name"), STUDIES, ids=[name for _, name in STUDIES])
 def test_the_tables_come_out_of_the_records_byte_for_byte(folder: Path, name: str, tmp_path: Path) -> None:
     cli.main(["tables", "--store", str(folder), "--study", name, "--out", str(tmp_path)])
-    for suffix in ("md", "csv"):
+    for suffix in ("md", "tex", "csv", "html"):
         assert (tmp_path / f"{name}.{suffix}").read_bytes() == (folder / f"{name}.{suffix}").read_bytes()
 
 
@@ -81,7 +81,7 @@ def marks_and_texts(svg: Path) -> tuple[list[tuple[float, float]], list[str]]:
 def test_results_are_small_and_hold_no_binary_but_pictures() -> None:
     """In bytes. The demo's records are of five seeds, some 500 of five kilobytes."""
     files = [path for path in RESULTS.rglob("*") if path.is_file()]
-    assert all(path.suffix in (".json", ".md", ".csv", ".svg", ".png") for path in files)
+    assert all(path.suffix in (".json", ".md", ".tex", ".csv", ".html", ".svg", ".png") for path in files)
     assert max(path.stat().st_size for path in files if path.parent.parent.name == "records") < 20_000
     assert max(path.stat().st_size for path in files) < 1_000_000
     limits = {"reduced": 1_000_000, "quick": 3_500_000}
