@@ -24,7 +24,7 @@ def figures(finding: Finding) -> tuple[str, ...]:
         NONE if finding.difference is None else f"{round(finding.difference, decimals) + 0.0:+.{decimals}f}",
         _number(finding.tolerance, decimals),
         _number(finding.detectable, decimals),
-        NONE if finding.kind == "zeros" else f"{finding.n_expected}/{finding.n_measured}",
+        f"{finding.n_expected}/{finding.n_measured}" if finding.n_expected and finding.kind != "zeros" else NONE,
         p_text(finding.p_value),
     )
 
