@@ -37,29 +37,34 @@ def check(expected: Expected, measured: Measured) -> Report:
         for entry in expected.means
     ]
     losses = [_check_loss(entry, measured, conditions) for entry in expected.losses]
-    zeros = [_check_zeros(entry, measured) for entry in expected.zeros]
+    apart = {key.row: finding.reason for key, finding in numbers.items() if finding.verdict is Verdict.NOT_COMPARABLE}
+    zeros = [_check_zeros(entry, measured, apart.get(entry.key, "")) for entry in expected.zeros]
     unlisted = len(measured.numbers.keys() - numbers.keys())
     findings = worst_first([*zeros, *losses, *means, *numbers.values()])
     return Report(measured.study, expected.study, findings, expected.false_alarms, unlisted)
 
 
-def _check_zeros(entry: ExpectedZeros, measured: Measured) -> Finding:
-    """Exactly: the count is the same on every machine."""
+def _check_zeros(entry: ExpectedZeros, measured: Measured, apart: str) -> Finding:
+    """Exactly: the count is the same on every machine. apart: what sets the row's conditions apart, as another model."""
     counts = measured.zeros.get(entry.key, ())
     wrong = [count for count in counts if count != (entry.zeros, entry.of)]
     shown = next(iter(wrong or counts), None)
+    verdict, reason = (Verdict.OK, "") if counts else (Verdict.MISSING, "")
+    if wrong and shown:
+        told = f"{shown[0]} of {shown[1]} are zero, expected {entry.zeros} of {entry.of}"
+        verdict, reason = (Verdict.NOT_COMPARABLE, f"{told}; {apart}") if apart else (Verdict.REGRESSED, told)
     return Finding(
         kind="zeros",
         name=f"{entry.key} zeros",
         direction=EQUAL,
-        verdict=Verdict.MISSING if not counts else Verdict.REGRESSED if wrong else Verdict.OK,
+        verdict=verdict,
         expected=entry.zeros,
         measured=None if shown is None else shown[0],
         tolerance=0,
         detectable=1,
         n_expected=1,
         n_measured=len(counts),
-        reason=f"{shown[0]} of {shown[1]} are zero, expected {entry.zeros} of {entry.of}" if wrong and shown else "",
+        reason=reason,
     )
 
 

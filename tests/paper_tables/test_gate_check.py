@@ -152,6 +152,18 @@ def test_one_zero_less_is_a_regression_and_so_is_one_matrix_less() -> None:
     assert zeros([]).exit_code == 4
 
 
+def test_zeros_of_another_model_are_not_comparable_and_of_another_recipe_they_still_count() -> None:
+    other = replace(STAGE, inputs={"model": "another"})
+    wanted = replace(expected([SST2], np.array([SEEDS])), zeros=(ExpectedZeros(key=SST2.row, zeros=55_700, of=65_536),))
+    found = with_number(MeasuredNumber({"0": 80.0}, 0, (other.stage_id,)), Plan(stages={other.stage_id: other}))
+    for counts, verdict in (((55_700, 98_304), Verdict.NOT_COMPARABLE), ((55_700, 65_536), Verdict.OK)):
+        report = check(wanted, replace(found, zeros={SST2.row: [counts]}))
+        zeros = next(finding for finding in report.findings if finding.kind == "zeros")
+        assert zeros.verdict is verdict
+        assert ("the model" in zeros.reason) == (verdict is Verdict.NOT_COMPARABLE)
+        assert report.exit_code == 3
+
+
 def loss(now: Sequence[float], missing: int = 0) -> Finding:
     key = StageKey("student_pruning", "tiny", 0.9)
     entry = ExpectedLoss(key=key, loss=2.0, tolerance=0.02, stage=STAGE.stage_id)
