@@ -45,7 +45,7 @@ def check(expected: Expected, measured: Measured) -> Report:
 
 
 def _check_zeros(entry: ExpectedZeros, measured: Measured, apart: str) -> Finding:
-    """Exactly: the count is the same on every machine. apart: what sets the row's conditions apart, as another model."""
+    """Exactly: the count is the same on every machine. apart: what sets the row's conditions apart, in words."""
     counts = measured.zeros.get(entry.key, ())
     wrong = [count for count in counts if count != (entry.zeros, entry.of)]
     shown = next(iter(wrong or counts), None)
