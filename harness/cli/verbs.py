@@ -151,8 +151,8 @@ def _gc(parser: argparse.ArgumentParser) -> None:
         "--keep",
         default="all",
         choices=("records", "final", "all"),
-        help="which artifacts stay: all that a study names (default), those of scored models, or none but what "
-        "unfinished stages need (which always stays)",
+        help="which artifacts stay: all that a study names (default), those of scored models, or none but predictions "
+        "and what unfinished stages need (which always stay)",
     )
     parser.add_argument("--yes", action="store_true", help="do it; without, only show what it frees")
     _common(parser)
