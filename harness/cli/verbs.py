@@ -123,6 +123,18 @@ def _plots(parser: argparse.ArgumentParser) -> None:
     _common(parser)
 
 
+def _compare(parser: argparse.ArgumentParser) -> None:
+    for name in ("first", "second"):
+        parser.add_argument(
+            name,
+            metavar=f"{name.upper()}",
+            help="KEY=VALUE,.. of a cell (model, method, sparsity, task, quantization, seed, pruning_seed); cells that "
+            "differ in seeds alone are compared seed by seed",
+        )
+    parser.add_argument("--study", metavar="NAME")
+    _common(parser)
+
+
 def _logs(parser: argparse.ArgumentParser) -> None:
     _what(parser)
     parser.add_argument("--attempt", type=int, metavar="N", help="another attempt than the last")
@@ -235,6 +247,12 @@ VERBS = (
         "accuracy over compression from the records of a study, as PNG and SVG",
         _plots,
         "harness.cli.commands.plots:run",
+    ),
+    Verb(
+        "compare",
+        "two cells example by example: McNemar's test and paired intervals",
+        _compare,
+        "harness.cli.commands.compare:run",
     ),
     Verb(
         "show",

@@ -31,7 +31,10 @@ AfterBatch = Callable[[int, int], None]
 
 
 def evaluation(context: StageContext) -> StageResult:
-    """Every example is scored exactly once, and its prediction kept in the artifact. An int8 model is scored from its codes, frozen scales and stored ranges."""
+    """Every example is scored exactly once, and its prediction is kept in the artifact.
+
+    An int8 model is scored from its codes, frozen scales and stored ranges.
+    """
     quiet()
     parameters = context.parameters
     torch.set_num_threads(parameters["threads"])

@@ -43,7 +43,7 @@ def read(artifact: Path, name: str) -> list[dict[str, str]]:
 def test_every_classification_metric_follows_from_the_file(tmp_path: Path, name: str) -> None:
     task, draw = get_task(name), np.random.default_rng(5)
     labels = draw.integers(task.num_labels, size=211).tolist()
-    logits = [row for row in draw.normal(size=(211, task.num_labels))]
+    logits = list(draw.normal(size=(211, task.num_labels)))
     rows = datasets.Dataset.from_dict({"label": labels})
     scored = ClassificationHead().scores(rows, rows, {"logits": logits}, task, {})
     write_predictions(tmp_path, name, scored.predictions)
