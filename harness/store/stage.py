@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import time
@@ -96,25 +97,29 @@ class StoredStage:
             if not self.has_record():
                 raise
             reason = "a link to nothing" if isinstance(error, FileNotFoundError) else error.strerror
-            raise StoreError(f"record {path} cannot be read ({reason}). {self._redo_hint()}") from None
+            raise StoreError(f"record {path} cannot be read ({reason}). {self.redo_hint()}") from None
         except ValueError as error:
-            raise StoreError(f"record {path} is damaged ({error}). {self._redo_hint()}") from None
+            raise StoreError(f"record {path} is damaged ({error}). {self.redo_hint()}") from None
         if not isinstance(record, dict):
-            raise StoreError(f"record {path} is damaged (not an object). {self._redo_hint()}")
+            raise StoreError(f"record {path} is damaged (not an object). {self.redo_hint()}")
         if record.get("schema") != RECORD_SCHEMA:
             raise StoreError(
-                f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}. {self._redo_hint()}"
+                f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}. {self.redo_hint()}"
             )
         claimed = record.pop("digest", None)
-        if claimed != sha256_of(record):
+        try:
+            digest = sha256_of(record)
+        except ValueError as error:  # a number that is none, or half of a character
+            raise StoreError(f"record {path} is damaged ({_reason(record, error)}). {self.redo_hint()}") from None
+        if claimed != digest:
             raise StoreError(
-                f"record {path} was changed after it was written (its digest does not match). {self._redo_hint()}"
+                f"record {path} was changed after it was written (its digest does not match). {self.redo_hint()}"
             )
         if record.get("stage_id") != self.stage_id:
-            raise StoreError(f"record {path} belongs to stage {record.get('stage_id')}. {self._redo_hint()}")
+            raise StoreError(f"record {path} belongs to stage {record.get('stage_id')}. {self.redo_hint()}")
         if not self._is_described_by(record, spec):
             raise StoreError(
-                f"record {path} describes another computation than stage {self.stage_id}. {self._redo_hint()}"
+                f"record {path} describes another computation than stage {self.stage_id}. {self.redo_hint()}"
             )
         record["digest"] = claimed
         return record
@@ -156,7 +161,7 @@ class StoredStage:
         """The command that applies a verb to the stage, to be copied from a message."""
         return command(verb, self.stage_id, store=self.root)
 
-    def _redo_hint(self) -> str:
+    def redo_hint(self) -> str:
         """The next move for a record that cannot be trusted; removing it alone would leave what was made from it."""
         return f"Put back the original, or redo it and all that depends on it: {self.command('invalidate')}"
 
@@ -320,3 +325,18 @@ class StoredStage:
     def is_held(self) -> bool:
         """Whether the lease is neither released nor held by a process that is known to be gone."""
         return is_live(self.holder())
+
+
+def _reason(record: Any, error: ValueError) -> str:
+    """Why a record has no digest: the first value in it that is no number, or what went wrong."""
+    named = next(_no_numbers(record, ""), None)
+    return str(error) if named is None else named
+
+
+def _no_numbers(value: Any, name: str) -> Iterator[str]:
+    """A sentence for every value below a dotted name that is NaN or infinite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{name} is {'NaN' if math.isnan(value) else 'infinite'}"
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        yield from _no_numbers(member, f"{name}.{key}".lstrip("."))

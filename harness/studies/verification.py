@@ -8,8 +8,10 @@ artifact (`harness gc` removes what nobody needs) is found before anything start
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
@@ -22,17 +24,22 @@ Records = Mapping[str, Mapping[str, Any]]
 
 def verified_records(plan: Plan, store: Store) -> Records:
     """The records of the finished stages, by id. Raises StoreError with every one that cannot be trusted."""
-    problems: list[str] = []
-    records = dict(_sound_records(plan, store, problems))
+    records, problems = sound_records(plan, store)
     if problems:
         raise StoreError("\n".join(problems))
     return records
 
 
+def sound_records(plan: Plan, store: Store) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """The records that can be read, by id, and a sentence for every one that cannot be trusted."""
+    problems: list[str] = []
+    return dict(_sound_records(plan, store, problems)), problems
+
+
 def _sound_records(plan: Plan, store: Store, problems: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The records one by one; what is wrong with others is added to `problems`."""
     digests: dict[str, str] = {}
-    finished = store.finished(plan.stages)
+    finished = _finished(plan, store, problems)
     for stage_id, spec in plan.stages.items():
         if stage_id not in finished:
             continue
@@ -52,6 +59,30 @@ def _sound_records(plan: Plan, store: Store, problems: list[str]) -> Iterator[tu
                     f"store. Bring the one it was made from, or redo it: {stage.command('invalidate')}"
                 )
         yield stage_id, record
+
+
+def _finished(plan: Plan, store: Store, problems: list[str]) -> set[str]:
+    """The stages with a record; a folder of records that cannot be listed is added to `problems`."""
+    by_folder: dict[Path, list[str]] = defaultdict(list)
+    for stage_id in plan.stages:
+        by_folder[store.stage(stage_id).record_path.parent].append(stage_id)
+    finished: set[str] = set()
+    if os.path.lexists(store.records_path) and not store.records_path.is_dir():
+        problems.append(f"{store.records_path} is no folder: expected the store's records. Bring the folder back.")
+        return finished
+    for folder, stage_ids in sorted(by_folder.items()):
+        try:
+            finished |= store.finished(stage_ids)
+            is_none = os.path.lexists(folder) and not folder.is_dir()
+            reason = "not a folder" if is_none else ""
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+        if reason:
+            problems.append(
+                f"records in {folder} cannot be read ({reason}); {counted(len(stage_ids), 'stage')} may have theirs "
+                "there. Bring the folder back, or make it readable."
+            )
+    return finished
 
 
 def check_records(plans: Iterable[Plan], store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,8 @@ def run(options: argparse.Namespace) -> int:
 
     store = Store(Path(options.store))
     found = read_numbers(store, options.study or only_study(store))
+    for sentence in found.told:
+        print(f"note: {sentence}", file=sys.stderr)
     study, scores, drawn = found.study, found.scores, charts(found.rows)
     folder = _folder(options.out)
 

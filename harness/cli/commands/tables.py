@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def run(options: argparse.Namespace) -> int:
     """
     store = Store(Path(options.store))
     found = read_numbers(store, options.study or only_study(store))
+    for sentence in found.told:
+        print(f"note: {sentence}", file=sys.stderr)
     study, rows, markdown, csv = found.study, found.rows, study_page(found), to_csv(found.rows)
     if options.out:
         folder = Path(options.out)
