@@ -38,7 +38,7 @@ class Results:
 
 
 def read_results(plan: Plan, store: Store) -> Results:
-    """Raises StoreError with every record that cannot be trusted, every number that is none, and every second result."""
+    """Raises StoreError with every record that cannot be trusted, number that is none, and second result of a stage."""
     records, problems = sound_records(plan, store)
     problems += result_problems(plan, records, store)
     unread = find_unread(store, plan.stages)

@@ -9,6 +9,7 @@ from harness.studies.study import Study
 from harness.studies.verification import Records
 from harness.wording import counted
 from paper_tables.numbers.comparable import Differing, note_on_comparison
+from paper_tables.numbers.made_by import mixed_makers
 from paper_tables.numbers.rows import Row, method_title
 from paper_tables.numbers.terms import differing_terms, on_equal_terms
 
@@ -27,6 +28,7 @@ def notes(study: Study, records: Records, rows: Sequence[Row], differing: Differ
     found += study.recipe["notes"]
     found += _budget(study, records)
     found += _external_checkpoints(study, records)
+    found += mixed_makers(study.plan, records, rows)
     found += _machines(study, records)
     found += _winners(study, rows)
     settings: dict[str, list[Any]] = study.recipe["settings"]
@@ -105,7 +107,7 @@ def _machine(made: Mapping[str, Any]) -> str:
     """What a record says of where it was made, as far as it can change bits; earlier versions say less."""
     computed = made.get("torch") or {}
     facts = [made.get("processor"), computed.get("cpu_capability"), *computed.get("gpus", ())]
-    return ", ".join([*filter(None, facts), f"torch {made['versions']['torch']}"])
+    return ", ".join([*filter(None, facts), f"torch {(made.get('versions') or {}).get('torch', 'unknown')}"])
 
 
 def _winners(study: Study, rows: Sequence[Row]) -> list[str]:
