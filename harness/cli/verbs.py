@@ -135,6 +135,25 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     _common(parser)
 
 
+def _merge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", nargs="+", metavar="STORE", help="folders of stores; they are only read")
+    parser.add_argument("--into", required=True, metavar="STORE", help="the store to add to, or a new folder")
+    parser.add_argument("--study", metavar="NAME", help="merge this study alone, with its records")
+    parser.add_argument(
+        "--prefer",
+        metavar="STORE",
+        help="of this merge: where stores have other results of a stage, take this one's, and leave out what others "
+        "made from theirs",
+    )
+    parser.add_argument(
+        "--artifacts",
+        action="store_true",
+        help="also copy models and data of stages; records, predictions and attempts always come",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+
+
 def _logs(parser: argparse.ArgumentParser) -> None:
     _what(parser)
     parser.add_argument("--attempt", type=int, metavar="N", help="another attempt than the last")
@@ -259,6 +278,12 @@ VERBS = (
         "a stage's settings, parents, losses, metrics, times; or a cell's path",
         _show,
         "harness.cli.commands.show:run",
+    ),
+    Verb(
+        "merge",
+        "studies and records of several stores into one",
+        _merge,
+        "harness.cli.commands.merge:run",
     ),
     Verb("logs", "what a stage's last attempt logged", _logs, "harness.cli.commands.logs:run"),
     Verb("retry", "let failed and cancelled stages start again", _selection, "harness.cli.commands.retry:run"),

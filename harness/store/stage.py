@@ -73,6 +73,10 @@ class StoredStage:
     def cancel_path(self, number: int) -> Path:
         return self.attempts_path / f"{number}.cancel"
 
+    def twin_path(self, digest: str) -> Path:
+        """Another record of the stage with the same outcome, from which a merged record was made."""
+        return self.root.joinpath("twins", self.stage_id, f"{digest}.json")
+
     def archive_path(self, number: int) -> Path:
         return self.root / "invalidated" / f"{self.stage_id}.{number}.json"
 
@@ -90,11 +94,25 @@ class StoredStage:
         Raises FileNotFoundError when there is none, StoreError when it cannot be read, is damaged, was edited, has
         another schema, belongs to another stage or describes another computation.
         """
-        path = self.record_path
+        return self._read_sound(self.record_path, spec)
+
+    def read_twin(self, digest: str) -> dict[str, Any] | None:
+        """The twin with this digest, if it is there and sound."""
+        try:
+            record = self._read_sound(self.twin_path(digest), None)
+        except (OSError, StoreError):
+            return None
+        return record if record["digest"] == digest else None
+
+    def twin_digests(self) -> list[str]:
+        """The digests by which the stage's twins are named."""
+        return sorted(path.stem for path in self.twin_path("").parent.glob("*.json"))
+
+    def _read_sound(self, path: Path, spec: StageSpec | None) -> dict[str, Any]:
         try:
             record = parse_json(path.read_bytes())
         except OSError as error:
-            if not self.has_record():
+            if not os.path.lexists(path):
                 raise
             reason = "a link to nothing" if isinstance(error, FileNotFoundError) else error.strerror
             raise StoreError(f"record {path} cannot be read ({reason}). {self.redo_hint()}") from None
@@ -142,6 +160,13 @@ class StoredStage:
         content["digest"] = sha256_of(content)
         write_new(self.record_path, json.dumps(content, indent=1, sort_keys=True) + "\n", guard=guard)
         return str(content["digest"])
+
+    def adopt(self, path: Path, record: Mapping[str, Any], *, guard: Callable[[], None] = no_guard) -> None:
+        """Write a sound record of this stage from another store as it is, digest and all.
+
+        path: `record_path` or a `twin_path`. Raises FileExistsError where there is a file already.
+        """
+        write_new(path, json.dumps(dict(record), indent=1, sort_keys=True) + "\n", guard=guard)
 
     def archive_record(self) -> Path | None:
         """Move the record to invalidated/, where nothing reads it; returns its new path. For the lease's holder."""

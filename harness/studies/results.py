@@ -15,12 +15,12 @@ from harness.errors import StoreError
 from harness.planning.graph import Plan
 from harness.specs import StageSpec
 from harness.store.store import Store
+from harness.studies.twins import EVALUATION
 from harness.studies.unread import find_unread
 from harness.studies.verification import Records, sound_records
 from harness.tasks import TASKS, Task
 from harness.wording import shown
 
-EVALUATION = "evaluation"
 # Of the result of a pre-training stage and of an imported sparse checkpoint: what pages say of them.
 PRETRAINING = ("training.tokens_seen", "metrics.mlm_accuracy", "metrics.mlm_correct", "metrics.mlm_positions")
 CHECKPOINT = ("sparsity.encoder_zeros", "sparsity.encoder_numel")

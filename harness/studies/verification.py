@@ -1,8 +1,9 @@
 """Whether the stages that count as done are sound. Whatever reports, builds on or removes results asks here first.
 
 A stage is done where something has its record's name (`StoredStage.has_record`), and sound where that can be read, is
-unchanged, describes the stage (`StoredStage.read_record`) and was made from the records that its parents have here. So
-reading finds an edited record, another stage's, and a parent swapped for another store's. A finished stage without its
+unchanged, describes the stage (`StoredStage.read_record`) and was made from the records that its parents have here, or
+from twins of them (`twins`). So reading finds an edited record, another stage's, and a parent swapped for another
+store's. A finished stage without its
 artifact (`harness gc` removes what nobody needs) is found before anything starts.
 """
 
@@ -17,6 +18,7 @@ from typing import Any
 from harness.errors import StoreError
 from harness.planning.graph import Plan
 from harness.store.store import Store
+from harness.studies.twins import is_twin
 from harness.wording import counted
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -53,7 +55,8 @@ def _sound_records(plan: Plan, store: Store, problems: list[str]) -> Iterator[tu
             continue
         digests[stage_id] = record["digest"]
         for role, parent in spec.parents.items():
-            if parent in digests and record.get("parent_digests", {}).get(role) != digests[parent]:
+            made_from = record.get("parent_digests", {}).get(role)
+            if parent in digests and made_from != digests[parent] and not is_twin(store, parent, made_from):
                 problems.append(
                     f"record {stage.record_path} was made from another {role} than the record of {parent} in this "
                     f"store. Bring the one it was made from, or redo it: {stage.command('invalidate')}"

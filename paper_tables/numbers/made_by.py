@@ -55,7 +55,10 @@ def _facts(kind: str, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and value of what a record says of its makers; earlier versions say less."""
     made = record.get("provenance") or {}
     if made.get("commit"):
-        yield "commits of the harness", f"{str(made['commit'])[:12]}{' with changes' if made.get('uncommitted') else ''}"
+        yield (
+            "commits of the harness",
+            f"{str(made['commit'])[:12]}{' with changes' if made.get('uncommitted') else ''}",
+        )
     if version := (made.get("versions") or {}).get("torch"):
         yield "torch versions", str(version)
     if made.get("kind_version") is not None:
