@@ -18,7 +18,7 @@ EVALUATION = "evaluation"
 def outcome(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record's result and the content of its artifact, without how long the training took.
 
-    Of an evaluation the result alone: nothing is made from its artifact, and earlier versions kept no predictions in it.
+    Of an evaluation the result alone: nothing is made from its artifact, and earlier versions kept none.
     """
     result = record.get("result")
     if isinstance(result, Mapping) and isinstance(result.get("training"), Mapping):

@@ -75,7 +75,7 @@ def read_contents(store: Store, name: str, only: str | None = None) -> Contents:
 
 
 def _read_studies(store: Store, only: str | None, problems: list[str]) -> dict[str, Study]:
-    found = {}
+    found: dict[str, Study] = {}
     try:
         names = study_names(store)
     except StoreError as error:
@@ -91,7 +91,7 @@ def _read_studies(store: Store, only: str | None, problems: list[str]) -> dict[s
 
 
 def _of_no_study(store: Store, known: Mapping[str, StageSpec], problems: list[str]) -> dict[str, StageSpec]:
-    found = {}
+    found: dict[str, StageSpec] = {}
     try:
         recorded = store.recorded()
     except OSError as error:  # told of by who reads the records, as far as a study has some there

@@ -1,8 +1,8 @@
 """Which record of each stage is taken, where several stores have one. Pure.
 
 Records of one stage with one outcome (`studies.twins`) go together: the first is taken, and the others stay as its
-twins where something was made from them. Two outcomes are a conflict, which only a preferred store settles: then its records
-are taken, and what others made from a record that is not taken is left out.
+twins where something was made from them. Two outcomes are a conflict, which only a preferred store settles: then its
+records are taken, and what others made from a record that is not taken is left out.
 """
 
 from __future__ import annotations
