@@ -7,7 +7,6 @@ where it says another thing, nobody can know which of the two is the stage's.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,23 +23,27 @@ MOST_NAMED = 3
 
 @dataclass
 class Unread:
-    """problems: sentences about second results. notes: about what changes no number. orphans: records of no study."""
+    """problems: sentences about second results. notes: about what changes no number. orphans: records of no study.
+
+    recorded: the stages that have a record, as far as folders can be listed. unlisted: those that cannot, and why.
+    """
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
+    recorded: list[str] = field(default_factory=list)
+    unlisted: dict[Path, str] = field(default_factory=dict)
 
 
 def find_unread(store: Store, stage_ids: Collection[str] | None = None) -> Unread:
     """stage_ids: those whose second files count; None: of any stage."""
     found = Unread()
-    recorded: list[str] = []
-    for path in _json_files(store.records_path):
+    for path in _json_files(store.records_path, found.unlisted):
         if is_stage_id(path.stem) and path == store.stage(path.stem).record_path:
-            recorded.append(path.stem)
+            found.recorded.append(path.stem)
         elif (copy := _record_in(path)) and (stage_ids is None or copy["stage_id"] in stage_ids):
             _tell(store, path, copy, found)
-    found.orphans = _orphans(store, recorded, stage_ids or ())
+    found.orphans = _orphans(store, found.recorded, stage_ids or ())
     if found.orphans:
         count, verb = counted(len(found.orphans), "record"), "is" if len(found.orphans) == 1 else "are"
         listed = ", ".join(str(store.stage(i).record_path) for i in found.orphans[:MOST_NAMED])
@@ -73,15 +76,23 @@ def _tell(store: Store, path: Path, copy: dict[str, Any], found: Unread) -> None
             )
 
 
-def _json_files(folder: Path) -> Iterator[Path]:
-    """The .json files of a folder and of the folders in it, by name; what cannot be listed is left to others."""
-    with suppress(OSError):
-        for path in sorted(folder.iterdir()):
-            if path.suffix == ".json":
-                yield path
-            elif path.is_dir():
-                with suppress(OSError):
-                    yield from (each for each in sorted(path.iterdir()) if each.suffix == ".json")
+def _json_files(records: Path, unlisted: dict[Path, str]) -> Iterator[Path]:
+    """The .json files of the folder of records and of those in it, by name."""
+    for path in _listed(records, unlisted):
+        if path.suffix == ".json":
+            yield path
+        elif path.is_dir() or path.is_symlink():
+            yield from (each for each in _listed(path, unlisted) if each.suffix == ".json")
+
+
+def _listed(folder: Path, unlisted: dict[Path, str]) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        unlisted[folder] = error.strerror or type(error).__name__
+        return []
 
 
 def _record_in(path: Path) -> dict[str, Any] | None:

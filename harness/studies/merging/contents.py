@@ -13,7 +13,7 @@ from harness.specs import StageSpec
 from harness.store.store import Store
 from harness.studies.results import result_problems
 from harness.studies.study import Study, parents_first, read_study, study_names
-from harness.studies.unread import find_unread
+from harness.studies.unread import Unread, find_unread
 from harness.studies.verification import sound_records
 
 Record = Mapping[str, Any]
@@ -57,7 +57,7 @@ def read_contents(store: Store, name: str, only: str | None = None) -> Contents:
         methods.update(study.plan.methods)
     unread = find_unread(store, specs if only else None)
     if only is None:
-        specs.update(_of_no_study(store, specs, problems))
+        specs.update(_of_no_study(store, unread, specs, problems))
     ordered = {stage_id: specs[stage_id] for stage_id in parents_first(specs)}
     plan = Plan(stages=ordered, methods=methods)
     records, unsound = sound_records(plan, store)
@@ -90,14 +90,15 @@ def _read_studies(store: Store, only: str | None, problems: list[str]) -> dict[s
     return found
 
 
-def _of_no_study(store: Store, known: Mapping[str, StageSpec], problems: list[str]) -> dict[str, StageSpec]:
+def _of_no_study(
+    store: Store, unread: Unread, known: Mapping[str, StageSpec], problems: list[str]
+) -> dict[str, StageSpec]:
+    told = {store.stage(stage_id).record_path.parent for stage_id in known}  # by who reads these records
+    for folder, reason in unread.unlisted.items():
+        if folder not in (*told, store.records_path):
+            problems.append(f"records in {folder} cannot be read ({reason}). Bring the folder back, or move it away.")
     found: dict[str, StageSpec] = {}
-    try:
-        recorded = store.recorded()
-    except OSError as error:  # told of by who reads the records, as far as a study has some there
-        problems.append(f"records in {error.filename} cannot be read ({error.strerror}). Make the folder readable.")
-        return found
-    for stage_id in recorded:
+    for stage_id in unread.recorded:
         if stage_id not in known:
             try:
                 found[stage_id] = StageSpec.from_json(store.stage(stage_id).read_record())
