@@ -230,11 +230,6 @@ def only_study(store: Store) -> str:
     """The store's one study. Raises UsageError when there is none or a choice to make."""
     store.check_is_folder()
     names = study_names(store)
-    if not names and not store.root.exists():
-        where = f"name its folder with {option('store')}"
-        raise UsageError(
-            Problem(f"store {store.root} is not there", next_move=f"Start one with harness grid, or {where}.")
-        )
     if not names:
         raise UsageError(Problem(f"{store.root} holds no study", next_move="Start one with harness grid."))
     if len(names) > 1:

@@ -6,6 +6,7 @@ where it says another thing, nobody can know which of the two is the stage's.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,11 +39,12 @@ class Unread:
 def find_unread(store: Store, stage_ids: Collection[str] | None = None) -> Unread:
     """stage_ids: those whose second files count; None: of any stage."""
     found = Unread()
-    for path in _json_files(store.records_path, found.unlisted):
-        if is_stage_id(path.stem) and path == store.stage(path.stem).record_path:
-            found.recorded.append(path.stem)
-        elif (copy := _record_in(path)) and (stage_ids is None or copy["stage_id"] in stage_ids):
-            _tell(store, path, copy, found)
+    for folder, name in _json_files(store.records_path, found.unlisted):
+        stem = name.removesuffix(".json")
+        if is_stage_id(stem) and folder.name == stem[:2] and folder != store.records_path:
+            found.recorded.append(stem)
+        elif (copy := _record_in(folder / name)) and (stage_ids is None or copy["stage_id"] in stage_ids):
+            _tell(store, folder / name, copy, found)
     found.orphans = _orphans(store, found.recorded, stage_ids or ())
     if found.orphans:
         count, verb = counted(len(found.orphans), "record"), "is" if len(found.orphans) == 1 else "are"
@@ -76,18 +78,19 @@ def _tell(store: Store, path: Path, copy: dict[str, Any], found: Unread) -> None
             )
 
 
-def _json_files(records: Path, unlisted: dict[Path, str]) -> Iterator[Path]:
-    """The .json files of the folder of records and of those in it, by name."""
-    for path in _listed(records, unlisted):
-        if path.suffix == ".json":
-            yield path
+def _json_files(records: Path, unlisted: dict[Path, str]) -> Iterator[tuple[Path, str]]:
+    """The .json files of the folder of records and of those in it, by name: each as its folder and its name."""
+    for name in _names(records, unlisted):
+        path = records / name
+        if name.endswith(".json"):
+            yield records, name
         elif path.is_dir() or path.is_symlink():
-            yield from (each for each in _listed(path, unlisted) if each.suffix == ".json")
+            yield from ((path, each) for each in _names(path, unlisted) if each.endswith(".json"))
 
 
-def _listed(folder: Path, unlisted: dict[Path, str]) -> list[Path]:
+def _names(folder: Path, unlisted: dict[Path, str]) -> list[str]:
     try:
-        return sorted(folder.iterdir())
+        return sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
@@ -66,14 +65,15 @@ def _sound_records(plan: Plan, store: Store, problems: list[str]) -> Iterator[tu
 
 def _finished(plan: Plan, store: Store, problems: list[str]) -> set[str]:
     """The stages with a record; a folder of records that cannot be listed is added to `problems`."""
-    by_folder: dict[Path, list[str]] = defaultdict(list)
+    by_folder: dict[str, list[str]] = defaultdict(list)
     for stage_id in plan.stages:
-        by_folder[store.stage(stage_id).record_path.parent].append(stage_id)
+        by_folder[stage_id[:2]].append(stage_id)
     finished: set[str] = set()
     if os.path.lexists(store.records_path) and not store.records_path.is_dir():
         problems.append(f"{store.records_path} is no folder: expected the store's records. Bring the folder back.")
         return finished
-    for folder, stage_ids in sorted(by_folder.items()):
+    for _, stage_ids in sorted(by_folder.items()):
+        folder = store.stage(stage_ids[0]).record_path.parent
         try:
             finished |= store.finished(stage_ids)
             is_none = os.path.lexists(folder) and not folder.is_dir()

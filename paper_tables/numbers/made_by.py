@@ -22,7 +22,9 @@ Facts = Mapping[str, frozenset[str]]
 
 def mixed_makers(plan: Plan, records: Records, rows: Sequence[Row]) -> list[str]:
     """A sentence for each fact in which seeds of a row differ, with the values and the rows."""
-    of_stage = {stage_id: dict(_facts(plan.stages[stage_id].kind, record)) for stage_id, record in records.items()}
+    of_stage = _varying({i: dict(_facts(plan.stages[i].kind, record)) for i, record in records.items()})
+    if not of_stage:
+        return []
     known: dict[str, Facts] = {}
     titles: dict[str, dict[str, None]] = defaultdict(dict)
     values: dict[str, set[str]] = defaultdict(set)
@@ -38,6 +40,18 @@ def mixed_makers(plan: Plan, records: Records, rows: Sequence[Row]) -> list[str]
                 titles[name][_title(row)] = None
                 values[name].update(*found)
     return [_sentence(name, list(titles[name]), sorted(values[name])) for name in titles]
+
+
+def _varying(of_stage: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """The facts of each stage that have several values over all stages: of the others no row can say anything."""
+    values: dict[str, set[str]] = defaultdict(set)
+    for facts in of_stage.values():
+        for name, value in facts.items():
+            values[name].add(value)
+    names = {name for name, found in values.items() if len(found) > 1}
+    if not names:
+        return {}
+    return {i: {name: facts[name] for name in names & facts.keys()} for i, facts in of_stage.items()}
 
 
 def _behind(plan: Plan, of_stage: Mapping[str, Mapping[str, str]], stage_id: str, known: dict[str, Facts]) -> Facts:

@@ -299,6 +299,26 @@ def test_the_metrics_of_every_evaluation_follow_from_its_predictions(finished: F
     assert len(evaluations) == 10
 
 
+@pytest.mark.parametrize("task", ["sst2", "squad"])
+def test_two_models_are_compared_by_what_they_said(
+    finished: Finished, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    words = (f"method=dense,task={task}", f"method=prune-ofa,task={task},quantization=none")
+    assert cli.main(["compare", *words, "--store", str(finished.store.root), "--json"]) == 0
+    (each,) = json.loads(capsys.readouterr().out)["comparisons"]
+    ends = [
+        finished.record(finished.study.plan.endpoint(cell))["result"]["metrics"][task]
+        for method in ("dense", "prune-ofa")
+        for cell in finished.study.plan.paths
+        if (cell.method, cell.task, cell.quantization) == (method, task, "none")
+    ]
+    for metric in each["metrics"]:
+        scale = 1 if task == "squad" else 100
+        assert [metric["first"], metric["second"]] == pytest.approx([scale * end[metric["metric"]] for end in ends])
+    counts = [end["num_exact" if task == "squad" else "num_correct"] for end in ends]
+    assert each["right"]["only_one"] - each["right"]["only_other"] == counts[0] - counts[1]
+
+
 def test_a_scored_again_stage_keeps_the_same_predictions(finished: Finished, tiny: Any, tmp_path: Path) -> None:
     """Byte for byte: the artifact's digest is over them."""
     (spec, *_) = [s for s in finished.study.plan.stages.values() if s.kind == "evaluation"]

@@ -230,7 +230,7 @@ def test_a_copy_and_a_record_of_no_study_change_no_number_and_are_told(
         (
             "gone",
             2,
-            {"merge": "gone is not there: expected the folder of a store", "other": "gone is not there. Start one"},
+            {"merge": "gone is not there: expected the folder of a store", "other": "gone holds no study. Start one"},
         ),
         (
             "file",

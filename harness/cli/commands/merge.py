@@ -78,14 +78,14 @@ def _refusal(merge: Merge) -> list[str]:
         lines.append(f"  - and {len(roots) - MOST_CONFLICTS} more conflicts (--json has all)")
     if following := [each for each in conflicts if each.follows]:
         shown = following[:MOST_CONFLICTS]
-        lines.append(f"  - {counted(len(following), 'stage')} that depend on these and differ as well:")
+        lines.append(f"  - stages that depend on these, and differ as well ({len(following)}):")
         for conflict in shown:
             first, *others = conflict.lines()
             lines += [f"      {first}", *(f"      {line}" for line in others)]
         if len(following) > len(shown):
             lines.append(f"      and {len(following) - len(shown)} more (--json has all)")
     if more := len(merge.choice.undecided) - len(conflicts):
-        lines.append(f"  {counted(more, 'further record')} of one store alone depend on these.")
+        lines.append(f"  Stages that were made from these, and are in one store alone: {more}.")
     if conflicts:
         lines.append(
             "Stages ran in several stores with other results. --prefer STORE takes that store's; what others made from "
