@@ -17,6 +17,7 @@ from harness import files as harness_files
 from harness.cli.main import main
 from harness.errors import UsageError
 from harness.store.store import Store
+from harness.studies.merging import merge as merge_module
 from harness.studies.merging.contents import read_contents
 from harness.studies.merging.merge import MergeOptions, carry_out, plan_merge
 from harness.studies.study import read_study
@@ -296,6 +297,23 @@ def test_cut_short_at_any_moment_the_target_is_sound_and_the_same_command_finish
         limit = 0
         carry_out(plan_merge(options))
         assert bytes_of(into) == bytes_of(whole)
+
+
+def test_a_folder_whose_copying_was_cut_short_is_not_there(
+    tmp_path: Path, ann: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(source: Path, target: Path) -> None:
+        Path(target).mkdir()
+        (Path(target) / "half").write_text("x")
+        raise Stop
+
+    options = MergeOptions(sources=(ann,), into=tmp_path / "both", artifacts=True)
+    with monkeypatch.context() as patched, pytest.raises(Stop):
+        patched.setattr(merge_module.shutil, "copytree", half)
+        carry_out(plan_merge(options))
+    assert [path.name for path in (tmp_path / "both" / "artifacts").iterdir()] == []
+    carry_out(plan_merge(options))
+    assert bytes_of(tmp_path / "both" / "artifacts") == bytes_of(ann / "artifacts")
 
 
 def test_a_stage_that_runs_in_the_target_is_left_alone(tmp_path: Path, ann: Path, capsys: Capture) -> None:
