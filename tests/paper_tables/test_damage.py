@@ -304,6 +304,18 @@ def test_two_code_versions_in_one_study_are_allowed_and_told(tmp_path: Path, cap
     assert "tiny dense sst2 32 bits" in line
 
 
+def test_rows_of_two_versions_whose_seeds_were_made_alike_are_not_told_of(tmp_path: Path, capsys: Capture) -> None:
+    """The sparse row came later than the dense one, both seeds of it."""
+    root = tmp_path / "runs"
+    finish(root, make_study(root, methods=["dense"], seeds=(0, 1)))
+    later = {"commit": "later" + "0" * 35, "versions": {"torch": "2.14.0"}}
+    finish(root, make_study(root, methods=["prune-ofa"], seeds=(0, 1)), provenance=lambda spec: later)
+    assert main(["tables", "--store", str(root)]) == 0
+    out = capsys.readouterr().out
+    assert "made by different" not in out
+    assert "Trained on several kinds of machine" in out
+
+
 def test_seeds_that_were_made_alike_are_not_told_of(place: Place, capsys: Capture) -> None:
     assert main(["tables", "--store", str(place.root)]) == 0
     assert "made by different" not in capsys.readouterr().out

@@ -75,7 +75,8 @@ def test_a_split_of_qqp_by_hand() -> None:
 
 def test_other_examples_are_refused() -> None:
     one = predictions([1, 0], [1, 0])
-    for other in (predictions([1], [1]), predictions([0, 1], [1, 0])):
+    renamed = Predictions(["0", "7"], one.targets, one.said, one.scores)
+    for other in (predictions([1], [1]), predictions([0, 1], [1, 0]), renamed):
         with pytest.raises(ValueError, match="not the same ones"):
             compare_split(get_task("sst2"), "sst2", one, other, 0, None)
 
