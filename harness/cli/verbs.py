@@ -81,12 +81,12 @@ def _grid(parser: argparse.ArgumentParser) -> None:
 
 
 def _ls(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("models", "methods", "tasks", "presets", "profiles"))
+    parser.add_argument("what", choices=("models", "methods", "tasks", "presets", "profiles", "tables"))
     parser.add_argument(
         "name",
         nargs="?",
-        help="one of them; a preset (also FILE.toml) is shown with every setting and its evidence, a profile (also "
-        "FILE.toml) is checked and shown; with --check also package.module:METHOD",
+        help="one of them; a preset (also FILE.toml) is shown with every setting and its evidence, a profile or a "
+        "table (also FILE.toml) is checked and shown; with --check also package.module:METHOD",
     )
     parser.add_argument(
         "--check",
@@ -112,14 +112,48 @@ def _status(parser: argparse.ArgumentParser) -> None:
 
 def _tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", metavar="NAME")
-    parser.add_argument("--format", default="md", choices=("md", "csv"))
-    parser.add_argument("--out", metavar="DIR", help="write DIR/STUDY.md and DIR/STUDY.csv instead of printing")
+    parser.add_argument(
+        "--table",
+        action="append",
+        default=[],
+        metavar="NAME|FILE",
+        help="a shipped table (harness ls tables), FILE.toml of yours, or all; repeatable (default: every cell of the "
+        "study; the paper's tables where there is no study)",
+    )
+    parser.add_argument("--format", default="md", choices=("md", "latex", "csv", "html"))
+    parser.add_argument("--out", metavar="DIR", help="write DIR/STUDY.*, or DIR/TABLE.*, in every format")
+    parser.add_argument(
+        "--compare", metavar="STUDY", help="differences from another study, or STORE:STUDY, on shared cells and seeds"
+    )
+    parser.add_argument(
+        "--trace", metavar="CELL", help="the records behind the numbers of KEY=VALUE,.. of a cell (model, method, ..)"
+    )
+    parser.add_argument(
+        "--claims",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="instead: what the study says of the paper's claims (or of those in FILE.toml): held, not held, cannot "
+        "say; as md or --json, with --out as DIR/STUDY-claims.md and .json",
+    )
     _common(parser)
 
 
 def _plots(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", metavar="NAME")
     parser.add_argument("--out", default="figures", metavar="DIR", help="folder of the pictures (default figures)")
+    parser.add_argument(
+        "--only",
+        metavar="KIND,..",
+        help="figures of these kinds: accuracy (default), stored, tokens, sparsity, curves; or all",
+    )
+    parser.add_argument("--stage", metavar="WHAT", help="learning curves of these stages, as `harness show` names them")
+    parser.add_argument(
+        "--with",
+        dest="beside",
+        metavar="STUDY,..",
+        help="further studies of the store beside this one over pre-training tokens",
+    )
     _common(parser)
 
 
@@ -260,10 +294,10 @@ VERBS = (
     ),
     Verb("ls", "list what a grid can name", _ls, "harness.cli.commands.ls:run"),
     Verb("status", "what is done, running, failed or pending", _status, "harness.cli.commands.status:run"),
-    Verb("tables", "tables from the records of a study", _tables, "harness.cli.commands.tables:run"),
+    Verb("tables", "tables of a study, of the paper, or of yours", _tables, "harness.cli.commands.tables:run"),
     Verb(
         "plots",
-        "accuracy over compression from the records of a study, as PNG and SVG",
+        "figures from the records of a study, as PNG and SVG: accuracy over compression and more",
         _plots,
         "harness.cli.commands.plots:run",
     ),

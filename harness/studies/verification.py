@@ -16,6 +16,7 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.planning.graph import Plan
+from harness.planning.planner import without_garbage_collection
 from harness.store.store import Store
 from harness.studies.twins import is_twin
 from harness.wording import counted
@@ -34,7 +35,8 @@ def verified_records(plan: Plan, store: Store) -> Records:
 def sound_records(plan: Plan, store: Store) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
     """The records that can be read, by id, and a sentence for every one that cannot be trusted."""
     problems: list[str] = []
-    return dict(_sound_records(plan, store, problems)), problems
+    with without_garbage_collection():
+        return dict(_sound_records(plan, store, problems)), problems
 
 
 def _sound_records(plan: Plan, store: Store, problems: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:

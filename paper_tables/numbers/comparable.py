@@ -9,6 +9,7 @@ depends on beyond rounding (`NOT_OF_PAPER`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from harness.inputs.data_sources import HubData
 from harness.inputs.hub import HubSource
@@ -45,16 +46,43 @@ def differing_from_paper(study: Study) -> Differing:
     for cell in printed:
         kinds = {study.plan.stages[stage_id].kind for stage_id in study.plan.paths[cell]}
         by_preset[RELEASED if "sparse_checkpoint" in kinds else PRUNED_HERE].append(cell)
+    classes = alike(study.plan)
     found = {}
     for preset, cells in by_preset.items():
-        theirs = _as_in_paper(preset, cells)
+        first: dict[tuple[Cell, int], Cell] = {}  # cells that only seeds set apart are compared once
+        like = {
+            cell: first.setdefault((_of_any_seed(cell), classes[study.plan.endpoint(cell)]), cell) for cell in cells
+        }
+        theirs = _as_in_paper(preset, first.values())
         comparison = Comparison(study.plan, theirs, counts=_counts)
         for cell in cells:
-            if cell in theirs.paths:
-                found[cell] = comparison.differences(study.plan.endpoint(cell), theirs.endpoint(cell))
+            counterpart = like[cell]
+            if counterpart in theirs.paths:
+                ends = study.plan.endpoint(counterpart), theirs.endpoint(counterpart)
+                found[cell] = comparison.differences(*ends)
             else:
                 found[cell] = (Difference("model", f"{cell.model} at {cell.sparsity:g}", "ours", None),)
     return {cell: found[cell] for cell in printed}
+
+
+def _of_any_seed(cell: Cell) -> Cell:
+    return replace(cell, seed=0, pruning_seed=0)
+
+
+def alike(plan: Plan) -> dict[str, int]:
+    """A number for each stage, the same for those that only `NOT_OF_PAPER` sets apart, in themselves or behind them."""
+    numbers: dict[str, int] = {}
+    known: dict[tuple[str, str], int] = {}
+    left_out = {
+        kind: {name.partition(".")[2] for name in NOT_OF_PAPER if name.startswith(f"{kind}.")} for kind in KINDS
+    }
+    for stage_id, spec in plan.stages.items():
+        names = left_out.get(spec.kind, set())
+        parameters = [(name, value) for name, value in spec.parameters.items() if name not in names]
+        parents = [(role, numbers[parent]) for role, parent in spec.parents.items()]
+        key = spec.kind, repr((parameters, parents, spec.inputs, spec.versions))
+        numbers[stage_id] = known.setdefault(key, len(known))
+    return numbers
 
 
 def is_printed(cell: Cell) -> bool:

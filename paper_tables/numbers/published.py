@@ -50,7 +50,7 @@ PAPER_COLUMNS = (
     ("qqp", "f1"),
 )
 
-_PAPER_TABLES = {f"Prune OFA paper (arXiv 2111.05754) {model.table}" for model in PAPER_MODELS.values()}
+PAPER_TABLES = {f"Prune OFA paper (arXiv 2111.05754) {model.table}" for model in PAPER_MODELS.values()}
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,34 @@ def published_value(
     model, method: our names, e.g. "bert-base" and "prune-ofa-no-kd". sparsity: target fraction. bits: 32 or 8.
     Only rows read in the source count. The paper quantizes Prune OFA alone, so every other method has None at 8 bits.
     """
+    key = _key(model, method, sparsity, bits, task, metric)
+    return None if key is None or key in _UNUSABLE else _paper_index().get(key)
+
+
+def printed_value(
+    model: str, method: str, sparsity: float, bits: int, task: str, metric: str
+) -> PublishedNumber | None:
+    """The same, and also a number that is in doubt: for a page that shows what the paper prints."""
+    key = _key(model, method, sparsity, bits, task, metric)
+    return None if key is None else _paper_index().get(key)
+
+
+def printed_kd(method: str, bits: int) -> str | None:
+    """The transfer_kd of the paper's rows of our method; None where it prints none."""
+    return _PAPER_METHODS[method, bits][1] if (method, bits) in _PAPER_METHODS else None
+
+
+@cache
+def verified_numbers() -> tuple[PublishedNumber, ...]:
+    """All numbers that were read in their source, in file order."""
+    return tuple(number for number in load_published() if number.confidence == "verified")
+
+
+def _key(model: str, method: str, sparsity: float, bits: int, task: str, metric: str) -> "_Key | None":
     if model not in PAPER_MODELS or (method, bits) not in _PAPER_METHODS:
         return None
     name, transfer_kd = _PAPER_METHODS[method, bits]
-    return _paper_index().get(_Key(PAPER_MODELS[model].name, name, _rounded(sparsity), transfer_kd, bits, task, metric))
+    return _Key(PAPER_MODELS[model].name, name, _rounded(sparsity), transfer_kd, bits, task, metric)
 
 
 class _Key(NamedTuple):
@@ -129,8 +153,8 @@ _UNUSABLE = {_Key("DistilBERT", "Reference (dense)", 0.0, "na", 32, "qqp", "f1")
 @cache
 def _paper_index() -> Mapping[_Key, PublishedNumber]:
     index: dict[_Key, PublishedNumber] = {}
-    for number in load_published():
-        if number.paper_table not in _PAPER_TABLES or number.confidence != "verified":
+    for number in verified_numbers():
+        if number.paper_table not in PAPER_TABLES:
             continue
         if number.weight_bits != number.activation_bits:  # our `bits` states both
             continue
@@ -145,8 +169,7 @@ def _paper_index() -> Mapping[_Key, PublishedNumber]:
         )
         if key in index:
             raise ValueError(f"{REPORTED_CSV.name} has two verified values for {key}. Remove one.")
-        if key not in _UNUSABLE:
-            index[key] = number
+        index[key] = number
     return index
 
 

@@ -39,20 +39,26 @@ class Score:
     comparable: bool = False
 
     def __post_init__(self) -> None:
-        where = f"{self.model} / {self.method} / {self.task} {self.metric}, seed {self.seed}, stage {self.stage_id}"
         # `not (a <= x <= b)` also catches NaN.
         if self.value is not None and not 0 <= self.value <= 100:
             raise ValueError(
-                f"value={self.value} ({where}): expected percent in [0, 100], or None for a missing result."
+                f"value={self.value} ({self._where}): expected percent in [0, 100], or None for a missing result."
             )
         if not 0 <= self.sparsity < 1:
             raise ValueError(
-                f"sparsity={self.sparsity} ({where}): expected a fraction in [0, 1). "
+                f"sparsity={self.sparsity} ({self._where}): expected a fraction in [0, 1). "
                 f"For {self.sparsity} percent write {self.sparsity / 100:g}."
             )
         if self.measured_sparsity is not None and not 0 <= self.measured_sparsity <= 1:
-            raise ValueError(f"measured_sparsity={self.measured_sparsity} ({where}): expected a share in [0, 1].")
+            raise ValueError(f"measured_sparsity={self.measured_sparsity} ({self._where}): expected a share in [0, 1].")
         if self.transfer_kd not in TRANSFER_KD:
-            raise ValueError(f"transfer_kd={self.transfer_kd!r} ({where}): expected one of {', '.join(TRANSFER_KD)}.")
+            raise ValueError(
+                f"transfer_kd={self.transfer_kd!r} ({self._where}): expected one of {', '.join(TRANSFER_KD)}."
+            )
         if self.bits not in (8, 32):
-            raise ValueError(f"bits={self.bits} ({where}): expected 32 (fp32) or 8 (int8).")
+            raise ValueError(f"bits={self.bits} ({self._where}): expected 32 (fp32) or 8 (int8).")
+
+    @property
+    def _where(self) -> str:
+        """For an error alone: a study has thousands of scores."""
+        return f"{self.model} / {self.method} / {self.task} {self.metric}, seed {self.seed}, stage {self.stage_id}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.planning.planner import without_garbage_collection
 from harness.store.store import Store
 from harness.studies.results import read_results
 from harness.studies.study import Study, read_study
@@ -39,8 +40,9 @@ class StudyNumbers:
 
 def read_numbers(store: Store, name: str) -> StudyNumbers:
     """Raises UsageError when there is no such study, StoreError with every record and number that cannot be trusted."""
-    study = read_study(store, name)
-    results = read_results(study.plan, store)
-    differing = differing_from_paper(study)
-    scores = collect_scores(study, results.records, {cell for cell, found in differing.items() if not found})
-    return StudyNumbers(study, results.records, scores, aggregate(scores), differing, results.told)
+    with without_garbage_collection():
+        study = read_study(store, name)
+        results = read_results(study.plan, store)
+        differing = differing_from_paper(study)
+        scores = collect_scores(study, results.records, {cell for cell, found in differing.items() if not found})
+        return StudyNumbers(study, results.records, scores, aggregate(scores), differing, results.told)

@@ -9,6 +9,8 @@ from harness.planning.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
 from harness.studies.study import Study
 from paper_tables.numbers.rows import Row
 
+TERMS = (*FINE_TUNING, *TASK_DATA, "distillation", "modules")  # the settings by name
+
 
 def terms(study: Study, row: Row) -> dict[str, Any]:
     """Parameters of the row's own stage, whatever the preset's name."""

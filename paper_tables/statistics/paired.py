@@ -8,14 +8,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from paper_tables.statistics.intervals import FEWEST_FOR_INTERVAL, LEVEL, Interval, mean_interval, t_tails
+from paper_tables.statistics.intervals import LEVEL, Interval, mean_interval, standard_error, t_tails
 
 
 @dataclass(frozen=True)
 class Difference:
     """The mean of one minus other over the n keys (seeds) that both have, in their unit.
 
-    interval: Student's, of the paired differences; p_value: two-sided, of no difference. Both None when n < 3.
+    interval: Student's, of the paired differences; p_value: two-sided, of the hypothesis that the true difference is
+    `null`. Both None when n < 3 and where all differences are equal (`intervals.mean_interval`).
     """
 
     mean: float
@@ -24,39 +25,40 @@ class Difference:
     high: float
     interval: Interval | None
     p_value: float | None
+    null: float = 0.0
 
     @property
     def is_shown(self) -> bool:
-        """Whether its interval excludes zero."""
-        return self.interval is not None and not self.interval.holds(0.0)
+        """Whether its interval excludes the null value."""
+        return self.interval is not None and not self.interval.holds(self.null)
 
 
 Key = TypeVar("Key", bound=Hashable)
 
 
-def paired_difference(one: Mapping[Key, float], other: Mapping[Key, float], level: float = LEVEL) -> Difference | None:
+def paired_difference(
+    one: Mapping[Key, float], other: Mapping[Key, float], level: float = LEVEL, null: float = 0.0
+) -> Difference | None:
     """one, other: value by key. None where they share no key."""
     shared = [one[key] - other[key] for key in one if key in other]
-    return difference_of(shared, level) if shared else None
+    return difference_of(shared, level, null) if shared else None
 
 
-def difference_of(differences: Sequence[float], level: float = LEVEL) -> Difference:
-    """The same from the differences themselves. Raises ValueError for none, and for one that is not finite."""
+def difference_of(differences: Sequence[float], level: float = LEVEL, null: float = 0.0) -> Difference:
+    """The same from the differences themselves: t = (mean - null) / (s / sqrt(n)) with n - 1 degrees of freedom.
+
+    Raises ValueError for none, for one that is not finite, and for a null that is not.
+    """
+    if not math.isfinite(null):
+        raise ValueError(f"null={null}: expected a finite number.")
+    interval = mean_interval(differences, level)  # also checks them
+    error, mean = standard_error(differences), statistics.fmean(differences)
     return Difference(
-        mean=statistics.fmean(differences),
+        mean=mean,
         n=len(differences),
         low=min(differences),
         high=max(differences),
-        interval=mean_interval(differences, level),
-        p_value=_p_value(differences),
+        interval=interval,
+        p_value=None if error is None else t_tails((mean - null) / error, len(differences) - 1),
+        null=null,
     )
-
-
-def _p_value(differences: Sequence[float]) -> float | None:
-    n = len(differences)
-    if n < FEWEST_FOR_INTERVAL:
-        return None
-    mean, spread = statistics.fmean(differences), statistics.stdev(differences)
-    if spread == 0:
-        return 1.0 if mean == 0 else 0.0
-    return t_tails(mean / (spread / math.sqrt(n)), n - 1)

@@ -1,7 +1,7 @@
 """Notes under a table: what a reader must know before using a number. Computed from the study's own records."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from harness.studies.row_check import mixed_rows
@@ -9,18 +9,14 @@ from harness.studies.study import Study
 from harness.studies.verification import Records
 from harness.wording import counted
 from paper_tables.numbers.comparable import Differing, note_on_comparison
-from paper_tables.numbers.made_by import mixed_makers
-from paper_tables.numbers.rows import Row, method_title
-from paper_tables.numbers.terms import differing_terms, on_equal_terms
-
-PAPER_TOKENS_PER_STAGE = 100_000 * 256 * 512  # steps x batch x length: 13.1e9
+from paper_tables.numbers.scale import PAPER_TOKENS_PER_STAGE
 
 
-def notes(study: Study, records: Records, rows: Sequence[Row], differing: Differing | None = None) -> list[str]:
+def notes(study: Study, records: Records, differing: Differing | None = None) -> list[str]:
     """What a reader must know, in sentences.
 
     Rows of unlike seeds and sources, why numbers of the paper are left out, the preset's own notes, the pre-training
-    budget, the order of the methods, and the assumed settings.
+    budget, and the assumed settings.
 
     differing: what sets cells apart from the paper's.
     """
@@ -28,9 +24,7 @@ def notes(study: Study, records: Records, rows: Sequence[Row], differing: Differ
     found += study.recipe["notes"]
     found += _budget(study, records)
     found += _external_checkpoints(study, records)
-    found += mixed_makers(study.plan, records, rows)
     found += _machines(study, records)
-    found += _winners(study, rows)
     settings: dict[str, list[Any]] = study.recipe["settings"]
     assumed = [key for key, (_, evidence, _) in settings.items() if evidence == "assumed"]
     changed = [f"{key}={value}" for key, (value, evidence, _) in settings.items() if evidence == "set"]
@@ -108,56 +102,3 @@ def _machine(made: Mapping[str, Any]) -> str:
     computed = made.get("torch") or {}
     facts = [made.get("processor"), computed.get("cpu_capability"), *computed.get("gpus", ())]
     return ", ".join([*filter(None, facts), f"torch {(made.get('versions') or {}).get('torch', 'unknown')}"])
-
-
-def _winners(study: Study, rows: Sequence[Row]) -> list[str]:
-    """The order of the sparse fp32 methods of each model, task, metric and sparsity, where they are comparable.
-
-    Methods are comparable that were fine-tuned on equal terms. Of those whose means are no further apart than their
-    seeds spread, nothing is said. Between others no winner is named, and a sentence lists the settings in which they
-    differ (one for all metrics of a task).
-    """
-    groups: dict[tuple[str, str, str, float], list[Row]] = {}
-    for row in rows:
-        if row.sparsity > 0 and row.bits == 32 and row.value is not None:
-            groups.setdefault((row.model, row.task, row.metric, row.sparsity), []).append(row)
-    ranked: list[str] = []
-    unranked: dict[str, None] = {}
-    for (model, task, metric, sparsity), group in groups.items():
-        first, *others = on_equal_terms(study, group)
-        ranked += [
-            f"{order}, {model} at {sparsity}, {task} {metric}: {', '.join(map(_title_and_value, best))}{seeds}."
-            for best in map(_best_first, (first, *others))
-            for order, seeds in _order(best)
-        ]
-        for equals in others:
-            differing = ", ".join(differing_terms(study, first[0], equals[0]))
-            unranked[
-                f"No winner is named between {_titles(equals)} and {_titles(first)}, {model} at {sparsity}, {task}: "
-                f"they differ in {differing}."
-            ] = None
-    return [*ranked, *unranked]
-
-
-def _best_first(rows: Sequence[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: (-(row.value or 0.0), row.method))
-
-
-def _order(best: Sequence[Row]) -> list[tuple[str, str]]:
-    """How the first stands to the second, and what is to be known of the seeds; nothing where the seeds do not tell."""
-    if len(best) < 2:
-        return []
-    gap = (best[0].value or 0.0) - (best[1].value or 0.0)
-    spreads = [row.spread for row in best[:2] if row.spread is not None]
-    if spreads and gap <= max(spreads):
-        return []
-    alike = f"{best[0].value:.2f}" == f"{best[1].value:.2f}"
-    return [(f"{'No single best' if alike else 'Best'} at this budget", "" if spreads else " (one seed each)")]
-
-
-def _title_and_value(row: Row) -> str:
-    return f"{method_title(row.method)} {row.value:.2f}"
-
-
-def _titles(rows: Sequence[Row]) -> str:
-    return " or ".join(method_title(row.method) for row in rows)

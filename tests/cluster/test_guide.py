@@ -169,6 +169,7 @@ def _check(said: dict[str, str], shell: Shell) -> None:
     assert all(path.stat().st_mode & 0o060 == 0o060 for path in files if path.suffix != ".log"), files
     assert {path.name for path in (shell.home / "pages").iterdir()} == {
         *("trial.md", "trial.csv", "trial-tiny-narrow.png", "trial-tiny-narrow.svg"),
+        *("trial-tiny-narrow-average.png", "trial-tiny-narrow-average.svg"),
     }
     assert (shell.home / "pages" / "trial.md").read_text().strip() == of("harness tables --study trial").strip()
     code, printed = shell.run("harness status --study drivers")

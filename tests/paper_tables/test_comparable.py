@@ -15,16 +15,17 @@ from harness.identity import sha256_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.data_sources import HubData
 from harness.inputs.models import find_models
-from harness.planning.graph import Inputs, ModelIdentity
+from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
 from harness.planning.kinds import KINDS
 from harness.planning.parameter import Parameter
 from harness.planning.planner import plan_cells
 from harness.planning.preset import load_preset
+from harness.specs import StageSpec
 from harness.store.store import Store
 from harness.studies.study import Study, merged, read_study, write_study
 from harness.tasks import TASKS
-from paper_tables.numbers.comparable import differing_from_paper, note_on_comparison
+from paper_tables.numbers.comparable import alike, differing_from_paper, note_on_comparison
 
 Publish = Callable[..., None]
 MakePaper = Callable[..., Study]
@@ -199,3 +200,18 @@ def test_table_and_figure_follow_one_decision(
     assert main(["plots", "--store", str(store.root), "--out", str(tmp_path / "figures"), "--json"]) == 0
     (figure,) = json.loads(capsys.readouterr().out)["figures"]
     assert [point["from_paper"] for point in figure["panels"][0]["points"]] == [False, True][: 2 if difference else 1]
+
+
+def test_stages_are_alike_that_only_seeds_set_apart_in_themselves_or_behind_them() -> None:
+    plan = Plan()
+
+    def chain(learning_rate: float, seed: int) -> str:
+        parent = plan.add(StageSpec(kind="dense", parameters={"learning_rate": learning_rate, "seed": seed}))
+        return plan.add(
+            StageSpec(kind="evaluation", parameters={"task": "sst2"}, parents={"model": parent.stage_id})
+        ).stage_id
+
+    first, reseeded, other = chain(1e-5, 0), chain(1e-5, 1), chain(2e-5, 0)
+    found = alike(plan)
+    assert len({first, reseeded, other}) == 3
+    assert found[first] == found[reseeded] != found[other]

@@ -1,40 +1,64 @@
-"""Pictures: what is drawn, that it can be read, and that the same numbers give the same bytes."""
+"""Pictures: what is drawn, that it can be read in print, and that the same numbers give the same bytes."""
 
 from __future__ import annotations
 
+import io
 import itertools
-import re
-import struct
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from PIL import Image
 
-from paper_tables.figures.draw import Caption, draw, images, method_colors
+from harness.store.store import Store
+from paper_tables.figures import text as words
+from paper_tables.figures.averages import average_of, joint, with_average
+from paper_tables.figures.baselines import Baseline
+from paper_tables.figures.curve import LearningCurve
+from paper_tables.figures.draw import draw
+from paper_tables.figures.draw_curve import draw_curve
+from paper_tables.figures.draw_map import draw_map
+from paper_tables.figures.look import method_looks
+from paper_tables.figures.page import Caption, images, svg
+from paper_tables.figures.pictures import FIGURE_KINDS, study_pictures
 from paper_tables.figures.points import Chart, Panel, Point, nominal_compression
+from paper_tables.figures.sparsity_map import KINDS, SparsityChart, SparsityMap
 from paper_tables.numbers.published import PAPER_COLUMNS
+from paper_tables.numbers.rows import SeedValue
+from paper_tables.numbers.study_numbers import StudyNumbers, read_numbers
 
+RESULTS = Path(__file__).parents[2] / "results"
 CAPTION = Caption(study="mine", preset="reduced", notes=("Data are subsets of the public tasks.",))
 SHIPPED = ("dense", "finetune-pruning", "prune-ofa-no-kd", "prune-ofa")
+# One that is averaged first.
+COLUMNS = sorted(PAPER_COLUMNS, key=lambda column: column != ("sst2", "accuracy"))
+PRINTED_INCHES, SMALLEST_POINTS = 8 / 2.54, 6
 
 
-def point(method: str = "prune-ofa", value: float = 80.0, **fields: object) -> Point:
-    where = {"bits": 32, "sparsity": 0.0 if method == "dense" else 0.85, "n": 1, **fields}
-    compression = nominal_compression(where["bits"], where["sparsity"])  # type: ignore[arg-type]
-    return Point(method=method, value=value, compression=compression, **where)  # type: ignore[arg-type]
+def point(method: str = "prune-ofa", value: float = 80.0, *, seeds: Sequence[float] = (), **fields: object) -> Point:
+    where = {"bits": 32, "sparsity": 0.0 if method == "dense" else 0.85, "n": len(seeds) or 1, **fields}
+    x = nominal_compression(where["bits"], where["sparsity"])  # type: ignore[arg-type]
+    values = tuple(SeedValue(n, None, seed, None) for n, seed in enumerate(seeds))
+    return Point(method=method, value=value, compression=x, x=x, seeds=values, **where)  # type: ignore[arg-type]
 
 
-def chart(points: Sequence[Point], panels: int = 1, model: str = "tiny", missing: int = 0) -> Chart:
+def chart(points: Sequence[Point], panels: int = 1, subject: str = "tiny", missing: int = 0) -> Chart:
     dense = next((p.value for p in points if p.method == "dense" and not p.from_paper), None)
-    drawn = [Panel(task=t, metric=m, points=tuple(points), dense=dense) for t, m in PAPER_COLUMNS[:panels]]
-    return Chart(model=model, panels=tuple(drawn), cells=14, missing=missing)
+    chance = (Baseline("chance", 50.0, "here"), Baseline("words", 66.0, "here"))
+    found = [Panel(task=t, metric=m, points=tuple(points), dense=dense, baselines=chance) for t, m in COLUMNS[:panels]]
+    return with_average(Chart(subject=subject, panels=tuple(found), cells=14, missing=missing))
 
 
 def drawn(of: Chart, caption: Caption = CAPTION) -> Figure:
-    return draw(of, caption, method_colors({p.method for panel in of.panels for p in panel.points}))
+    return draw(of, caption, method_looks({p.method for panel in of.panels for p in panel.points}))
 
 
 def texts(figure: Figure) -> list[Text]:
@@ -42,150 +66,306 @@ def texts(figure: Figure) -> list[Text]:
     return [text for text in found if text.get_visible() and text.get_text().strip()]
 
 
+HOSTILE = "sparse-from:" + "<script>alert(1)</script>|$\\frac{a}{b}$&\n\x1b[31mred_" + "WWWW" * 20
 PAPERS = [
-    *(point(method, 90 + n / 5, n=2, spread=0.4, spread_over="transfer seeds") for n, method in enumerate(SHIPPED)),
-    point(sparsity=0.9, n=2),
-    point(bits=8, n=1, missing=1),
+    *(point(method, 90 + n, seeds=[89.0 + n, 91.0 + n]) for n, method in enumerate(SHIPPED)),
+    point(sparsity=0.9, seeds=[79, 81]),
+    point(bits=8, missing=1),
     point(sparsity=0.9, bits=8),
     *(point(method, 90.0, n=0, from_paper=True) for method in SHIPPED),
 ]
-LONG = "sparse-from:" + "a-name-that-somebody-gave-to-a-checkpoint-" * 3
-MANY = [
+# As a study of the paper would be: six methods, two sparsities, two precisions, five seeds, eight metrics.
+PAPER_LIKE = [
+    point(method, 70.0 + n + 5 * (bits == 32) - 100 * (s - 0.85), bits=bits, sparsity=s, seeds=[70, 72, 80, 81, 65])
+    for n, method in enumerate((*SHIPPED[1:], "sparse-from:lottery", "sparse-from:movement", "sparse-from:oBERT"))
+    for s in (0.85, 0.9)
+    for bits in (32, 8)
+]
+CROWD = [
     point(method, value=60.0 + s, bits=bits, sparsity=s / 100)
-    for method in (*SHIPPED[1:], LONG, "sparse-from:lottery", "sparse-from:other")
+    for method in (*SHIPPED[1:], HOSTILE, "sparse-from:lottery", "sparse-from:other")
     for s in (50, 80, 85, 90, 95)
     for bits in (32, 8)
 ]
-LARGEST = chart(MANY, panels=7, model="a/model $with$ a name that takes more than one line " * 3)
+DENSE = point("dense", 93.0, seeds=[92, 93, 94, 93, 93])
+
+
+def a_map(method: str, layers: int) -> SparsityMap:
+    shares = tuple(tuple(0.8 + 0.01 * i + 0.001 * layer for i in range(6)) for layer in range(layers))
+    return SparsityMap(
+        method=method, sparsity=0.85, bits=8, shares=shares, lowest=0.8, highest=0.874, models=3, stage_ids=("s",)
+    )
+
+
+def a_map_chart(layers: int) -> SparsityChart:
+    maps = tuple(a_map(method, layers) for method in ("prune-ofa", HOSTILE, "finetune-pruning"))
+    return SparsityChart(subject="bert", kinds=KINDS, sizes=(1,) * 6, maps=maps)
+
+
+CURVE = LearningCurve(
+    stage_id="0123456789abcdef" * 2,
+    label=f"student_pruning {HOSTILE}",
+    stage_kind="student_pruning",
+    steps=100_000,
+    loss=((50_000, 1234.5), (100_000, 0.001)),
+    sparsity=((1, 0.0), (50_001, 0.9)),
+    learning_rate=((1, 0.0), (100_000, 1.7e-5)),
+    rewinding=True,
+)
+JOINED = joint([chart([DENSE, *PAPER_LIKE], 2, subject) for subject in ("a", "b", HOSTILE)], "all models")
+assert JOINED is not None
+
 AWKWARD = {
-    "the paper's rows": chart(PAPERS, panels=8, model="bert-base"),
-    "one point": chart([point()]),
-    "all missing": chart([], panels=2, missing=14),
-    "one method": chart([point(sparsity=s / 10, value=float(s)) for s in range(9)], panels=3),
-    "6 methods, 7 metrics": LARGEST,
-    "identical values": chart([point(method, 100.0) for method in SHIPPED], panels=4),
-    "ends of the scale": chart([point(value=0.0), point("dense", 100.0, spread=3.0)], panels=2),
+    "the paper's rows": lambda: drawn(chart(PAPERS, panels=8, subject="bert-base")),
+    "as the paper's study": lambda: drawn(chart([DENSE, *PAPER_LIKE], panels=8, subject="bert-large")),
+    "hostile and crowded": lambda: drawn(
+        chart(CROWD, panels=3, subject=HOSTILE), Caption(study="m" * 100, preset=HOSTILE, notes=[HOSTILE * 9])
+    ),
+    "all models": lambda: drawn(JOINED),
+    "one point": lambda: drawn(chart([point()])),
+    "all missing": lambda: drawn(chart([], panels=2, missing=14)),
+    "one method": lambda: drawn(chart([point(sparsity=s / 10, value=float(s)) for s in range(9)], panels=2)),
+    "identical values": lambda: drawn(chart([point(method, 100.0) for method in SHIPPED], panels=4)),
+    "ends of the scale": lambda: drawn(chart([point(value=0.0), point("dense", 100.0)], panels=2)),
+    "as stored": lambda: drawn(replace(chart([DENSE, point(value=80)], panels=2), axis="stored")),
+    "over tokens": lambda: drawn(replace(chart([DENSE, *PAPER_LIKE], panels=1), axis="tokens")),
+    "maps of 6 layers": lambda: draw_map(a_map_chart(6), CAPTION),
+    "maps of 24 layers": lambda: draw_map(a_map_chart(24), CAPTION),
+    "curve": lambda: draw_curve(CURVE, CAPTION),
+    "curve without a rate": lambda: draw_curve(replace(CURVE, sparsity=(), learning_rate=()), CAPTION),
 }
 
 
-@pytest.mark.parametrize(
-    "awkward",
-    [pytest.param(of, id=name, marks=[pytest.mark.slow] * (of is LARGEST)) for name, of in AWKWARD.items()],
-)
-def test_every_text_is_on_the_page_large_enough_and_clear_of_every_other(awkward: Chart) -> None:
-    figure = drawn(awkward)
+@pytest.mark.parametrize("name", AWKWARD)
+def test_every_text_is_on_the_page_and_clear_of_every_other_in_print(name: str) -> None:
+    check_readable(AWKWARD[name]())
+
+
+@pytest.mark.parametrize("store", ["quick", "reduced"])
+@pytest.mark.parametrize("kind", FIGURE_KINDS)
+def test_every_figure_of_the_committed_studies_can_be_read_in_print(store: str, kind: str) -> None:
+    found = study_pictures(committed(store), [kind])
+    assert found.found
+    assert found.left_out == []
+    for picture in found.found[:: max(1, len(found.found) - 1)]:  # the first and the last
+        check_readable(picture.draw())
+
+
+@cache
+def committed(store: str) -> StudyNumbers:
+    return read_numbers(Store(RESULTS / store), store)
+
+
+def check_readable(figure: Figure) -> None:
+    """At 8 cm: no text under 6 points, none off the page, no two that touch."""
     canvas = FigureCanvasAgg(figure)
     figure.draw_without_rendering()
+    shrunk = PRINTED_INCHES / figure.get_size_inches()[0]
+    assert all(text.get_fontsize() * shrunk >= SMALLEST_POINTS - 1e-9 for text in texts(figure))
     boxes = [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in texts(figure)]
-    boxes = [(text, box) for text, box in boxes if box.width > 0]
     assert len(boxes) > 5
     for text, box in boxes:
         assert box.x0 >= 0 <= box.y0, text
         assert box.x1 <= figure.bbox.x1, text
         assert box.y1 <= figure.bbox.y1, text
-    shown = [(text, box) for text, box in boxes if not _is_hidden_tick(figure, text, box)]
-    assert [(a, b) for (a, one), (b, two) in itertools.combinations(shown, 2) if one.overlaps(two)] == []
-    assert all(text.get_fontsize() >= 8 for text in texts(figure))
+    assert [(a, b) for (a, one), (b, two) in itertools.combinations(boxes, 2) if overlap(one, two)] == []
+    for axes in figure.axes:
+        assert 0 <= axes.get_position().y0 < axes.get_position().y1 <= 1
+        assert 0 <= axes.get_position().x0 < axes.get_position().x1 <= 1
 
 
-def _is_hidden_tick(figure: Figure, text: str, box: object) -> bool:
-    """Matplotlib makes labels also for ticks outside the limits, and does not draw them."""
-    ticks = re.fullmatch(r"[−0-9.]+", text)
-    inside = [a.bbox.y0 - 1 <= (box.y0 + box.y1) / 2 <= a.bbox.y1 + 1 for a in figure.axes]  # type: ignore[attr-defined]
-    return bool(ticks) and not any(inside)
+def overlap(one: object, two: object) -> bool:
+    """Whether boxes share more than a hair; a box has room for letters with and without descenders."""
+    wide = min(one.x1, two.x1) - max(one.x0, two.x0)  # type: ignore[attr-defined]
+    high = min(one.y1, two.y1) - max(one.y0, two.y0)  # type: ignore[attr-defined]
+    return wide > 0.5 and high > 1.5
 
 
-def test_the_dense_reference_is_a_dashed_line_and_hollow_means_the_paper() -> None:
-    points = [point("dense", 92.0), point(value=90.0), point(value=91.46, n=0, from_paper=True)]
-    (axes,) = drawn(chart(points)).axes
-    (reference,) = [line for line in axes.lines if line.is_dashed()]
-    assert set(reference.get_ydata()) == {92.0}
+def test_the_check_sees_texts_that_touch_run_off_the_page_or_are_small() -> None:
+    for spoil in (
+        lambda figure: figure.text(0.5, 0.5, "x" * 200),
+        lambda figure: [figure.text(0.3, 0.5, "over"), figure.text(0.3, 0.5, "each other")],
+        lambda figure: figure.text(0.01, 0.999, "small", fontsize=5),
+    ):
+        figure = drawn(chart([point()]))
+        spoil(figure)
+        with pytest.raises(AssertionError):
+            check_readable(figure)
+
+
+# -- what is drawn
+
+
+def test_the_average_stands_first_and_is_the_largest() -> None:
+    figure = drawn(chart([DENSE, point()], panels=4))
+    sizes = [axes.get_position().width * axes.get_position().height for axes in figure.axes]
+    assert len(sizes) == 5
+    assert sizes[0] >= 2 * max(sizes[1:])
+    assert figure.axes[0].get_position().y0 > max(axes.get_position().y1 for axes in figure.axes[1:])
+
+
+def test_a_failed_seed_is_a_point_of_its_own_beside_the_mean_and_no_bar() -> None:
+    failed = point(value=70.0, seeds=[82.0, 81.0, 83.0, 34.0])
+    axes = drawn(chart([failed])).axes[0]
+    (seeds,) = [line for line in axes.lines if len(line.get_ydata()) == 4]
+    assert list(seeds.get_ydata()) == [82.0, 81.0, 83.0, 34.0]
+    (mean,) = [line for line in axes.lines if list(line.get_ydata()) == [70.0] and line.get_markersize() > 3]
+    assert seeds.get_markersize() < mean.get_markersize() / 2
+    assert 0 < min(seeds.get_xdata()) - mean.get_xdata()[0] < 0.05
+    assert not axes.collections
+
+
+@pytest.mark.parametrize(("prunings", "conditional"), [([0, 0, 0], True), ([0, 0, 1], False), ([None] * 3, False)])
+def test_a_bar_over_transfer_seeds_is_told_to_be_conditional_on_one_pruning(
+    prunings: list[int | None], conditional: bool
+) -> None:
+    pruned = point(value=75.0, seeds=[74, 75, 76], spread_over="transfer seeds")
+    seeds = tuple(seed._replace(pruning_seed=found) for seed, found in zip(pruned.seeds, prunings, strict=True))
+    figure = drawn(chart([point("dense", seeds=[90, 91, 92]), replace(pruned, seeds=seeds)]))
+    said = " ".join(text.get_text() for text in texts(figure))
+    assert "drawn again within each task; dense's mean is taken as given." in said
+    assert ("transfer seeds, conditional on one pruning, drawn" in said) == conditional
+
+
+def test_an_averages_bar_is_its_interval() -> None:
+    found = chart([point("dense", seeds=[90, 91, 92]), point(value=75.0, seeds=[74, 75, 76])])
+    interval = found.panels[0].points[1].interval
+    assert interval is not None
+    bars = [list(line.get_ydata()) for line in drawn(found).axes[0].lines]
+    assert [interval.low, interval.high] in bars
+
+
+def test_dense_is_a_dashed_line_hollow_means_the_paper_and_baselines_are_lines() -> None:
+    points = [point("dense", 92.0), point(value=70.0), point(value=91.46, n=0, from_paper=True)]
+    axes = drawn(chart(points)).axes[1]
+    flat = {line.get_ydata()[0] for line in axes.lines if line.is_dashed()}
+    assert flat == {92.0, 50.0, 66.0}
     hollow = {line.get_ydata()[0] for line in axes.lines if line.get_markerfacecolor() == "none"}
     assert hollow == {91.46}
 
 
-def test_precision_is_the_marker_and_the_method_the_colour() -> None:
-    figure = drawn(chart([point(value=90.0), point(value=89.0, bits=8), point("finetune-pruning", 85.0)]))
-    (axes,) = figure.axes
-    marks = {float(line.get_ydata()[0]): (line.get_marker(), line.get_color()) for line in axes.lines}
-    colors = method_colors(SHIPPED)
-    assert marks == {
-        90.0: ("o", colors["prune-ofa"]),
-        89.0: ("s", colors["prune-ofa"]),
-        85.0: ("o", colors["finetune-pruning"]),
-    }
+def test_the_pareto_front_steps_through_its_points() -> None:
+    points = [point("dense", 92.0), point(value=80.0), point("finetune-pruning", 70.0), point(bits=8, value=79.0)]
+    axes = drawn(chart(points)).axes[1]
+    (front,) = [line for line in axes.lines if line.get_drawstyle() == "steps-pre"]
+    assert list(front.get_ydata()) == [92.0, 80.0, 79.0]
 
 
-def test_markers_at_one_compression_stand_side_by_side_in_one_order_and_near_it() -> None:
-    (axes,) = drawn(chart([point(method, 90.0) for method in SHIPPED[1:]])).axes
-    places = [float(line.get_xdata()[0]) for line in axes.lines]
-    assert places == sorted(places)
-    assert len(set(places)) == 3
-    assert places[1] == pytest.approx(1 / 0.15)
-    assert all(abs(place / places[1] - 1) < 0.13 for place in places)
+def test_a_baseline_out_of_sight_and_an_axis_that_is_not_shared_are_told_in_words() -> None:
+    flat, wide = [point(value=89.0), point("dense", 90.0)], [point(value=60.0), point("dense", 90.0)]
+    panels = [chart(points, panels=2).panels[1] for points in (flat, wide)]
+    panels[1] = replace(panels[1], task="qnli")
+    figure = drawn(Chart(subject="tiny", panels=tuple(panels), cells=1, missing=0))
+    said = " ".join(text.get_text() for text in texts(figure))
+    assert "y axes, where a shared one would flatten a panel: sst2 accuracy; qnli accuracy." in said
+    assert "Below the axis: sst2 accuracy 50 (chance), sst2 accuracy 66 (counts of words, at most)." in said
 
 
-def test_error_bars_are_the_spread() -> None:
-    (axes,) = drawn(chart([point(value=90.0, n=3, spread=1.5, spread_over="transfer seeds")])).axes
-    (bar,) = [c.get_segments()[0] for c in axes.collections]
-    assert [y for _, y in bar] == [88.5, 91.5]
+@pytest.mark.parametrize(
+    ("axis", "expected"),
+    [
+        ("nominal", {"6.7×", "85 %", "1×", "0 %"}),
+        ("stored", {"6.7×", "85 %", "1×", "0 %"}),
+        ("tokens", {"6.67", "1"}),
+    ],
+)
+def test_ticks_tell_compression_and_zeros_and_the_axis_says_that_it_is_logarithmic(
+    axis: str, expected: set[str]
+) -> None:
+    figure = drawn(replace(chart([DENSE, point()]), axis=axis))  # type: ignore[type-var]
+    written = {text.get_text() for text in texts(figure)}
+    assert expected <= written
+    assert any("(log scale" in text for text in written)
+
+
+def test_an_axis_with_a_stretch_cut_out_says_so() -> None:
+    points = [DENSE, point(), point(bits=8), point(sparsity=0.9)]
+    assert any("(log scale, cut at //)" in text.get_text() for text in texts(drawn(chart(points))))
 
 
 @pytest.mark.parametrize(
     ("points", "missing", "expected"),
     [
         ([point()], 0, "no cell of 14 missing; each point is one seed"),
-        ([point(n=2), point(bits=8, n=2)], 2, "2 of 14 cells missing; each point is the mean over n = 2 seeds"),
-        ([point(n=3), point(bits=8, n=1)], 2, "2 of 14 cells missing; each point is the mean over n = 1 to 3 seeds"),
+        ([point(n=2), point(bits=8, n=2)], 2, "2 of 14 cells missing; marks are means over n = 2 seeds"),
+        ([point(n=3), point(bits=8, n=1)], 2, "2 of 14 cells missing; marks are means over n = 1 to 3 seeds"),
         ([], 14, "14 of 14 cells missing"),
     ],
 )
 def test_missing_cells_and_seeds_are_counted_under_the_title(points: list[Point], missing: int, expected: str) -> None:
-    assert expected in [text.get_text() for text in texts(drawn(chart(points, missing=missing)))]
+    said = " ".join(text.get_text() for text in texts(drawn(chart(points, missing=missing))))
+    assert f"study mine, preset reduced; {expected}" in said
 
 
-def test_the_legend_names_only_marks_that_occur() -> None:
-    def key(of: list[Point]) -> set[str]:
-        return {text.get_text() for legend in drawn(chart(of)).legends for text in legend.get_texts()}
-
-    assert key([point()]) == {"prune-ofa", "fp32 (32 bits)"}
-    assert key([point(bits=8, missing=1), point("dense", spread=1.0, spread_over="pruning seeds")]) == {
-        "prune-ofa",
-        "dense",
-        "fp32 (32 bits)",
-        "int8 (8 bits)",
-        "half filled: some seeds missing",
-        "dense fp32, for reference",
-        "± standard deviation over pruning seeds",
+def test_the_key_names_only_what_occurs() -> None:
+    names = {
+        *("prune-ofa", "dense", "filled: fp32 (32 bits)", "half filled: int8 (8 bits)", "pale: some seeds missing"),
+        *("hollow: the paper (arXiv 2111.05754)", "small: single seeds", "bar: 95 % interval (bootstrap)"),
+        *("dense fp32", "Pareto front of the means", "chance", "counts of words, at most"),
     }
-    assert "hollow: the paper (arXiv 2111.05754)" in key([point(from_paper=True)])
+
+    def key(of: list[Point]) -> set[str]:
+        return {text.get_text() for text in texts(drawn(chart(of)))} & names
+
+    assert key([point()]) == {"prune-ofa"}  # at 80 alone, the baselines are out of sight
+    low = point("finetune-pruning", 55.0)  # brings the baselines into sight
+    everything = [DENSE, low, point(value=80, bits=8, missing=1, seeds=[79, 80, 81]), point(from_paper=True)]
+    assert key(everything) == names
 
 
-def test_colours_are_distinct_and_do_not_depend_on_who_else_is_shown() -> None:
-    crowd = [*SHIPPED, *(f"sparse-from:{n}" for n in range(20))]
-    assert len(set(method_colors(crowd).values())) == len(crowd)
-    alone = method_colors(["prune-ofa"]) | method_colors(["sparse-from:mine"])
-    assert method_colors([*SHIPPED, "sparse-from:mine"]).items() >= alone.items()
+def test_the_studys_warning_stands_under_the_picture() -> None:
+    figure = drawn(chart([DENSE, point()]))
+    (warning,) = [text for text in texts(figure) if "subsets of the public tasks" in text.get_text()]
+    assert warning.get_position()[1] < min(axes.get_position().y0 for axes in figure.axes)
+
+
+# -- text
+
+
+def test_text_is_cleaned_and_wrapped_to_the_inches_it_has() -> None:
+    assert words.clean("a\x1b[31m\nb\u202ec\u4e00 ") == "a [31m b c?"
+    lines = words.wrapped("one two " + "W" * 60, 1.0)
+    assert lines[0] == "one two"
+    assert "".join(lines[1:]) == "W" * 60
+    assert all(words.width(line) <= 1.0 for line in lines)
+    assert words.shortened(["one", "two", "three"], 2) == ["one", "t …"]
+    assert words.wrapped(" \n ", 1.0) == []
+
+
+# -- bytes
 
 
 def test_the_same_numbers_give_the_same_bytes_whatever_the_users_settings() -> None:
     import matplotlib
 
-    colors = method_colors(SHIPPED)
-    first = images(chart(PAPERS), CAPTION, colors)
-    with matplotlib.rc_context({"font.size": 20, "savefig.dpi": 30, "svg.fonttype": "path", "axes.grid": False}):
-        assert images(chart(PAPERS), CAPTION, colors) == first
-    assert b"date" not in first["svg"].lower()
+    for draw_again in (AWKWARD["the paper's rows"], AWKWARD["maps of 6 layers"], AWKWARD["curve"]):
+        first = images(draw_again())
+        with matplotlib.rc_context({"font.size": 20, "savefig.dpi": 30, "svg.fonttype": "path", "axes.grid": False}):
+            assert images(draw_again()) == first
+        assert b"<dc:date" not in first["svg"].lower()
 
 
-def test_a_png_is_as_large_as_said_and_an_svg_holds_its_text_as_text() -> None:
-    of = chart(PAPERS, model="bert-base & <co> $x$")
-    figure = drawn(of)
-    found = images(of, CAPTION, method_colors(SHIPPED))
-    assert found["png"][:8] == b"\x89PNG\r\n\x1a\n"
-    inches = figure.get_size_inches()
-    assert struct.unpack(">II", found["png"][16:24]) == (int(inches[0] * 150), int(inches[1] * 150))
+def test_a_png_is_eight_centimetres_at_300_dots_and_an_svg_holds_its_text_as_text() -> None:
+    figure = drawn(chart(PAPERS, subject="bert-base & <co> $x$"))
+    found = images(figure)
+    picture = Image.open(io.BytesIO(found["png"]))
+    assert picture.size == pytest.approx([300 * inches for inches in figure.get_size_inches()], abs=1)
+    assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    shown = {tuple(color) for color in np.asarray(picture.convert("RGB")).reshape(-1, 3)[::7]}
+    for look in method_looks(SHIPPED).values():  # the palette keeps the methods' colours
+        wanted = [round(255 * part) for part in to_rgb(look.color)]
+        assert min(max(abs(int(a) - b) for a, b in zip(color, wanted, strict=True)) for color in shown) <= 4
+    assert svg(figure).encode() == found["svg"]
     root = ElementTree.fromstring(found["svg"])
     written = {"".join(text.itertext()).strip() for text in root.iter("{http://www.w3.org/2000/svg}text")}
-    assert written >= {*SHIPPED, "squad, exact match", "6.7×", "10×", "27×", "40×", "percent"}
-    assert any(text.startswith("bert-base & <co> $x$: accuracy against") for text in written)
+    assert written >= {*SHIPPED, "sst2 accuracy, %", "6.7×", "10×", "27×", "40×", "90 %"}
+    assert any(text.startswith("bert-base & <co> $x$: accuracy") for text in written)
+
+
+def test_the_average_alone_is_a_column_of_its_own() -> None:
+    alone = average_of(chart([DENSE, point()], panels=4))
+    assert alone is not None
+    figure = drawn(alone)
+    assert len(figure.axes) == 1
+    assert figure.get_size_inches()[0] == pytest.approx(8 / 2.54)
+    assert figure.get_size_inches()[1] < 4.2

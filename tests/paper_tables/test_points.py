@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from paper_tables.figures.points import Point, charts, nominal_compression
+from paper_tables.figures.points import Panel, Point, charts, nominal_compression
 from paper_tables.numbers.rows import aggregate
 from paper_tables.numbers.score import Score
 
@@ -41,7 +41,7 @@ def test_a_point_is_the_row_of_the_table() -> None:
     scores = [BASE, replace(BASE, seed=1, value=91.0, stage_id="s1"), DENSE, replace(BASE, bits=8, stage_id="q0")]
     (chart,) = charts(aggregate(scores))
     (panel,) = chart.panels
-    assert (chart.model, chart.cells, chart.missing) == ("bert-base", 4, 0)
+    assert (chart.subject, chart.cells, chart.missing) == ("bert-base", 4, 0)
     assert (panel.task, panel.metric, panel.dense) == ("sst2", "accuracy", 93.0)
     dense, pruned, int8 = panel.points
     assert (dense.compression, dense.value, dense.n, dense.spread) == (1, 93.0, 1, None)
@@ -49,6 +49,7 @@ def test_a_point_is_the_row_of_the_table() -> None:
     # 90 and 91 stand half a point from their mean: sqrt((0.25 + 0.25) / 1).
     assert pruned.spread == pytest.approx(0.5**0.5)
     assert (pruned.spread_over, pruned.stage_ids) == ("transfer seeds", ("s0", "s1"))
+    assert [(seed.seed, seed.value, seed.stage_id) for seed in pruned.seeds] == [(0, 90.0, "s0"), (1, 91.0, "s1")]
     assert (int8.bits, int8.compression) == (8, 26.666667)
 
 
@@ -95,7 +96,7 @@ def test_with_all_missing_the_panel_stays_and_the_papers_number_stands_where_our
     assert charts(aggregate([missing]))[0].panels[0].points == ()
     (point,) = charts(aggregate([comparable(missing)]))[0].panels[0].points
     assert point == Point(
-        method="prune-ofa", bits=32, sparsity=0.85, compression=6.666667, value=91.46, from_paper=True
+        method="prune-ofa", bits=32, sparsity=0.85, compression=6.666667, x=6.666667, value=91.46, from_paper=True
     )
 
 
@@ -106,6 +107,25 @@ def test_a_chart_per_model_and_panels_in_the_papers_order() -> None:
         for task, metric in (("qqp", "f1"), ("sst2", "accuracy"), ("squad", "f1"), ("squad", "exact_match"))
     ]
     found = charts(aggregate(scores))
-    assert [(chart.model, chart.cells) for chart in found] == [("bert-base", 3), ("distilbert", 3), ("minilm-l6", 3)]
+    assert [(chart.subject, chart.cells) for chart in found] == [("bert-base", 3), ("distilbert", 3), ("minilm-l6", 3)]
     order = [("squad", "exact_match"), ("squad", "f1"), ("sst2", "accuracy"), ("qqp", "f1")]
     assert all([(panel.task, panel.metric) for panel in chart.panels] == order for chart in found)
+
+
+def test_a_row_without_a_place_on_the_axis_is_left_out() -> None:
+    (chart,) = charts(aggregate([BASE, DENSE]), axis="stored", place=lambda row: 2.5 if row.sparsity else None)
+    assert [(point.method, point.x, point.compression) for point in chart.panels[0].points] == [
+        ("prune-ofa", 2.5, 6.666667)
+    ]
+
+
+def test_the_pareto_front_holds_what_no_other_point_beats() -> None:
+    def at(x: float, value: float, *, from_paper: bool = False) -> Point:
+        return Point(method="m", bits=32, sparsity=0, compression=x, x=x, value=value, from_paper=from_paper)
+
+    beaten = [at(4, 80), at(6, 84), at(10, 70)]  # by (6, 85) with more of both; by its like; at its compression
+    kept = [at(1, 90), at(6, 85), at(10, 75), at(40, 60)]
+    paper = at(40, 95, from_paper=True)
+    panel = Panel(task="sst2", metric="accuracy", points=(*beaten, paper, *kept), dense=None)
+    assert panel.front == tuple(kept)
+    assert Panel(task="sst2", metric="accuracy", points=(), dense=None).front == ()

@@ -8,7 +8,10 @@ import pytest
 from paper_tables.numbers.published import PAPER_COLUMNS
 from paper_tables.numbers.rows import Row, aggregate
 from paper_tables.numbers.score import Score
-from paper_tables.tables.render import WIDTH, cell_text, paper_text, sparsity_texts, to_csv, to_markdown, wide_tables
+from paper_tables.tables.build import build_rows, whole_study
+from paper_tables.tables.formats import long_csv, markdown
+from paper_tables.tables.grid import WIDTH, Grid, grids
+from paper_tables.tables.words import cell_text, paper_text, sparsity_texts
 
 BASE = Score(
     study="demo",
@@ -43,6 +46,18 @@ SCORES = [
 ]
 
 
+def to_csv(rows: list[Row]) -> str:
+    return long_csv.to_csv(build_rows(whole_study(), rows))
+
+
+def to_markdown(rows: list[Row]) -> str:
+    return markdown.to_markdown(build_rows(whole_study(), rows))
+
+
+def wide_tables(rows: list[Row]) -> list[Grid]:
+    return grids(build_rows(whole_study(), rows))
+
+
 def cells(text: str) -> list[list[str]]:
     """The cells of every line of the Markdown tables, headers included, rules left out."""
     lines = [line for line in text.splitlines() if line.startswith("|") and set(line) - set("|-: ")]
@@ -51,19 +66,40 @@ def cells(text: str) -> list[list[str]]:
 
 def test_csv_reads_back_through_the_csv_module() -> None:
     text = to_csv(aggregate(SCORES))
-    header = "table,model,method,sparsity,transfer_kd,bits,task,metric,value,n,spread,published"
+    header = (
+        "table,model,method,sparsity,transfer_kd,bits,task,metric,value,n,spread,published,difference,exceeds_noise,"
+        "interval_low,interval_high,spread_over,seeds,status,source,footnotes"
+    )
     assert text.splitlines()[0] == header
     assert text.endswith("\n")
     assert "\r" not in text
     dense = ["Table 1", "bert-base", "dense", "0.00", "na", "32"]
     pruned = ["Table 1", "bert-base", "prune-ofa", "0.85", "yes", "32"]
     small = ["demo", "minilm-l6", "prune-ofa", "0.90", "yes", "32"]
-    assert list(csv.reader(io.StringIO(text)))[1:] == [
-        [*dense, "squad", "exact_match", "", "0", "", "80.80"],
-        [*pruned, "squad", "exact_match", "81.50", "2", "0.71", "81.10"],
-        [*pruned, "squad", "f1", "88.00", "1", "", "88.42"],
-        [*small, "sst2", "accuracy", "90.00", "1", "", ""],
+    difference = ["0.40", "", "", ""]
+    *lines, last = list(csv.reader(io.StringIO(text)))[1:]
+    assert [line[:-1] for line in (*lines, last)] == [
+        [*dense, "squad", "exact_match", "", "0", "", "80.80", "", "", "", "", "", "", "missing", ""],
+        # Of two seeds there is no interval, so nothing can be said of the noise.
+        [
+            *pruned,
+            "squad",
+            "exact_match",
+            "81.50",
+            "2",
+            "0.71",
+            "81.10",
+            *difference,
+            "transfer seeds",
+            "0 1",
+            "ours",
+            "",
+        ],
+        [*pruned, "squad", "f1", "88.00", "1", "", "88.42", "-0.42", "", "", "", "", "0", "ours", ""],
+        [*small, "sst2", "accuracy", "90.00", "1", "", "", "", "", "", "", "", "0", "ours", ""],
     ]
+    assert "model cards" in lines[0][-1]
+    assert [line[-1] for line in (*lines[1:], last)] == ["", "", ""]
 
 
 def test_csv_quotes_a_study_name_with_a_comma() -> None:
@@ -82,7 +118,7 @@ def test_markdown_is_the_papers_wide_table() -> None:
     assert cells(text) == [
         ["method", "sparsity", "KD", "bits", "squad EM", "squad F1"],
         ["dense", "0.00", "na", "32", "missing", "-"],
-        ["paper, Δ", "", "", "", "80.80", ""],
+        ["paper, Δ", "", "", "", "80.80 [a]", ""],
         ["prune-ofa", "0.85", "yes", "32", "81.50±0.71", "88.00 (1 of 2)"],
         ["paper, Δ", "", "", "", "81.10 +0.40", "88.42 -0.42"],
         ["method", "sparsity", "KD", "bits", "sst2 acc"],
@@ -127,9 +163,14 @@ def test_five_tasks_fit_a_terminal_with_the_papers_numbers_and_without(comparabl
     assert any({"qqp acc", "qqp F1"} <= set(header) for header in headers), "a task's metrics stay together"
 
 
-def test_names_wider_than_a_terminal_are_written_in_full() -> None:
-    rows = aggregate([replace(score, method="m" * 120) for score in paper_like(False) if score.method == "dense"])
-    assert all(table.body[0][0] == "m" * 120 for table in wide_tables(rows))
+def test_a_name_wider_than_a_terminal_is_cut_and_stands_in_full_below() -> None:
+    scores = [replace(score, method="m" * 120) for score in paper_like(False) if score.method == "dense"]
+    scores += [replace(score, method=f"{'m' * 119}n") for score in scores]
+    text = to_markdown(aggregate(scores))
+    assert max(len(line) for line in text.splitlines() if line.startswith("|")) <= WIDTH
+    # Two that are cut alike have footnotes of their own.
+    assert [line[0] for line in cells(text)[1:3]] == [f"{'m' * 28}.. [a]", f"{'m' * 28}.. [b]"]
+    assert f"- [a] {'m' * 120}.\n- [b] {'m' * 119}n.\n" in text
 
 
 def test_markdown_columns_are_aligned() -> None:
@@ -153,18 +194,26 @@ def test_only_columns_with_a_number_of_the_paper_have_a_line_for_it() -> None:
     assert "Δ" not in to_markdown(aggregate(scores))
 
 
-def test_notes_follow_the_tables_after_the_legend() -> None:
-    text = to_markdown(aggregate(SCORES), notes=["Data: synthetic.", "Preset: quick."])
-    assert text.endswith("- Data: synthetic.\n- Preset: quick.\n")
-    assert "- ±: sample standard deviation over transfer seeds (prune-ofa).\n" in text
+def test_the_legend_follows_the_tables_and_says_over_which_seeds() -> None:
+    text = to_markdown(aggregate(SCORES))
+    assert "- ±: sample standard deviation over transfer seeds (0, 1): prune-ofa.\n" in text
+    assert "- Of two seeds it is 0.71 of their range, and no interval is given.\n" in text  # 1 / sqrt(2)
     assert text.rindex("|") < text.index("- Each cell")
+
+
+def test_the_spread_of_one_pruning_is_said_to_be_conditional_on_it() -> None:
+    scores = [replace(BASE, seed=seed, pruning_seed=0, value=80.0 + seed) for seed in range(5)]
+    said = "±: sample standard deviation over transfer seeds (0 to 4)"
+    assert f"- {said} of one pruning, conditional on it: prune-ofa.\n" in to_markdown(aggregate(scores))
+    scores += [replace(score, pruning_seed=1) for score in scores]
+    assert "conditional" not in to_markdown(aggregate(scores))
 
 
 def test_zeros_show_a_range_where_the_cells_of_a_line_differ() -> None:
     shares = {"squad": 0.8601, "sst2": 0.8499}
     rows = aggregate([replace(BASE, task=task, measured_sparsity=share) for task, share in shares.items()])
     (table,) = wide_tables(rows)
-    assert (table.header[2], table.body[0][2]) == ("zeros", "84.99% to 86.01%")
+    assert (table.header[2], table.body[0][2].text) == ("zeros", "84.99% to 86.01%")
 
 
 def test_zeros_that_are_what_the_sparsity_says_need_no_column() -> None:
@@ -184,7 +233,7 @@ def test_bytes_do_not_depend_on_the_order_of_the_input() -> None:
     def texts(scores: list[Score]) -> tuple[str, str]:
         rows = aggregate(scores)
         random.Random(len(rows)).shuffle(rows)
-        return to_csv(rows), to_markdown(rows, notes=["one"])
+        return to_csv(rows), to_markdown(rows)
 
     expected = texts(SCORES)
     for seed in range(5):

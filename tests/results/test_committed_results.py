@@ -29,7 +29,7 @@ def test_there_are_committed_studies() -> None:
 @pytest.mark.parametrize(("folder", "name"), STUDIES, ids=[name for _, name in STUDIES])
 def test_the_tables_come_out_of_the_records_byte_for_byte(folder: Path, name: str, tmp_path: Path) -> None:
     cli.main(["tables", "--store", str(folder), "--study", name, "--out", str(tmp_path)])
-    for suffix in ("md", "csv"):
+    for suffix in ("md", "tex", "csv", "html"):
         assert (tmp_path / f"{name}.{suffix}").read_bytes() == (folder / f"{name}.{suffix}").read_bytes()
 
 
@@ -50,12 +50,19 @@ def test_every_record_is_unedited_and_its_parents_are_the_ones_it_saw(folder: Pa
             assert record["parent_digests"][role] == store.stage(parent).read_record()["digest"]
 
 
+@pytest.mark.parametrize("kind", ["accuracy", "tokens", "sparsity"])  # harness plots --only accuracy,tokens,sparsity
 @pytest.mark.parametrize(("folder", "name"), PICTURED, ids=[name for _, name in PICTURED])
-def test_the_committed_figures_show_the_points_of_the_records(folder: Path, name: str, tmp_path: Path) -> None:
+def test_the_committed_figures_show_the_points_of_the_records(
+    folder: Path, name: str, kind: str, tmp_path: Path
+) -> None:
     """Other versions of matplotlib write other bytes; where the marks stand and what is written stays."""
-    cli.main(["plots", "--store", str(folder), "--study", name, "--out", str(tmp_path)])
-    drawn = sorted(path.name for path in tmp_path.iterdir())
-    assert drawn == sorted(path.name for suffix in ("png", "svg") for path in folder.glob(f"{name}-*.{suffix}"))
+    cli.main(["plots", "--store", str(folder), "--study", name, "--only", kind, "--out", str(tmp_path)])
+    drawn = {path.name for path in tmp_path.iterdir()}
+    of_kind = [f"{name}-*{kind}", f"{name}-{kind}"] if kind != "accuracy" else [f"{name}-*"]
+    committed = {path.name for stem in of_kind for form in ("png", "svg") for path in folder.glob(f"{stem}.{form}")}
+    if kind == "accuracy":
+        committed = {file for file in committed if not file.partition(".")[0].endswith(("-tokens", "-sparsity"))}
+    assert drawn == committed
     assert drawn
     for file in drawn:
         assert (folder / file).stat().st_size < 200_000
@@ -74,7 +81,7 @@ def marks_and_texts(svg: Path) -> tuple[list[tuple[float, float]], list[str]]:
 def test_results_are_small_and_hold_no_binary_but_pictures() -> None:
     """In bytes. The demo's records are of five seeds, some 500 of five kilobytes."""
     files = [path for path in RESULTS.rglob("*") if path.is_file()]
-    assert all(path.suffix in (".json", ".md", ".csv", ".svg", ".png") for path in files)
+    assert all(path.suffix in (".json", ".md", ".tex", ".csv", ".html", ".svg", ".png") for path in files)
     assert max(path.stat().st_size for path in files if path.parent.parent.name == "records") < 20_000
     assert max(path.stat().st_size for path in files) < 1_000_000
     limits = {"reduced": 1_000_000, "quick": 3_500_000}

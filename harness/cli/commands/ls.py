@@ -1,4 +1,4 @@
-"""`harness ls`: the models, methods, tasks, presets and profiles of a cluster that a grid can name."""
+"""`harness ls`: the models, methods, tasks, presets and profiles that a grid can name, and the tables there are."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from harness.planning.method_registry import BUILT_IN, get_method, installed_met
 from harness.planning.preset import load_preset, preset_names
 from harness.tasks import TASKS
 from harness.wording import counted
+from paper_tables.tables.table_file import load_table_file, shipped_names, table_text
 from slurm.profiles import example_names, example_text, profile_text
 
 ASSUMED_MARK = "*"
@@ -29,6 +30,10 @@ def run(options: argparse.Namespace) -> int:
         return _check(options.name, as_json=options.json)
     if options.name and options.what == "profiles":
         text = profile_text(options.name)
+        print(json.dumps([{"name": options.name, "text": text}], indent=1) if options.json else text.rstrip("\n"))
+        return 0
+    if options.name and options.what == "tables":
+        text = table_text(options.name)
         print(json.dumps([{"name": options.name, "text": text}], indent=1) if options.json else text.rstrip("\n"))
         return 0
     if options.name and options.what == "presets":
@@ -162,4 +167,15 @@ def _profiles() -> list[dict[str, Any]]:
     return [{"name": name, "what": example_text(name).partition("\n")[0].lstrip("# ")} for name in example_names()]
 
 
-_LISTS = {"models": _models, "methods": _methods, "tasks": _tasks, "presets": _presets, "profiles": _profiles}
+def _tables() -> list[dict[str, Any]]:
+    return [{"name": name, "what": load_table_file(name).description} for name in shipped_names()]
+
+
+_LISTS = {
+    "models": _models,
+    "methods": _methods,
+    "tasks": _tasks,
+    "presets": _presets,
+    "profiles": _profiles,
+    "tables": _tables,
+}

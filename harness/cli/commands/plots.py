@@ -1,70 +1,101 @@
-"""`harness plots`: a study's records as figures, accuracy over nominal compression."""
+"""`harness plots`: a study's records as figures. Which there are, `paper_tables.figures.pictures` says."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError, is_disk_full, system_problem
+from harness.errors import Problem, UsageError, is_disk_full, system_problem, unknown_name
 from harness.files import replace_files
-from harness.identity import MOST_NAME_LETTERS
 from harness.store.store import Store
-from harness.studies.study import only_study
+from harness.studies.selection import select
+from harness.studies.state import read_states
+from harness.studies.study import Study, only_study
+from harness.wording import counted, option
 from paper_tables.numbers.study_numbers import read_numbers
+
+ALL = "all"
+MOST_CURVES = 12
 
 
 def run(options: argparse.Namespace) -> int:
-    """Writes OUT/STUDY-MODEL.png and .svg for every model of the study.
+    """Writes OUT/NAME.png and .svg for every figure of the kinds that are asked for.
 
-    Exit code: 0 every cell has its numbers, 4 some are missing (the figures are still made).
-    Raises StoreError when a record cannot be trusted, UsageError when OUT cannot be written to.
+    Exit code: 0 every cell has its numbers, 4 some are missing (the figures are still made), or a figure that was
+    asked for cannot be made. Raises StoreError when a record cannot be trusted, UsageError when OUT cannot be written
+    to, and for words that name nothing.
     """
-    from paper_tables.figures.points import charts
+    from paper_tables.figures.page import images
+    from paper_tables.figures.pictures import study_pictures
 
+    kinds = _kinds(options)
     store = Store(Path(options.store))
-    found = read_numbers(store, options.study or only_study(store))
-    for sentence in found.told:
+    numbers = read_numbers(store, options.study or only_study(store))
+    others = [read_numbers(store, name) for name in _words(options.beside) if name != numbers.study.name]
+    for sentence in numbers.told:
         print(f"note: {sentence}", file=sys.stderr)
-    study, scores, drawn = found.study, found.scores, charts(found.rows)
+    stage_ids = _stage_ids(store, numbers.study, options.stage) if options.stage else []
     folder = _folder(options.out)
-
-    from paper_tables.figures.draw import Caption, images, method_colors
-
-    caption = Caption(study=study.name, preset=study.recipe["preset"], notes=study.recipe["notes"])
-    colors = method_colors({score.method for score in scores})
-    stems = _stems(study.name, [chart.model for chart in drawn])
+    found = study_pictures(numbers, kinds, stage_ids=stage_ids, others=others)
     report: list[dict[str, Any]] = []
-    pictures: dict[Path, bytes] = {}
-    for chart in drawn:
-        made = {
-            folder / f"{stems[chart.model]}.{suffix}": image for suffix, image in images(chart, caption, colors).items()
-        }
-        pictures |= made
-        report.append({**asdict(chart), "files": list(map(str, made))})
-    _write(folder, pictures)
+    files: dict[Path, bytes] = {}
+    for picture in found.found:
+        made = {folder / f"{picture.stem}.{form}": image for form, image in images(picture.draw()).items()}
+        files |= made
+        report.append({**picture.as_json(), "files": list(map(str, made))})
+    _write(folder, files)
     if options.json:
-        print(json.dumps({"study": study.name, "figures": report}, indent=1))
-    elif pictures:
-        print(*pictures, sep="\n")
-    return 0 if found.is_complete else 4
+        print(json.dumps({"study": numbers.study.name, "figures": report, "left_out": found.left_out}, indent=1))
+    elif files:
+        print(*files, sep="\n")
+    for sentence in found.left_out:
+        print(f"left out: {sentence}", file=sys.stderr)
+    return 0 if numbers.is_complete and not found.left_out else 4
 
 
-def _stems(study: str, models: Iterable[str]) -> dict[str, str]:
-    """A file name for each model, without suffix. A model's name may hold more than a file name may, and be longer."""
-    stems: dict[str, str] = {}
-    for model in models:
-        stem = wanted = f"{study}-{re.sub(r'[^A-Za-z0-9._-]', '_', model)[:MOST_NAME_LETTERS]}"
-        number = 2
-        while stem in stems.values():
-            stem, number = f"{wanted}-{number}", number + 1
-        stems[model] = stem
-    return stems
+def _kinds(options: argparse.Namespace) -> Sequence[str]:
+    """Raises UsageError with every word of --only that is no kind, and for a stage without its curve."""
+    from paper_tables.figures.pictures import DEFAULT_KINDS, FIGURE_KINDS
+
+    if options.only is None:
+        return ("curves",) if options.stage else ("tokens",) if options.beside else DEFAULT_KINDS
+    words = _words(options.only)
+    problems = [Problem(unknown_name("kind", word, [*FIGURE_KINDS, ALL])) for word in words if word not in FIGURE_KINDS]
+    kinds = FIGURE_KINDS if ALL in words else words
+    problems = [] if kinds is FIGURE_KINDS else problems
+    if not words:
+        problems.append(Problem(f"{option('only')} is empty: name kinds of {', '.join(FIGURE_KINDS)}, or {ALL}"))
+    for given, value, kind in (("stage", options.stage, "curves"), ("with", options.beside, "tokens")):
+        if words and value and kind not in kinds:
+            problems.append(
+                Problem(
+                    f"{option(given)} {value} without its kind",
+                    next_move=f"Add {kind} to {option('only')}, or leave it out.",
+                )
+            )
+    if problems:
+        raise UsageError(problems)
+    return kinds
+
+
+def _words(text: str | None) -> list[str]:
+    return list(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))
+
+
+def _stage_ids(store: Store, study: Study, what: str) -> list[str]:
+    found = select(study.plan, read_states(study.plan, store), what)
+    if len(found) > MOST_CURVES:
+        raise UsageError(
+            Problem(
+                f"{option('stage')} {what} matches {counted(len(found), 'stage')}, expected at most {MOST_CURVES}",
+                next_move="Add words: method=, task=, sparsity=, seed=, or a stage's id.",
+            )
+        )
+    return found
 
 
 def _folder(out: str) -> Path:

@@ -1,47 +1,134 @@
-"""`harness tables`: a study's records as a table in Markdown and CSV."""
+"""`harness tables`: the tables of a study, of the paper or of one's own, in Markdown, LaTeX, CSV and HTML."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.errors import UsageError, system_problem
+from harness.errors import Problem, UsageError, system_problem
 from harness.files import replace_files
+from harness.identity import is_name
+from harness.planning.planner import without_garbage_collection
 from harness.store.store import Store
-from harness.studies.study import only_study
-from paper_tables.numbers.study_numbers import read_numbers
-from paper_tables.tables.render import to_csv
-from paper_tables.tables.study_page import study_page
+from harness.studies.study import only_study, study_names
+from harness.wording import option
+from paper_tables.numbers.study_numbers import StudyNumbers, read_numbers
+from paper_tables.tables.build import build
+from paper_tables.tables.compare import compare
+from paper_tables.tables.compare_page import comparison_page
+from paper_tables.tables.study_page import SUFFIXES, notes_of, page, study_table
+from paper_tables.tables.table import Table
+from paper_tables.tables.table_file import load_table_files
+from paper_tables.tables.trace import trace, trace_lines
+
+OF_PAPER = ("table-1", "table-2", "table-3")  # what there is to show without a study
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit code: 0 every cell has its numbers, 4 some are missing (the table is still made).
 
-    Raises StoreError when a record cannot be trusted.
+    Raises StoreError when a record cannot be trusted, UsageError for a study or a table that is not there.
     """
+    if options.claims is not None:
+        from harness.cli.commands.claims import print_claims  # NumPy, which a table needs not
+
+        return print_claims(options)
+    with without_garbage_collection():  # the records of a large study are many small objects
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     store = Store(Path(options.store))
-    found = read_numbers(store, options.study or only_study(store))
-    for sentence in found.told:
-        print(f"note: {sentence}", file=sys.stderr)
-    study, rows, markdown, csv = found.study, found.rows, study_page(found), to_csv(found.rows)
-    if options.out:
-        folder = Path(options.out)
-        written = _write(folder, {folder / f"{study.name}.md": markdown, folder / f"{study.name}.csv": csv})
-        print(*written, sep="\n")
-    elif options.json:
-        print(json.dumps([row.as_json() for row in rows], indent=1))
+    files = load_table_files(options.table)
+    numbers = _numbers(store, options)
+    if options.trace:
+        return _trace(_required(numbers, store), options)
+    if options.compare:
+        return _compare(_required(numbers, store), store, options)
+    if numbers is None:
+        print(f"no study in {store.root}: only what is published is shown. harness grid starts one.", file=sys.stderr)
+        files = files or load_table_files(OF_PAPER)
+    if files:
+        _show([(file.name, [build(file, numbers)]) for file in files], numbers, options)
     else:
-        print(markdown if options.format == "md" else csv, end="")
-    return 0 if found.is_complete else 4
+        assert numbers is not None
+        _show([(numbers.study.name, [study_table(numbers)])], numbers, options)
+    return 0 if numbers is not None and numbers.is_complete else 4
 
 
-def _write(folder: Path, tables: Mapping[Path, str]) -> list[Path]:
-    """Write the tables, all or none of them. Raises UsageError where they cannot be written."""
+def _numbers(store: Store, options: argparse.Namespace) -> StudyNumbers | None:
+    """Of the study that was named, or the only one; None where there is none and none was named."""
+    store.check_is_folder()
+    if options.study is None and not study_names(store):
+        return None
+    numbers = read_numbers(store, options.study or only_study(store))
+    for sentence in numbers.told:
+        print(f"note: {sentence}", file=sys.stderr)
+    return numbers
+
+
+def _required(numbers: StudyNumbers | None, store: Store) -> StudyNumbers:
+    if numbers is None:
+        only_study(store)  # says that there is none
+        raise AssertionError("a store without studies has no only one")
+    return numbers
+
+
+def _show(named: Sequence[tuple[str, list[Table]]], numbers: StudyNumbers | None, options: argparse.Namespace) -> None:
+    """named: files by their stem, each with its tables."""
+    is_page = not options.table and numbers is not None
+    said = [] if is_page or numbers is None else notes_of(numbers)
+    title = numbers.study.name if numbers else ""
+    if options.out:
+        _write(
+            Path(options.out),
+            {
+                f"{name}{suffix}": page(tables, form, title=title, said=said)
+                for name, tables in named
+                for form, suffix in SUFFIXES.items()
+            },
+        )
+    elif options.json:
+        rows = [row.as_json() for _, tables in named for table in tables for row in table.rows()]
+        print(json.dumps(rows, indent=1))
+    else:
+        print(page([table for _, tables in named for table in tables], options.format, title=title, said=said), end="")
+
+
+def _trace(numbers: StudyNumbers, options: argparse.Namespace) -> int:
+    found = trace(numbers, options.trace)
+    print(json.dumps(found, indent=1) if options.json else "\n".join(trace_lines(found)))
+    return 0 if all(record["is_done"] for record in found["records"]) else 4
+
+
+def _compare(numbers: StudyNumbers, store: Store, options: argparse.Namespace) -> int:
+    folder, _, name = options.compare.rpartition(":")
+    other_store = Store(Path(folder)) if folder else store
+    if not is_name(name):
+        raise UsageError(
+            Problem(f"{option('compare')} {options.compare!r}", "compare", expected="STUDY or STORE:STUDY")
+        )
+    other = read_numbers(other_store, name)
+    found = compare(numbers, other)
+    if options.json:
+        print(json.dumps(found.as_json(), indent=1))
+    elif options.out:
+        stem = f"{numbers.study.name}-and-{name}"
+        pages = {f"{stem}{suffix}": comparison_page(found, form) for form, suffix in SUFFIXES.items()}
+        _write(Path(options.out), pages)
+    else:
+        print(comparison_page(found, options.format), end="")
+    return 0 if found.shared else 4
+
+
+def _write(folder: Path, pages: Mapping[str, str]) -> None:
+    """Write the pages, all or none of them. Raises UsageError where they cannot be written."""
+    paths = {folder / name: text for name, text in pages.items()}
     try:
-        replace_files(tables)
+        replace_files(paths)
     except OSError as error:
         raise UsageError(f"--out {folder}: {system_problem(error)}") from None
-    return list(tables)
+    print(*paths, sep="\n")

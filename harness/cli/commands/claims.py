@@ -1,0 +1,49 @@
+"""`harness tables --claims`: what a study says of the paper's claims, or of a user's own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from harness.errors import Problem, UsageError, system_problem
+from harness.files import replace_files
+from harness.store.store import Store
+from harness.studies.study import only_study
+from paper_tables.claims.file import claims_of_file
+from paper_tables.claims.verdicts import read_claims
+from paper_tables.numbers.study_numbers import read_numbers
+from paper_tables.tables.claims_page import claims_page
+
+
+def print_claims(options: argparse.Namespace) -> int:
+    """Exit code: 0 nothing that a claim compares is missing, 4 some of it is (verdicts are still given).
+
+    Raises UsageError for a claims file with every problem, StoreError when a record cannot be trusted.
+    """
+    if options.format != "md":
+        raise UsageError(
+            Problem(f"--format {options.format} with --claims", "format", "md", "Or give --json for machines.")
+        )
+    claims = claims_of_file(Path(options.claims)) if options.claims else None
+    store = Store(Path(options.store))
+    numbers = read_numbers(store, options.study or only_study(store))
+    verdicts = read_claims(numbers, claims)
+    page = claims_page(numbers, verdicts)
+    text = json.dumps([each.as_json() for each in verdicts], indent=1)
+    if options.out:
+        name = f"{numbers.study.name}-claims"
+        _write(Path(options.out), {f"{name}.md": page, f"{name}.json": f"{text}\n"})
+    else:
+        print(text if options.json else page, end="\n" if options.json else "")
+    return 4 if any(each.missing for each in verdicts) else 0
+
+
+def _write(folder: Path, texts: dict[str, str]) -> None:
+    """Raises UsageError where they cannot be written."""
+    files = {folder / name: text for name, text in texts.items()}
+    try:
+        replace_files(files)
+    except OSError as error:
+        raise UsageError(f"--out {folder}: {system_problem(error)}") from None
+    print(*files, sep="\n")

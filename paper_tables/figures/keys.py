@@ -1,0 +1,66 @@
+"""The key of a chart: a method by colour and marker, then what fillings and lines mean. Only what occurs is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from paper_tables.figures.look import (
+    BASELINE_LINES,
+    BASELINES,
+    DENSE_LINE,
+    FRONT_LINE,
+    PALE_INK,
+    PRECISIONS,
+    SEED_MARK,
+    Look,
+    line,
+    mark,
+)
+from paper_tables.figures.page import Key
+from paper_tables.figures.points import Chart
+from paper_tables.figures.scale import scales
+from paper_tables.numbers.rows import method_title
+
+_ANY = Look(PALE_INK, "o")
+
+
+def chart_keys(chart: Chart, looks: Mapping[str, Look]) -> list[Key]:
+    """In the order of the tables: methods, precisions, then marks and lines."""
+    points = [point for panel in chart.panels for point in panel.points]
+    methods = dict.fromkeys(point.method for point in points)
+    keys = [
+        Key({**mark(looks[method], 32), **line(looks[method], 32), "alpha": 1}, method_title(method))
+        for method in methods
+    ]
+    if any(point.bits == 8 for point in points):
+        keys += [
+            Key(mark(_ANY, bits), name)
+            for bits, name in PRECISIONS.items()
+            if any(point.bits == bits for point in points)
+        ]
+    if any(point.from_paper for point in points):
+        keys.append(Key(mark(_ANY, 32, "paper"), "hollow: the paper (arXiv 2111.05754)"))
+    if any(point.missing for point in points):
+        keys.append(Key(mark(_ANY, 32, "short of seeds"), "pale: some seeds missing"))
+    if any(point.n > 1 for point in points):
+        keys.append(Key({**SEED_MARK, "color": PALE_INK}, "small: single seeds"))
+    if any(point.interval for point in points):
+        bar = {"marker": "|", "markersize": 6, "markeredgewidth": 0.9, "linestyle": "none", "color": PALE_INK}
+        keys.append(Key(bar, "bar: 95 % interval (bootstrap)"))
+    return [*keys, *_line_keys(chart)]
+
+
+def _line_keys(chart: Chart) -> list[Key]:
+    keys = []
+    if any(panel.dense is not None for panel in chart.panels):
+        keys.append(Key(dict(DENSE_LINE), "dense fp32"))
+    if any(len(panel.front) > 1 for panel in chart.panels):
+        keys.append(Key(dict(FRONT_LINE), "Pareto front of the means"))
+    shown = zip(chart.panels, scales(chart.panels), strict=True)
+    kinds = dict.fromkeys(
+        baseline.kind
+        for panel, scale in shown
+        for baseline in panel.baselines
+        if panel.points and scale.low <= baseline.value <= scale.high
+    )
+    return [*keys, *(Key(dict(BASELINE_LINES[kind]), BASELINES[kind]) for kind in kinds)]

@@ -1,0 +1,87 @@
+"""Measures: columns that are no score: what a line's models weigh, in theory, by counted zeros, and on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from paper_tables.numbers.rows import Row
+from paper_tables.numbers.study_numbers import StudyNumbers
+
+NOT_STORED = "not stored yet"
+NO_RESULT = "missing"
+
+
+class Measure(NamedTuple):
+    """title: of the column. text: of the cell of a line's rows. meaning: for the legend."""
+
+    title: str
+    text: Callable[[StudyNumbers, Sequence[Row]], str]
+    meaning: str
+
+
+def _nominal(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
+    return f"{nominal_compression(rows[0].sparsity, rows[0].bits):.1f}x"
+
+
+def nominal_compression(sparsity: float, bits: int) -> float:
+    """32 / (bits (1 - sparsity)): of the encoder's matrices, without what an index of the zeros takes."""
+    return 32 / (bits * (1 - sparsity))
+
+
+def _zeros(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
+    counted = {(found["encoder_zeros"], found["encoder_numel"]) for found in _sparsity(numbers, rows)}
+    totals = {total for _, total in counted}
+    if len(totals) != 1:
+        return NO_RESULT
+    return f"{_range(zeros for zeros, _ in counted)} of {_range(totals)}"
+
+
+def _nonzero(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
+    counted = [found["encoder_numel"] - found["encoder_zeros"] for found in _sparsity(numbers, rows)]
+    return _range(counted) if counted else NO_RESULT
+
+
+def _encoder_bytes(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
+    return _stored(record["artifact"].get("encoder_bytes") for record in _models(numbers, rows) if "artifact" in record)
+
+
+def _file_bytes(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
+    return _stored(record["artifact"]["bytes"] for record in _models(numbers, rows) if "artifact" in record)
+
+
+MEASURES: Mapping[str, Measure] = {
+    "nominal_compression": Measure(
+        "nominal", _nominal, "32 / (bits (1 - sparsity)), of the encoder's matrices, without an index of the zeros"
+    ),
+    "zeros": Measure("zeros", _zeros, "counted zeros of the prunable encoder matrices, of their weights"),
+    "nonzero_parameters": Measure("non-zero", _nonzero, "weights of these matrices that are not zero"),
+    "encoder_bytes": Measure(
+        "encoder bytes", _encoder_bytes, "of these matrices as stored, once a format says so (record, artifact)"
+    ),
+    "file_bytes": Measure(
+        "file bytes", _file_bytes, "of the scored model's folder as stored: every weight, zero or not"
+    ),
+}
+
+
+def _models(numbers: StudyNumbers, rows: Sequence[Row]) -> Iterator[Mapping[str, Any]]:
+    """The records of the models that the rows' evaluations scored, as far as they are there."""
+    stages = numbers.study.plan.stages
+    ids = {stages[stage_id].parents.get("model", "") for row in rows for stage_id in row.stage_ids}
+    return (numbers.records[stage_id] for stage_id in sorted(ids) if stage_id in numbers.records)
+
+
+def _sparsity(numbers: StudyNumbers, rows: Sequence[Row]) -> list[Mapping[str, Any]]:
+    found = (record["result"].get("sparsity") or {} for record in _models(numbers, rows))
+    return [each for each in found if {"encoder_zeros", "encoder_numel"} <= each.keys()]
+
+
+def _stored(sizes: Iterable[int | None]) -> str:
+    found = [size for size in sizes if size]
+    return _range(found) if found else NOT_STORED
+
+
+def _range(values: Iterable[int]) -> str:
+    found = sorted(set(values))
+    return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"

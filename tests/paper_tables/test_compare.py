@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import main
+from harness.store.store import Store
+from harness.studies.study import Study
+from paper_tables.numbers.study_numbers import read_numbers
+from paper_tables.tables.compare import StudyComparison, compare, comparison_grids, comparison_remarks
+from paper_tables.tables.compare_page import comparison_page
+
+Make = Callable[..., Study]
+Publish = Callable[..., None]
+QUICK = Path(__file__).parents[2] / "results" / "quick"
+
+
+def two(store: Store, make_study: Make, publish: Publish) -> StudyComparison:
+    """One: seeds 0 to 3 at 0.80 + seed / 100; other: seeds 1 to 4 at 0.01, 0.02, .. less, with 4 epochs."""
+    one = make_study(tasks=["sst2"], methods=["dense", "finetune-pruning"], seeds=(0, 1, 2, 3), name="one")
+    other = make_study("dense.epochs=4", tasks=["sst2"], methods=["dense"], seeds=(1, 2, 3, 4), name="other")
+    for seed in range(4):
+        publish(one, {"sst2": {"accuracy": 0.80 + seed / 100}}, method="dense", seed=seed, zeros=0.0)
+    publish(one, {"sst2": {"accuracy": 0.5}}, method="finetune-pruning", seed=0)
+    for seed in range(1, 5):
+        publish(other, {"sst2": {"accuracy": 0.80 + seed / 100 - 0.01 * seed}}, method="dense", seed=seed, zeros=0.0)
+    return compare(read_numbers(store, "one"), read_numbers(store, "other"))
+
+
+def test_only_shared_seeds_count(store: Store, make_study: Make, publish: Publish) -> None:
+    found = two(store, make_study, publish)
+    (shared,) = found.shared
+    # On seeds 1, 2, 3: 81, 82, 83 against 80, 80, 80: differences 1, 2, 3, mean 2, sd 1, t(2) = 4.303: -+ 2.48.
+    assert shared.seeds == (1, 2, 3)
+    assert (shared.one, shared.other, shared.difference.mean) == pytest.approx((82.0, 80.0, 2.0))
+    assert shared.difference.interval is not None
+    assert shared.difference.interval[:2] == pytest.approx((-0.484, 4.484), abs=1e-3)
+    assert not shared.is_shown
+
+
+def test_what_one_alone_has_and_what_sets_them_apart_is_said(store: Store, make_study: Make, publish: Publish) -> None:
+    found = two(store, make_study, publish)
+    assert [(key.method, key.metric) for key in found.only_one] == [("finetune-pruning", "accuracy")]
+    assert found.only_other == ()
+    assert len(found.apart) == 1
+    assert found.apart[0].startswith("dense.epochs (")
+    assert "and 4.0)" in found.apart[0]
+    said = "\n".join(comparison_remarks(found))
+    assert "Only in one: 1 number (tiny finetune-pruning 0.85 32 bits sst2 accuracy)." in said
+    assert "No difference shown" in said
+
+
+def test_a_study_differs_from_itself_in_nothing() -> None:
+    numbers = read_numbers(Store(QUICK), "quick")
+    found = compare(numbers, numbers)
+    assert len(found.shared) == len(numbers.rows) == 56
+    assert {(each.difference.mean, each.seeds) for each in found.shared} == {(0.0, (0, 1, 2, 3, 4))}
+    assert (found.only_one, found.only_other, found.apart, found.other) == ((), (), (), "quick (other)")
+
+
+def test_every_format_fits_and_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(QUICK)
+    found = compare(read_numbers(store, "quick"), read_numbers(store, "quick-without-pre-training"))
+    for form in ("md", "csv", "latex", "html"):
+        assert comparison_page(found, form) == comparison_page(found, form)
+    rows = [line for line in comparison_page(found, "md").splitlines() if line.startswith("|")]
+    assert max(map(len, rows)) <= 100
+    assert sum(len(grid.body) for grid in comparison_grids(found)) == len(found.shared) == 8
+    assert found.apart == ("teacher_preparation.steps (3000 and 1)",)
+    words = ["tables", "--store", str(QUICK), "--study", "quick"]
+    assert main([*words, "--compare", f"{QUICK}:quick-without-pre-training", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found.as_json()))
+    assert main([*words, "--compare", "quick-without-pre-training", "--out", str(tmp_path)]) == 0
+    assert len(list(tmp_path.iterdir())) == 4
+    assert main([*words, "--compare", "quikc"]) == 2
+    assert "Did you mean 'quick" in capsys.readouterr().err
+    assert main([*words, "--compare", "a/b:"]) == 2
+    assert "STUDY or STORE:STUDY" in capsys.readouterr().err

@@ -1,0 +1,55 @@
+"""Two rows by seed, and what their interval is conditional on."""
+
+from __future__ import annotations
+
+import pytest
+
+from paper_tables.numbers.pairs import condition, is_of_one_pruning, row_difference, values_by_seed
+from paper_tables.numbers.rows import Row, aggregate
+from paper_tables.numbers.score import Score
+
+
+def row(scores: list[tuple[int, int | None, float | None]], method: str = "prune-ofa") -> Row:
+    """scores: (transfer seed, pruning seed, percent)."""
+    common = {"study": "s", "model": "tiny", "method": method, "sparsity": 0.85, "transfer_kd": "yes", "bits": 32}
+    (found,) = aggregate(
+        Score(**common, task="sst2", metric="accuracy", seed=seed, pruning_seed=pruning, value=value)  # type: ignore[arg-type]
+        for seed, pruning, value in scores
+    )
+    return found
+
+
+def test_over_several_prunings_a_seed_counts_by_the_mean_of_those_that_are_there() -> None:
+    found = row([(0, 0, 80.0), (0, 1, 82.0), (1, 0, 70.0), (1, 1, None), (2, 0, None), (2, 1, None)])
+    assert values_by_seed(found) == {0: 81.0, 1: 70.0}
+
+
+def test_rows_differ_by_their_shared_seeds() -> None:
+    found = row_difference(row([(0, 0, 80.0), (1, 0, 82.0), (5, 0, 9.0)]), row([(0, None, 79.0), (1, None, 80.0)]))
+    assert found is not None
+    assert (found.mean, found.n) == (1.5, 2)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ([(0, 0, 80.0), (1, 0, 81.0)], "one pruning"),
+        ([(0, 0, 80.0), (0, 1, 81.0), (1, 0, 81.0), (1, 1, 80.0)], "2 prunings"),
+        ([(0, 0, 80.0), (1, 0, 81.0), (2, 1, 80.0)], "2 prunings"),
+        ([(0, 0, 80.0), (1, 1, 81.0), (2, 2, 80.0)], None),  # each seed has its own: nothing is shared
+        ([(0, None, 80.0), (1, None, 81.0)], None),  # nothing was pruned in pre-training
+    ],
+)
+def test_an_interval_is_conditional_on_the_prunings_that_its_seeds_share(
+    seeds: list[tuple[int, int | None, float | None]], said: str | None
+) -> None:
+    assert condition([row(seeds)]) == said
+    assert is_of_one_pruning(row(seeds)) == (said == "one pruning")
+
+
+def test_of_several_rows_the_fewest_prunings_count() -> None:
+    dense = row([(0, None, 80.0), (1, None, 80.0)], "dense")
+    one, two = row([(0, 0, 80.0), (1, 0, 80.0)]), row([(0, 0, 1.0), (0, 1, 1.0), (1, 0, 1.0), (1, 1, 1.0)])
+    assert condition([dense, two, one]) == "one pruning"
+    assert condition([dense, dense]) is None
+    assert condition([]) is None
