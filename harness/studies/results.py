@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.planning.graph import Plan
+from harness.planning.kinds import KINDS
 from harness.specs import StageSpec
 from harness.store.store import Store
 from harness.studies.twins import EVALUATION
@@ -63,7 +64,7 @@ def _problems(spec: StageSpec, work: str | None, result: Any) -> Iterator[str]:
         yield f"its result is {shown(result)}, expected an object"
     elif spec.kind == EVALUATION:
         yield from _score_problems(spec, TASKS.get(str(spec.parameters.get("task"))), result)
-    elif work == "pretraining":
+    elif work == "pretraining" and spec.kind in KINDS:  # an author's kind says what it likes
         yield from (told for name in PRETRAINING if (told := _number_problem(result, name, math.inf)))
     elif spec.kind == "sparse_checkpoint":
         yield from (told for name in CHECKPOINT if (told := _number_problem(result, name, math.inf)))
