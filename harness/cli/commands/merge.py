@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness.cli.streams import print_notes
 from harness.errors import UsageError, system_problem
 from harness.studies.merging.merge import Merge, MergeOptions, carry_out, plan_merge
 from harness.wording import counted
@@ -41,8 +42,7 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(_lines(merge, acts)))
     if merge.is_refused:
         print("\n".join(_refusal(merge)), file=sys.stderr)
-    for note in merge.notes:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(merge.notes)
     return REFUSED if merge.is_refused else 0
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.cli.streams import print_notes
 from harness.errors import Problem, UsageError, system_problem
 from harness.files import replace_files
 from harness.identity import is_name
@@ -65,8 +66,7 @@ def _numbers(store: Store, options: argparse.Namespace) -> StudyNumbers | None:
     if options.study is None and not study_names(store):
         return None
     numbers = read_numbers(store, options.study or only_study(store))
-    for sentence in numbers.told:
-        print(f"note: {sentence}", file=sys.stderr)
+    print_notes(numbers.told)
     return numbers
 
 
