@@ -188,6 +188,12 @@ def _merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="machine-readable output")
 
 
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", metavar="NAME")
+    parser.add_argument("--out", metavar="FILE", help="the page (default STUDY-report.html)")
+    _common(parser)
+
+
 def _logs(parser: argparse.ArgumentParser) -> None:
     _what(parser)
     parser.add_argument("--attempt", type=int, metavar="N", help="another attempt than the last")
@@ -306,6 +312,12 @@ VERBS = (
         "two cells example by example: McNemar's test and paired intervals",
         _compare,
         "harness.cli.commands.compare:run",
+    ),
+    Verb(
+        "report",
+        "one page of HTML: what ran, numbers and what is behind each, deviations, hours",
+        _report,
+        "harness.cli.commands.report:run",
     ),
     Verb(
         "show",

@@ -150,6 +150,7 @@ VERBS: Mapping[str, Callable[[Path], list[str]]] = {
     "tables": lambda root: ["tables", "--store", str(root)],
     "claims": lambda root: ["tables", "--claims", "--store", str(root)],
     "plots": lambda root: ["plots", "--store", str(root), "--out", str(root / "figures")],
+    "report": lambda root: ["report", "--store", str(root), "--out", str(root.parent / "report.html")],
     "merge": lambda root: ["merge", str(root), "--into", str(root.parent / "merged")],
 }
 
@@ -169,6 +170,7 @@ def test_every_verb_names_it_with_its_path_and_the_next_move(
     assert any(move in line for move in ("harness invalidate ", "Bring the folder back", "Move the one"))
     assert not (place.root / "figures").exists()
     assert not (place.root.parent / "merged").exists()
+    assert not (place.root.parent / "report.html").exists()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -214,7 +216,7 @@ def test_a_copy_and_a_record_of_no_study_change_no_number_and_are_told(
     elsewhere = make_study(place.root.parent / "elsewhere", "transfer.epochs=7", seeds=(3,))
     finish(place.root, elsewhere, without=("student_pruning", "pairs", "corpus", "teacher_preparation"))
     # The renamed one is missing, of a dense cell, on which no claim rests.
-    assert main(VERBS[verb](place.root)) == (4 if verb in ("tables", "plots") else 0)
+    assert main(VERBS[verb](place.root)) == (0 if verb in ("claims", "merge") else 4)
     done = capsys.readouterr()
     for copy in copies:
         assert f"{copy} is a copy of record {place.record}, and is not read. Move it away." in done.err
