@@ -6,8 +6,8 @@
                       what old submissions to a cluster left (`old_submissions`)
     --keep records    also every other artifact
 
-The artifacts that unfinished stages of any study start from always stay, and so do those of evaluations: a few
-kilobytes of predictions, without which two models cannot be compared example by example any more.
+The artifacts that unfinished stages of any study start from always stay, and so do those of evaluations: small
+files of predictions, without which two models cannot be compared example by example any more.
 """
 
 from __future__ import annotations
