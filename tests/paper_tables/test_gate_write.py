@@ -48,7 +48,8 @@ def finish(store: Store) -> Callable[..., None]:
                 curve = [{"step": step, "loss": loss + found.seed + step / 10} for step in (1, 2, 3)]
                 result: dict[str, Any] = {
                     "sparsity": {"encoder_zeros": zeros, "encoder_numel": 100},
-                    "training": {"loss_curve": curve},
+                    "training": {"loss_curve": curve, "tokens_seen": 1},
+                    "metrics": dict.fromkeys(("mlm_accuracy", "mlm_correct", "mlm_positions"), 0),
                 }
                 if spec.kind == "evaluation":
                     result = {"metrics": {"sst2": {"accuracy": values[found.seed]}}, "cell_sparsity": zeros / 100}
