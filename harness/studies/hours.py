@@ -108,15 +108,27 @@ def methods_of(plan: Plan) -> dict[str, str]:
 
 def read_hours(plan: Plan, store: Store, running: Collection[str]) -> Hours:
     """The hours of a plan's stages until now. running: stages whose last attempt goes on."""
-    finished, tried, clock = store.finished(plan.stages), store.attempted(), time.time()
-    ledger = {submission.uuid: submission for submission in store.ledger.read_sound(store.ledger.uuids())}
-    tries = [
+    finished, ledger = store.finished(plan.stages), _ledger(store)
+    return sum_up(plan, finished, _read_tries(plan, store, ledger, running), _estimated(plan, ledger.values()))
+
+
+def read_tries(plan: Plan, store: Store) -> list[Try]:
+    """The attempts at a plan's stages, in its order, each until it ended or its files were last written."""
+    return _read_tries(plan, store, _ledger(store), running=())
+
+
+def _ledger(store: Store) -> dict[str, Submission]:
+    return {submission.uuid: submission for submission in store.ledger.read_sound(store.ledger.uuids())}
+
+
+def _read_tries(plan: Plan, store: Store, ledger: Mapping[str, Submission], running: Collection[str]) -> list[Try]:
+    tried, clock = store.attempted(), time.time()
+    return [
         each
         for stage_id in plan.stages
         if stage_id in tried
         for each in _tries(plan, store.stage(stage_id), ledger, stage_id in running, clock)
     ]
-    return sum_up(plan, finished, tries, _estimated(plan, ledger.values()))
 
 
 def _tries(

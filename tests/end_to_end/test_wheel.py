@@ -129,6 +129,9 @@ def test_the_demo_runs_from_there_with_nothing_given_but_its_name(installed: Ins
     drawn = installed.run("harness", "plots", "--store", "demo", "--out", "figures")
     assert drawn.returncode == 0, drawn.stderr
     assert (installed.folder / "figures" / "quick-tiny-narrow.png").stat().st_size > 10_000
+    reported = installed.run("harness", "report", "--store", "demo")
+    assert (reported.returncode, reported.stdout) == (0, "quick-report.html\n"), reported.stderr
+    assert (installed.folder / "quick-report.html").stat().st_size > 50_000  # with its script and style
 
 
 def test_a_method_of_another_package_runs_beside_the_wheel(
