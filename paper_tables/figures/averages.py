@@ -15,6 +15,7 @@ from harness.tasks import EXTRACTIVE_QA, TASKS
 from harness.wording import counted
 from paper_tables.figures.baselines import Baseline
 from paper_tables.figures.points import RELATIVE, Chart, Panel, Point
+from paper_tables.numbers.pairs import independent_values
 from paper_tables.numbers.rows import SeedValue
 from paper_tables.statistics.bootstrap import aggregate_interval
 
@@ -110,7 +111,9 @@ def _average(panels: Sequence[Panel]) -> Panel:
 
 def _point(points: Sequence[Point], dense: Sequence[float]) -> Point:
     """One row's average; points: one a task, in the order of `dense`."""
-    shares = [[_share(seed, of) for seed in point.seeds] for point, of in zip(points, dense, strict=True)]
+    shares = [
+        [100 * value / of for value in independent_values(point.seeds)] for point, of in zip(points, dense, strict=True)
+    ]
     seeds = _seeds(points, dense)
     return replace(
         points[0],

@@ -41,6 +41,24 @@ def test_only_shared_seeds_count(store: Store, make_study: Make, publish: Publis
     assert not shared.is_shown
 
 
+def test_prunings_of_a_transfer_seed_are_no_seeds_of_their_own(
+    store: Store, make_study: Make, publish: Publish
+) -> None:
+    """Two transfer seeds of three prunings are two seeds: no interval, however many cells there are."""
+    axes = {"tasks": ["sst2"], "methods": ["prune-ofa"], "seeds": (0, 1), "pruning_seeds": (0, 1, 2)}
+    for name, gain, epochs in (("one", 0.02, 3), ("other", 0.0, 4)):
+        study = make_study(f"transfer.epochs={epochs}", quantization=["none"], name=name, **axes)
+        for seed in range(2):
+            for pruning in range(3):
+                metrics = {"sst2": {"accuracy": 0.7 + gain * (1 + seed) + pruning / 100}}
+                publish(study, metrics, seed=seed, pruning_seed=pruning)
+    found = compare(read_numbers(store, "one"), read_numbers(store, "other"))
+    (shared,) = found.shared
+    assert (shared.difference.n, shared.difference.interval, shared.seeds) == (2, None, (0, 1))
+    assert shared.difference.mean == pytest.approx(3.0)
+    assert (shared.one, shared.other) == pytest.approx((74.0, 71.0))
+
+
 def test_what_one_alone_has_and_what_sets_them_apart_is_said(store: Store, make_study: Make, publish: Publish) -> None:
     found = two(store, make_study, publish)
     assert [(key.method, key.metric) for key in found.only_one] == [("finetune-pruning", "accuracy")]

@@ -69,6 +69,17 @@ def test_missing_seeds_are_said_and_the_others_count(make_scored: Make, verdict_
     assert only.missing == ("tiny prune-ofa fp32: seed 3",)
 
 
+def test_a_pruning_that_one_side_lacks_shows_nothing(make_study: Make, score: Any, verdict_on: Verdict) -> None:
+    """Without distillation the second pruning is there and 10 points worse; with it, it is not done yet."""
+    study = make_study(tasks=["sst2"], methods=["prune-ofa", "prune-ofa-no-kd"], seeds=range(3), pruning_seeds=[0, 1])
+    score(study, (85.1, 85, 84.9), method="prune-ofa", quantization="none", pruning_seed=0)
+    score(study, (85, 85, 85), method="prune-ofa-no-kd", pruning_seed=0)
+    score(study, (75, 75, 75), method="prune-ofa-no-kd", pruning_seed=1)
+    found = verdict_on(study, "kd-in-transfer-helps")
+    assert (found.verdict, found.found.effect) == ("cannot say", pytest.approx(0.0))
+    assert found.found.condition == "one pruning"
+
+
 @pytest.mark.parametrize(
     ("assignment", "setting"), [("transfer.epochs=4", "epochs"), ("transfer.kd_weight=0.9", "distillation")]
 )
