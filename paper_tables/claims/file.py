@@ -87,7 +87,18 @@ def _problems(entry: Mapping[str, Any]) -> list[str]:
             found += [f"{key} is missing."] if field.is_needed else []
         elif problem := field.problem(entry[key]):
             found.append(f"{key} = {shown(entry[key])}: {problem}")
-    return found
+    return found or _unpaired(entry)
+
+
+def _unpaired(entry: Mapping[str, Any]) -> list[str]:
+    """What only one side names: of the other any row would do, and no single one is meant. Of sound sides."""
+    one, other = entry.get("one", {}), entry.get("other", {})
+    return [
+        f"{has} names {axis}, and {lacks} does not: name it in both, or in neither where it is equal."
+        for axis in AXES
+        for has, lacks, sides in (("one", "other", (one, other)), ("other", "one", (other, one)))
+        if axis in sides[0] and axis not in sides[1]
+    ]
 
 
 def _repeated(names: list[str]) -> list[str]:

@@ -34,7 +34,10 @@ class Side:
 
 
 def paired_rows(rows: Iterable[Row], one: Side, other: Side) -> list[tuple[Row, Row]]:
-    """Rows of both sides that are equal in task, metric, and every axis that neither side fixes; in the rows' order."""
+    """Rows of both sides that are equal in task, metric, and every axis that neither side fixes; in the rows' order.
+
+    one, other: fix the same axes, so that each row has one partner at most.
+    """
     rows = list(rows)
     free = [name for name in AXES if name not in one.fixed | other.fixed]
 

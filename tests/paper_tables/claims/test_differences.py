@@ -242,7 +242,7 @@ sentence = "Sparse beats dense."
 source = "a guess"
 kind = "above-with-fewer-weights"
 one = { method = "prune-ofa", sparsity = 0.85, bits = 32 }
-other = { method = "dense", sparsity = 0.0 }
+other = { method = "dense", sparsity = 0.0, bits = 32 }
 may_differ = ["distillation", "modules"]
 """
 

@@ -20,7 +20,7 @@ sentence = "A is better than B."
 source = "a guess"
 kind = "above"
 one = { method = "a", sparsity = 0.5 }
-other = { method = "b", bits = 8 }
+other = { method = "b", sparsity = 0.6 }
 above = 2
 may_differ = ["epochs"]
 """
@@ -77,6 +77,15 @@ def problems(text: str) -> list[str]:
     with pytest.raises(UsageError) as caught:
         parse_claims("mine.toml", text)
     return [problem.on_command_line for problem in caught.value.problems]
+
+
+def test_what_one_side_alone_names_is_refused() -> None:
+    """Of the other side several rows would fit, as fp32 and int8, or every sparsity: the last would be taken."""
+    text = GOOD.replace("sparsity = 0.6", "bits = 8")
+    assert problems(text) == [
+        "mine.toml: claim 1: one names sparsity, and other does not: name it in both, or in neither where it is equal.",
+        "mine.toml: claim 1: other names bits, and one does not: name it in both, or in neither where it is equal.",
+    ]
 
 
 def test_every_problem_is_told_at_once() -> None:
