@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -56,7 +55,7 @@ def parse_claims(name: str, text: str) -> list[Claim]:
     """The claims of a file. Raises UsageError with every problem."""
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of TOML, or of a number of thousands of digits
         raise UsageError(f"{name} is not TOML: {error}.") from None
     entries = tree.get("claims")
     problems = [unknown_name("key", key, ("claims",)) for key in tree if key != "claims"]
@@ -119,8 +118,8 @@ def _kind_problem(value: Any) -> str | None:
 
 
 def _bound_problem(value: Any) -> str | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return None if is_number and abs(value) <= 100 else "expected points between -100 and 100."
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return None if is_number and -100 <= value <= 100 else "expected points between -100 and 100."
 
 
 def _side_problem(value: Any) -> str | None:

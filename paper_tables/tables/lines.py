@@ -68,7 +68,7 @@ def unmatched(table: TableFile, lines: Sequence[Found]) -> list[str]:
         if choice.source != PUBLISHED
         and choice.values
         and not choice.is_line
-        and not any(line.is_chosen(choice) for line in lines)
+        and not any(line.is_chosen(choice) for line in lines if not line.key.source)
     ]
 
 

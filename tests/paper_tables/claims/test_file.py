@@ -88,6 +88,11 @@ def test_what_one_side_alone_names_is_refused() -> None:
     ]
 
 
+def test_numbers_of_any_size_are_refused() -> None:
+    told = problems(GOOD.replace("above = 2", f"above = {10**400}").replace("0.6", str(10**400)))
+    assert [each.partition(" = ")[0] for each in told] == ["mine.toml: claim 1: other", "mine.toml: claim 1: above"]
+
+
 def test_every_problem_is_told_at_once() -> None:
     bad = """
     extra = 1
@@ -142,6 +147,7 @@ def test_every_problem_is_told_at_once() -> None:
         ("", "expected one [[claims]] table or more."),
         ("[[claim]]\nid = 'x'", "'claim'"),
         ("id =", "mine.toml is not TOML"),
+        (f"id = {'9' * 5000}", "mine.toml is not TOML"),  # Python reads no such number
     ],
 )
 def test_a_file_that_holds_no_claims_is_refused(text: str, said: str) -> None:
