@@ -123,17 +123,21 @@ class _Drawing:
         if apart := [names for of_family in sharing.values() if len(of_family) > 1 for names in of_family.values()]:
             axes = "; ".join(", ".join(names) for names in apart)
             found.append(f"y axes, where a shared one would flatten a panel: {axes}.")
-        below = [
-            f"{_name(panel)} {baseline.value:.3g} ({BASELINES[baseline.kind]})"
-            for panel, scale in panels
-            for baseline in panel.baselines
-            if panel.points and not scale.low <= baseline.value <= scale.high
-        ]
-        if below:
-            found.append(f"Below the axis: {', '.join(below)}.")
+        found += _out_of_sight(panels)
         if bars := [point for point in self.points if point.interval]:
             found.append(f"Bars: {_drawn_again(bars)} drawn again within each task; dense's mean is taken as given.")
         return found
+
+
+def _out_of_sight(panels: Sequence[tuple[Panel, Scale]]) -> list[str]:
+    """Baselines that are beyond either end of their panel's axis."""
+    found: dict[str, list[str]] = {"Below": [], "Above": []}
+    for panel, scale in panels:
+        for baseline in panel.baselines if panel.points else ():
+            if not scale.low <= baseline.value <= scale.high:
+                named = f"{_name(panel)} {baseline.value:.3g} ({BASELINES[baseline.kind]})"
+                found["Below" if baseline.value < scale.low else "Above"].append(named)
+    return [f"{where} the axis: {', '.join(named)}." for where, named in found.items() if named]
 
 
 def _drawn_again(bars: Sequence[Point]) -> str:

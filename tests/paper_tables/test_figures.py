@@ -261,6 +261,15 @@ def test_a_baseline_out_of_sight_and_an_axis_that_is_not_shared_are_told_in_word
     assert "Below the axis: sst2 accuracy 50 (chance), sst2 accuracy 66 (counts of words, at most)." in said
 
 
+def test_a_baseline_that_no_model_reaches_is_told_to_be_above() -> None:
+    """A model that has learnt nothing: what counts of words reach is no floor that it stands on."""
+    figure = drawn(chart([point(value=40.0), point("dense", 41.0)]))
+    said = " ".join(text.get_text() for text in texts(figure))
+    assert "Above the axis: " in said
+    assert "sst2 accuracy 66 (counts of words, at most)" in said.partition("Above the axis: ")[2]
+    assert "Below the axis" not in said
+
+
 @pytest.mark.parametrize(
     ("axis", "expected"),
     [
