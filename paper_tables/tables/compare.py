@@ -137,6 +137,9 @@ def comparison_grids(found: StudyComparison) -> list[Grid]:
 def comparison_remarks(found: StudyComparison) -> list[str]:
     """How to read the grids, what only one has, and what sets the recipes apart."""
     one, other = printable(found.one), printable(found.other)
+    if not found.shared:
+        nothing = f"No number of {one} and {other} is on a cell and seed that both have."
+        return [nothing, *_listed(one, found.only_one), *_listed(other, found.only_other)]
     said = [
         f"{counted(len(found.shared), 'number')} of both studies, each on the seeds that both have. one: {one}; other: "
         f"{other}; difference: one minus other in points, paired by transfer seed; interval: {LEVEL:.0%}, Student's "

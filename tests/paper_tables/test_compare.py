@@ -97,3 +97,30 @@ def test_every_format_fits_and_repeats(tmp_path: Path, capsys: pytest.CaptureFix
     assert "Did you mean 'quick" in capsys.readouterr().err
     assert main([*words, "--compare", "a/b:"]) == 2
     assert "STUDY or STORE:STUDY" in capsys.readouterr().err
+
+
+def test_studies_that_share_nothing_say_no_more_than_that() -> None:
+    store = Store(QUICK)
+    found = compare(read_numbers(store, "quick"), read_numbers(store, "quick-other-tasks"))
+    said = comparison_remarks(found)
+    assert said[0] == "No number of quick and quick-other-tasks is on a cell and seed that both have."
+    assert [each.partition(":")[0] for each in said[1:]] == ["Only in quick", "Only in quick-other-tasks"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--claims", "--compare", "x", "--trace", "y"], "--claims and --trace and --compare at once"),
+        (["--claims", "--table", "table-1"], "--table with --claims"),
+        (["--compare", "x", "--table", "table-1"], "--table with --compare"),
+        (["--trace", "x", "--out", "y"], "--out with --trace"),
+        (["--trace", ""], "--trace '' names no cell"),
+        (["--compare", ""], "--compare ''"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tables", "--store", str(QUICK), "--study", "quick", *words]) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, said in printed.err) == ("", True)
