@@ -81,6 +81,12 @@ def condition(rows: Iterable[Seeded]) -> str | None:
     return None if not shared else "one pruning" if min(shared) == 1 else f"{min(shared)} prunings"
 
 
+def conditional(rows: Iterable[Seeded]) -> str:
+    """The same to be put behind an interval: ", conditional on one pruning", or nothing."""
+    given = condition(rows)
+    return f", conditional on {given}" if given else ""
+
+
 def _shared_prunings(row: Seeded) -> int:
     """How many pruned models the row's seeds that have a result share; 0: they share none."""
     there = [seed for seed in row.seeds if seed.value is not None]

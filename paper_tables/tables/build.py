@@ -14,7 +14,7 @@ from paper_tables.tables.best import HOW, best_of_blocks
 from paper_tables.tables.legend import legend, zeros_are_off, zeros_text
 from paper_tables.tables.lines import Found, chosen_lines, unmatched
 from paper_tables.tables.measures import MEASURES
-from paper_tables.tables.pairs import paired_blocks
+from paper_tables.tables.pairs import paired_blocks, pairs_remarks
 from paper_tables.tables.table import EMPTY, MISSING, OURS, QUOTED, Block, Cell, Column, Line, Table
 from paper_tables.tables.table_file import Choice, Footnote, TableFile
 from paper_tables.tables.words import (
@@ -63,7 +63,8 @@ def _built(table_file: TableFile, of_study: Sequence[Row] | None, numbers: Study
         footnotes=footnotes,
         has_zeros=any(map(zeros_are_off, rows)) and not any(column.measure for column in columns),
     )
-    remarks = [*legend(table), *(unmatched(table_file, lines) if of_study is not None else [_NO_STUDY])]
+    remarks = [*legend(table), *pairs_remarks(blocks)]
+    remarks += unmatched(table_file, lines) if of_study is not None else [_NO_STUDY]
     if numbers is not None and table_file.layout == "lines" and (best := best_of_blocks(numbers.study, table.rows())):
         remarks += [*best, HOW]
     return replace(table, remarks=tuple(remarks))

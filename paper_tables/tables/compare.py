@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from harness.planning.difference import Comparison, described
 from harness.specs import as_sparsity
 from harness.wording import counted
-from paper_tables.numbers.pairs import paired_values, row_difference
+from paper_tables.numbers.pairs import condition, paired_values, row_difference
 from paper_tables.numbers.rows import Row, method_title
 from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.statistics.correction import holm
@@ -78,7 +78,8 @@ class Shared:
 class StudyComparison:
     """only_one, only_other: numbers with a result that the other lacks, or has on no shared seed.
 
-    apart: what sets the two recipes' stages apart on shared cells, in words; empty where it is nothing.
+    apart: what sets the two recipes' stages apart on shared cells, in words; empty where it is nothing. condition: what
+    the intervals are conditional on.
     """
 
     one: str
@@ -87,6 +88,7 @@ class StudyComparison:
     only_one: tuple[Key, ...]
     only_other: tuple[Key, ...]
     apart: tuple[str, ...]
+    condition: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -96,6 +98,7 @@ class StudyComparison:
             "only_in_one": [key._asdict() for key in self.only_one],
             "only_in_other": [key._asdict() for key in self.only_other],
             "apart": list(self.apart),
+            "condition": self.condition,
         }
 
 
@@ -118,6 +121,7 @@ def compare(one: StudyNumbers, other: StudyNumbers) -> StudyComparison:
         only_one=_only(ours, pairs),
         only_other=_only(theirs, pairs),
         apart=tuple(_apart(one, other)),
+        condition=condition(rows[key] for key, found in pairs.items() if found.interval for rows in (ours, theirs)),
     )
 
 
@@ -137,13 +141,14 @@ def comparison_grids(found: StudyComparison) -> list[Grid]:
 def comparison_remarks(found: StudyComparison) -> list[str]:
     """How to read the grids, what only one has, and what sets the recipes apart."""
     one, other = printable(found.one), printable(found.other)
+    given = f", conditional on {found.condition}" if found.condition else ""
     if not found.shared:
         nothing = f"No number of {one} and {other} is on a cell and seed that both have."
         return [nothing, *_listed(one, found.only_one), *_listed(other, found.only_other)]
     said = [
         f"{counted(len(found.shared), 'number')} of both studies, each on the seeds that both have. one: {one}; other: "
         f"{other}; difference: one minus other in points, paired by transfer seed; interval: {LEVEL:.0%}, Student's "
-        "t, from three seeds on."
+        f"t, from three seeds on{given}."
     ]
     if any(each.is_shown for each in found.shared):
         said.append(f"{SHOWN}: outside its interval, also after Holm's correction over all numbers.")

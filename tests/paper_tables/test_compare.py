@@ -44,19 +44,21 @@ def test_only_shared_seeds_count(store: Store, make_study: Make, publish: Publis
 def test_prunings_of_a_transfer_seed_are_no_seeds_of_their_own(
     store: Store, make_study: Make, publish: Publish
 ) -> None:
-    """Two transfer seeds of three prunings are two seeds: no interval, however many cells there are."""
-    axes = {"tasks": ["sst2"], "methods": ["prune-ofa"], "seeds": (0, 1), "pruning_seeds": (0, 1, 2)}
+    """Three transfer seeds of two prunings are three seeds. Differences 2, 4, 6: 4 -+ 4.303 * 2 / sqrt(3)."""
+    axes = {"tasks": ["sst2"], "methods": ["prune-ofa"], "seeds": (0, 1, 2), "pruning_seeds": (0, 1)}
     for name, gain, epochs in (("one", 0.02, 3), ("other", 0.0, 4)):
         study = make_study(f"transfer.epochs={epochs}", quantization=["none"], name=name, **axes)
-        for seed in range(2):
-            for pruning in range(3):
+        for seed in range(3):
+            for pruning in range(2):
                 metrics = {"sst2": {"accuracy": 0.7 + gain * (1 + seed) + pruning / 100}}
                 publish(study, metrics, seed=seed, pruning_seed=pruning)
     found = compare(read_numbers(store, "one"), read_numbers(store, "other"))
     (shared,) = found.shared
-    assert (shared.difference.n, shared.difference.interval, shared.seeds) == (2, None, (0, 1))
-    assert shared.difference.mean == pytest.approx(3.0)
-    assert (shared.one, shared.other) == pytest.approx((74.0, 71.0))
+    assert (shared.difference.n, shared.seeds, shared.difference.mean) == (3, (0, 1, 2), pytest.approx(4.0))
+    assert shared.difference.interval is not None
+    assert shared.difference.interval[:2] == pytest.approx((-0.968, 8.968), abs=1e-3)
+    assert (shared.one, shared.other) == pytest.approx((74.5, 70.5))
+    assert "from three seeds on, conditional on 2 prunings." in comparison_remarks(found)[0]
 
 
 def test_what_one_alone_has_and_what_sets_them_apart_is_said(store: Store, make_study: Make, publish: Publish) -> None:
@@ -88,6 +90,9 @@ def test_every_format_fits_and_repeats(tmp_path: Path, capsys: pytest.CaptureFix
     assert max(map(len, rows)) <= 100
     assert sum(len(grid.body) for grid in comparison_grids(found)) == len(found.shared) == 8
     assert found.apart == ("teacher_preparation.steps (3000 and 1)",)
+    assert found.condition is None  # only dense rows are in both
+    same = compare(read_numbers(store, "quick"), read_numbers(store, "quick"))
+    assert same.condition is None  # of no difference there is no interval
     words = ["tables", "--store", str(QUICK), "--study", "quick"]
     assert main([*words, "--compare", f"{QUICK}:quick-without-pre-training", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found.as_json()))

@@ -60,10 +60,16 @@ def test_the_ablation_has_the_pair_that_distillation_alone_sets_apart(reduced: S
     # 77.64 - 75.57, and no interval of one seed.
     texts = [cell.text for cell in block.lines[2].cells if cell.text != "-"]
     assert texts == ["-0.60 n=1", "-0.25 n=1", "+2.06 n=1"]
+    said = [each for each in build(load_table_file("ablation"), reduced).remarks if each.startswith("difference: ")]
+    assert said == [
+        "difference: the first row minus the second in points, paired by transfer seed; in parentheses its 95% "
+        "interval, Student's t, from three seeds on, conditional on one pruning."
+    ]
 
 
 def test_where_no_pair_differs_in_one_thing_it_says_so(quick: StudyNumbers) -> None:
-    assert "no two rows differ in one thing alone" in to_markdown(build(load_table_file("ablation"), quick))
+    assert "no two rows differ in one thing alone" in to_markdown(table := build(load_table_file("ablation"), quick))
+    assert not [each for each in table.remarks if each.startswith("difference: ")]
 
 
 def test_peers_stand_beside_ours_with_their_sources(reduced: StudyNumbers) -> None:
