@@ -196,10 +196,11 @@ def _shared(key: Key, one: Row, other: Row, difference: Difference, is_shown: bo
 
 
 def _by_key(rows: Iterable[Row]) -> dict[Key, Row]:
-    return {
-        Key(row.model, row.method, as_sparsity(row.sparsity), row.transfer_kd, row.bits, row.task, row.metric): row
-        for row in rows
-    }
+    found: dict[Key, Row] = {}
+    for row in rows:
+        key = Key(row.model, row.method, as_sparsity(row.sparsity), row.transfer_kd, row.bits, row.task, row.metric)
+        found[key if key not in found else key._replace(sparsity=row.sparsity)] = row
+    return found
 
 
 def _only(rows: Mapping[Key, Row], shared: Mapping[Key, Any]) -> tuple[Key, ...]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,10 @@ def test_options_that_would_be_ignored_are_refused(
     assert main(["tables", "--store", str(QUICK), "--study", "quick", *words]) == 2
     printed = capsys.readouterr()
     assert (printed.out, said in printed.err) == ("", True)
+
+
+def test_sparsities_that_print_alike_are_told_apart() -> None:
+    numbers = read_numbers(Store(QUICK), "quick")
+    pruned = next(row for row in numbers.rows if row.sparsity == 0.85)
+    twice = replace(numbers, rows=[pruned, replace(pruned, sparsity=0.8500000001)])
+    assert [each.key.sparsity for each in compare(twice, twice).shared] == [0.85, 0.8500000001]

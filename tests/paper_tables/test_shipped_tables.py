@@ -14,8 +14,10 @@ import pytest
 from harness.cli.main import main
 from harness.store.store import Store
 from paper_tables.numbers.published import PAPER_MODELS, REPORTED_CSV
+from paper_tables.numbers.rows import aggregate
+from paper_tables.numbers.score import Score
 from paper_tables.numbers.study_numbers import read_numbers
-from paper_tables.tables.build import build
+from paper_tables.tables.build import build, build_rows
 from paper_tables.tables.formats.html import to_html
 from paper_tables.tables.formats.latex import to_latex
 from paper_tables.tables.formats.long_csv import to_csv
@@ -34,6 +36,10 @@ OURS = {
     ("Prune OFA + QAT", "yes"): "prune-ofa",
 }
 ALIASES = {model.name: alias for alias, model in PAPER_MODELS.items()}
+COMPUTED = Score(
+    study="mine", model="bert-base", method="prune-ofa", sparsity=17 * 0.05, transfer_kd="yes", bits=32, task="squad",
+    metric="exact_match", seed=0, value=82.0, comparable=True,
+)  # fmt: skip
 Key = tuple[str, str, float, str, str, str, str]
 
 
@@ -200,3 +206,12 @@ def test_published_rows_do_not_hide_that_the_study_has_no_such_cell() -> None:
     numbers = read_numbers(Store(RESULTS / "quick"), "quick-without-pre-training")
     found = build(parse_table_file(tree, "mine"), numbers)
     assert "rows 1 of the table file (sparsity=0.9): the study has no such cell." in found.remarks
+
+
+def test_a_sparsity_that_was_computed_is_asked_for_as_printed() -> None:
+    """17 * 0.05, of an earlier version: the line of Table 1 at 0.85, and no missing one beside it."""
+    found = build_rows(load_table_file("table-1"), aggregate([COMPUTED]))
+    (line,) = [
+        line for line in found.lines() if line.method == "prune-ofa" and line.bits == "32" and line.sparsity < 0.9
+    ]
+    assert (line.cells[0].text, line.cells[0].paper) == ("82.00", "81.10 +0.90")

@@ -12,6 +12,7 @@ import pytest
 from harness.studies.study import Study
 from paper_tables.claims.comparison import compare, judged
 from paper_tables.claims.differences import Differences
+from paper_tables.claims.side import Side
 from paper_tables.claims.verdicts import ClaimVerdict
 from paper_tables.numbers.rows import Row, aggregate
 from paper_tables.numbers.score import Score
@@ -318,3 +319,8 @@ def test_how_often_a_claim_is_held_where_it_is_true_and_where_nothing_is(
 def test_intervals_of_one_pruning_say_so(make_scored: Make, verdict_on: Verdict) -> None:
     found = verdict_on(make_scored((82, 83, 84), (80, 80, 80)), ABOVE)
     assert found.found.condition == "one pruning"
+
+
+def test_a_side_has_rows_whose_sparsity_was_computed() -> None:
+    assert Side(method="a", sparsity=0.85).has(row("a", 17 * 0.05, [80.0]))
+    assert not Side(method="a", sparsity=0.85).has(row("a", 0.9, [80.0]))
