@@ -15,7 +15,7 @@ from harness.planning.graph import Plan
 from harness.specs import StageSpec
 from harness.studies.verification import Records
 from paper_tables.figures.baselines import Baseline, Baselines
-from paper_tables.figures.points import nominal_compression
+from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.pairs import independent_values
 from paper_tables.numbers.published import published_value
 from paper_tables.numbers.remarks import remark_on

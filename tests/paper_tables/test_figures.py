@@ -29,8 +29,9 @@ from paper_tables.figures.draw_map import draw_map
 from paper_tables.figures.look import method_looks
 from paper_tables.figures.page import Caption, images, svg
 from paper_tables.figures.pictures import FIGURE_KINDS, study_pictures
-from paper_tables.figures.points import Chart, Panel, Point, nominal_compression
+from paper_tables.figures.points import Chart, Panel, Point
 from paper_tables.figures.sparsity_map import KINDS, SparsityChart, SparsityMap
+from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.published import PAPER_COLUMNS
 from paper_tables.numbers.rows import SeedValue
 from paper_tables.numbers.study_numbers import StudyNumbers, read_numbers

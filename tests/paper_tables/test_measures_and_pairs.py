@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from harness.store.store import Store
+from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.study_numbers import StudyNumbers, read_numbers
 from paper_tables.tables.build import build
 from paper_tables.tables.formats.markdown import to_markdown
 from paper_tables.tables.grid import WIDTH
-from paper_tables.tables.measures import nominal_compression
 from paper_tables.tables.table_file import load_table_file, parse_table_file, shipped_names
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -27,9 +27,9 @@ def quick() -> StudyNumbers:
 
 
 def test_nominal_compression_is_bits_times_zeros() -> None:
-    assert nominal_compression(0.0, 32) == 1
-    assert nominal_compression(0.9, 8) == pytest.approx(40)  # ten times four: trap 13
-    assert nominal_compression(0.85, 32) == pytest.approx(1 / 0.15)
+    assert nominal_compression(32, 0.0) == 1
+    assert nominal_compression(8, 0.9) == pytest.approx(40)  # ten times four: trap 13
+    assert nominal_compression(32, 0.85) == pytest.approx(1 / 0.15)
 
 
 def test_compression_counts_what_the_records_count(reduced: StudyNumbers) -> None:
