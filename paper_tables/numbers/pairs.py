@@ -12,13 +12,8 @@ from paper_tables.statistics.intervals import LEVEL
 from paper_tables.statistics.paired import Difference, paired_difference
 
 
-def values_by_seed(row: Row) -> dict[int, float]:
-    """Percent by transfer seed; over several pruning seeds the mean of those that have a result."""
-    return {seed: fmean(found.values()) for seed, found in _by_pruning(row.seeds).items()}
-
-
 def paired_values(one: Row, other: Row) -> tuple[dict[int, float], dict[int, float]]:
-    """The same of both, by the transfer seeds that both have.
+    """Percent of both by transfer seed, of the seeds that both have.
 
     Where both were pruned in pre-training a seed counts by the mean over the prunings that both have of it: what
     pruning seeds do drops out too, and a row that lacks one is not compared with a mean over others.

@@ -10,7 +10,6 @@ from paper_tables.numbers.pairs import (
     is_of_one_pruning,
     paired_values,
     row_difference,
-    values_by_seed,
 )
 from paper_tables.numbers.rows import Row, aggregate
 from paper_tables.numbers.score import Score
@@ -28,7 +27,7 @@ def row(scores: list[tuple[int, int | None, float | None]], method: str = "prune
 
 def test_over_several_prunings_a_seed_counts_by_the_mean_of_those_that_are_there() -> None:
     found = row([(0, 0, 80.0), (0, 1, 82.0), (1, 0, 70.0), (1, 1, None), (2, 0, None), (2, 1, None)])
-    assert values_by_seed(found) == {0: 81.0, 1: 70.0}
+    assert paired_values(found, found) == ({0: 81.0, 1: 70.0}, {0: 81.0, 1: 70.0})
 
 
 def test_a_row_that_lacks_a_pruning_is_not_compared_with_a_mean_over_others() -> None:
