@@ -20,7 +20,9 @@ demo: environment
 	$(BIN)/harness tables --store $(DEMO)/runs --study quick --out $(DEMO)
 	$(BIN)/harness plots --store $(DEMO)/runs --study quick --out $(DEMO)
 	@echo; cat $(DEMO)/quick.md
-	@echo; echo "Open these:"; ls -d $(DEMO)/quick*
+	@echo; echo "Tables and figures:"; ls -d $(DEMO)/quick*
+	@echo; echo "All of it on one page, for a browser:"
+	@$(BIN)/harness report --store $(DEMO)/runs --study quick --out $(DEMO)/quick-report.html
 
 # Fast tests: a few minutes. A process a core, up to four, each with one thread; a file's tests stay in one process.
 test: environment

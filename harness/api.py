@@ -20,9 +20,9 @@ from harness.grids import planned
 from harness.grids.arguments import read_place, read_store, told_of_arguments
 from harness.grids.options import read_options
 from harness.grids.planned import PlannedGrid
+from harness.studies.results import read_results
 from harness.studies.state import read_states
 from harness.studies.study import only_study, read_study
-from harness.studies.verification import verified_records
 from paper_tables.numbers.study_numbers import read_numbers
 from paper_tables.tables.study_page import study_page
 
@@ -114,7 +114,7 @@ def records(store: str | Path = "runs", study: str | None = None) -> pd.DataFram
 
     place, name = read_place(store, study)
     found = read_study(place, name or only_study(place))
-    verified = verified_records(found.plan, place)
+    verified = read_results(found.plan, place).records
     states = read_states(found.plan, place)
     rows = [
         {**vars(score), "quantization": cell.quantization, "state": states[found.plan.endpoint(cell)]}

@@ -11,6 +11,7 @@ import codecs
 import io
 import os
 import sys
+from collections.abc import Iterable
 
 STREAMS = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
 ERRORS = "harness-spelled"  # name of the handler for what an encoding lacks
@@ -46,3 +47,9 @@ def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
         return _SPELLED[letter], error.start + 1
     one = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, error.reason)
     return codecs.backslashreplace_errors(one)
+
+
+def print_notes(sentences: Iterable[str]) -> None:
+    """On standard error: what changes nothing of what the command prints, and should be known."""
+    for sentence in sentences:
+        print(f"note: {sentence}", file=sys.stderr)

@@ -157,6 +157,48 @@ def _plots(parser: argparse.ArgumentParser) -> None:
     _common(parser)
 
 
+def _check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", metavar="NAME")
+    parser.add_argument(
+        "--expected", metavar="FILE", help="what is expected, a TOML file (default: expected.toml in the store)"
+    )
+    parser.add_argument("--write", action="store_true", help="write the expected file from the study; check nothing")
+    parser.add_argument("--junit", metavar="FILE", help="also write the report as JUnit XML")
+    parser.add_argument("--summary", metavar="FILE", help="also append the report in Markdown, as to a job's page")
+    _common(parser)
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    for name in ("first", "second"):
+        parser.add_argument(
+            name,
+            metavar=f"{name.upper()}",
+            help="KEY=VALUE,.. of a cell (model, method, sparsity, task, quantization, seed, pruning_seed); cells that "
+            "differ in seeds alone are compared seed by seed",
+        )
+    parser.add_argument("--study", metavar="NAME")
+    _common(parser)
+
+
+def _merge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", nargs="+", metavar="STORE", help="folders of stores; they are only read")
+    parser.add_argument("--into", required=True, metavar="STORE", help="the store to add to, or a new folder")
+    parser.add_argument("--study", metavar="NAME", help="merge this study alone, with its records")
+    parser.add_argument(
+        "--prefer",
+        metavar="STORE",
+        help="of this merge: where stores have other results of a stage, take this one's, and leave out what others "
+        "made from theirs",
+    )
+    parser.add_argument(
+        "--artifacts",
+        action="store_true",
+        help="also copy models and data of stages; records, predictions and attempts always come",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+
+
 def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", metavar="NAME")
     parser.add_argument("--out", metavar="FILE", help="the page (default STUDY-report.html)")
@@ -191,8 +233,8 @@ def _gc(parser: argparse.ArgumentParser) -> None:
         "--keep",
         default="all",
         choices=("records", "final", "all"),
-        help="which artifacts stay: all that a study names (default), those of scored models, or none but what "
-        "unfinished stages need (which always stays)",
+        help="which artifacts stay: all that a study names (default), those of scored models, or none but predictions "
+        "and what unfinished stages need (which always stay)",
     )
     parser.add_argument("--yes", action="store_true", help="do it; without, only show what it frees")
     _common(parser)
@@ -276,6 +318,13 @@ VERBS = (
         _plots,
         "harness.cli.commands.plots:run",
     ),
+    Verb("check", "a study's numbers against those that a file expects", _check, "harness.cli.commands.check:run"),
+    Verb(
+        "compare",
+        "two cells example by example: McNemar's test and paired intervals",
+        _compare,
+        "harness.cli.commands.compare:run",
+    ),
     Verb(
         "report",
         "one page of HTML: what ran, numbers and what is behind each, deviations, hours",
@@ -287,6 +336,12 @@ VERBS = (
         "a stage's settings, parents, losses, metrics, times; or a cell's path",
         _show,
         "harness.cli.commands.show:run",
+    ),
+    Verb(
+        "merge",
+        "studies and records of several stores into one",
+        _merge,
+        "harness.cli.commands.merge:run",
     ),
     Verb("logs", "what a stage's last attempt logged", _logs, "harness.cli.commands.logs:run"),
     Verb("retry", "let failed and cancelled stages start again", _selection, "harness.cli.commands.retry:run"),

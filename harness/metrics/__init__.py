@@ -68,6 +68,15 @@ def question_answering_scores(
     return load_metric("squad").compute(predictions=rows, references=golds)
 
 
+def question_scores(
+    predictions: Mapping[str, str], references: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, float, float]]:
+    """Id, exact match (0 or 1) and F1 in [0, 1] of each question, in the order of `references`."""
+    from harness.metrics.squad.squad import best_scores
+
+    return [(row["id"], *best_scores(predictions[row["id"]], list(row["answers"]["text"]))) for row in references]
+
+
 def _check_one_to_one(task: Task, predictions: Sized, references: Sized) -> None:
     if len(references) == 0 or len(predictions) != len(references):
         raise ValueError(

@@ -19,6 +19,7 @@ from harness.data.collate import PaddingCollator
 from harness.progress import NEVER, StageProgress, StopFlag
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import INT8_FILE, family_of, load_for_task, load_int8, load_tokenizer, quiet
+from harness.stages.predictions import Scored, write_predictions
 from harness.stages.task_data import read_split
 from harness.stages.task_heads import head_of
 from harness.tasks import Task, get_task
@@ -30,7 +31,10 @@ AfterBatch = Callable[[int, int], None]
 
 
 def evaluation(context: StageContext) -> StageResult:
-    """Every example is scored exactly once. An int8 model is scored from its codes, frozen scales and stored ranges."""
+    """Every example is scored exactly once, and its prediction is kept in the artifact.
+
+    An int8 model is scored from its codes, frozen scales and stored ranges.
+    """
     quiet()
     parameters = context.parameters
     torch.set_num_threads(parameters["threads"])
@@ -46,7 +50,8 @@ def evaluation(context: StageContext) -> StageResult:
         if split in context.spec.inputs:
             rows = read_split(context, task, split, split)
             scored = score(model, rows, task, tokenizer, parameters, batch_size, _watch(context), context.stops)
-            metrics[reported_as] = scored.result
+            metrics[reported_as] = scored.result.metrics
+            write_predictions(context.artifact, reported_as, scored.result.predictions)
             batch_size = scored.micro_batch_size  # a size that ran out of memory is not tried on the next split
             oom_sizes += scored.oom_sizes
     return StageResult(
@@ -101,8 +106,11 @@ def score(
     batch_size: int,
     after_batch: AfterBatch = lambda done, total: None,
     stops: StopFlag = NEVER,
-) -> OomBackoff[dict[str, Any]]:
-    """The metrics of one split, with raw counts; scored in batches of `batch_size`, or of what the device holds."""
+) -> OomBackoff[Scored]:
+    """The metrics of one split, with raw counts, and its predictions.
+
+    It is scored in batches of `batch_size`, or of what the device holds.
+    """
     head, collator = head_of(task), PaddingCollator(tokenizer)
     examples = head.evaluation_examples(rows, task, tokenizer, parameters, stops)
 

@@ -11,8 +11,9 @@ import transformers
 
 from harness.data.classification import encode_classification
 from harness.data.question_answering import encode_evaluation, encode_training, predictions_from_logits
-from harness.metrics import classification_scores, question_answering_scores
+from harness.metrics import classification_scores, question_answering_scores, question_scores
 from harness.progress import NEVER, StopFlag
+from harness.stages.predictions import Scored, answer_predictions, class_predictions
 from harness.tasks import CLASSIFICATION, EXTRACTIVE_QA, Task
 from harness.training.objectives import (
     ClassificationObjective,
@@ -57,8 +58,8 @@ class HeadFunctions(Protocol):
         task: Task,
         parameters: Parameters,
         stops: StopFlag = NEVER,
-    ) -> dict[str, float | int]:
-        """The metrics of a split with their raw counts. outputs: the model's logits by name, a row per example."""
+    ) -> Scored:
+        """The metrics and predictions of a split. outputs: the model's logits by name, a row per example."""
 
 
 class ClassificationHead:
@@ -95,9 +96,10 @@ class ClassificationHead:
         task: Task,
         parameters: Parameters,
         stops: StopFlag = NEVER,
-    ) -> dict[str, float | int]:
+    ) -> Scored:
         predicted = [int(np.argmax(row)) for row in outputs["logits"]]
-        return classification_scores(task, predicted, rows["label"])
+        labels = list(rows["label"])
+        return Scored(classification_scores(task, predicted, labels), class_predictions(labels, predicted))
 
 
 class QuestionAnsweringHead:
@@ -130,7 +132,7 @@ class QuestionAnsweringHead:
         task: Task,
         parameters: Parameters,
         stops: StopFlag = NEVER,
-    ) -> dict[str, float | int]:
+    ) -> Scored:
         answers = predictions_from_logits(
             rows,
             examples,
@@ -140,7 +142,8 @@ class QuestionAnsweringHead:
             max_answer_length=parameters["max_answer_length"],
             stops=stops,
         )
-        return question_answering_scores(task, answers, rows)
+        metrics = question_answering_scores(task, answers, rows)
+        return Scored(metrics, answer_predictions(question_scores(answers, rows), answers))
 
 
 def _window_options(parameters: Parameters) -> dict[str, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import time
@@ -72,6 +73,10 @@ class StoredStage:
     def cancel_path(self, number: int) -> Path:
         return self.attempts_path / f"{number}.cancel"
 
+    def twin_path(self, digest: str) -> Path:
+        """Another record of the stage with the same outcome, from which a merged record was made."""
+        return self.root.joinpath("twins", self.stage_id, f"{digest}.json")
+
     def archive_path(self, number: int) -> Path:
         return self.root / "invalidated" / f"{self.stage_id}.{number}.json"
 
@@ -89,32 +94,50 @@ class StoredStage:
         Raises FileNotFoundError when there is none, StoreError when it cannot be read, is damaged, was edited, has
         another schema, belongs to another stage or describes another computation.
         """
-        path = self.record_path
+        return self._read_sound(self.record_path, spec)
+
+    def read_twin(self, digest: str) -> dict[str, Any] | None:
+        """The twin with this digest, if it is there and sound."""
+        try:
+            record = self._read_sound(self.twin_path(digest), None)
+        except (OSError, StoreError):
+            return None
+        return record if record["digest"] == digest else None
+
+    def twin_digests(self) -> list[str]:
+        """The digests by which the stage's twins are named."""
+        return sorted(path.stem for path in self.twin_path("").parent.glob("*.json"))
+
+    def _read_sound(self, path: Path, spec: StageSpec | None) -> dict[str, Any]:
         try:
             record = parse_json(path.read_bytes())
         except OSError as error:
-            if not self.has_record():
+            if not os.path.lexists(path):
                 raise
             reason = "a link to nothing" if isinstance(error, FileNotFoundError) else error.strerror
-            raise StoreError(f"record {path} cannot be read ({reason}). {self._redo_hint()}") from None
+            raise StoreError(f"record {path} cannot be read ({reason}). {self.redo_hint()}") from None
         except ValueError as error:
-            raise StoreError(f"record {path} is damaged ({error}). {self._redo_hint()}") from None
+            raise StoreError(f"record {path} is damaged ({error}). {self.redo_hint()}") from None
         if not isinstance(record, dict):
-            raise StoreError(f"record {path} is damaged (not an object). {self._redo_hint()}")
+            raise StoreError(f"record {path} is damaged (not an object). {self.redo_hint()}")
         if record.get("schema") != RECORD_SCHEMA:
             raise StoreError(
-                f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}. {self._redo_hint()}"
+                f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}. {self.redo_hint()}"
             )
         claimed = record.pop("digest", None)
-        if claimed != sha256_of(record):
+        try:
+            digest = sha256_of(record)
+        except ValueError as error:  # a number that is none, or half of a character
+            raise StoreError(f"record {path} is damaged ({_reason(record, error)}). {self.redo_hint()}") from None
+        if claimed != digest:
             raise StoreError(
-                f"record {path} was changed after it was written (its digest does not match). {self._redo_hint()}"
+                f"record {path} was changed after it was written (its digest does not match). {self.redo_hint()}"
             )
         if record.get("stage_id") != self.stage_id:
-            raise StoreError(f"record {path} belongs to stage {record.get('stage_id')}. {self._redo_hint()}")
+            raise StoreError(f"record {path} belongs to stage {record.get('stage_id')}. {self.redo_hint()}")
         if not self._is_described_by(record, spec):
             raise StoreError(
-                f"record {path} describes another computation than stage {self.stage_id}. {self._redo_hint()}"
+                f"record {path} describes another computation than stage {self.stage_id}. {self.redo_hint()}"
             )
         record["digest"] = claimed
         return record
@@ -138,6 +161,13 @@ class StoredStage:
         write_new(self.record_path, json.dumps(content, indent=1, sort_keys=True) + "\n", guard=guard)
         return str(content["digest"])
 
+    def adopt(self, path: Path, record: Mapping[str, Any], *, guard: Callable[[], None] = no_guard) -> None:
+        """Write a sound record of this stage from another store as it is, digest and all.
+
+        path: `record_path` or a `twin_path`. Raises FileExistsError where there is a file already.
+        """
+        write_new(path, json.dumps(dict(record), indent=1, sort_keys=True) + "\n", guard=guard)
+
     def archive_record(self) -> Path | None:
         """Move the record to invalidated/, where nothing reads it; returns its new path. For the lease's holder."""
         number = 1
@@ -156,7 +186,7 @@ class StoredStage:
         """The command that applies a verb to the stage, to be copied from a message."""
         return command(verb, self.stage_id, store=self.root)
 
-    def _redo_hint(self) -> str:
+    def redo_hint(self) -> str:
         """The next move for a record that cannot be trusted; removing it alone would leave what was made from it."""
         return f"Put back the original, or redo it and all that depends on it: {self.command('invalidate')}"
 
@@ -320,3 +350,18 @@ class StoredStage:
     def is_held(self) -> bool:
         """Whether the lease is neither released nor held by a process that is known to be gone."""
         return is_live(self.holder())
+
+
+def _reason(record: Any, error: ValueError) -> str:
+    """Why a record has no digest: the first value in it that is no number, or what went wrong."""
+    named = next(_no_numbers(record, ""), None)
+    return str(error) if named is None else named
+
+
+def _no_numbers(value: Any, name: str) -> Iterator[str]:
+    """A sentence for every value below a dotted name that is NaN or infinite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{name} is {'NaN' if math.isnan(value) else 'infinite'}"
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        yield from _no_numbers(member, f"{name}.{key}".lstrip("."))

@@ -5,6 +5,8 @@
     artifacts/STAGE/              models in the ecosystem's format; bulky
     attempts/STAGE/N.jsonl        one line per event of attempt N, append-only; N.log and N.progress beside it
     attempts/STAGE/N.cancel       a request that attempt N stop and the stage not start again until it is retried
+    twins/STAGE/DIGEST.json       of a merged store: another record of the stage with the same outcome; see
+                                  `studies.twins`
     invalidated/STAGE.K.json      archived records of invalidated stages
     leases/STAGE/N                who may run the stage; see `leases`
     leases/study-NAME/N           who may change the study

@@ -6,7 +6,8 @@
                       what old submissions to a cluster left (`old_submissions`)
     --keep records    also every other artifact
 
-The artifacts that unfinished stages of any study start from always stay.
+The artifacts that unfinished stages of any study start from always stay, and so do those of evaluations: small
+files of predictions, without which two models cannot be compared example by example any more.
 """
 
 from __future__ import annotations
@@ -60,9 +61,8 @@ def kept_artifacts(plans: Sequence[Plan], finished: Collection[str], keep: str) 
     if keep == "all":
         return set(specs)
     kept = {p for stage_id, spec in specs.items() if stage_id not in finished for p in spec.parents.values()}
-    if keep == "final":
-        for end in {plan.endpoint(cell) for plan in plans for cell in plan.paths}:
-            kept |= {end, *specs[end].parents.values()}
+    for end in {plan.endpoint(cell) for plan in plans for cell in plan.paths}:
+        kept |= {end, *(specs[end].parents.values() if keep == "final" else ())}
     return kept
 
 

@@ -211,8 +211,19 @@ def _check_cells(plan: Plan, path: Path, cells: Collection[Cell]) -> None:
 
 
 def study_names(store: Store) -> list[str]:
-    """The names of the store's studies. Files of other names, as of a copy beside one, are not the store's."""
-    return sorted(path.stem for path in (store.root / "studies").glob("*.json") if is_name(path.stem))
+    """The names of the store's studies. Files of other names, as of a copy beside one, are not the store's.
+
+    Raises StoreError where there is a folder of studies that cannot be listed.
+    """
+    folder = store.root / "studies"
+    try:
+        names = os.listdir(folder) if os.path.lexists(folder) and store.blocked_by() is None else []
+    except OSError as error:
+        raise StoreError(
+            f"studies in {folder} cannot be read ({error.strerror}). Bring the folder back, or make it readable."
+        ) from None
+    stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return sorted(stem for stem in stems if is_name(stem))
 
 
 def only_study(store: Store) -> str:

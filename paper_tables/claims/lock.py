@@ -129,9 +129,9 @@ def _kept(numbers: StudyNumbers, model: str, sparsity: float, kind: str, stage_i
 
 
 def _stage(numbers: StudyNumbers, spec: StageSpec, stage_id: str) -> _Stage | None:
-    """None where one of the two has no record yet."""
+    """None where one of the two has no record yet, or counts no zeros."""
     before, after = numbers.records.get(spec.parents["model"]), numbers.records.get(stage_id)
-    if before is None or after is None:
+    if before is None or after is None or not ("sparsity" in before["result"] and "sparsity" in after["result"]):
         return None
     return _Stage.of(before["result"], after["result"], pooler=bool(spec.parameters[LOCK]))
 

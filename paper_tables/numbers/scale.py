@@ -35,6 +35,8 @@ def scale_of(study: Study, records: Records, stage_ids: Iterable[str]) -> Scale:
     tokens = [
         records[stage_id]["result"]["training"]["tokens_seen"]
         for stage_id in behind
-        if stage_id in records and study.plan.work(stage_id) == "pretraining"
+        if stage_id in records
+        and study.plan.work(stage_id) == "pretraining"
+        and "tokens_seen" in records[stage_id]["result"].get("training", {})  # an author's kind says what it likes
     ]
     return Scale(min(tokens, default=None), max(tokens, default=None))

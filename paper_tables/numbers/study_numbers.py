@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from harness.planning.planner import without_garbage_collection
 from harness.store.store import Store
+from harness.studies.results import read_results
 from harness.studies.study import Study, read_study
-from harness.studies.verification import Records, verified_records
+from harness.studies.verification import Records
 from paper_tables.numbers.collect import collect_scores
 from paper_tables.numbers.comparable import Differing, differing_from_paper
 from paper_tables.numbers.rows import Row, aggregate
@@ -20,6 +21,8 @@ class StudyNumbers:
     """records: of the finished stages, by id. scores: one per cell, metric and split; rows: their seeds gathered.
 
     differing: what sets the cells that the paper prints numbers for apart from its own.
+    told: sentences about files among the records that are read by nobody and change no number; they name paths, so
+    they are for people at a terminal and no part of a page.
     """
 
     study: Study
@@ -27,6 +30,7 @@ class StudyNumbers:
     scores: Sequence[Score]
     rows: Sequence[Row]
     differing: Differing
+    told: Sequence[str] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -35,10 +39,10 @@ class StudyNumbers:
 
 
 def read_numbers(store: Store, name: str) -> StudyNumbers:
-    """Raises UsageError when there is no such study, StoreError when a record cannot be trusted."""
+    """Raises UsageError when there is no such study, StoreError with every record and number that cannot be trusted."""
     with without_garbage_collection():
         study = read_study(store, name)
-        records = verified_records(study.plan, store)
+        results = read_results(study.plan, store)
         differing = differing_from_paper(study)
-        scores = collect_scores(study, records, {cell for cell, found in differing.items() if not found})
-        return StudyNumbers(study, records, scores, aggregate(scores), differing)
+        scores = collect_scores(study, results.records, {cell for cell, found in differing.items() if not found})
+        return StudyNumbers(study, results.records, scores, aggregate(scores), differing, results.told)

@@ -27,7 +27,7 @@ from paper_tables.tables.study_page import notes_of
 @dataclass(frozen=True, kw_only=True)
 class StudyReport:
     """content: the numbers as the page's script reads them. records: of stages. began, ended: seconds since the epoch
-    of the first and the last record, None where they tell no times."""
+    of the first and the last record, None where they tell no times. told: as in `StudyNumbers`, no part of the page."""
 
     study: Study
     coverage: Coverage
@@ -43,6 +43,7 @@ class StudyReport:
     records: int
     began: float | None
     ended: float | None
+    told: Sequence[str] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -79,4 +80,5 @@ def report_of(numbers: StudyNumbers, attempts: Attempts, tries: Sequence[Try]) -
         records=len(records),
         began=min((time["started"] for time in times), default=None),
         ended=max((time["ended"] for time in times), default=None),
+        told=numbers.told,
     )

@@ -1,9 +1,10 @@
-"""Two models on the same examples: McNemar's exact test and the paired bootstrap over examples."""
+"""Two models on the same examples: McNemar's exact test and the paired bootstrap over examples, of means and of F1."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,46 @@ def paired_bootstrap(
 def _check_alike(one: np.ndarray, other: np.ndarray) -> None:
     if one.ndim != 1 or one.shape != other.shape:
         raise ValueError(f"{one.shape} examples against {other.shape}: expected the same examples, in one order.")
+
+
+def paired_f1_bootstrap(
+    labels: Sequence[int],
+    one: Sequence[int],
+    other: Sequence[int],
+    *,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = SEED,
+) -> Interval:
+    """Percentile interval for the binary F1 of one minus that of the other, in [-1, 1]; examples are drawn in pairs.
+
+    labels, one, other: 0 or 1 of each example, in one order; F1 is of class 1. It is no mean over examples: each draw
+    counts right and wrong anew. Raises ValueError for no example, unlike lengths and other classes.
+    """
+    columns = [np.asarray(values, dtype=np.int64) for values in (labels, one, other)]
+    if not len(columns[0]) or len({len(column) for column in columns}) > 1:
+        raise ValueError(f"{', '.join(str(len(column)) for column in columns)} values: expected as many of each.")
+    if not all(np.isin(column, (0, 1)).all() for column in columns):
+        raise ValueError("expected classes 0 and 1 only.")
+    label, first, second = columns
+    counts = np.bincount(4 * label + 2 * first + second, minlength=8)
+    # Of the eight kinds of example (label, one, other) the numbers drawn are multinomial, as in `paired_bootstrap`.
+    drawn = np.random.default_rng(seed).multinomial(len(label), counts / len(label), size=resamples)
+    kinds = np.arange(8)
+    is_positive = kinds & 4 > 0
+    values = _f1(drawn, is_positive, kinds & 2 > 0) - _f1(drawn, is_positive, kinds & 1 > 0)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), level)
+
+
+def _f1(
+    counts: np.ndarray[Any, Any], positive: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    """F1 of each row of counts [draws, kinds], in [0, 1]; 0 where class 1 never occurs."""
+    right = counts[:, positive & predicted].sum(axis=1)
+    wrong = counts[:, positive ^ predicted].sum(axis=1)
+    below = 2 * right + wrong
+    return np.divide(2 * right, below, out=np.zeros(len(counts)), where=below > 0)
 
 
 def _binomial_tails(fewer: int, n: int) -> float:

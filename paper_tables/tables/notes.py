@@ -58,8 +58,10 @@ def _budget(study: Study, records: Records) -> list[str]:
         if study.plan.work(stage_id) != "pretraining" or stage_id not in records:
             continue
         result = records[stage_id]["result"]
+        metrics = result.get("metrics") or {}
+        if "tokens_seen" not in result.get("training", {}) or "mlm_positions" not in metrics:
+            continue  # of an author's kind, which says what it likes
         tokens = result["training"]["tokens_seen"]
-        metrics = result["metrics"]
         share = tokens / PAPER_TOKENS_PER_STAGE
         found.append(
             f"{study.plan.label(stage_id)}: {tokens:,} tokens, {share:.1e} of the paper's {PAPER_TOKENS_PER_STAGE:,}; "
@@ -101,4 +103,4 @@ def _machine(made: Mapping[str, Any]) -> str:
     """What a record says of where it was made, as far as it can change bits; earlier versions say less."""
     computed = made.get("torch") or {}
     facts = [made.get("processor"), computed.get("cpu_capability"), *computed.get("gpus", ())]
-    return ", ".join([*filter(None, facts), f"torch {made['versions']['torch']}"])
+    return ", ".join([*filter(None, facts), f"torch {(made.get('versions') or {}).get('torch', 'unknown')}"])

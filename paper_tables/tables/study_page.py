@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from paper_tables.numbers.made_by import mixed_makers
 from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.tables.build import build, whole_study
 from paper_tables.tables.formats import html, latex, long_csv, markdown
@@ -26,7 +27,9 @@ def study_table(numbers: StudyNumbers) -> Table:
 
 
 def notes_of(numbers: StudyNumbers) -> list[str]:
-    return notes(numbers.study, numbers.records, numbers.differing)
+    """What a reader must know; rows whose seeds were made unlike first."""
+    mixed = mixed_makers(numbers.study.plan, numbers.records, numbers.rows)
+    return [*mixed, *notes(numbers.study, numbers.records, numbers.differing)]
 
 
 def page(tables: Sequence[Table], form: str, *, title: str, said: Sequence[str] = ()) -> str:

@@ -21,6 +21,7 @@ from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.data_sources import FolderData
 from harness.inputs.families import BERT
 from harness.inputs.models import find_models
+from harness.specs import StageSpec
 from harness.stages.context import Resources, Sources
 from harness.stages.evaluation import load_for_scoring
 from harness.store.store import Store
@@ -280,9 +281,52 @@ def test_records_name_their_parents_by_digest(finished: Finished) -> None:
             assert record["parent_digests"][role] == finished.record(parent)["digest"]
 
 
-def test_the_same_stage_again_makes_the_same_artifact(finished: Finished, tiny: Any, tmp_path: Path) -> None:
-    spec = finished.study.plan.stages[finished.stage("task_pruning", task="sst2")]
-    again = Store(tmp_path)
+def test_the_metrics_of_every_evaluation_follow_from_its_predictions(finished: Finished) -> None:
+    evaluations = [record for record in finished.records() if record["kind"] == "evaluation"]
+    for record in evaluations:
+        for name, metrics in record["result"]["metrics"].items():
+            file = finished.artifact(record["stage_id"]) / "predictions" / f"{name}.csv"
+            assert record["artifact"]["files"] == [f"predictions/{name}.csv"]
+            with file.open(encoding="utf-8", newline="") as text:
+                rows = list(csv.DictReader(text))
+            assert len(rows) == metrics["num_examples"]
+            if name == "squad":
+                exact, f1 = (100 * sum(float(row[c]) for row in rows) / len(rows) for c in ("exact_match", "f1"))
+                assert (exact, f1) == (metrics["exact_match"], metrics["f1"])
+            else:
+                right = sum(row["label"] == row["prediction"] for row in rows)
+                assert right / len(rows) == metrics["accuracy"]
+    assert len(evaluations) == 10
+
+
+@pytest.mark.parametrize("task", ["sst2", "squad"])
+def test_two_models_are_compared_by_what_they_said(
+    finished: Finished, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    words = (f"method=dense,task={task}", f"method=prune-ofa,task={task},quantization=none")
+    assert cli.main(["compare", *words, "--store", str(finished.store.root), "--json"]) == 0
+    (each,) = json.loads(capsys.readouterr().out)["comparisons"]
+    ends = [
+        finished.record(finished.study.plan.endpoint(cell))["result"]["metrics"][task]
+        for method in ("dense", "prune-ofa")
+        for cell in finished.study.plan.paths
+        if (cell.method, cell.task, cell.quantization) == (method, task, "none")
+    ]
+    for metric in each["metrics"]:
+        scale = 1 if task == "squad" else 100
+        assert [metric["first"], metric["second"]] == pytest.approx([scale * end[metric["metric"]] for end in ends])
+    counts = [end["num_exact" if task == "squad" else "num_correct"] for end in ends]
+    assert each["right"]["only_one"] - each["right"]["only_other"] == counts[0] - counts[1]
+
+
+def test_a_scored_again_stage_keeps_the_same_predictions(finished: Finished, tiny: Any, tmp_path: Path) -> None:
+    """Byte for byte: the artifact's digest is over them."""
+    (spec, *_) = [s for s in finished.study.plan.stages.values() if s.kind == "evaluation"]
+    _run_again(finished, tiny, tmp_path, spec)
+
+
+def _run_again(finished: Finished, tiny: Any, folder: Path, spec: StageSpec) -> None:
+    again = Store(folder)
     for parent in spec.parents.values():
         again.stage(parent).record_path.parent.mkdir(parents=True, exist_ok=True)
         again.stage(parent).record_path.write_bytes(finished.store.stage(parent).record_path.read_bytes())
@@ -291,6 +335,10 @@ def test_the_same_stage_again_makes_the_same_artifact(finished: Finished, tiny: 
     models = find_models([("tiny", tiny.model)], ContentHashes()).models
     run_stage(spec, again, Sources(models=models, data=FolderData(tiny.data)), Resources(), lambda: False)
     assert again.stage(spec.stage_id).read_record()["artifact"] == finished.record(spec.stage_id)["artifact"]
+
+
+def test_the_same_stage_again_makes_the_same_artifact(finished: Finished, tiny: Any, tmp_path: Path) -> None:
+    _run_again(finished, tiny, tmp_path, finished.study.plan.stages[finished.stage("task_pruning", task="sst2")])
 
 
 def test_the_same_grid_again_starts_nothing(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,8 @@ def test_a_batch_the_device_cannot_hold_is_halved_and_every_row_is_still_scored_
     scored = evaluation.score(model, rows, get_task("sst2"), None, {}, 128)
     assert model.batches == [128, 64, 32, 32, 32, 32, 2]
     assert (scored.micro_batch_size, scored.oom_sizes) == (32, (128, 64))
-    assert (scored.result["num_correct"], scored.result["num_examples"]) == (130, 130)
+    metrics = scored.result.metrics
+    assert (metrics["num_correct"], metrics["num_examples"]) == (130, 130)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -65,14 +65,14 @@ def test_a_later_run_finds_every_artifact_it_starts_from_whatever_state_the_stor
                 lacking = set(planned.stages[stage_id].parents.values()) - there
                 assert not lacking, f"{keep}: {planned.label(stage_id)} lacks {lacking}"
                 there.add(stage_id)
-    assert freed > 1000  # it was not kept by never letting anything go
+    assert freed > 500  # it was not kept by never letting anything go
 
 
 def test_what_stays_of_a_finished_study() -> None:
     planned = plan(tasks=["sst2"])
     finished = set(planned.stages)
     kinds = {keep: {planned.stages[i].kind for i in kept_artifacts([planned], finished, keep)} for keep in KEEPS}
-    assert kinds["records"] == set()
+    assert kinds["records"] == {"evaluation"}  # predictions
     # Scored are the dense, the pruned, the transferred and the quantized models; the rest is on the way there.
     assert kinds["final"] == {"dense", "task_pruning", "transfer", "quantization", "evaluation"}
     assert kept_artifacts([planned], finished, "all") == finished
@@ -115,7 +115,8 @@ def test_the_rest_of_an_unfinished_study_runs_after_gc_kept_records_only(
     planned = read_study(store, "slice").plan
     (quantization,) = of_kind(planned, "quantization").values()
     assert run_harness(world.reading("gc", "--keep", "records", "--yes")).code == 0
-    assert artifacts(store) == set(quantization.parents.values())
+    evaluations = {stage_id for stage_id, spec in planned.stages.items() if spec.kind == "evaluation"}
+    assert artifacts(store) == {*quantization.parents.values(), *evaluations & store.finished(evaluations)}
     assert store.stage(quantization.stage_id).checkpoints_path.exists()
     fakes.ACTIONS.clear()
     done = run_harness(world.grid("--tasks", "sst2"))

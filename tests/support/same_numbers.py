@@ -3,7 +3,8 @@
 `make same-numbers BASE=REV` runs the tiny grid (every stage kind, in this process and in worker processes) with the
 source of REV and with the source of the working tree, on the same machine and the same inputs. It compares the stages
 of every cell, every record and every artifact's digest, bit for bit, and prints what differs. Times, machine and commit
-are left out, and so are digests that cover them. Where nothing differs, the working tree's source is recorded as one
+are left out, and so are digests that cover them. A file that only the newer artifact has is no number that changed: it
+is told, and the files that both have must be equal. Where nothing differs, the working tree's source is recorded as one
 that gives the numbers of its versions (`code_versions`).
 
 The sources are copies (git archive for REV), so that editing goes on while the grids run.
@@ -12,6 +13,7 @@ The sources are copies (git archive for REV), so that editing goes on while the 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -37,10 +40,14 @@ _ABSENT = object()
 
 @dataclass(frozen=True)
 class Store:
-    """What a store says of numbers. cells: by study and cell, the ids of its stages. records: by stage id."""
+    """What a store says of numbers. cells: by study and cell, the ids of its stages. records: by stage id.
+
+    files: of each artifact, the digest of every file by its name.
+    """
 
     cells: Mapping[str, Sequence[str]]
     records: Mapping[str, Mapping[str, Any]]
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def kinds(self) -> set[str]:
@@ -49,11 +56,15 @@ class Store:
 
 @dataclass
 class Comparison:
-    """differences: a line each; empty when the two give the same numbers. stages: how many records were compared."""
+    """differences: a line each; empty when the two give the same numbers. stages: how many records were compared.
+
+    new_files: kind and name of the files that artifacts have gained, with how many artifacts have.
+    """
 
     stages: int = 0
     kinds: set[str] = field(default_factory=set)
     differences: list[str] = field(default_factory=list)
+    new_files: Counter[str] = field(default_factory=Counter)
 
 
 def read(root: Path) -> Store:
@@ -64,7 +75,17 @@ def read(root: Path) -> Store:
             stages = cell.pop("stages")
             cells[f"{path.stem}: {json.dumps(cell, sort_keys=True)}"] = stages
     records = {path.stem: json.loads(path.read_bytes()) for path in sorted((root / "records").glob("*/*.json"))}
-    return Store(cells, records)
+    files = {folder.name: file_digests(folder) for folder in sorted((root / "artifacts").glob("*"))}
+    return Store(cells, records, files)
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by its path in it."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def numbers(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,9 +109,20 @@ def compare(base: Store, head: Store) -> Comparison:
             kind = (before or after or {})["kind"]
             found.differences.append(f"{kind} {stage_id}: a record {'only now' if before is None else 'no more'}")
             continue
-        for where, old, new in differing(numbers(before), numbers(after)):
+        old_numbers, new_numbers = numbers(before), numbers(after)
+        if gained := _gained(before, after):
+            found.new_files.update(f"{before['kind']}: {name}" for name in gained)
+            theirs, ours = base.files.get(stage_id, {}), head.files.get(stage_id, {})
+            old_numbers["artifact"], new_numbers["artifact"] = theirs, {name: ours.get(name) for name in theirs}
+        for where, old, new in differing(old_numbers, new_numbers):
             found.differences.append(f"{before['kind']} {stage_id}: {where} was {_short(old)}, is {_short(new)}")
     return found
+
+
+def _gained(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    """The files that the later artifact has beside all those of the earlier one; none where it lacks one of those."""
+    old, new = (set(record.get("artifact", {}).get("files", ())) for record in (before, after))
+    return new - old if old <= new else set()
 
 
 def differing(one: Any, other: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -240,6 +272,7 @@ def compare_trees(
         )
         total.stages += found.stages
         total.kinds |= found.kinds
+        total.new_files += found.new_files
         total.differences += [f"{executor}: {line}" for line in found.differences]
     for executor, other in zip(executors[1:], heads[1:], strict=True):
         between = compare(heads[0], other).differences
@@ -265,6 +298,8 @@ def main(arguments: Sequence[str]) -> int:
                 print(f"and {len(found.differences) - MOST_SHOWN} more")
             print(f"{base} and the working tree give other numbers: {len(found.differences)} differences.")
             return 1
+        for name, count in sorted(found.new_files.items()):
+            print(f"new file, which changes no number: {name} (in {count} artifacts)")
         print(f"{base} and the working tree give the same numbers: {found.stages} stages, {len(found.kinds)} kinds.")
         if sources(head) != sources(ROOT):
             print("the source was edited meanwhile, so the proof is not recorded; run it again.", file=sys.stderr)

@@ -64,6 +64,23 @@ def test_stages_that_come_and_go_and_cells_that_lead_elsewhere_are_named() -> No
     ]
 
 
+def with_files(files: dict[str, str]) -> Store:
+    return Store(
+        changed().cells,
+        {"aa01": {**RECORD, "artifact": {"digest": "".join(files.values()), "bytes": 3, "files": [*files]}}},
+        {"aa01": files},
+    )
+
+
+def test_a_file_that_is_new_is_told_and_is_no_difference_where_the_others_are_the_same() -> None:
+    before, after = with_files({"a": "1"}), with_files({"a": "1", "p/b.csv": "2"})
+    found = compare(before, after)
+    assert (found.differences, found.new_files) == ([], {"dense: p/b.csv": 1})
+    (other,) = compare(before, with_files({"a": "3", "p/b.csv": "2"})).differences
+    assert other == 'dense aa01: artifact.a was "1", is "3"'
+    assert {line.split(":")[1].split()[0] for line in compare(after, before).differences} >= {"artifact.digest"}  # gone
+
+
 def test_a_store_is_read_as_it_stands_on_disk(tmp_path: Path) -> None:
     for path, value in (
         ("studies/mine.json", {"cells": [{"task": "sst2", "stages": ["aa01"]}]}),
@@ -71,7 +88,11 @@ def test_a_store_is_read_as_it_stands_on_disk(tmp_path: Path) -> None:
     ):
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).write_text(json.dumps(value))
-    assert read(tmp_path) == Store({'mine: {"task": "sst2"}': ["aa01"]}, {"aa01": RECORD})
+    (tmp_path / "artifacts" / "aa01" / "deep").mkdir(parents=True)
+    (tmp_path / "artifacts" / "aa01" / "deep" / "empty").touch()
+    nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of no byte
+    files = {"aa01": {"deep/empty": nothing}}
+    assert read(tmp_path) == Store({'mine: {"task": "sst2"}': ["aa01"]}, {"aa01": RECORD}, files)
 
 
 @pytest.mark.slow

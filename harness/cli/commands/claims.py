@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from harness.cli.streams import print_notes
 from harness.errors import Problem, UsageError, system_problem
 from harness.files import replace_files
 from harness.store.store import Store
@@ -28,6 +29,7 @@ def print_claims(options: argparse.Namespace) -> int:
     claims = claims_of_file(Path(options.claims)) if options.claims else None
     store = Store(Path(options.store))
     numbers = read_numbers(store, options.study or only_study(store))
+    print_notes(numbers.told)
     verdicts = read_claims(numbers, claims)
     page = claims_page(numbers, verdicts)
     text = json.dumps([each.as_json() for each in verdicts], indent=1)

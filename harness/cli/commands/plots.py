@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.cli.streams import print_notes
 from harness.errors import Problem, UsageError, is_disk_full, system_problem, unknown_name
 from harness.files import replace_files
 from harness.store.store import Store
@@ -36,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
     store = Store(Path(options.store))
     numbers = read_numbers(store, options.study or only_study(store))
     others = [read_numbers(store, name) for name in _words(options.beside) if name != numbers.study.name]
+    print_notes(numbers.told)
     stage_ids = _stage_ids(store, numbers.study, options.stage) if options.stage else []
     folder = _folder(options.out)
     found = study_pictures(numbers, kinds, stage_ids=stage_ids, others=others)

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from harness.cli.streams import print_notes
 from harness.errors import UsageError, system_problem
 from harness.files import replace_files
 from harness.store.store import Store
@@ -22,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     store = Store(Path(options.store))
     name = options.study or only_study(store)
     found = read_report(store, name)
+    print_notes(found.told)
     path = Path(options.out or f"{name}-report.html")
     page = report_page(found)
     try:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.cli.streams import print_notes
 from harness.errors import Problem, UsageError, system_problem
 from harness.files import replace_files
 from harness.identity import is_name
@@ -85,7 +86,9 @@ def _numbers(store: Store, options: argparse.Namespace) -> StudyNumbers | None:
     store.check_is_folder()
     if options.study is None and not study_names(store):
         return None
-    return read_numbers(store, options.study or only_study(store))
+    numbers = read_numbers(store, options.study or only_study(store))
+    print_notes(numbers.told)
+    return numbers
 
 
 def _required(numbers: StudyNumbers | None, store: Store) -> StudyNumbers:

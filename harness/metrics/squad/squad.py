@@ -33,6 +33,14 @@ def token_f1(prediction: str, answer: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
+def best_scores(prediction: str, answers: list[str]) -> tuple[float, float]:
+    """Exact match (0 or 1) and F1 in [0, 1], each the best over a question's gold answers."""
+    return (
+        max(exact_match(prediction, answer) for answer in answers),
+        max(token_f1(prediction, answer) for answer in answers),
+    )
+
+
 class Squad(evaluate.Metric):
     """Exact match and F1, each the best over a question's gold answers, averaged over questions, in percent."""
 
@@ -67,8 +75,8 @@ class Squad(evaluate.Metric):
                 f"({len(golds)} ids), {len(texts.keys() & golds.keys())} ids in common; expected exactly one "
                 "prediction per question."
             )
-        num_exact = sum(max(exact_match(texts[key], gold) for gold in answers) for key, answers in golds.items())
-        f1_sum = sum(max(token_f1(texts[key], gold) for gold in answers) for key, answers in golds.items())
+        scores = [best_scores(texts[key], answers) for key, answers in golds.items()]
+        num_exact, f1_sum = (sum(each) for each in zip(*scores, strict=True))
         return {
             "exact_match": 100.0 * num_exact / len(golds),
             "f1": 100.0 * f1_sum / len(golds),

@@ -23,7 +23,8 @@ def sparse(zeros: dict[str, int], pattern: str, pooler: int | None = 9) -> dict[
         "pattern_sha256": pattern,
         "pooler": {} if pooler is None else {"pooler": [pooler, 10]},
     }
-    return {"sparsity": counted, "metrics": {}, "training": {"tokens_seen": 131_072}}
+    metrics = {"mlm_accuracy": 0.25, "mlm_correct": 1, "mlm_positions": 4}
+    return {"sparsity": counted, "metrics": metrics, "training": {"tokens_seen": 131_072}}
 
 
 PRUNED = sparse({"query": 40, "key": 45}, "aa")

@@ -1,0 +1,1 @@
+"""Several stores into one: what they hold, what of it goes together, and bringing it."""

@@ -1,0 +1,1 @@
+"""Two models compared example by example, from the predictions that their evaluations kept."""

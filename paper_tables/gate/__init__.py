@@ -1,0 +1,1 @@
+"""The gate: whether a study still gives the numbers that a committed file expects, within the noise of their seeds."""

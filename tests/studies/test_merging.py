@@ -1,0 +1,432 @@
+"""Merging stores: what goes together does, conflicts are named, and the target is sound at every moment."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filled_stores import finish, make_study, share
+from grid_world import files_below
+
+from harness import files as harness_files
+from harness.cli.main import main
+from harness.errors import UsageError
+from harness.store.store import Store
+from harness.studies.merging import merge as merge_module
+from harness.studies.merging.contents import read_contents
+from harness.studies.merging.merge import MergeOptions, carry_out, plan_merge
+from harness.studies.study import read_study
+from harness.studies.verification import verified_records
+from paper_tables.numbers.study_numbers import read_numbers
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def ann(tmp_path: Path) -> Path:
+    finish(tmp_path / "ann", make_study(tmp_path / "ann", seeds=(0, 1)), who="ann")
+    return tmp_path / "ann"
+
+
+@pytest.fixture
+def bob(tmp_path: Path) -> Path:
+    """Other seeds of the same study, run from the beginning by somebody else; what both ran came out alike."""
+    finish(tmp_path / "bob", make_study(tmp_path / "bob", seeds=(2,)), who="bob")
+    return tmp_path / "bob"
+
+
+@pytest.fixture
+def eve(tmp_path: Path) -> Path:
+    """As bob, on a machine with other bits: her pruned model is another one."""
+    other = {"metrics": {"mlm_accuracy": 0.5, "mlm_correct": 2, "mlm_positions": 4}, "training": {"tokens_seen": 1000}}
+    pruned = ("student_pruning",)
+    finish(
+        tmp_path / "eve",
+        make_study(tmp_path / "eve", seeds=(2,)),
+        who="eve",
+        result=lambda spec: other if spec.kind in pruned else {},
+    )
+    return tmp_path / "eve"
+
+
+def merge(into: Path, *sources: Path, words: tuple[str, ...] = ()) -> int:
+    return main(["merge", *map(str, sources), "--into", str(into), *words])
+
+
+def values(root: Path) -> dict[tuple[object, ...], float | None]:
+    return {(s.method, s.seed): s.value for s in read_numbers(Store(root), "mine").scores}
+
+
+def bytes_of(root: Path) -> dict[str, bytes]:
+    """Every file but leases, whose holder is a process of this machine."""
+    return {name: content for name, (_, content) in files_below(root).items() if not name.startswith("leases/")}
+
+
+# -- what goes together
+
+
+def test_two_peoples_seeds_become_one_study_with_every_number_of_both(
+    tmp_path: Path, ann: Path, bob: Path, capsys: Capture
+) -> None:
+    before, into = {root: files_below(root) for root in (ann, bob)}, tmp_path / "both"
+    expected = values(ann) | values(bob)
+    assert merge(into, ann, bob) == 0
+    out = capsys.readouterr().out
+    assert "study mine: 6 cells, 6 new" in out
+    assert values(into) == expected
+    assert len({seed for _, seed in expected}) == 3
+    assert {root: files_below(root) for root in (ann, bob)} == before  # sources are read
+    # The four stages before the first seed were run by both and are alike: one record each, the other as its twin.
+    store = Store(into)
+    twins = sorted(path.parent.name for path in (into / "twins").glob("*/*.json"))
+    shared = sorted(
+        read_study(Store(ann), "mine").plan.stages.keys() & read_study(Store(bob), "mine").plan.stages.keys()
+    )
+    assert twins
+    assert set(twins) <= set(shared)
+    assert set(verified_records(read_study(store, "mine").plan, store)) == set(read_study(store, "mine").plan.stages)
+
+
+def test_the_same_command_again_writes_nothing(tmp_path: Path, ann: Path, bob: Path, capsys: Capture) -> None:
+    into = tmp_path / "both"
+    assert merge(into, ann, bob) == 0
+    before = files_below(into)
+    capsys.readouterr()
+    assert merge(into, ann, bob) == 0
+    assert files_below(into) == before
+    assert "study mine: nothing new" in capsys.readouterr().out
+
+
+def test_a_twin_that_says_another_thing_is_none(tmp_path: Path, ann: Path, bob: Path) -> None:
+    into = tmp_path / "both"
+    merge(into, ann, bob)
+    twin = next((into / "twins").glob("*/*.json"))
+    twin.write_text(twin.read_text().replace('"mlm_correct": 1', '"mlm_correct": 2'))
+    found = read_contents(Store(into), "both")
+    assert found.problems
+    assert all("was made from another" in problem for problem in found.problems)
+
+
+def test_records_of_one_origin_are_there_once_whatever_the_order(tmp_path: Path, ann: Path) -> None:
+    """Random parts of one store, merged in random order, are the whole: by identity alone, without twins."""
+    draw = random.Random(1)
+    for attempt in range(4):
+        parts = []
+        for part in range(3):
+            copy = tmp_path / f"{attempt}-{part}"
+            shutil.copytree(ann, copy)
+            for path in sorted((copy / "records").glob("*/*.json")):
+                if draw.randrange(3) > part:  # the last part is whole
+                    path.unlink()
+            parts.append(copy)
+        into = tmp_path / f"{attempt}"
+        assert merge(into, *draw.sample(parts, 3)) == 0
+        assert not (into / "twins").exists()
+        assert {p.name: p.read_bytes() for p in (into / "records").glob("*/*")} == {
+            p.name: p.read_bytes() for p in (ann / "records").glob("*/*")
+        }
+
+
+def test_a_study_in_which_one_of_both_did_nothing_yet_keeps_its_cells(tmp_path: Path, ann: Path) -> None:
+    make_study(tmp_path / "dan", seeds=(7,))
+    assert merge(tmp_path / "both", tmp_path / "dan", ann) == 0
+    assert {seed for _, seed in values(tmp_path / "both")} == {0, 1, 7}
+
+
+def test_one_study_alone_comes_with_its_records(tmp_path: Path, ann: Path, capsys: Capture) -> None:
+    finish(ann, make_study(ann, "transfer.epochs=4", name="longer", seeds=(0,)))
+    assert merge(tmp_path / "both", ann, words=("--study", "longer")) == 0
+    store = Store(tmp_path / "both")
+    assert store.recorded() == sorted(read_study(store, "longer").plan.stages)
+
+
+# -- conflicts
+
+
+def test_two_outcomes_are_named_with_all_that_is_known_and_nothing_is_written(
+    tmp_path: Path, ann: Path, eve: Path, capsys: Capture
+) -> None:
+    into = tmp_path / "both"
+    assert merge(into, ann, eve) == 1
+    err = capsys.readouterr().err
+    assert not into.exists()
+    (pruned,) = [i for i, s in read_study(Store(ann), "mine").plan.stages.items() if s.kind == "student_pruning"]
+    for root, who, metric in ((ann, "ann", "mlm_accuracy 0.25"), (eve, "eve", "mlm_accuracy 0.5")):
+        digest = Store(root).stage(pruned).read_record()["digest"]
+        (line,) = [line for line in err.splitlines() if digest[:12] in line]
+        assert line.strip().startswith(f"{root}: record {digest[:12]}, {metric}")
+        assert f"(commit {who} " in line
+        assert f"on {who}'s machine)" in line
+    assert f"student_pruning tiny 0.85 seed 0 ({pruned}): 2 results" in err
+    assert err.startswith("1 problem; nothing was written:")
+    assert "--prefer STORE" in err
+
+
+def test_as_json_a_conflict_has_both_digests(tmp_path: Path, ann: Path, eve: Path, capsys: Capture) -> None:
+    assert merge(tmp_path / "both", ann, eve, words=("--json",)) == 1
+    (conflict,) = json.loads(capsys.readouterr().out)["conflicts"]
+    assert len({record["digest"] for record in conflict["records"]}) == 2
+    assert [record["metrics"]["mlm_accuracy"] for record in conflict["records"]] == [0.25, 0.5]
+
+
+def test_a_preferred_stores_records_count_and_what_others_made_from_theirs_stays_behind(
+    tmp_path: Path, ann: Path, eve: Path, capsys: Capture
+) -> None:
+    dense = {key: value for key, value in values(eve).items() if key[0] == "dense"}
+    into = tmp_path / "annes"
+    assert merge(into, ann, eve, words=("--prefer", str(ann))) == 0
+    assert "stay behind" in capsys.readouterr().err
+    missing = {("prune-ofa", 2): None}  # made from her pruned model: to be run again from ann's
+    assert values(into) == values(ann) | dense | missing
+    theirs = tmp_path / "eves"
+    assert merge(theirs, ann, eve, words=("--prefer", str(eve))) == 0
+    lost = {("prune-ofa", 0): None, ("prune-ofa", 1): None}
+    assert values(theirs) == values(ann) | values(eve) | lost
+
+
+def test_the_targets_records_are_never_written_over(tmp_path: Path, ann: Path, eve: Path, capsys: Capture) -> None:
+    before = files_below(ann)
+    assert merge(ann, eve, words=("--prefer", str(eve))) == 1
+    err = capsys.readouterr().err
+    assert files_below(ann) == before
+    (pruned,) = [i for i, s in read_study(Store(ann), "mine").plan.stages.items() if s.kind == "student_pruning"]
+    mend = f"invalidate {pruned} --store {ann}"
+    assert f"harness {mend}" in err
+    assert main([*mend.split(), "--yes"]) == 0
+    assert merge(ann, eve, words=("--prefer", str(eve))) == 0
+    assert values(ann)["prune-ofa", 2] == values(eve)["prune-ofa", 2]
+    assert values(ann)["prune-ofa", 0] is None
+    assert main(["tables", "--store", str(ann)]) == 4
+
+
+def test_a_record_whose_parent_is_elsewhere_and_another_one_is_a_conflict(
+    tmp_path: Path, ann: Path, eve: Path, capsys: Capture
+) -> None:
+    """Ann gave away all but her pruned model; eve has one of that stage, from which ann's models were not made."""
+    plan = read_study(Store(ann), "mine").plan
+    (pruned,) = [i for i, s in plan.stages.items() if s.kind == "student_pruning"]
+    Store(ann).stage(pruned).record_path.unlink()
+    assert merge(tmp_path / "both", ann, eve) == 1
+    err = capsys.readouterr().err
+    assert "it was made from another record than there is (model " in err
+    for prefer, other in ((ann, eve), (eve, ann)):
+        into = tmp_path / f"prefer {prefer.name}"
+        assert merge(into, ann, eve, words=("--prefer", str(prefer))) == 0
+        ours, theirs = values(prefer), values(other)
+        kept = {key: value for key, value in theirs.items() if key[0] == "dense"}
+        assert values(into) == dict.fromkeys(theirs) | kept | ours
+
+
+def test_another_recipe_is_another_study(tmp_path: Path, ann: Path, capsys: Capture) -> None:
+    make_study(tmp_path / "dan", "transfer.epochs=7", seeds=(0,))
+    assert merge(tmp_path / "both", ann, tmp_path / "dan") == 1
+    err = capsys.readouterr().err
+    assert "another recipe (they differ in transfer.epochs)" in err
+    assert "--study NAME" in err
+    assert not (tmp_path / "both").exists()
+
+
+def test_cells_that_were_made_from_other_data_are_a_conflict(tmp_path: Path, ann: Path, capsys: Capture) -> None:
+    dan = tmp_path / "dan"
+    finish(dan, make_study(dan, seeds=(0,), changed={"sst2/train": "cleaned"}), who="dan")
+    assert merge(tmp_path / "both", ann, dan) == 1
+    err = capsys.readouterr().err
+    assert "2 cells (" in err
+    assert "were made otherwise; they differ in the data (sst2)" in err
+    assert merge(tmp_path / "both", ann, dan, words=("--prefer", str(dan))) == 0
+    assert values(tmp_path / "both") == values(ann) | values(dan)
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, ann: Path, eve: Path, capsys: Capture) -> None:
+    plan = read_study(Store(ann), "mine").plan
+    first, second = (Store(ann).stage(plan.endpoint(cell)).record_path for cell in list(plan.paths)[:2])
+    first.write_bytes(b"")
+    second.write_text(second.read_text().replace('"attempt": 1', '"attempt": 3'))
+    make_study(eve, "transfer.epochs=7", name="more", seeds=(0,))
+    make_study(ann, "transfer.epochs=8", name="more", seeds=(0,))
+    assert merge(tmp_path / "both", ann, eve) == 1
+    err = capsys.readouterr().err
+    for told in (str(first), str(second), "study 'more'", "student_pruning tiny 0.85 seed 0"):
+        assert told in err
+    assert err.startswith("4 problems; nothing was written:")
+
+
+# -- doing it
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path, ann: Path, bob: Path, capsys: Capture) -> None:
+    assert merge(tmp_path / "both", ann, bob, words=("--dry-run",)) == 0
+    assert "would be merged" in capsys.readouterr().out
+    assert not (tmp_path / "both").exists()
+
+
+class Stop(Exception):
+    pass
+
+
+def test_cut_short_at_any_moment_the_target_is_sound_and_the_same_command_finishes_it(
+    tmp_path: Path, ann: Path, bob: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tmp_path / "whole"
+    assert merge(whole, ann, bob) == 0
+    durable, count, limit = harness_files._durable, 0, 0
+
+    def counting(path: Path, content: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == limit:
+            raise Stop
+        return durable(path, content)
+
+    monkeypatch.setattr(harness_files, "_durable", counting)
+    options = MergeOptions(sources=(ann, bob), into=tmp_path / "count")
+    carry_out(plan_merge(options))
+    writes = count
+    assert writes > 50
+    for stop in range(1, writes + 1, 7):
+        into, count, limit = tmp_path / f"cut {stop}", 0, stop
+        options = MergeOptions(sources=(ann, bob), into=into)
+        with pytest.raises(Stop):
+            carry_out(plan_merge(options))
+        assert not read_contents(Store(into), "cut").problems
+        limit = 0
+        carry_out(plan_merge(options))
+        assert bytes_of(into) == bytes_of(whole)
+
+
+def test_a_folder_whose_copying_was_cut_short_is_not_there(
+    tmp_path: Path, ann: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(source: Path, target: Path) -> None:
+        Path(target).mkdir()
+        (Path(target) / "half").write_text("x")
+        raise Stop
+
+    options = MergeOptions(sources=(ann,), into=tmp_path / "both", artifacts=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(merge_module.shutil, "copytree", half)
+        with pytest.raises(Stop):
+            carry_out(plan_merge(options))
+    assert [path.name for path in (tmp_path / "both" / "artifacts").iterdir()] == []
+    carry_out(plan_merge(options))
+    assert bytes_of(tmp_path / "both" / "artifacts") == bytes_of(ann / "artifacts")
+
+
+def test_a_stage_that_runs_in_the_target_is_left_alone(tmp_path: Path, ann: Path, capsys: Capture) -> None:
+    into = tmp_path / "both"
+    study = make_study(into, seeds=(0, 1))
+    stage_id = study.plan.endpoint(next(iter(study.plan.paths)))
+    lease = Store(into).stage(stage_id).acquire_lease()
+    assert lease is not None
+    assert merge(into, ann) == 1
+    assert f"({stage_id}) is running in {into}" in capsys.readouterr().err
+    assert not Store(into).recorded()
+    lease.release()
+    assert merge(into, ann) == 0
+
+
+def test_a_stage_that_begins_to_run_meanwhile_ends_the_merge_with_a_sound_target(tmp_path: Path, ann: Path) -> None:
+    into = tmp_path / "both"
+    planned = plan_merge(MergeOptions(sources=(ann,), into=into))
+    last = planned.new_records[-1]
+    assert Store(into).stage(last).acquire_lease() is not None
+    with pytest.raises(Exception, match=f"stage {last} began to run in .* meanwhile; give the same command again"):
+        carry_out(planned)
+    assert not read_contents(Store(into), "both").problems
+
+
+def test_a_study_that_grew_meanwhile_keeps_its_cells(tmp_path: Path, ann: Path) -> None:
+    into = tmp_path / "both"
+    planned = plan_merge(MergeOptions(sources=(ann,), into=into))
+    make_study(into, seeds=(9,))
+    with pytest.raises(Exception, match="'mine' of .* was changed meanwhile"):
+        carry_out(planned)
+    assert merge(into, ann) == 0
+    assert {seed for _, seed in values(into)} == {0, 1, 9}
+
+
+def test_predictions_come_and_models_only_when_asked_for(tmp_path: Path, ann: Path, capsys: Capture) -> None:
+    plan = read_study(Store(ann), "mine").plan
+    evaluations = {i for i, s in plan.stages.items() if s.kind == "evaluation"}
+    into = tmp_path / "both"
+    assert merge(into, ann) == 0
+    assert {path.name for path in (into / "artifacts").iterdir()} == evaluations
+    assert merge(into, ann, words=("--artifacts",)) == 0
+    assert {path.name for path in (into / "artifacts").iterdir()} == set(plan.stages)
+    assert bytes_of(into / "artifacts") == bytes_of(ann / "artifacts")
+
+
+def test_an_artifact_that_is_not_its_records_is_named_and_one_that_is_gone_told(
+    tmp_path: Path, ann: Path, capsys: Capture
+) -> None:
+    plan = read_study(Store(ann), "mine").plan
+    changed, gone = (Store(ann).stage(plan.endpoint(cell)).artifact_path for cell in list(plan.paths)[:2])
+    (changed / "predictions" / "sst2.csv").write_text("example,label,prediction\n")
+    shutil.rmtree(gone)
+    assert merge(tmp_path / "both", ann) == 1
+    err = capsys.readouterr().err
+    assert f"artifact {changed} is not the one that its record describes" in err
+    assert "1 artifact that records describe are in no store" in err
+    shutil.rmtree(changed)
+    assert merge(tmp_path / "both", ann) == 0
+    assert "2 artifacts that records describe" in capsys.readouterr().err
+
+
+def test_attempts_come_with_their_records_and_never_beside_others(tmp_path: Path, ann: Path, bob: Path) -> None:
+    study = make_study(ann, seeds=(5,))
+    failed = study.plan.endpoint(next(cell for cell in study.plan.paths if cell.seed == 5))
+    stage = Store(ann).stage(failed)
+    stage.end_attempt(stage.begin_attempt({"host": "ann"}), {"outcome": "code", "message": "it broke"})
+    into = tmp_path / "both"
+    merge(into, ann, bob)
+    target = Store(into)
+    (attempt,) = target.stage(failed).attempts()
+    assert (attempt.outcome, attempt.message) == ("code", "it broke")
+    for stage_id in read_study(target, "mine").plan.stages:
+        if target.stage(stage_id).has_record():
+            (attempt,) = target.stage(stage_id).attempts()
+            assert attempt.host == target.stage(stage_id).read_record()["times"]["of"]
+
+
+def test_what_is_no_store_is_named_all_at_once(tmp_path: Path, ann: Path, capsys: Capture) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    words = ("--prefer", str(tmp_path / "other"))
+    assert (
+        merge(ann, tmp_path / "gone", tmp_path / "file", ann, tmp_path / "empty", tmp_path / "empty", words=words) == 2
+    )
+    err = capsys.readouterr().err
+    told = ("gone is not there", "file is a file", "is the one to merge into", "is given twice", "--prefer")
+    for each in told:
+        assert each in err
+    assert merge(tmp_path / "both", tmp_path / "empty") == 2
+    assert "is empty: it has no study and no record" in capsys.readouterr().err
+    assert merge(tmp_path / "file", ann) == 2
+    assert merge(tmp_path / "both", ann, words=("--study", "nobody")) == 2
+    assert "no store has a study 'nobody'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("nothing"), lambda path: path.symlink_to(path.name)])
+def test_a_source_that_cannot_be_read_is_named(
+    tmp_path: Path, ann: Path, capsys: Capture, make: Callable[[Path], None]
+) -> None:
+    for name in ("studies", "records"):
+        shutil.move(ann / name, tmp_path / name)
+        make(ann / name)
+        assert merge(tmp_path / "both", ann) in (1, 2)
+        assert str(ann) in capsys.readouterr().err
+        (ann / name).unlink()
+        shutil.move(tmp_path / name, ann / name)
+
+
+def test_the_numbers_are_those_of_the_records(ann: Path) -> None:
+    """So that the comparisons above are of something."""
+    plan = read_study(Store(ann), "mine").plan
+    assert values(ann) == {(c.method, c.seed): pytest.approx(100 * share(plan.endpoint(c))) for c in plan.paths}
+    with pytest.raises(UsageError):
+        plan_merge(MergeOptions(sources=(), into=ann))
