@@ -19,6 +19,7 @@ MOST_NAME_LETTERS = 100  # a file name of 255 bytes has room for what is put bef
 NAME = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MOST_NAME_LETTERS - 1}}}"
 NAME_IN_WORDS = f"at most {MOST_NAME_LETTERS} letters, digits, '.', '_' and '-', starting with a letter or digit"
 
+_STAGE_ID = re.compile(rf"[0-9a-f]{{{STAGE_ID_HEX_DIGITS}}}")
 _ENCODER = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
 )
@@ -56,7 +57,7 @@ def is_name(text: str) -> bool:
 
 def is_stage_id(text: str) -> bool:
     """Whether a text has the form of a stage id. In a store, files of other names are somebody else's."""
-    return bool(re.fullmatch(rf"[0-9a-f]{{{STAGE_ID_HEX_DIGITS}}}", text))
+    return _STAGE_ID.fullmatch(text) is not None
 
 
 def is_commit(revision: str) -> bool:

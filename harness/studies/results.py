@@ -23,8 +23,13 @@ from harness.tasks import TASKS, Task
 from harness.wording import shown
 
 # Of the result of a pre-training stage and of an imported sparse checkpoint: what pages say of them.
-PRETRAINING = ("training.tokens_seen", "metrics.mlm_accuracy", "metrics.mlm_correct", "metrics.mlm_positions")
-CHECKPOINT = ("sparsity.encoder_zeros", "sparsity.encoder_numel")
+PRETRAINING = (
+    ("training", "tokens_seen"),
+    ("metrics", "mlm_accuracy"),
+    ("metrics", "mlm_correct"),
+    ("metrics", "mlm_positions"),
+)
+CHECKPOINT = (("sparsity", "encoder_zeros"), ("sparsity", "encoder_numel"))
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,9 @@ def _problems(spec: StageSpec, work: str | None, result: Any) -> Iterator[str]:
     elif spec.kind == EVALUATION:
         yield from _score_problems(spec, TASKS.get(str(spec.parameters.get("task"))), result)
     elif work == "pretraining" and spec.kind in KINDS:  # an author's kind says what it likes
-        yield from (told for name in PRETRAINING if (told := _number_problem(result, name, math.inf)))
+        yield from (told for keys in PRETRAINING if (told := _number_problem(result, keys, math.inf)))
     elif spec.kind == "sparse_checkpoint":
-        yield from (told for name in CHECKPOINT if (told := _number_problem(result, name, math.inf)))
+        yield from (told for keys in CHECKPOINT if (told := _number_problem(result, keys, math.inf)))
 
 
 def _score_problems(spec: StageSpec, task: Task | None, result: Mapping[str, Any]) -> Iterator[str]:
@@ -75,27 +80,23 @@ def _score_problems(spec: StageSpec, task: Task | None, result: Mapping[str, Any
         yield f"it is of task {shown(spec.parameters.get('task'))}, which is not known here"
         return
     most = 100 if task.head.metrics_in_percent else 1
-    names = [
-        f"metrics.{reported_as}.{metric}"
-        for split, reported_as in task.evaluation_splits
-        if split in spec.inputs
-        for metric in task.metrics
-    ]
-    for name, highest in ((name, most) for name in names):
-        if told := _number_problem(result, name, highest):
-            yield told
-    if told := _number_problem(result, "cell_sparsity", 1):
+    for split, reported_as in task.evaluation_splits:
+        if split in spec.inputs:
+            for metric in task.metrics:
+                if told := _number_problem(result, ("metrics", reported_as, metric), most):
+                    yield told
+    if told := _number_problem(result, ("cell_sparsity",), 1):
         yield told
 
 
-def _number_problem(result: Mapping[str, Any], name: str, most: float) -> str | None:
-    """What is wrong with the number of a dotted name; None for one in [0, most]."""
+def _number_problem(result: Mapping[str, Any], keys: Sequence[str], most: float) -> str | None:
+    """What is wrong with the number that these keys lead to; None for one in [0, most]."""
     value: Any = result
-    for key in name.split("."):
-        if not isinstance(value, Mapping) or key not in value:
-            return f"it has no result.{name}"
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            return f"it has no result.{'.'.join(keys)}"
         value = value[key]
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most and value < math.inf:
         return None
     expected = "a number of 0 or more" if most == math.inf else f"a number in [0, {most}]"
-    return f"result.{name} is {shown(value)}, expected {expected}"
+    return f"result.{'.'.join(keys)} is {shown(value)}, expected {expected}"

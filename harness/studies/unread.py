@@ -39,9 +39,9 @@ class Unread:
 def find_unread(store: Store, stage_ids: Collection[str] | None = None) -> Unread:
     """stage_ids: those whose second files count; None: of any stage."""
     found = Unread()
-    for folder, name in _json_files(store.records_path, found.unlisted):
+    for folder, letters, name in _json_files(store.records_path, found.unlisted):
         stem = name.removesuffix(".json")
-        if is_stage_id(stem) and folder.name == stem[:2] and folder != store.records_path:
+        if letters == stem[:2] and is_stage_id(stem):
             found.recorded.append(stem)
         elif (copy := _record_in(folder / name)) and (stage_ids is None or copy["stage_id"] in stage_ids):
             _tell(store, folder / name, copy, found)
@@ -78,14 +78,17 @@ def _tell(store: Store, path: Path, copy: dict[str, Any], found: Unread) -> None
             )
 
 
-def _json_files(records: Path, unlisted: dict[Path, str]) -> Iterator[tuple[Path, str]]:
-    """The .json files of the folder of records and of those in it, by name: each as its folder and its name."""
+def _json_files(records: Path, unlisted: dict[Path, str]) -> Iterator[tuple[Path, str, str]]:
+    """The .json files of the folder of records and of those in it, by name.
+
+    Each as its folder, that folder's name among the records ("" of the folder of records itself), and its own name.
+    """
     for name in _names(records, unlisted):
         path = records / name
         if name.endswith(".json"):
-            yield records, name
+            yield records, "", name
         elif path.is_dir() or path.is_symlink():
-            yield from ((path, each) for each in _names(path, unlisted) if each.endswith(".json"))
+            yield from ((path, name, each) for each in _names(path, unlisted) if each.endswith(".json"))
 
 
 def _names(folder: Path, unlisted: dict[Path, str]) -> list[str]:

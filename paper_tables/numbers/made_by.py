@@ -8,7 +8,7 @@ versions of a kind that are recorded as equivalent.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.planning.graph import Plan
@@ -22,7 +22,7 @@ Facts = Mapping[str, frozenset[str]]
 
 def mixed_makers(plan: Plan, records: Records, rows: Sequence[Row]) -> list[str]:
     """A sentence for each fact in which seeds of a row differ, with the values and the rows."""
-    of_stage = _varying({i: dict(_facts(plan.stages[i].kind, record)) for i, record in records.items()})
+    of_stage = _varying({i: _facts(plan.stages[i].kind, record) for i, record in records.items()})
     if not of_stage:
         return []
     known: dict[str, Facts] = {}
@@ -65,18 +65,17 @@ def _behind(plan: Plan, of_stage: Mapping[str, Mapping[str, str]], stage_id: str
     return known[stage_id]
 
 
-def _facts(kind: str, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and value of what a record says of its makers; earlier versions say less."""
+def _facts(kind: str, record: Mapping[str, Any]) -> dict[str, str]:
+    """What a record says of its makers, by name; earlier versions say less."""
     made = record.get("provenance") or {}
-    if made.get("commit"):
-        yield (
-            "commits of the harness",
-            f"{str(made['commit'])[:12]}{' with changes' if made.get('uncommitted') else ''}",
-        )
+    found = {}
+    if commit := made.get("commit"):
+        found["commits of the harness"] = f"{str(commit)[:12]}{' with changes' if made.get('uncommitted') else ''}"
     if version := (made.get("versions") or {}).get("torch"):
-        yield "torch versions", str(version)
-    if made.get("kind_version") is not None:
-        yield f"code versions of {kind}", str(made["kind_version"])
+        found["torch versions"] = str(version)
+    if (version := made.get("kind_version")) is not None:
+        found[f"code versions of {kind}"] = str(version)
+    return found
 
 
 def _title(row: Row) -> str:
