@@ -21,7 +21,7 @@ from harness.store.processes import is_live
 from harness.store.stage import StoredStage
 from harness.store.store import Store
 from harness.store.turns import wait_for_lease
-from harness.studies.merging.contents import Contents, read_contents
+from harness.studies.merging.contents import Contents, Record, read_contents
 from harness.studies.merging.records import Choice, choose
 from harness.studies.merging.studies import united
 from harness.studies.study import Study, parents_first, read_study, study_names, write_study
@@ -182,13 +182,13 @@ def _find_artifacts(merge: Merge, sources: Sequence[Contents]) -> None:
     for stage_id, contents in merge.choice.taken.items():
         is_evaluation = merge.choice.specs[stage_id].kind == EVALUATION
         described_as = contents.records[stage_id].get("artifact") or {}
-        if not (merge.options.artifacts or is_evaluation) or merge.target.store.stage(stage_id).has_artifact():
+        if not (merge.options.artifacts or is_evaluation) or _target_has_artifact(merge, stage_id):
             continue
         folders = [
             each.store.stage(stage_id).artifact_path
             for each in sources
             if stage_id in each.records
-            and (each.records[stage_id].get("artifact") or {}).get("digest") == described_as.get("digest")
+            and _artifact_digest(each.records[stage_id]) == described_as.get("digest")
             and each.store.stage(stage_id).has_artifact()
         ]
         if not folders:
@@ -206,6 +206,21 @@ def _find_artifacts(merge: Merge, sources: Sequence[Contents]) -> None:
         merge.notes.append(
             f"{counted(gone, 'artifact')} that records describe are in no store; the records come alone."
         )
+
+
+def _target_has_artifact(merge: Merge, stage_id: str) -> bool:
+    """Whether the target has the artifact of the record that is taken.
+
+    What is there without a record is of an attempt that died before it wrote one, and may be another.
+    """
+    stage, record = merge.target.store.stage(stage_id), merge.choice.taken[stage_id].records[stage_id]
+    if not stage.has_artifact():
+        return False
+    return stage_id in merge.target.records or _digest(stage.artifact_path) == _artifact_digest(record)
+
+
+def _artifact_digest(record: Record) -> str | None:
+    return (record.get("artifact") or {}).get("digest")
 
 
 def _digest(folder: Path) -> str | None:
@@ -278,6 +293,8 @@ def _bring(merge: Merge, stage: StoredStage, *, is_new: bool) -> None:
             f"stage {stage.stage_id} began to run in {stage.root} meanwhile; give the same command again."
         )
     try:
+        if is_new and stage.has_artifact() and not _target_has_artifact(merge, stage.stage_id):
+            stage.discard_artifact()  # no record refers to it, and the one that comes describes another
         if folder := merge.artifacts.get(stage.stage_id):
             record = merge.choice.taken[stage.stage_id].records[stage.stage_id]
             _copy(folder, stage.artifact_path, record["artifact"]["digest"])
