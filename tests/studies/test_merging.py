@@ -437,6 +437,35 @@ def test_attempts_come_with_their_records_and_never_beside_others(tmp_path: Path
             assert attempt.host == target.stage(stage_id).read_record()["times"]["of"]
 
 
+def test_what_stays_behind_of_a_stage_that_both_ran_is_told(
+    tmp_path: Path, ann: Path, bob: Path, capsys: Capture
+) -> None:
+    """Hours of work done twice are hours that no page counts; the command says so, and whose."""
+    shared = set(read_study(Store(ann), "mine").plan.stages) & set(read_study(Store(bob), "mine").plan.stages)
+    assert merge(tmp_path / "both", ann, bob) == 0
+    told = f"the attempts of {len(shared)} stages of {bob} stay behind, and with them their hours"
+    assert told in capsys.readouterr().err
+    assert merge(tmp_path / "alone", ann) == 0
+    assert "attempts" not in capsys.readouterr().err
+
+
+def test_predictions_that_an_older_record_has_none_of_are_told(tmp_path: Path, ann: Path, capsys: Capture) -> None:
+    """The store was filled before predictions were kept; ann scored the same models again."""
+    old = tmp_path / "old"
+    plan = make_study(old, seeds=(0, 1)).plan
+    for stage_id, spec in plan.stages.items():
+        record = Store(ann).stage(stage_id).read_record()
+        if spec.kind == "evaluation":
+            del record["digest"]
+            Store(old).stage(stage_id).publish_record({**record, "artifact": {"digest": "d", "bytes": 0, "files": []}})
+        else:
+            Store(old).stage(stage_id).adopt(Store(old).stage(stage_id).record_path, record)
+    assert merge(old, ann) == 0
+    assert "the predictions of 4 evaluations stay behind" in capsys.readouterr().err
+    assert merge(tmp_path / "new", ann, old) == 0
+    assert "predictions" not in capsys.readouterr().err
+
+
 def test_what_is_no_store_is_named_all_at_once(tmp_path: Path, ann: Path, capsys: Capture) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
