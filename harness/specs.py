@@ -13,6 +13,7 @@ from typing import Any
 from harness.errors import Problem, unknown_name
 from harness.identity import STAGE_ID_HEX_DIGITS, sha256_of
 from harness.tasks import TASKS
+from harness.wording import shown
 
 QUANTIZATIONS = ("none", "int8")
 LARGEST_SEED = 2**32 - 1
@@ -46,7 +47,8 @@ def _range_problem(sparsity: float) -> Problem | None:
     if 0 <= sparsity < 1:
         return None
     hint = f"For {sparsity:g} percent write {sparsity / 100:g}." if 1 < sparsity < 100 else None
-    return Problem(f"sparsity {sparsity:g}", expected="a fraction in [0, 1)", next_move=hint)
+    printed = shown(sparsity) if isinstance(sparsity, int) else f"{sparsity:g}"  # a whole number may be of any size
+    return Problem(f"sparsity {printed}", expected="a fraction in [0, 1)", next_move=hint)
 
 
 def seed_problem(seed: int) -> Problem | None:

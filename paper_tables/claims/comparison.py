@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from paper_tables.numbers.pairs import condition, values_by_seed
+from paper_tables.numbers.pairs import condition, paired_values
 from paper_tables.numbers.primary import is_primary
 from paper_tables.numbers.rows import Row, method_title
 from paper_tables.statistics.correction import holm
@@ -69,8 +69,8 @@ class Comparison:
 
 def compare(one: Row, other: Row, bound: float, apart: Sequence[str], weights: tuple[int, int] | None) -> Comparison:
     """The comparison without its verdict, which needs the other comparisons of the claim (`judged`)."""
-    ours, theirs = values_by_seed(one), values_by_seed(other)
-    differences = tuple((seed, ours[seed] - theirs[seed]) for seed in sorted(ours) if seed in theirs)
+    ours, theirs = paired_values(one, other)
+    differences = tuple((seed, ours[seed] - theirs[seed]) for seed in sorted(ours))
     found = difference_of([points for _, points in differences], null=bound) if differences else None
     return Comparison(
         one=_title(one),

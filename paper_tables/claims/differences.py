@@ -25,7 +25,7 @@ from paper_tables.claims.comparison import (
 from paper_tables.claims.side import Side, paired_rows
 from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import StudyNumbers
-from paper_tables.numbers.terms import differing_terms
+from paper_tables.numbers.terms import DATA, differing_terms
 from paper_tables.statistics.bootstrap import aggregate_interval
 from paper_tables.statistics.intervals import Interval
 from paper_tables.statistics.paired import Difference, difference_of
@@ -67,16 +67,18 @@ class Above:
 
 @dataclass(frozen=True, kw_only=True)
 class CostOfQuantization(Above):
-    """The same of an int8 row and the very models that it was quantized from, whatever the settings of either."""
+    """The same of an int8 row and the very models that it was quantized from, on the same data; settings may differ."""
 
     def apart(self, numbers: StudyNumbers, one: Row, other: Row) -> list[str]:
         fp32 = {(seed.seed, seed.pruning_seed): seed.stage_id for seed in other.seeds}
-        made_from_it = [
-            _model(numbers, _model(numbers, seed.stage_id)) == _model(numbers, fp32[seed.seed, seed.pruning_seed])
+        pairs = [
+            (seed.stage_id, fp32[seed.seed, seed.pruning_seed])
             for seed in one.seeds
             if (seed.seed, seed.pruning_seed) in fp32
         ]
-        return [] if all(made_from_it) else [ORIGIN]
+        made_from_it = all(_model(numbers, _model(numbers, int8)) == _model(numbers, fp32) for int8, fp32 in pairs)
+        on_its_data = all(_scored_on(numbers, int8) == _scored_on(numbers, fp32) for int8, fp32 in pairs)
+        return [*([] if made_from_it else [ORIGIN]), *([] if on_its_data else [DATA])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +197,11 @@ class Differences:
 def _model(numbers: StudyNumbers, stage_id: str | None) -> str | None:
     """The stage whose model a stage starts from or scores."""
     return numbers.study.plan.stages[stage_id].parents.get("model") if stage_id in numbers.study.plan.stages else None
+
+
+def _scored_on(numbers: StudyNumbers, stage_id: str | None) -> Mapping[str, str]:
+    """The data of an evaluation, by content."""
+    return numbers.study.plan.stages[stage_id].inputs if stage_id in numbers.study.plan.stages else {}
 
 
 def _nonzeros(numbers: StudyNumbers, row: Row) -> Sequence[int]:

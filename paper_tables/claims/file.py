@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -56,7 +55,7 @@ def parse_claims(name: str, text: str) -> list[Claim]:
     """The claims of a file. Raises UsageError with every problem."""
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of TOML, or of a number of thousands of digits
         raise UsageError(f"{name} is not TOML: {error}.") from None
     entries = tree.get("claims")
     problems = [unknown_name("key", key, ("claims",)) for key in tree if key != "claims"]
@@ -87,7 +86,18 @@ def _problems(entry: Mapping[str, Any]) -> list[str]:
             found += [f"{key} is missing."] if field.is_needed else []
         elif problem := field.problem(entry[key]):
             found.append(f"{key} = {shown(entry[key])}: {problem}")
-    return found
+    return found or _unpaired(entry)
+
+
+def _unpaired(entry: Mapping[str, Any]) -> list[str]:
+    """What only one side names: of the other any row would do, and no single one is meant. Of sound sides."""
+    one, other = entry.get("one", {}), entry.get("other", {})
+    return [
+        f"{has} names {axis}, and {lacks} does not: name it in both, or in neither where it is equal."
+        for axis in AXES
+        for has, lacks, sides in (("one", "other", (one, other)), ("other", "one", (other, one)))
+        if axis in sides[0] and axis not in sides[1]
+    ]
 
 
 def _repeated(names: list[str]) -> list[str]:
@@ -108,8 +118,8 @@ def _kind_problem(value: Any) -> str | None:
 
 
 def _bound_problem(value: Any) -> str | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return None if is_number and abs(value) <= 100 else "expected points between -100 and 100."
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return None if is_number and -100 <= value <= 100 else "expected points between -100 and 100."
 
 
 def _side_problem(value: Any) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
+from harness.specs import as_sparsity
 from paper_tables.numbers.rows import Row, method_title
 
 AXES = ("model", "method", "sparsity", "bits")
@@ -25,7 +26,8 @@ class Side:
         return frozenset(field.name for field in fields(self) if getattr(self, field.name) is not None)
 
     def has(self, row: Row) -> bool:
-        return all(getattr(row, name) == getattr(self, name) for name in self.fixed)
+        found = {**{name: getattr(row, name) for name in self.fixed}, "sparsity": as_sparsity(row.sparsity)}
+        return all(found[name] == getattr(self, name) for name in self.fixed)
 
     def __str__(self) -> str:
         words = [self.model, self.method and method_title(self.method)]
@@ -34,7 +36,10 @@ class Side:
 
 
 def paired_rows(rows: Iterable[Row], one: Side, other: Side) -> list[tuple[Row, Row]]:
-    """Rows of both sides that are equal in task, metric, and every axis that neither side fixes; in the rows' order."""
+    """Rows of both sides that are equal in task, metric, and every axis that neither side fixes; in the rows' order.
+
+    one, other: fix the same axes, so that each row has one partner at most.
+    """
     rows = list(rows)
     free = [name for name in AXES if name not in one.fixed | other.fixed]
 

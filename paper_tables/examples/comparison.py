@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
 from harness.tasks import Task
@@ -16,7 +17,7 @@ from paper_tables.examples.predictions import Predictions
 from paper_tables.statistics.correction import holm
 from paper_tables.statistics.examples import McNemar, mcnemar, paired_bootstrap, paired_f1_bootstrap
 from paper_tables.statistics.intervals import LEVEL, Interval
-from paper_tables.statistics.paired import Difference, paired_difference
+from paper_tables.statistics.paired import Difference, difference_of
 
 PERCENT = 100.0
 
@@ -87,15 +88,16 @@ def with_adjusted_p(found: Sequence[SplitComparison]) -> list[SplitComparison]:
 
 
 def over_seeds(found: Sequence[SplitComparison]) -> list[OverSeeds]:
-    """Each metric of each split over the seeds."""
-    values: dict[tuple[str, str], tuple[dict[Any, float], dict[Any, float]]] = {}
+    """Each metric of each split over the transfer seeds; one of several prunings counts by their mean, as in tables."""
+    values: dict[tuple[str, str], dict[int, list[float]]] = {}
     for each in found:
         for metric in each.metrics:
-            first, second = values.setdefault((each.task, metric.metric), ({}, {}))
-            key = each.seed, each.pruning_seed
-            first[key], second[key] = metric.first, metric.second
-    differences = {key: paired_difference(*both) for key, both in values.items()}
-    return [OverSeeds(*key, difference) for key, difference in differences.items() if difference is not None]
+            by_seed = values.setdefault((each.task, metric.metric), {})
+            by_seed.setdefault(each.seed, []).append(metric.first - metric.second)
+    return [
+        OverSeeds(*key, difference_of([fmean(points) for points in by_seed.values()]))
+        for key, by_seed in values.items()
+    ]
 
 
 def _difference(metric: str, first: Predictions, second: Predictions) -> MetricDifference:

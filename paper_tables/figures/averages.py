@@ -11,15 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from harness.tasks import EXTRACTIVE_QA, TASKS
+from harness.tasks import TASKS
 from harness.wording import counted
 from paper_tables.figures.baselines import Baseline
 from paper_tables.figures.points import RELATIVE, Chart, Panel, Point
+from paper_tables.numbers.pairs import independent_values
+from paper_tables.numbers.primary import PRIMARY_METRICS
 from paper_tables.numbers.rows import SeedValue
 from paper_tables.statistics.bootstrap import aggregate_interval
 
-# One metric a task: F1 of squad, accuracy of the rest, mnli on its matched split.
-_PRIMARY = {task.name: "f1" if task.head == EXTRACTIVE_QA else "accuracy" for task in TASKS.values()}
 DENSE = ("dense", 0.0, 32)
 _OTHER_SPLITS = {name: task.name for task in TASKS.values() for _, name in task.evaluation_splits if name != task.name}
 
@@ -75,7 +75,7 @@ def _primary(panels: Iterable[Panel]) -> list[Panel]:
     for panel in panels:
         if panel.task in _OTHER_SPLITS or panel.is_average:
             continue
-        if panel.metric == _PRIMARY.get(panel.task, panel.metric):
+        if panel.metric == PRIMARY_METRICS.get(panel.task, panel.metric):
             chosen.setdefault(panel.task, panel)
     return list(chosen.values())
 
@@ -110,7 +110,9 @@ def _average(panels: Sequence[Panel]) -> Panel:
 
 def _point(points: Sequence[Point], dense: Sequence[float]) -> Point:
     """One row's average; points: one a task, in the order of `dense`."""
-    shares = [[_share(seed, of) for seed in point.seeds] for point, of in zip(points, dense, strict=True)]
+    shares = [
+        [100 * value / of for value in independent_values(point.seeds)] for point, of in zip(points, dense, strict=True)
+    ]
     seeds = _seeds(points, dense)
     return replace(
         points[0],

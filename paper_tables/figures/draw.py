@@ -36,6 +36,7 @@ from paper_tables.figures.page import (
 )
 from paper_tables.figures.points import Chart, Panel, Point
 from paper_tables.figures.scale import Places, Scale, places, scales, ticks
+from paper_tables.numbers.pairs import condition
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,25 +123,30 @@ class _Drawing:
         if apart := [names for of_family in sharing.values() if len(of_family) > 1 for names in of_family.values()]:
             axes = "; ".join(", ".join(names) for names in apart)
             found.append(f"y axes, where a shared one would flatten a panel: {axes}.")
-        below = [
-            f"{_name(panel)} {baseline.value:.3g} ({BASELINES[baseline.kind]})"
-            for panel, scale in panels
-            for baseline in panel.baselines
-            if panel.points and not scale.low <= baseline.value <= scale.high
-        ]
-        if below:
-            found.append(f"Below the axis: {', '.join(below)}.")
+        found += _out_of_sight(panels)
         if bars := [point for point in self.points if point.interval]:
-            over = {point.spread_over or "seeds" for point in bars}
-            prunings = {(p.row, seed.pruning_seed) for p in bars for seed in p.seeds if seed.pruning_seed is not None}
-            one = (
-                ", conditional on one pruning,"
-                if prunings and len(prunings) == len({row for row, _ in prunings})
-                else ""
-            )
-            drawn_again = f"{' and '.join(sorted(over))}{one} drawn again within each task"
-            found.append(f"Bars: {drawn_again}; dense's mean is taken as given.")
+            found.append(f"Bars: {_drawn_again(bars)} drawn again within each task; dense's mean is taken as given.")
         return found
+
+
+def _out_of_sight(panels: Sequence[tuple[Panel, Scale]]) -> list[str]:
+    """Baselines that are beyond either end of their panel's axis."""
+    found: dict[str, list[str]] = {"Below": [], "Above": []}
+    for panel, scale in panels:
+        for baseline in panel.baselines if panel.points else ():
+            if not scale.low <= baseline.value <= scale.high:
+                named = f"{_name(panel)} {baseline.value:.3g} ({BASELINES[baseline.kind]})"
+                found["Below" if baseline.value < scale.low else "Above"].append(named)
+    return [f"{where} the axis: {', '.join(named)}." for where, named in found.items() if named]
+
+
+def _drawn_again(bars: Sequence[Point]) -> str:
+    """What varies in these intervals, and what they are conditional on."""
+    of_prunings = [point for point in bars if point.spread_over == "pruning seeds"]
+    of_transfers = [point for point in bars if point not in of_prunings]
+    given = condition(of_transfers)
+    said = [f"transfer seeds{f', conditional on {given},' if given else ''}"] if of_transfers else []
+    return " and ".join([*(["pruning seeds"] if of_prunings else []), *said])
 
 
 def _write_grid(page: Page, drawn: _Drawing, numbers: Sequence[int], columns: int, height: float) -> None:

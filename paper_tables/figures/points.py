@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from paper_tables.figures.baselines import NO_BASELINES, Baseline, Baselines
+from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.rows import Row, SeedValue, column_order, row_order
 from paper_tables.statistics.intervals import Interval
 
@@ -98,14 +99,6 @@ class Chart:
     cells: int
     missing: int
     notes: tuple[str, ...] = ()
-
-
-def nominal_compression(bits: int, sparsity: float) -> float:
-    """32 / (bits (1 - sparsity)): 1 for the dense fp32 encoder, 40 for 90 % zeros in 8 bits (the paper's count).
-
-    It is that of the prunable encoder matrices, and ignores embeddings, scales and what storing indices costs.
-    """
-    return round(32 / (bits * (1 - sparsity)), 6)  # 1 - 0.9 is not quite a tenth
 
 
 def nominal_place(row: Row) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from paper_tables.numbers.pairs import independent_values
 from paper_tables.numbers.published import PAPER_MODELS, PublishedNumber, published_value, verified_numbers
 from paper_tables.numbers.rows import Row
 from paper_tables.statistics.intervals import reference_half_width
@@ -21,9 +22,8 @@ def exceeds_noise(row: Row) -> bool | None:
     number = _number(row)
     if number is None or row.difference is None:
         return None
-    values = [seed.value for seed in row.seeds if seed.value is not None]
     half = reference_half_width(
-        values,
+        independent_values(row.seeds),
         reference_n=number.n_seeds or 1,
         reference_spread=published_spread(number.model, number.task, number.metric),
     )

@@ -132,8 +132,12 @@ def row_order(row: Row) -> tuple[object, ...]:
 
 
 def method_title(method: str) -> str:
-    """How a method is called on the page: the user's own sparse checkpoint NAME by its NAME, others by their name."""
-    return method.removeprefix(SPARSE_FROM)
+    """How a method is called on the page: the user's own sparse checkpoint NAME by its NAME, others by their name.
+
+    A checkpoint called as a method of ours keeps its whole name: two lines of one name would read as one method.
+    """
+    name = method.removeprefix(SPARSE_FROM)
+    return method if name in PAPER_METHOD_ORDER else name
 
 
 def column_order(column: tuple[str, str]) -> tuple[int, tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Terms: the settings that a row's model was fine-tuned with. Only where they are equal are methods ranked."""
+"""Terms: what a row's model was fine-tuned with and scored on. Only where they are equal are methods ranked."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from harness.planning.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
 from harness.studies.study import Study
 from paper_tables.numbers.rows import Row
 
-TERMS = (*FINE_TUNING, *TASK_DATA, "distillation", "modules")  # the settings by name
+DATA = "data"  # of the training on the task and of the evaluation, by content
+TERMS = (*FINE_TUNING, *TASK_DATA, "distillation", "modules", DATA)  # by name
+_OF_MODEL = ("model", "tokenizer", "checkpoint")  # inputs that are no data
 
 
-def terms(study: Study, row: Row) -> dict[str, Any]:
-    """Parameters of the row's own stage, whatever the preset's name."""
-    evaluation = study.plan.stages[row.stage_ids[0]]
+def terms(study: Study, stage_id: str) -> dict[str, Any]:
+    """Parameters and data of the stage whose model an evaluation scored, whatever the preset's name."""
+    evaluation = study.plan.stages[stage_id]
     stage = study.plan.stages[evaluation.parents["model"]]
     found = {name: stage.parameters.get(name) for name in (*FINE_TUNING, *TASK_DATA)}
     found["distillation"] = [stage.parents.get("teacher"), *(stage.parameters.get(name) for name in DISTILLATION)]
     found["modules"] = stage.parameters.get("prune_pooler", stage.parameters.get("lock_pooler"))
+    trained_on = {role: content for role, content in stage.inputs.items() if role not in _OF_MODEL}
+    found[DATA] = [trained_on, dict(evaluation.inputs)]
     return found
 
 
@@ -35,6 +39,27 @@ def on_equal_terms(study: Study, rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def differing_terms(study: Study, one: Row, other: Row) -> list[str]:
-    """The names of the settings in which two rows differ."""
-    ours, theirs = terms(study, one), terms(study, other)
-    return sorted(name for name in ours if ours[name] != theirs[name])
+    """The names of the terms in which two rows differ on a seed of both; where they share none, on their first."""
+    ours, theirs = _stages_by_seed(one), _stages_by_seed(other)
+    pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+    if not pairs:
+        pairs = [(next(iter(ours.values())), next(iter(theirs.values())))]
+    found: set[str] = set()
+    for mine, its in pairs:
+        found |= {
+            name
+            for first in (terms(study, stage_id) for stage_id in mine)
+            for second in (terms(study, stage_id) for stage_id in its)
+            for name in first
+            if first[name] != second[name]
+        }
+    return sorted(found)
+
+
+def _stages_by_seed(row: Row) -> dict[int, list[str]]:
+    """Evaluations by transfer seed, one for each pruning."""
+    found: dict[int, list[str]] = {}
+    for seed in row.seeds:
+        if seed.stage_id is not None:
+            found.setdefault(seed.seed, []).append(seed.stage_id)
+    return found

@@ -15,7 +15,8 @@ from harness.planning.graph import Plan
 from harness.specs import StageSpec
 from harness.studies.verification import Records
 from paper_tables.figures.baselines import Baseline, Baselines
-from paper_tables.figures.points import nominal_compression
+from paper_tables.numbers.compression import nominal_compression
+from paper_tables.numbers.pairs import independent_values
 from paper_tables.numbers.published import published_value
 from paper_tables.numbers.remarks import remark_on
 from paper_tables.numbers.rows import Row, SeedValue, column_order, method_title
@@ -160,7 +161,7 @@ def _seeds(of_rows: Iterable[Sequence[SeedValue]], places: Mapping[str, int]) ->
 
 
 def _interval(seeds: Sequence[SeedValue]) -> list[float | None] | None:
-    values = [seed.value for seed in seeds if seed.value is not None]
+    values = independent_values(seeds)
     return _ends(mean_interval(values)) if values else None
 
 

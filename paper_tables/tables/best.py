@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from harness.studies.study import Study
-from paper_tables.numbers.pairs import row_difference
+from paper_tables.numbers.pairs import conditional, row_difference
 from paper_tables.numbers.rows import Row, method_title
 from paper_tables.numbers.terms import differing_terms, on_equal_terms
 from paper_tables.statistics.correction import holm
@@ -108,7 +108,7 @@ def _named(where: str, lead: Lead) -> str:
     return (
         f"Best, {where}, {column_title(lead.best.task, lead.best.metric)}: {_titles([lead.best])} "
         f"{two_decimals(lead.best.value)}, ahead of {_titles([lead.next])} by {lead.difference.mean:.2f} points "
-        f"({interval_text(lead.difference.interval)}, n={lead.difference.n})."
+        f"({interval_text(lead.difference.interval)}, n={lead.difference.n}{conditional((lead.best, lead.next))})."
     )
 
 

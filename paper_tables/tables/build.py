@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from paper_tables.numbers.published import PublishedNumber, published_value
@@ -14,7 +14,7 @@ from paper_tables.tables.best import HOW, best_of_blocks
 from paper_tables.tables.legend import legend, zeros_are_off, zeros_text
 from paper_tables.tables.lines import Found, chosen_lines, unmatched
 from paper_tables.tables.measures import MEASURES
-from paper_tables.tables.pairs import paired_blocks
+from paper_tables.tables.pairs import paired_blocks, pairs_remarks
 from paper_tables.tables.table import EMPTY, MISSING, OURS, QUOTED, Block, Cell, Column, Line, Table
 from paper_tables.tables.table_file import Choice, Footnote, TableFile
 from paper_tables.tables.words import (
@@ -54,18 +54,39 @@ def _built(table_file: TableFile, of_study: Sequence[Row] | None, numbers: Study
     columns = _columns(table_file, lines)
     rows = [row for line in lines for row in line.rows.values()]
     builder = _Builder(table_file, numbers, columns, usual_seeds(rows))
-    blocks = paired_blocks(numbers, builder.blocks(lines)) if table_file.layout == "pairs" else builder.blocks(lines)
+    noted = paired_blocks(numbers, builder.blocks(lines)) if table_file.layout == "pairs" else builder.blocks(lines)
+    blocks, footnotes = _marked(noted)
     table = Table(
         name=table_file.name,
         columns=columns,
-        blocks=tuple(blocks),
-        footnotes=tuple((sign, text) for text, sign in builder.footnotes.items()),
+        blocks=blocks,
+        footnotes=footnotes,
         has_zeros=any(map(zeros_are_off, rows)) and not any(column.measure for column in columns),
     )
-    remarks = [*legend(table), *(unmatched(table_file, lines) if of_study is not None else [_NO_STUDY])]
+    remarks = [*legend(table), *pairs_remarks(blocks)]
+    remarks += unmatched(table_file, lines) if of_study is not None else [_NO_STUDY]
     if numbers is not None and table_file.layout == "lines" and (best := best_of_blocks(numbers.study, table.rows())):
         remarks += [*best, HOW]
     return replace(table, remarks=tuple(remarks))
+
+
+def _marked(blocks: Sequence[Block]) -> tuple[tuple[Block, ...], tuple[tuple[str, str], ...]]:
+    """The blocks with marks in the place of the footnotes' texts, and the footnotes that occur, in their order."""
+    marks: dict[str, str] = {}
+
+    def signs(texts: Sequence[str]) -> tuple[str, ...]:
+        return tuple(marks.setdefault(text, mark(len(marks))) for text in texts)
+
+    def cell_marked(cell: Cell) -> Cell:
+        if not cell.marks and not cell.paper_marks:
+            return cell
+        return replace(cell, marks=signs(cell.marks), paper_marks=signs(cell.paper_marks))
+
+    def line_marked(line: Line) -> Line:
+        return replace(line, cells=tuple(map(cell_marked, line.cells)), marks=signs(line.marks))
+
+    found = tuple(replace(block, lines=tuple(map(line_marked, block.lines))) for block in blocks)
+    return found, tuple((sign, text) for text, sign in marks.items())
 
 
 def _columns(table_file: TableFile, lines: Sequence[Found]) -> tuple[Column, ...]:
@@ -82,13 +103,12 @@ def _columns(table_file: TableFile, lines: Sequence[Found]) -> tuple[Column, ...
 
 @dataclass
 class _Builder:
-    """footnotes: text -> its mark, in the order in which they were first needed."""
+    """Makes blocks whose lines and cells have the texts of their footnotes in the place of marks."""
 
     table_file: TableFile
     numbers: StudyNumbers | None
     columns: Sequence[Column]
     seeds: int
-    footnotes: dict[str, str] = field(default_factory=dict)
 
     def blocks(self, lines: Sequence[Found]) -> list[Block]:
         """One for each model, in the order in which models come."""
@@ -117,7 +137,7 @@ class _Builder:
             label=_label(line),
             zeros=zeros_text(list(line.rows.values())),
             cells=tuple(cells),
-            marks=self._marks(self._said_of_label(line)),
+            marks=tuple(self._said_of_label(line)),
             is_quoted=bool(key.source),
             source=key.source,
         )
@@ -154,8 +174,8 @@ class _Builder:
             paper=paper,
             row=row,
             number=number,
-            marks=self._marks(self._own(line, column, "ours")) if text != NOT_IN_STUDY else (),
-            paper_marks=self._marks([*said, *self._own(line, column, "paper")]) if paper else (),
+            marks=tuple(self._own(line, column, "ours")) if kind in (OURS, MISSING) else (),
+            paper_marks=tuple(dict.fromkeys([*said, *self._own(line, column, "paper")])) if paper else (),
         )
 
     def _measured(self, line: Found, measure: str) -> Cell:
@@ -168,9 +188,6 @@ class _Builder:
     def _own(self, line: Found, column: Column, on: str) -> list[str]:
         """The texts of the table file's footnotes that belong to a cell."""
         return [note.text for note in self.table_file.footnotes if note.on == on and _belongs(note, line, column)]
-
-    def _marks(self, texts: Sequence[str]) -> tuple[str, ...]:
-        return tuple(self.footnotes.setdefault(text, mark(len(self.footnotes))) for text in texts)
 
 
 def _beside(row: Row | None) -> PublishedNumber | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
@@ -13,19 +13,21 @@ from paper_tables.claims.verdicts import ClaimVerdict
 from paper_tables.numbers.scale import scale_of
 from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.statistics.intervals import Interval
+from paper_tables.tables.formats.markdown import grid_to_markdown, sentence
+from paper_tables.tables.grid import Grid, GridCell
+from paper_tables.tables.words import column_title, escaped, interval_text, printable, shortened, signed, width
 
 MOST_LETTERS = 28  # of a name in a table
 _OVERVIEW = ("claim", "verdict", "effect", "95 % interval", "n", "p (Holm)")
 _COMPARISON = ("task", "sparsity", "effect", "95 % interval", "n", "p", "p (Holm)", "verdict")
 _KEPT = ("model", "sparsity", "stage", "models", "kept", "zeros in each", "lost")
-_METRICS = {"exact_match": "EM", "f1": "F1", "accuracy": "acc"}
 
 
 def claims_page(numbers: StudyNumbers, verdicts: Sequence[ClaimVerdict]) -> str:
     """Same verdicts, same bytes."""
     scale = scale_of(numbers.study, numbers.records, numbers.study.plan.stages)
     parts = [
-        f"# Claims, as study {_plain(numbers.study.name)} has them\n",
+        f"# Claims, as study {escaped(printable(numbers.study.name))} has them\n",
         _paragraph(
             f"At {scale}. A verdict is about the models of this study; at another scale it says nothing of the paper's."
         ),
@@ -51,16 +53,16 @@ def _effect(found: ClaimVerdict) -> str:
     effect = found.found.effect
     if effect is None:
         return "-"
-    return f"{effect:,.0f} lost" if found.found.is_exact else _points(effect)
+    return f"{effect:,.0f} lost" if found.found.is_exact else signed(effect)
 
 
 def _section(found: ClaimVerdict) -> str:
     condition = f" Intervals are conditional on {found.found.condition}." if found.found.condition else ""
     scale = f" At {found.scale}." if found.scale else ""
     parts = [
-        f"## {_plain(found.claim.id)}: {found.verdict}\n",
+        f"## {escaped(found.claim.id)}: {found.verdict}\n",
         _paragraph(f"{found.claim.sentence} ({found.claim.source}.)"),
-        _paragraph(f"{_sentence(found.verdict)}. {' '.join(found.reasons)}{condition}{scale}"),
+        _paragraph(f"{_capital(found.verdict)}. {' '.join(found.reasons)}{condition}{scale}"),
     ]
     parts += [_paragraph(line) for line in (*_missing(found), *_bootstrap(found), *_of_paper(found))]
     for model, comparisons in groupby(found.found.comparisons, key=lambda each: each.model):
@@ -98,7 +100,7 @@ def _comparison(found: Comparison) -> tuple[str, ...]:
     return (
         _task(found),
         f"{found.sparsity:g}",
-        "-" if found.effect is None else _points(found.effect),
+        "-" if found.effect is None else signed(found.effect),
         _interval(found.interval),
         str(found.n or "-"),
         _p(found.p_value),
@@ -146,7 +148,7 @@ def _of_paper(found: ClaimVerdict) -> list[str]:
     above = sum(each > bound for each in points)
     return [
         f"In the paper's tables, of its own models: {above} of {len(points)} differences are above {bound:g} "
-        f"({_points(min(points))} to {_points(max(points))})."
+        f"({signed(min(points))} to {signed(max(points))})."
     ]
 
 
@@ -167,54 +169,47 @@ def _legend(verdicts: Sequence[ClaimVerdict]) -> str:
 
 
 def _task(found: Comparison) -> str:
-    return f"{found.task} {_METRICS.get(found.metric, found.metric)}"
-
-
-def _points(value: float) -> str:
-    return f"{round(value, 2) + 0.0:+.2f}"  # + 0.0 turns -0.0 into 0.0
+    return column_title(found.task, found.metric)
 
 
 def _interval(found: Interval | None) -> str:
-    return "-" if found is None else f"{_points(found.low)} to {_points(found.high)}"
+    return "-" if found is None else interval_text(found)
 
 
 def _p(value: float | None) -> str:
     return "-" if value is None else "≤0.001" if value <= 0.001 else f"{value:.3f}"
 
 
-def _sentence(word: str) -> str:
+def _capital(word: str) -> str:
     return word[:1].upper() + word[1:]
 
 
 def _paragraph(text: str) -> str:
-    return "\n".join(textwrap.wrap(_plain(text), COLUMNS, break_on_hyphens=False)) + "\n"
+    return "\n".join(_wrapped(sentence(text), COLUMNS)) + "\n"
 
 
 def _list(lines: Iterable[str]) -> str:
-    wrapped = (
-        textwrap.wrap(_plain(line), COLUMNS, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
-        for line in lines
-    )
-    return "\n".join(line for lines in wrapped for line in lines) + "\n"
+    return "".join("- " + "\n  ".join(_wrapped(sentence(line), COLUMNS - 2)) + "\n" for line in lines)
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    """Lines of at most so many columns of a terminal, where a letter may take two.
+
+    Long words are broken, but not between a backslash and what it escapes.
+    """
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and width(lines[-1]) + 1 + width(word) <= room:
+            lines[-1] += f" {word}"
+            continue
+        lines.append("")
+        for letter in re.findall(r"\\?.", word):
+            if width(lines[-1]) + width(letter) > room:
+                lines.append("")
+            lines[-1] += letter
+    return lines[1:]
 
 
 def _table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    lines = [tuple(map(_cell, line)) for line in (header, *body)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = f"|{'|'.join('-' * (width + 2) for width in widths)}|"
-    first, *rest = [
-        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |" for line in lines
-    ]
-    return "\n".join([first, rule, *rest]) + "\n"
-
-
-def _cell(text: str) -> str:
-    plain = _plain(text)
-    cut = plain if len(plain) <= MOST_LETTERS else f"{plain[: MOST_LETTERS - 2]}.."
-    return cut.replace("|", "\\|")
-
-
-def _plain(text: str) -> str:
-    """The text with what is no letter spelled out, and tags and links broken: nothing in a name runs in a page."""
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-    return shown.replace("<", "&lt;").replace("[", "\\[")
+    lines = tuple(tuple(GridCell(shortened(printable(text), MOST_LETTERS)) for text in line) for line in body)
+    return grid_to_markdown(Grid("", tuple(header), lines))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from harness.planning.difference import Comparison, described
 from harness.specs import as_sparsity
 from harness.wording import counted
+from paper_tables.numbers.pairs import condition, paired_values, row_difference
 from paper_tables.numbers.rows import Row, method_title
 from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.statistics.correction import holm
 from paper_tables.statistics.intervals import LEVEL
-from paper_tables.statistics.paired import Difference, paired_difference
+from paper_tables.statistics.paired import Difference
 from paper_tables.tables.grid import Grid, GridCell
 from paper_tables.tables.words import (
     column_title,
@@ -76,7 +78,8 @@ class Shared:
 class StudyComparison:
     """only_one, only_other: numbers with a result that the other lacks, or has on no shared seed.
 
-    apart: what sets the two recipes' stages apart on shared cells, in words; empty where it is nothing.
+    apart: what sets the two recipes' stages apart on shared cells, in words; empty where it is nothing. condition: what
+    the intervals are conditional on.
     """
 
     one: str
@@ -85,6 +88,7 @@ class StudyComparison:
     only_one: tuple[Key, ...]
     only_other: tuple[Key, ...]
     apart: tuple[str, ...]
+    condition: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -94,6 +98,7 @@ class StudyComparison:
             "only_in_one": [key._asdict() for key in self.only_one],
             "only_in_other": [key._asdict() for key in self.only_other],
             "apart": list(self.apart),
+            "condition": self.condition,
         }
 
 
@@ -102,7 +107,7 @@ def compare(one: StudyNumbers, other: StudyNumbers) -> StudyComparison:
     ours, theirs = _by_key(one.rows), _by_key(other.rows)
     pairs = {}
     for key in ours:
-        if key in theirs and (found := paired_difference(_values(ours[key]), _values(theirs[key]))):
+        if key in theirs and (found := row_difference(ours[key], theirs[key])):
             pairs[key] = found
     tested = {key: found.p_value for key, found in pairs.items() if found.p_value is not None}
     adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
@@ -116,6 +121,7 @@ def compare(one: StudyNumbers, other: StudyNumbers) -> StudyComparison:
         only_one=_only(ours, pairs),
         only_other=_only(theirs, pairs),
         apart=tuple(_apart(one, other)),
+        condition=condition(rows[key] for key, found in pairs.items() if found.interval for rows in (ours, theirs)),
     )
 
 
@@ -135,10 +141,14 @@ def comparison_grids(found: StudyComparison) -> list[Grid]:
 def comparison_remarks(found: StudyComparison) -> list[str]:
     """How to read the grids, what only one has, and what sets the recipes apart."""
     one, other = printable(found.one), printable(found.other)
+    given = f", conditional on {found.condition}" if found.condition else ""
+    if not found.shared:
+        nothing = f"No number of {one} and {other} is on a cell and seed that both have."
+        return [nothing, *_listed(one, found.only_one), *_listed(other, found.only_other)]
     said = [
         f"{counted(len(found.shared), 'number')} of both studies, each on the seeds that both have. one: {one}; other: "
-        f"{other}; difference: one minus other in points, paired by transfer and pruning seed; interval: {LEVEL:.0%}, "
-        "Student's t, from three seeds on."
+        f"{other}; difference: one minus other in points, paired by transfer seed; interval: {LEVEL:.0%}, Student's "
+        f"t, from three seeds on{given}."
     ]
     if any(each.is_shown for each in found.shared):
         said.append(f"{SHOWN}: outside its interval, also after Holm's correction over all numbers.")
@@ -174,27 +184,23 @@ def _line(each: Shared, shares: Mapping[float, str]) -> tuple[GridCell, ...]:
 
 
 def _shared(key: Key, one: Row, other: Row, difference: Difference, is_shown: bool) -> Shared:
-    ours, theirs = _values(one), _values(other)
-    both = [seed for seed in ours if seed in theirs]
+    ours, theirs = paired_values(one, other)
     return Shared(
         key,
-        one=sum(ours[seed] for seed in both) / len(both),
-        other=sum(theirs[seed] for seed in both) / len(both),
+        one=fmean(ours.values()),
+        other=fmean(theirs.values()),
         difference=difference,
-        seeds=tuple(sorted({seed for seed, _ in both})),
+        seeds=tuple(sorted(ours)),
         is_shown=is_shown and difference.is_shown,
     )
 
 
 def _by_key(rows: Iterable[Row]) -> dict[Key, Row]:
-    return {
-        Key(row.model, row.method, as_sparsity(row.sparsity), row.transfer_kd, row.bits, row.task, row.metric): row
-        for row in rows
-    }
-
-
-def _values(row: Row) -> dict[tuple[int, int | None], float]:
-    return {(seed.seed, seed.pruning_seed): seed.value for seed in row.seeds if seed.value is not None}
+    found: dict[Key, Row] = {}
+    for row in rows:
+        key = Key(row.model, row.method, as_sparsity(row.sparsity), row.transfer_kd, row.bits, row.task, row.metric)
+        found[key if key not in found else key._replace(sparsity=row.sparsity)] = row
+    return found
 
 
 def _only(rows: Mapping[Key, Row], shared: Mapping[Key, Any]) -> tuple[Key, ...]:

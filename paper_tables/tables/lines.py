@@ -68,7 +68,7 @@ def unmatched(table: TableFile, lines: Sequence[Found]) -> list[str]:
         if choice.source != PUBLISHED
         and choice.values
         and not choice.is_line
-        and not any(line.is_chosen(choice) for line in lines)
+        and not any(line.is_chosen(choice) for line in lines if not line.key.source)
     ]
 
 
@@ -80,7 +80,9 @@ def _of_choice(
     elif choice.is_line:
         model, method, sparsity, kd, bits = (choice.values[key][0] for key in ROW_KEYS)
         key = LineKey("", model, method, as_sparsity(sparsity), kd, bits)
-        yield Found(key, ours.get(key, {}), _printed(key), is_asked_for=True)
+        # Earlier versions have sparsities as they were computed, 17 * 0.05: they are asked for as printed.
+        own = ours.get(key) or next((rows for each, rows in ours.items() if choice.holds(**_keys(each))), {})
+        yield Found(key, own, _printed(key), is_asked_for=True)
     else:
         for key, rows in ours.items():
             if choice.holds(**_keys(key)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import StudyNumbers
 
@@ -21,12 +22,7 @@ class Measure(NamedTuple):
 
 
 def _nominal(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
-    return f"{nominal_compression(rows[0].sparsity, rows[0].bits):.1f}x"
-
-
-def nominal_compression(sparsity: float, bits: int) -> float:
-    """32 / (bits (1 - sparsity)): of the encoder's matrices, without what an index of the zeros takes."""
-    return 32 / (bits * (1 - sparsity))
+    return f"{nominal_compression(rows[0].bits, rows[0].sparsity):.1f}x"
 
 
 def _zeros(numbers: StudyNumbers, rows: Sequence[Row]) -> str:

@@ -11,8 +11,9 @@ from itertools import combinations
 
 from harness.planning.difference import Comparison, Difference
 from harness.planning.kinds import DISTILLATION
-from paper_tables.numbers.pairs import row_difference
+from paper_tables.numbers.pairs import conditional, row_difference
 from paper_tables.numbers.study_numbers import StudyNumbers
+from paper_tables.statistics.intervals import LEVEL
 from paper_tables.tables.table import EMPTY, OURS, Block, Cell, Line
 from paper_tables.tables.words import NOT_IN_STUDY, interval_text, signed, sparsity_texts
 
@@ -44,6 +45,18 @@ def paired_blocks(numbers: StudyNumbers | None, blocks: Sequence[Block]) -> list
         for topic in _only_topic(comparison, one, other)
     ]
     return found or [Block(f"{block.heading}: no two rows differ in one thing alone", ()) for block in blocks[:1]]
+
+
+def pairs_remarks(blocks: Sequence[Block]) -> list[str]:
+    """How to read the differences; nothing where there are none."""
+    lines = [line for block in blocks for line in block.lines]
+    if not any(line.method == DIFFERENCE for line in lines):
+        return []
+    rows = [cell.row for line in lines for cell in line.cells if cell.row is not None]
+    return [
+        f"{DIFFERENCE}: the first row minus the second in points, paired by transfer seed; in parentheses its "
+        f"{LEVEL:.0%} interval, Student's t, from three seeds on{conditional(rows)}."
+    ]
 
 
 def _only_topic(comparison: Comparison, one: Line, other: Line) -> Iterator[str]:

@@ -127,7 +127,7 @@ def _load(path: Path) -> TableFile:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(Problem(f"table {path}: {system_problem(error)}", "table")) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, or of a number of thousands of digits
         raise UsageError(
             Problem(f"table {path} is no TOML ({error})", "table", next_move="harness ls tables table-1 prints one.")
         ) from None

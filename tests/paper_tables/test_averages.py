@@ -74,6 +74,13 @@ def test_three_seeds_have_the_bootstrap_interval_of_their_shares() -> None:
     assert 77.5 < pruned.interval.low < pruned.value < pruned.interval.high < 92.5
 
 
+def test_a_transfer_seed_counts_once_in_the_interval_however_many_prunings_it_has() -> None:
+    found = scores("sst2", "accuracy", [80] * 3, [60, 64, 68], pruning_seed=0)
+    again = [replace(score, pruning_seed=1, stage_id=f"{score.stage_id}b") for score in found if score.sparsity]
+    panel, _ = averaged([*found, *again])
+    assert panel.points[1].interval == aggregate_interval([[75.0, 80.0, 85.0]])
+
+
 def test_one_primary_metric_a_task_is_averaged() -> None:
     found = [
         *scores("squad", "exact_match", [1], [1]),

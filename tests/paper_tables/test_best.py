@@ -88,7 +88,7 @@ def test_the_best_sparse_fp32_method_is_named_where_its_seeds_show_it(
         # Differences 2.0, 2.1, 2.0, 2.1, 2.0: mean 2.04, sd 0.0548, t(4) = 2.776: -+ 0.068.
         assert said == (
             "Best, tiny at 0.85, sst2 acc: finetune-pruning 84.04, ahead of prune-ofa by 2.04 points (+1.97 to +2.11, "
-            "n=5)."
+            "n=5, conditional on one pruning)."
         )
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,26 @@ def test_only_shared_seeds_count(store: Store, make_study: Make, publish: Publis
     assert not shared.is_shown
 
 
+def test_prunings_of_a_transfer_seed_are_no_seeds_of_their_own(
+    store: Store, make_study: Make, publish: Publish
+) -> None:
+    """Three transfer seeds of two prunings are three seeds. Differences 2, 4, 6: 4 -+ 4.303 * 2 / sqrt(3)."""
+    axes = {"tasks": ["sst2"], "methods": ["prune-ofa"], "seeds": (0, 1, 2), "pruning_seeds": (0, 1)}
+    for name, gain, epochs in (("one", 0.02, 3), ("other", 0.0, 4)):
+        study = make_study(f"transfer.epochs={epochs}", quantization=["none"], name=name, **axes)
+        for seed in range(3):
+            for pruning in range(2):
+                metrics = {"sst2": {"accuracy": 0.7 + gain * (1 + seed) + pruning / 100}}
+                publish(study, metrics, seed=seed, pruning_seed=pruning)
+    found = compare(read_numbers(store, "one"), read_numbers(store, "other"))
+    (shared,) = found.shared
+    assert (shared.difference.n, shared.seeds, shared.difference.mean) == (3, (0, 1, 2), pytest.approx(4.0))
+    assert shared.difference.interval is not None
+    assert shared.difference.interval[:2] == pytest.approx((-0.968, 8.968), abs=1e-3)
+    assert (shared.one, shared.other) == pytest.approx((74.5, 70.5))
+    assert "from three seeds on, conditional on 2 prunings." in comparison_remarks(found)[0]
+
+
 def test_what_one_alone_has_and_what_sets_them_apart_is_said(store: Store, make_study: Make, publish: Publish) -> None:
     found = two(store, make_study, publish)
     assert [(key.method, key.metric) for key in found.only_one] == [("finetune-pruning", "accuracy")]
@@ -70,6 +91,9 @@ def test_every_format_fits_and_repeats(tmp_path: Path, capsys: pytest.CaptureFix
     assert max(map(len, rows)) <= 100
     assert sum(len(grid.body) for grid in comparison_grids(found)) == len(found.shared) == 8
     assert found.apart == ("teacher_preparation.steps (3000 and 1)",)
+    assert found.condition is None  # only dense rows are in both
+    same = compare(read_numbers(store, "quick"), read_numbers(store, "quick"))
+    assert same.condition is None  # of no difference there is no interval
     words = ["tables", "--store", str(QUICK), "--study", "quick"]
     assert main([*words, "--compare", f"{QUICK}:quick-without-pre-training", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found.as_json()))
@@ -79,3 +103,37 @@ def test_every_format_fits_and_repeats(tmp_path: Path, capsys: pytest.CaptureFix
     assert "Did you mean 'quick" in capsys.readouterr().err
     assert main([*words, "--compare", "a/b:"]) == 2
     assert "STUDY or STORE:STUDY" in capsys.readouterr().err
+
+
+def test_studies_that_share_nothing_say_no_more_than_that() -> None:
+    store = Store(QUICK)
+    found = compare(read_numbers(store, "quick"), read_numbers(store, "quick-other-tasks"))
+    said = comparison_remarks(found)
+    assert said[0] == "No number of quick and quick-other-tasks is on a cell and seed that both have."
+    assert [each.partition(":")[0] for each in said[1:]] == ["Only in quick", "Only in quick-other-tasks"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--claims", "--compare", "x", "--trace", "y"], "--claims and --trace and --compare at once"),
+        (["--claims", "--table", "table-1"], "--table with --claims"),
+        (["--compare", "x", "--table", "table-1"], "--table with --compare"),
+        (["--trace", "x", "--out", "y"], "--out with --trace"),
+        (["--trace", ""], "--trace '' names no cell"),
+        (["--compare", ""], "--compare ''"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tables", "--store", str(QUICK), "--study", "quick", *words]) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, said in printed.err) == ("", True)
+
+
+def test_sparsities_that_print_alike_are_told_apart() -> None:
+    numbers = read_numbers(Store(QUICK), "quick")
+    pruned = next(row for row in numbers.rows if row.sparsity == 0.85)
+    twice = replace(numbers, rows=[pruned, replace(pruned, sparsity=0.8500000001)])
+    assert [each.key.sparsity for each in compare(twice, twice).shared] == [0.85, 0.8500000001]

@@ -102,6 +102,20 @@ def test_p_values_are_corrected_for_their_number_and_seeds_speak_as_many_as_they
     assert verdict(one) == "sst2 accuracy: +30.00 points for one seed, which says nothing of others."
 
 
+def test_prunings_of_a_transfer_seed_are_no_seeds_of_their_own() -> None:
+    """Two transfer seeds of two prunings: 30 and 40, 35 and 45 points; two differences, 35 and 40."""
+    task, labels = get_task("sst2"), [1] * 20
+    found = [
+        compare_split(
+            task, "sst2", predictions(labels, [1] * 20), predictions(labels, [0] * k + [1] * (20 - k)), seed, pruning
+        )
+        for seed, pruning, k in ((0, 0, 6), (0, 1, 8), (1, 0, 7), (1, 1, 9))
+    ]
+    (over,) = over_seeds(found)
+    assert (over.difference.n, over.difference.interval) == (2, None)
+    assert (over.difference.low, over.difference.high) == pytest.approx((35.0, 40.0))
+
+
 def test_the_interval_over_examples_covers_a_true_difference_of_f1() -> None:
     """By simulation: models right on 85 and 75 % of examples; the truth from a million of them."""
     draw = np.random.default_rng(4)

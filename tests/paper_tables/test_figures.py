@@ -29,8 +29,9 @@ from paper_tables.figures.draw_map import draw_map
 from paper_tables.figures.look import method_looks
 from paper_tables.figures.page import Caption, images, svg
 from paper_tables.figures.pictures import FIGURE_KINDS, study_pictures
-from paper_tables.figures.points import Chart, Panel, Point, nominal_compression
+from paper_tables.figures.points import Chart, Panel, Point
 from paper_tables.figures.sparsity_map import KINDS, SparsityChart, SparsityMap
+from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.published import PAPER_COLUMNS
 from paper_tables.numbers.rows import SeedValue
 from paper_tables.numbers.study_numbers import StudyNumbers, read_numbers
@@ -259,6 +260,15 @@ def test_a_baseline_out_of_sight_and_an_axis_that_is_not_shared_are_told_in_word
     said = " ".join(text.get_text() for text in texts(figure))
     assert "y axes, where a shared one would flatten a panel: sst2 accuracy; qnli accuracy." in said
     assert "Below the axis: sst2 accuracy 50 (chance), sst2 accuracy 66 (counts of words, at most)." in said
+
+
+def test_a_baseline_that_no_model_reaches_is_told_to_be_above() -> None:
+    """A model that has learnt nothing: what counts of words reach is no floor that it stands on."""
+    figure = drawn(chart([point(value=40.0), point("dense", 41.0)]))
+    said = " ".join(text.get_text() for text in texts(figure))
+    assert "Above the axis: " in said
+    assert "sst2 accuracy 66 (counts of words, at most)" in said.partition("Above the axis: ")[2]
+    assert "Below the axis" not in said
 
 
 @pytest.mark.parametrize(

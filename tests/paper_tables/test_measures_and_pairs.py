@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from harness.store.store import Store
+from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.study_numbers import StudyNumbers, read_numbers
 from paper_tables.tables.build import build
 from paper_tables.tables.formats.markdown import to_markdown
 from paper_tables.tables.grid import WIDTH
-from paper_tables.tables.measures import nominal_compression
 from paper_tables.tables.table_file import load_table_file, parse_table_file, shipped_names
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -27,9 +27,9 @@ def quick() -> StudyNumbers:
 
 
 def test_nominal_compression_is_bits_times_zeros() -> None:
-    assert nominal_compression(0.0, 32) == 1
-    assert nominal_compression(0.9, 8) == pytest.approx(40)  # ten times four: trap 13
-    assert nominal_compression(0.85, 32) == pytest.approx(1 / 0.15)
+    assert nominal_compression(32, 0.0) == 1
+    assert nominal_compression(8, 0.9) == pytest.approx(40)  # ten times four: trap 13
+    assert nominal_compression(32, 0.85) == pytest.approx(1 / 0.15)
 
 
 def test_compression_counts_what_the_records_count(reduced: StudyNumbers) -> None:
@@ -60,10 +60,16 @@ def test_the_ablation_has_the_pair_that_distillation_alone_sets_apart(reduced: S
     # 77.64 - 75.57, and no interval of one seed.
     texts = [cell.text for cell in block.lines[2].cells if cell.text != "-"]
     assert texts == ["-0.60 n=1", "-0.25 n=1", "+2.06 n=1"]
+    said = [each for each in build(load_table_file("ablation"), reduced).remarks if each.startswith("difference: ")]
+    assert said == [
+        "difference: the first row minus the second in points, paired by transfer seed; in parentheses its 95% "
+        "interval, Student's t, from three seeds on, conditional on one pruning."
+    ]
 
 
 def test_where_no_pair_differs_in_one_thing_it_says_so(quick: StudyNumbers) -> None:
-    assert "no two rows differ in one thing alone" in to_markdown(build(load_table_file("ablation"), quick))
+    assert "no two rows differ in one thing alone" in to_markdown(table := build(load_table_file("ablation"), quick))
+    assert not [each for each in table.remarks if each.startswith("difference: ")]
 
 
 def test_peers_stand_beside_ours_with_their_sources(reduced: StudyNumbers) -> None:

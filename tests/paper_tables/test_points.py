@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from paper_tables.figures.points import Panel, Point, charts, nominal_compression
+from paper_tables.figures.points import Panel, Point, charts
+from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.rows import aggregate
 from paper_tables.numbers.score import Score
 

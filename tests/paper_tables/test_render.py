@@ -102,6 +102,14 @@ def test_csv_reads_back_through_the_csv_module() -> None:
     assert [line[-1] for line in (*lines[1:], last)] == ["", "", ""]
 
 
+def test_the_interval_in_csv_takes_a_transfer_seed_once() -> None:
+    """80, 81, 82 by seed, two prunings each: 81 -+ 4.303 / sqrt(3), not an interval of six values."""
+    values = {(seed, pruning): 80.0 + seed - 1 + 2 * pruning for seed in range(3) for pruning in range(2)}
+    crossed = aggregate(replace(BASE, seed=s, pruning_seed=p, value=value) for (s, p), value in values.items())
+    (line,) = csv.DictReader(io.StringIO(to_csv(crossed)))
+    assert (line["n"], line["value"], line["interval_low"], line["interval_high"]) == ("6", "81.00", "78.52", "83.48")
+
+
 def test_csv_quotes_a_study_name_with_a_comma() -> None:
     text = to_csv(aggregate([replace(BASE, model="minilm-l6", study='a, "b"')]))
     assert next(csv.DictReader(io.StringIO(text)))["table"] == 'a, "b"'

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from paper_tables.numbers.published import PAPER_COLUMNS
-from paper_tables.numbers.rows import aggregate
+from paper_tables.numbers.rows import aggregate, method_title
 from paper_tables.numbers.score import Score
 
 BASE = Score(
@@ -152,3 +152,9 @@ def test_two_studies_never_share_a_table() -> None:
 
 def test_no_scores_give_no_rows() -> None:
     assert aggregate([]) == []
+
+
+def test_a_checkpoint_of_ones_own_goes_by_its_name_unless_a_method_has_it() -> None:
+    assert method_title("sparse-from:oBERT") == "oBERT"
+    assert method_title("sparse-from:prune-ofa") == "sparse-from:prune-ofa"
+    assert [method_title(method) for method in ("prune-ofa", "mine:prune-ofa")] == ["prune-ofa", "mine:prune-ofa"]

@@ -8,8 +8,9 @@ import math
 import pytest
 
 from paper_tables.figures.baselines import Baseline
-from paper_tables.figures.points import Panel, Point, nominal_compression
+from paper_tables.figures.points import Panel, Point
 from paper_tables.figures.scale import places, scales, ticks
+from paper_tables.numbers.compression import nominal_compression
 
 
 def point(value: float = 80.0, method: str = "prune-ofa", sparsity: float = 0.85, bits: int = 32) -> Point:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import re
+import tomllib
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from harness.cli.main import main
+from harness.store.store import Store
 from paper_tables.numbers.published import PAPER_MODELS, REPORTED_CSV
-from paper_tables.tables.build import build
+from paper_tables.numbers.rows import aggregate
+from paper_tables.numbers.score import Score
+from paper_tables.numbers.study_numbers import read_numbers
+from paper_tables.tables.build import build, build_rows
 from paper_tables.tables.formats.html import to_html
 from paper_tables.tables.formats.latex import to_latex
 from paper_tables.tables.formats.long_csv import to_csv
@@ -21,6 +26,7 @@ from paper_tables.tables.grid import WIDTH
 from paper_tables.tables.table import QUOTED, Table
 from paper_tables.tables.table_file import load_table_file, parse_table_file, shipped_names
 
+RESULTS = Path(__file__).parents[2] / "results"
 NAMES = ("table-1", "table-2", "table-3")
 OURS = {
     ("Reference (dense)", "na"): "dense",
@@ -30,6 +36,10 @@ OURS = {
     ("Prune OFA + QAT", "yes"): "prune-ofa",
 }
 ALIASES = {model.name: alias for alias, model in PAPER_MODELS.items()}
+COMPUTED = Score(
+    study="mine", model="bert-base", method="prune-ofa", sparsity=17 * 0.05, transfer_kd="yes", bits=32, task="squad",
+    metric="exact_match", seed=0, value=82.0, comparable=True,
+)  # fmt: skip
 Key = tuple[str, str, float, str, str, str, str]
 
 
@@ -166,3 +176,42 @@ def test_without_a_store_the_papers_tables_are_printed(tmp_path: Path, capsys: p
     assert len(list((tmp_path / "out").iterdir())) == 3 * 4
     assert not (tmp_path / "none").exists()
     assert main(["tables", *store, "--study", "mine"]) == 2
+
+
+PUBLISHED_TOO = """
+title = "T"
+description = "D"
+columns = ["sst2 accuracy"]
+layout = "{layout}"
+rows = [{{ sparsity = 0.9 }}, {{ from = "published", sparsity = 0.9, model = "BERT-Large" }}]
+footnotes = [{{ text = "of all", on = "ours" }}, {{ text = "of the paper's" }}]
+"""
+
+
+@pytest.mark.parametrize("layout", ["lines", "pairs"])
+def test_no_footnote_stands_without_its_mark(layout: str) -> None:
+    """Of a line that is quoted alone nothing is ours; and a pair that is not made has no footnotes."""
+    numbers = read_numbers(Store(RESULTS / "reduced"), "reduced")
+    found = build(parse_table_file(tomllib.loads(PUBLISHED_TOO.format(layout=layout)), "mine"), numbers)
+    text = to_markdown(found)
+    body = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    assert all(f"[{sign}]" in body for sign, _ in found.footnotes)
+    assert [sign for sign, _ in found.footnotes] == [chr(ord("a") + n) for n in range(len(found.footnotes))]
+    quoted = [cell.marks for line in found.lines() if line.is_quoted for cell in line.cells]
+    assert set(quoted) <= {()}
+
+
+def test_published_rows_do_not_hide_that_the_study_has_no_such_cell() -> None:
+    tree = tomllib.loads(PUBLISHED_TOO.format(layout="lines"))
+    numbers = read_numbers(Store(RESULTS / "quick"), "quick-without-pre-training")
+    found = build(parse_table_file(tree, "mine"), numbers)
+    assert "rows 1 of the table file (sparsity=0.9): the study has no such cell." in found.remarks
+
+
+def test_a_sparsity_that_was_computed_is_asked_for_as_printed() -> None:
+    """17 * 0.05, of an earlier version: the line of Table 1 at 0.85, and no missing one beside it."""
+    found = build_rows(load_table_file("table-1"), aggregate([COMPUTED]))
+    (line,) = [
+        line for line in found.lines() if line.method == "prune-ofa" and line.bits == "32" and line.sparsity < 0.9
+    ]
+    assert (line.cells[0].text, line.cells[0].paper) == ("82.00", "81.10 +0.90")

@@ -101,6 +101,7 @@ at = "squad f1"
         ('title = "a"\ndescription = "b"\ncolumns = []\n[[rows]]', "columns = []: expected"),
         ('title = "a"\ndescription = "b"\n[[rows]]\nsparsity = []', "rows 1: sparsity = []: expected a value"),
         ('title = "a"\ndescription = "b"\n[[rows]]\nsparsity = nan', "rows 1: sparsity = nan: expected"),
+        (f'title = "a"\ndescription = "b"\n[[rows]]\nsparsity = {10**400}', "rows 1: sparsity = 1000"),
         ('title = " "\ndescription = "b"\n[[rows]]', "title = ' ': expected a text"),
         (
             'title = "a"\ndescription = "b"\n[[rows]]\nfrom = "published"\nmethod = "Prune OFA"\nsparsity = 0.1',
@@ -113,6 +114,9 @@ def test_what_is_wrong_is_named(text: str, said: str) -> None:
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "digits.toml").write_text(f"title = {'9' * 5000}")  # Python reads no such number
+    with pytest.raises(UsageError, match=r"digits\.toml is no TOML"):
+        load_table_files([str(tmp_path / "digits.toml")])
     (tmp_path / "broken.toml").write_text("title = ")
     with pytest.raises(UsageError) as raised:
         load_table_files([str(tmp_path / "broken.toml"), str(tmp_path / "none.toml"), "tabel-1"])

@@ -25,14 +25,18 @@ from paper_tables.tables.table import Table
 from paper_tables.tables.table_file import load_table_files
 from paper_tables.tables.trace import trace, trace_lines
 
+# What is printed instead of tables, one of them at a time, and the options that it has no use for.
+INSTEAD: Mapping[str, Sequence[str]] = {"claims": ("table",), "trace": ("table", "out"), "compare": ("table",)}
 OF_PAPER = ("table-1", "table-2", "table-3")  # what there is to show without a study
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit code: 0 every cell has its numbers, 4 some are missing (the table is still made).
 
-    Raises StoreError when a record cannot be trusted, UsageError for a study or a table that is not there.
+    Raises StoreError when a record cannot be trusted, UsageError for a study or a table that is not there, and for
+    options that do not go together.
     """
+    _check_together(options)
     if options.claims is not None:
         from harness.cli.commands.claims import print_claims  # NumPy, which a table needs not
 
@@ -41,13 +45,30 @@ def run(options: argparse.Namespace) -> int:
         return _run(options)
 
 
+def _check_together(options: argparse.Namespace) -> None:
+    """Raises UsageError for two things in the place of tables, and for options that would be ignored."""
+    asked = [name for name in INSTEAD if getattr(options, name) is not None]
+    problems = []
+    if len(asked) > 1:
+        names = " and ".join(map(option, asked))
+        problems.append(Problem(f"{names} at once", asked[1], next_move="Give one of them a command."))
+    problems += [
+        Problem(f"{option(other)} with {option(name)}", other, next_move="Leave one of them out.")
+        for name in asked
+        for other in INSTEAD[name]
+        if getattr(options, other)
+    ]
+    if problems:
+        raise UsageError(problems)
+
+
 def _run(options: argparse.Namespace) -> int:
     store = Store(Path(options.store))
     files = load_table_files(options.table)
     numbers = _numbers(store, options)
-    if options.trace:
+    if options.trace is not None:
         return _trace(_required(numbers, store), options)
-    if options.compare:
+    if options.compare is not None:
         return _compare(_required(numbers, store), store, options)
     if numbers is None:
         print(f"no study in {store.root}: only what is published is shown. harness grid starts one.", file=sys.stderr)
@@ -113,12 +134,12 @@ def _compare(numbers: StudyNumbers, store: Store, options: argparse.Namespace) -
         )
     other = read_numbers(other_store, name)
     found = compare(numbers, other)
-    if options.json:
-        print(json.dumps(found.as_json(), indent=1))
-    elif options.out:
+    if options.out:
         stem = f"{numbers.study.name}-and-{name}"
         pages = {f"{stem}{suffix}": comparison_page(found, form) for form, suffix in SUFFIXES.items()}
         _write(Path(options.out), pages)
+    elif options.json:
+        print(json.dumps(found.as_json(), indent=1))
     else:
         print(comparison_page(found, options.format), end="")
     return 0 if found.shared else 4

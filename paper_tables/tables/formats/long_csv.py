@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 
 from paper_tables.numbers.noise import exceeds_noise
+from paper_tables.numbers.pairs import independent_values
 from paper_tables.numbers.rows import Row
 from paper_tables.statistics.intervals import mean_interval
 from paper_tables.tables.table import EMPTY, QUOTED, Cell, Column, Line, Table
@@ -91,6 +92,6 @@ def _numbers(cell: Cell, column: Column) -> tuple[object, ...]:
 
 
 def _interval(row: Row) -> tuple[str, str]:
-    values = [seed.value for seed in row.seeds if seed.value is not None]
+    values = independent_values(row.seeds)
     interval = mean_interval(values) if values else None
     return ("", "") if interval is None else (two_decimals(interval.low), two_decimals(interval.high))

@@ -20,20 +20,24 @@ def to_markdown(table: Table) -> str:
 
 def grids_to_markdown(found: Iterable[Grid]) -> str:
     titled = groupby(found, key=lambda grid: grid.title)
-    return "\n".join(f"## {escaped(title)}\n\n" + "\n".join(map(_github, group)) for title, group in titled)
+    return "\n".join(f"## {escaped(title)}\n\n" + "\n".join(map(grid_to_markdown, group)) for title, group in titled)
 
 
 def remarks_to_markdown(footnotes: Iterable[tuple[str, str]], remarks: Iterable[str]) -> str:
-    lines = [f"- [{mark}] {_as_text(text)}\n" for mark, text in footnotes]
-    return "".join([*lines, *(f"- {_as_text(remark)}\n" for remark in remarks)])
+    lines = [f"- [{mark}] {sentence(text)}\n" for mark, text in footnotes]
+    return "".join([*lines, *(f"- {sentence(remark)}\n" for remark in remarks)])
 
 
-def _as_text(text: str) -> str:
-    """Harmless in a sentence, which has brackets, stars and pipes of its own."""
-    return re.sub(r"[<>&`]|(?<=])\(", r"\\\g<0>", printable(text))
+def sentence(text: str) -> str:
+    """Harmless in a sentence, which has brackets, stars and pipes of its own.
+
+    A backslash too: of a name that has one before a tag it would take the escape of the tag for its own.
+    """
+    return re.sub(r"[\\<>&`]|(?<=])\(", r"\\\g<0>", printable(text))
 
 
-def _github(grid: Grid) -> str:
+def grid_to_markdown(grid: Grid) -> str:
+    """Without its title."""
     lines = [tuple(map(escaped, grid.header)), *(tuple(map(shown, line)) for line in grid.body)]
     widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
     rule = f"|{'|'.join('-' * (each + 2) for each in widths)}|"

@@ -12,6 +12,7 @@ import pytest
 from harness.studies.study import Study
 from paper_tables.claims.comparison import compare, judged
 from paper_tables.claims.differences import Differences
+from paper_tables.claims.side import Side
 from paper_tables.claims.verdicts import ClaimVerdict
 from paper_tables.numbers.rows import Row, aggregate
 from paper_tables.numbers.score import Score
@@ -67,6 +68,17 @@ def test_missing_seeds_are_said_and_the_others_count(make_scored: Make, verdict_
     (only,) = found.found.comparisons
     assert (found.verdict, found.missing, only.n) == ("held", 1, 3)
     assert only.missing == ("tiny prune-ofa fp32: seed 3",)
+
+
+def test_a_pruning_that_one_side_lacks_shows_nothing(make_study: Make, score: Any, verdict_on: Verdict) -> None:
+    """Without distillation the second pruning is there and 10 points worse; with it, it is not done yet."""
+    study = make_study(tasks=["sst2"], methods=["prune-ofa", "prune-ofa-no-kd"], seeds=range(3), pruning_seeds=[0, 1])
+    score(study, (85.1, 85, 84.9), method="prune-ofa", quantization="none", pruning_seed=0)
+    score(study, (85, 85, 85), method="prune-ofa-no-kd", pruning_seed=0)
+    score(study, (75, 75, 75), method="prune-ofa-no-kd", pruning_seed=1)
+    found = verdict_on(study, "kd-in-transfer-helps")
+    assert (found.verdict, found.found.effect) == ("cannot say", pytest.approx(0.0))
+    assert found.found.condition == "one pruning"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +243,7 @@ sentence = "Sparse beats dense."
 source = "a guess"
 kind = "above-with-fewer-weights"
 one = { method = "prune-ofa", sparsity = 0.85, bits = 32 }
-other = { method = "dense", sparsity = 0.0 }
+other = { method = "dense", sparsity = 0.0, bits = 32 }
 may_differ = ["distillation", "modules"]
 """
 
@@ -307,3 +319,8 @@ def test_how_often_a_claim_is_held_where_it_is_true_and_where_nothing_is(
 def test_intervals_of_one_pruning_say_so(make_scored: Make, verdict_on: Verdict) -> None:
     found = verdict_on(make_scored((82, 83, 84), (80, 80, 80)), ABOVE)
     assert found.found.condition == "one pruning"
+
+
+def test_a_side_has_rows_whose_sparsity_was_computed() -> None:
+    assert Side(method="a", sparsity=0.85).has(row("a", 17 * 0.05, [80.0]))
+    assert not Side(method="a", sparsity=0.85).has(row("a", 0.9, [80.0]))

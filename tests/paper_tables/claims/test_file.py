@@ -20,7 +20,7 @@ sentence = "A is better than B."
 source = "a guess"
 kind = "above"
 one = { method = "a", sparsity = 0.5 }
-other = { method = "b", bits = 8 }
+other = { method = "b", sparsity = 0.6 }
 above = 2
 may_differ = ["epochs"]
 """
@@ -79,6 +79,20 @@ def problems(text: str) -> list[str]:
     return [problem.on_command_line for problem in caught.value.problems]
 
 
+def test_what_one_side_alone_names_is_refused() -> None:
+    """Of the other side several rows would fit, as fp32 and int8, or every sparsity: the last would be taken."""
+    text = GOOD.replace("sparsity = 0.6", "bits = 8")
+    assert problems(text) == [
+        "mine.toml: claim 1: one names sparsity, and other does not: name it in both, or in neither where it is equal.",
+        "mine.toml: claim 1: other names bits, and one does not: name it in both, or in neither where it is equal.",
+    ]
+
+
+def test_numbers_of_any_size_are_refused() -> None:
+    told = problems(GOOD.replace("above = 2", f"above = {10**400}").replace("0.6", str(10**400)))
+    assert [each.partition(" = ")[0] for each in told] == ["mine.toml: claim 1: other", "mine.toml: claim 1: above"]
+
+
 def test_every_problem_is_told_at_once() -> None:
     bad = """
     extra = 1
@@ -133,6 +147,7 @@ def test_every_problem_is_told_at_once() -> None:
         ("", "expected one [[claims]] table or more."),
         ("[[claim]]\nid = 'x'", "'claim'"),
         ("id =", "mine.toml is not TOML"),
+        (f"id = {'9' * 5000}", "mine.toml is not TOML"),  # Python reads no such number
     ],
 )
 def test_a_file_that_holds_no_claims_is_refused(text: str, said: str) -> None:
