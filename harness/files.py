@@ -78,7 +78,7 @@ def _durable(path: Path, content: str | bytes | Iterator[str]) -> Iterator[Path]
 
 
 def _check_is_file(path: Path) -> None:
-    """Raises OSError where something else than a file has the name: a folder, a device, a pipe, what a process has open.
+    """Raises OSError where anything but a file has the name: a folder, a device, a pipe, what a process has open.
 
     A rename would put a file in the place of a device as well, and of the link /dev/stdout.
     """
