@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from harness.cli.streams import print_notes
+from harness.cli.streams import print_notes, tell
 from harness.errors import UsageError, system_problem
 from harness.studies.merging.merge import Merge, MergeOptions, carry_out, plan_merge
 from harness.wording import counted
@@ -41,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     elif not merge.is_refused:
         print("\n".join(_lines(merge, acts)))
     if merge.is_refused:
-        print("\n".join(_refusal(merge)), file=sys.stderr)
+        tell("\n".join(_refusal(merge)))
     print_notes(merge.notes)
     return REFUSED if merge.is_refused else 0
 
