@@ -7,6 +7,7 @@ Sources are read and never written to.
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections import Counter
@@ -109,23 +110,30 @@ def _target_first(every: Sequence[Contents], target: Contents) -> list[Contents]
 
 def _check_places(options: MergeOptions) -> None:
     """Raises UsageError with everything that is wrong with the stores as they were named."""
-    problems, seen = Problems(), set[Path]()
+    problems, seen = Problems(), set[str]()
     if not options.sources:
         problems.add("no STORE to merge from is given.")
-    into = options.into.absolute().resolve()
+    into = os.path.realpath(options.into)
     for path in options.sources:
-        real = path.absolute().resolve()
+        real = os.path.realpath(path)
         if not path.exists():
             problems.add(f"store {path} is not there: expected the folder of a store, with studies and records in it.")
         elif not path.is_dir():
             problems.add(f"store {path} is a file: expected the folder of a store.")
         elif real == into:
             problems.add(f"store {path} is the one to merge into. Leave it out: what it has stays.")
+        elif into.startswith(os.path.join(real, "")):
+            problems.add(
+                f"--into {options.into} lies in store {path}, which is only read. Name a folder outside.", "into"
+            )
         elif real in seen:
             problems.add(f"store {path} is given twice.")
         seen.add(real)
-    problems.attempt(Store(options.into).check_is_folder, None, "into")
-    if options.prefer is not None and options.prefer.absolute().resolve() not in {*seen, into}:
+    if options.into.is_symlink() and not options.into.exists():
+        problems.add(f"--into {options.into} is a link to nothing. Name a folder, or remove the link.", "into")
+    elif (file := Store(options.into).blocked_by()) is not None:
+        problems.add(f"--into {options.into}: {file} is a file. Name a folder.", "into")
+    if options.prefer is not None and os.path.realpath(options.prefer) not in {*seen, into}:
         problems.add(f"--prefer {options.prefer}: expected one of the stores of this merge.", "prefer")
     problems.check()
 
@@ -135,14 +143,16 @@ def _check_contents(options: MergeOptions, sources: Sequence[Contents], target: 
     for contents in sources:
         if options.study is None and contents.is_empty:
             problems.add(f"store {contents.name} is empty: it has no study and no record. Is it the right folder?")
-    if options.study and not any(options.study in each.studies or each.problems for each in (*sources, target)):
+    if options.study is not None and not any(
+        options.study in each.studies or each.problems for each in (*sources, target)
+    ):
         problems.add(f"no store has a study {options.study!r}.", "study")
     problems.check()
 
 
 def _at(every: Sequence[Contents], path: Path) -> Contents:
-    real = path.absolute().resolve()
-    return next(each for each in every if each.store.root.absolute().resolve() == real)
+    real = os.path.realpath(path)
+    return next(each for each in every if os.path.realpath(each.store.root) == real)
 
 
 def _unite_studies(merge: Merge, every: Sequence[Contents], preferred: Contents | None) -> None:
@@ -346,7 +356,7 @@ def _bring(merge: Merge, stage: StoredStage, *, is_new: bool) -> None:
 def _copy(source: Path, final: Path, digest: str | None, names: Collection[str] = ()) -> None:
     """Copy a folder, whole or not at all; a folder that is there stays. digest: of its files, checked on the copy.
 
-    names: patterns of the only files that are copied.
+    names: patterns of the only files that are copied; what a link among them leads to is not the store's.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     for half_written in final.parent.glob(f".{final.name}.*"):
@@ -372,7 +382,7 @@ def _copy(source: Path, final: Path, digest: str | None, names: Collection[str] 
 
 def _matching(folder: Path, patterns: Collection[str]) -> Iterator[Path]:
     for pattern in patterns:
-        yield from (path for path in sorted(folder.glob(pattern)) if path.is_file())
+        yield from (path for path in sorted(folder.glob(pattern)) if path.is_file() and not path.is_symlink())
 
 
 def _write_study(merge: Merge, study: Study) -> None:
