@@ -140,6 +140,11 @@ def discard_folder(folder: Path) -> None:
         shutil.rmtree(hidden)
 
 
+def files_of(folder: Path) -> list[Path]:
+    """All files below a folder; not those of folders that a link leads to."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
 def _opened(path: Path) -> BufferedReader:
     return path.open("rb")
 
@@ -151,5 +156,4 @@ def folder_digest(folder: Path, opened: Callable[[Path], AbstractContextManager[
         with opened(path) as file:
             return sha256_of_file(file)
 
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return sha256_of({path.relative_to(folder).as_posix(): digest(path) for path in files})
+    return sha256_of({path.relative_to(folder).as_posix(): digest(path) for path in files_of(folder)})

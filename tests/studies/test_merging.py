@@ -16,6 +16,7 @@ from grid_world import files_below
 from harness import files as harness_files
 from harness.cli.main import main
 from harness.errors import UsageError
+from harness.files import folder_digest
 from harness.identity import sha256_of
 from harness.store.store import Store
 from harness.studies.merging import merge as merge_module
@@ -538,6 +539,22 @@ def test_what_a_link_among_attempts_leads_to_is_not_copied(tmp_path: Path, ann: 
     assert merge(into, ann) == 0
     assert (into / "attempts" / folder.name / "1.jsonl").is_file()
     assert not (into / "attempts" / folder.name / "2.log").exists()
+
+
+@pytest.mark.parametrize("leads_to", ["outside", "itself", "nothing"])
+def test_a_link_in_an_artifact_is_left_where_it_is(tmp_path: Path, ann: Path, leads_to: str) -> None:
+    """The digest of an artifact knows nothing of it, so the copy needs it not."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_text("mine alone")
+    for folder in (ann / "artifacts").iterdir():
+        (folder / "itself").symlink_to({"outside": tmp_path / "outside", "itself": "itself"}.get(leads_to, "gone"))
+    into = tmp_path / "both"
+    assert merge(into, ann, words=("--artifacts",)) == 0
+    for folder in (ann / "artifacts").iterdir():
+        copy = into / "artifacts" / folder.name
+        assert not (copy / "itself").is_symlink()
+        assert not (copy / "itself").exists()
+        assert folder_digest(copy) == folder_digest(folder)
 
 
 def test_a_study_whose_file_names_another_place_is_not_written_there(

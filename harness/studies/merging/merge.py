@@ -11,12 +11,12 @@ import os
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import HarnessError, Problems, StoreError
-from harness.files import folder_digest, sync_folder, sync_tree
+from harness.files import files_of, folder_digest, sync_folder, sync_tree
 from harness.specs import StageSpec, stage_label
 from harness.store.cancellation import described
 from harness.store.processes import is_live
@@ -338,9 +338,9 @@ def _bring(merge: Merge, stage: StoredStage, *, is_new: bool) -> None:
             stage.discard_artifact()  # no record refers to it, and the one that comes describes another
         if folder := merge.artifacts.get(stage.stage_id):
             record = merge.choice.taken[stage.stage_id].records[stage.stage_id]
-            _copy(folder, stage.artifact_path, record["artifact"]["digest"])
+            _copy(folder, stage.artifact_path, files_of(folder), record["artifact"]["digest"])
         if folder := merge.attempts.get(stage.stage_id):
-            _copy(folder, stage.attempts_path, None, ("*.jsonl", "*.log"))
+            _copy(folder, stage.attempts_path, _matching(folder, ("*.jsonl", "*.log")))
         if is_new:
             record = merge.choice.taken[stage.stage_id].records[stage.stage_id]
             try:
@@ -353,11 +353,8 @@ def _bring(merge: Merge, stage: StoredStage, *, is_new: bool) -> None:
         lease.release()
 
 
-def _copy(source: Path, final: Path, digest: str | None, names: Collection[str] = ()) -> None:
-    """Copy a folder, whole or not at all; a folder that is there stays. digest: of its files, checked on the copy.
-
-    names: patterns of the only files that are copied; what a link among them leads to is not the store's.
-    """
+def _copy(source: Path, final: Path, files: Iterable[Path], digest: str | None = None) -> None:
+    """Copy files of a folder, all or none; a folder that is there stays. digest: of the files, checked on the copy."""
     final.parent.mkdir(parents=True, exist_ok=True)
     for half_written in final.parent.glob(f".{final.name}.*"):
         shutil.rmtree(half_written, ignore_errors=True)
@@ -365,12 +362,11 @@ def _copy(source: Path, final: Path, digest: str | None, names: Collection[str] 
         return
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
     try:
-        if names:
-            temporary.mkdir()
-            for path in _matching(source, names):
-                shutil.copy2(path, temporary / path.name)
-        else:
-            shutil.copytree(source, temporary)
+        temporary.mkdir()
+        for path in files:
+            copy = temporary / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
         sync_tree(temporary)
         if digest is not None and folder_digest(temporary) != digest:
             raise StoreError(f"{source} was changed while it was copied; give the same command again.")
@@ -381,6 +377,7 @@ def _copy(source: Path, final: Path, digest: str | None, names: Collection[str] 
 
 
 def _matching(folder: Path, patterns: Collection[str]) -> Iterator[Path]:
+    """Files of these names; what a link among them leads to is not the store's."""
     for pattern in patterns:
         yield from (path for path in sorted(folder.glob(pattern)) if path.is_file() and not path.is_symlink())
 
