@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from harness.errors import CannotCheck, Problem, Problems, StoreError, UsageError
@@ -105,8 +104,9 @@ def compare_cells(store: Store, study: Study, first: str, second: str) -> Exampl
 def _sides(plan: Plan, first: str, second: str) -> tuple[list[Cell], list[Cell]]:
     """The cells of both sides. Raises UsageError with the problems of both."""
     problems = Problems()
-    ours = problems.attempt(partial(_side, plan, first, "FIRST"), [])
-    theirs = problems.attempt(partial(_side, plan, second, "SECOND"), [])
+    none: list[Cell] = []
+    ours = problems.attempt(lambda: _side(plan, first, "FIRST"), none)
+    theirs = problems.attempt(lambda: _side(plan, second, "SECOND"), none)
     problems.check()
     return ours, theirs
 

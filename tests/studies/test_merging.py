@@ -322,13 +322,12 @@ def test_a_folder_whose_copying_was_cut_short_is_not_there(
     tmp_path: Path, ann: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def half(source: Path, target: Path) -> None:
-        Path(target).mkdir()
-        (Path(target) / "half").write_text("x")
+        target.write_bytes(source.read_bytes()[:1])
         raise Stop
 
     options = MergeOptions(sources=(ann,), into=tmp_path / "both", artifacts=True)
     with monkeypatch.context() as patched:
-        patched.setattr(merge_module.shutil, "copytree", half)
+        patched.setattr(merge_module.shutil, "copy2", half)
         with pytest.raises(Stop):
             carry_out(plan_merge(options))
     assert [path.name for path in (tmp_path / "both" / "artifacts").iterdir()] == []
