@@ -63,7 +63,8 @@ def _durable(path: Path, content: str | bytes | Iterator[str]) -> Iterator[Path]
     try:
         with temporary.open("xb") as handle:
             for piece in [content] if isinstance(content, str | bytes) else content:
-                handle.write(piece.encode() if isinstance(piece, str) else piece)
+                # half of a character, as of a damaged text, is written as the code that JSON and Python have for it
+                handle.write(piece.encode(errors="backslashreplace") if isinstance(piece, str) else piece)
             handle.flush()
             os.fsync(handle.fileno())
         yield temporary

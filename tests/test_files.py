@@ -41,6 +41,11 @@ def test_a_failed_replacement_keeps_the_older_file(tmp_path: Path, monkeypatch: 
     assert (names_below(tmp_path), path.read_text()) == (["study.json"], "new")
 
 
+def test_half_of_a_character_is_written_as_its_code(tmp_path: Path) -> None:
+    replace_file(tmp_path / "page.md", "Δ \ud800 \udcff")
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == r"Δ \ud800 \udcff"
+
+
 def test_a_folders_digest_is_of_names_and_bytes_and_not_of_its_place(tmp_path: Path) -> None:
     for place in ("here", "there"):
         (tmp_path / place / "sub").mkdir(parents=True)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.wording import shown
+
 TRANSFER_KD = ("yes", "no", "na")
 
 
@@ -26,6 +28,13 @@ class MethodFacts:
 
     def __post_init__(self) -> None:
         check_transfer_kd(self.transfer_kd)
+        if not isinstance(self.prunes_in_pretraining, bool):
+            raise ValueError(f"prunes_in_pretraining={shown(self.prunes_in_pretraining)}: expected true or false.")
+        for name, value in (("package", self.package), ("version", self.version)):
+            if not (value is None or isinstance(value, str)):
+                raise ValueError(f"{name}={shown(value)}: expected a text.")
+        if not (isinstance(self.kinds, Mapping) and all(isinstance(work, str) for work in self.kinds.values())):
+            raise ValueError(f"kinds={shown(self.kinds)}: expected the work of each kind by its name.")
 
     @property
     def is_built_in(self) -> bool:

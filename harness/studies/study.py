@@ -32,6 +32,7 @@ from harness.wording import counted, option, shown
 STUDY_SCHEMA = 1
 STAY = "finished stages stay finished"
 MOST_CELLS_NAMED = 3
+MOST_CHARACTERS_QUOTED = 500  # of what a damaged file holds
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,9 @@ def _check_same(name: str, old: dict[str, Any], preset: Preset) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:
-    reason = error.strerror if isinstance(error, OSError) else error
+    reason = str(error.strerror if isinstance(error, OSError) else error)
+    if len(reason) > MOST_CHARACTERS_QUOTED:
+        reason = f"{reason[:MOST_CHARACTERS_QUOTED]}.."
     return StoreError(
         f"study {path} is damaged ({type(error).__name__}: {reason}). "
         f"Move it away and give its grid's command again: {STAY}."

@@ -169,6 +169,38 @@ def test_a_study_that_has_another_name_than_its_file_is_damaged(store: Store, na
     assert f"it says that it is study {name!r}" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"prunes_in_pretraining": "no"},
+        {"prunes_in_pretraining": None},
+        {"package": ["mine"]},
+        {"version": 1},
+        {"kinds": None},
+        {"kinds": "x"},
+        {"kinds": {"mine": 1}},
+    ],
+    ids=str,
+)
+def test_facts_of_a_method_that_are_none_are_damage(store: Store, facts: dict[str, object]) -> None:
+    write(store, "mine", plan())
+    path = store.study_path("mine")
+    study = json.loads(path.read_text())
+    study["methods"]["dense"].update(facts)
+    path.write_text(json.dumps(study))
+    with pytest.raises(StoreError, match=f"is damaged .*{next(iter(facts))}="):
+        read_study(store, "mine")
+
+
+def test_of_a_long_text_in_a_damaged_study_the_beginning_is_quoted(store: Store) -> None:
+    write(store, "mine", plan())
+    path = store.study_path("mine")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "recipe": {"settings": "x" * 100_000}}))
+    with pytest.raises(StoreError) as raised:
+        read_study(store, "mine")
+    assert len(str(raised.value)) < 1000
+
+
 def stage(kind: str, **parents: str) -> StageSpec:
     return StageSpec(kind=kind, parameters={}, parents=parents)
 
