@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 
 # On a machine with nothing but Python, git and make: the environment is made first.
-.PHONY: environment demo test test-cluster test-all lint soak same-numbers code-versions clean
+.PHONY: environment demo results test test-cluster test-all lint soak same-numbers code-versions clean
 
 environment: $(VENV)/.ready
 
@@ -23,6 +23,20 @@ demo: environment
 	@echo; echo "Tables and figures:"; ls -d $(DEMO)/quick*
 	@echo; echo "All of it on one page, for a browser:"
 	@$(BIN)/harness report --store $(DEMO)/runs --study quick --out $(DEMO)/quick-report.html
+
+# Every page beside the committed records, from these alone. Nothing may change: `git diff results` shows what would.
+results: environment
+	for study in quick:quick quick:quick-other-tasks quick:quick-without-pre-training reduced:reduced; do \
+	    from="--store results/$${study%:*} --study $${study#*:}"; to=results/$${study%:*}; \
+	    $(BIN)/harness tables $$from --out $$to || exit 1; \
+	done
+	for study in quick reduced; do \
+	    from="--store results/$$study --study $$study"; to=results/$$study; \
+	    $(BIN)/harness tables $$from --table all --out $$to/tables && \
+	    $(BIN)/harness tables $$from --claims --out $$to && \
+	    $(BIN)/harness plots $$from --only accuracy,tokens,sparsity --out $$to && \
+	    $(BIN)/harness report $$from --out $$to/$$study-report.html || exit 1; \
+	done
 
 # Fast tests: a few minutes. A process a core, up to four, each with one thread; a file's tests stay in one process.
 test: environment

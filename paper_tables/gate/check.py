@@ -23,7 +23,7 @@ from paper_tables.gate.expected import (
     ExpectedNumber,
     ExpectedZeros,
 )
-from paper_tables.gate.measured import Measured, independent
+from paper_tables.gate.measured import Measured, MeasuredNumber, independent, prunings
 from paper_tables.gate.verdict import Finding, Report, Verdict, worst_first
 from paper_tables.statistics.tolerance import POWER, Noise, detectable
 
@@ -103,9 +103,14 @@ def _check_number(expected: Expected, entry: ExpectedNumber, measured: Measured,
         return _untold(entry, mine, Verdict.NOT_COMPARABLE, differing)
     if not found.seeds:
         return _untold(entry, mine, Verdict.MISSING, "no seed has a result")
-    theirs = independent(found.seeds)
+    theirs = _draws(entry, found)
     means = statistics.fmean(mine), statistics.fmean(theirs)
     return _compared(expected, entry, means, (len(mine), len(theirs)), found.missing)
+
+
+def _draws(entry: ExpectedNumber, found: MeasuredNumber) -> list[float]:
+    """The measured draws, of the kind that the entry's noise is of: where that is of prunings, one pruning is one."""
+    return independent(found.seeds, of_prunings=prunings(entry.seeds) > 1)
 
 
 def _differing(expected: str, stages: Sequence[str], conditions: Comparison) -> str:
@@ -124,11 +129,12 @@ def _check_mean(expected: Expected, entry: ExpectedMean, measured: Measured, fin
             return _untold(entry, [], verdict, f"{several} of its {len(mine)} numbers: {verdict}")
     weights = [entry.weight(number.key) for number in mine]
     theirs = [measured.numbers[number.key] for number in mine]
-    means = (
-        _weighted(weights, [independent(number.seeds) for number in mine]),
-        _weighted(weights, [independent(number.seeds) for number in theirs]),
+    draws = (
+        [independent(number.seeds) for number in mine],
+        [_draws(number, found) for number, found in zip(mine, theirs, strict=True)],
     )
-    fewest = tuple(min(len(independent(each.seeds)) for each in side) for side in (mine, theirs))
+    means = _weighted(weights, draws[0]), _weighted(weights, draws[1])
+    fewest = tuple(min(map(len, side)) for side in draws)
     return _compared(expected, entry, means, (fewest[0], fewest[1]), sum(number.missing for number in theirs))
 
 

@@ -8,6 +8,7 @@ from paper_tables.gate.verdict import Finding, Report, Verdict
 NONE = "-"
 COLUMNS = ("expected", "measured", "diff", "tolerance", "detects", "seeds", "p")
 SHORT = ("expect", "now", "diff", "tol", "detect", "seeds", "p")  # the same, where there is little room
+NO_NOISE = "of one seed, or of seeds that are all alike, the noise is not known"
 LEGEND = (
     "Expected and now: exact zeros, losses in nats (opening: over the first tenth of a training), scores in percent. "
     "Tolerance: a score may fall by so much, a loss move by it either way, zeros not at all. Detect: the smallest true "
@@ -66,7 +67,7 @@ def remarks(report: Report) -> list[str]:
         said.append("Improved is no failure; harness check --write takes the new numbers into the file.")
     if several := found.get(Verdict.NO_TOLERANCE):
         said.append(
-            f"{several} without tolerance: of one seed the noise is not known. Only what has one was checked; "
+            f"{several} without tolerance: {NO_NOISE}. Only what has one was checked; "
             "write `tolerance = POINTS` into an entry to have it checked."
         )
     if blind := sum(finding.is_blind for finding in report.findings):

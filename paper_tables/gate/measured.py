@@ -60,14 +60,22 @@ def number_key(row: Row) -> NumberKey:
     return NumberKey(row.model, row.method, row.sparsity, quantization, row.task, row.metric)
 
 
-def independent(seeds: Mapping[str, float]) -> list[float]:
-    """The values that count as one draw each: seeds; or, over several prunings, the mean of each pruning's seeds."""
+def independent(seeds: Mapping[str, float], *, of_prunings: bool = False) -> list[float]:
+    """The values that count as one draw each: seeds; or, over several prunings, the mean of each pruning's seeds.
+
+    of_prunings: one pruning is one draw, too, as where the seeds that these are held against are of several.
+    """
     by_pruning: dict[str, list[float]] = defaultdict(list)
     for seed, value in seeds.items():
         by_pruning[seed.partition(PRUNING)[2]].append(value)
-    if len(by_pruning) > 1:
+    if of_prunings or len(by_pruning) > 1:
         return [statistics.fmean(values) for values in by_pruning.values()]
     return list(seeds.values())
+
+
+def prunings(seeds: Mapping[str, float]) -> int:
+    """How many prunings the seeds hang on."""
+    return len({seed.partition(PRUNING)[2] for seed in seeds})
 
 
 PRUNING = " pruning "

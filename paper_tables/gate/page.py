@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from paper_tables.gate.figures import COLUMNS, LEGEND, counts, figures, headline, remarks
 from paper_tables.gate.verdict import Finding, Report, Verdict
 
-_MARKS = re.compile(r"([\\`*_{}\[\]#|!~@])")
+# Marks of Markdown and of formulas, and what makes a link of a bare address.
+_MARKS = re.compile(r"([\\`*_{}\[\]#|!~@$:]|(?<=www)\.)", re.IGNORECASE)
 
 
 def to_page(report: Report) -> str:
@@ -19,7 +20,7 @@ def to_page(report: Report) -> str:
     parts = [f"## harness check: {_escaped(report.study)}", f"**{headline(report)}** {counts(report)}."]
     parts += [_table(told)] if told else []
     parts += [f"<details><summary>{len(well)} ok</summary>\n\n{_table(well)}\n\n</details>"] if well else []
-    parts.append("\n".join(f"- {_escaped(each) if '`' not in each else each}" for each in [LEGEND, *remarks(report)]))
+    parts.append("\n".join(f"- {_escaped(each)}" for each in [LEGEND, *remarks(report)]))
     return "\n\n".join(parts) + "\n"
 
 

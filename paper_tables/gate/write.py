@@ -14,6 +14,7 @@ from paper_tables.gate.expected import (
     EQUAL,
     HIGHER,
     OPENING,
+    PRETRAINING,
     Expected,
     ExpectedLoss,
     ExpectedMean,
@@ -63,6 +64,30 @@ def left_out(found: StudyNumbers) -> list[str]:
         *(f"{key}: no seed has a result" for key in none),
         *(f"{key}: its seeds do not share one recipe" for key in mixed),
         *(f"{key}: its cells do not share one count of zeros" for key in varied),
+    ]
+
+
+def no_longer(earlier: Expected, made: Expected) -> list[str]:
+    """The entries that the file so far has and the new one has not, by name: nobody would miss them otherwise."""
+    parts = (
+        ("zeros", lambda entry: f"{entry.key} zeros"),
+        ("losses", lambda entry: str(entry.key)),
+        ("means", str),
+        ("numbers", lambda entry: str(entry.key)),
+    )
+    gone = []
+    for part_name, named in parts:
+        kept = {entry.key for entry in getattr(made, part_name)}
+        gone += [named(entry) for entry in getattr(earlier, part_name) if entry.key not in kept]
+    return gone
+
+
+def set_by_hand(made: Expected) -> list[str]:
+    """The entries whose tolerance somebody set, by name."""
+    return [
+        *(str(entry.key) for entry in made.losses if entry.tolerance != PRETRAINING),
+        *(str(entry) for entry in made.means if entry.tolerance is not None),
+        *(str(entry.key) for entry in made.numbers if entry.tolerance is not None),
     ]
 
 

@@ -170,8 +170,14 @@ def _ends(found: Interval | None) -> list[float | None] | None:
 
 
 def _rounded(value: float | None) -> float | None:
-    """To the millionth of a point: what is left of it is noise of the arithmetic."""
-    return None if value is None else round(value, 6)
+    """To the millionth of a point: what is left of it is noise of the arithmetic.
+
+    Not where that would turn the second decimal, which is the last that tables show.
+    """
+    if value is None:
+        return None
+    short = round(value, 6)
+    return short if f"{short:.2f}" == f"{value:.2f}" else value
 
 
 def _fraction(share: float) -> float:

@@ -19,6 +19,7 @@ from paper_tables.numbers.study_numbers import StudyNumbers
 
 PAPER_DUMP = "20200501"
 PAPER_LENGTH = 512  # tokens of a pre-training example
+FAR_OFF = 1.0  # points between the zeros that a name tells and those that are counted; rounding makes less
 KINDS_OF_EVIDENCE = ("set", "assumed", "partner", "published")  # the further from the paper the sooner
 
 
@@ -105,7 +106,7 @@ def _named_sparsity(rows: Sequence[Row]) -> Deviation:
     here = "every model's zeros are counted and stand beside its name"
     here += f"; the furthest from it is {max(off):.2f} points off" if off else "; no sparse model has a record yet"
     paper = "until 2021-12-12 the release's configuration named 90 % asked for 85 % (pull request 2)"
-    return Deviation("Sparsity that was asked for", paper, here, False)
+    return Deviation("Sparsity that was asked for", paper, here, max(off, default=0.0) > FAR_OFF)
 
 
 def _pair_length(plan: Plan) -> Deviation:
@@ -122,8 +123,8 @@ def _pair_length(plan: Plan) -> Deviation:
 
 def _learning_rate(plan: Plan) -> Deviation:
     paper = (
-        "until 2022-05-20 the rate between warm-up and the start of the ramp was too high, up to 2.4 times its peak "
-        "(pull request 10); pruning in pre-training begins at step 0 and is not touched by it"
+        "until 2022-05-20 the rate between warm-up and the start of the ramp was too high, in question answering 2.4 "
+        "times its peak (pull request 10); pruning in pre-training begins at step 0 and is not touched by it"
     )
     late = [spec for spec in plan.stages.values() if spec.parameters.get("ramp_begin", 0) > 0]
     rewound = [spec for spec in late if spec.parameters.get("lr_rewind")]

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -166,3 +167,56 @@ def test_it_needs_no_torch(expected: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_writing_again_says_what_the_file_before_it_would_have_said(
+    expected: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    path = tmp_path / "e.toml"
+    path.write_text(expected.read_text().replace("zeros = 55700", "zeros = 55701", 1))
+    assert check("--write", "--expected", path) == 0
+    assert "Held against the file so far: 154 measured; 1 regressed, 153 ok." in capsys.readouterr().out
+    assert check("--write", "--expected", path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["before"] == {"ok": 154}
+
+
+def test_writing_from_a_smaller_study_names_every_entry_that_the_file_loses(
+    expected: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    """Else one wrong --study would empty a gate, and it would be green."""
+    path = tmp_path / "e.toml"
+    path.write_text(expected.read_text())
+    assert check("--write", "--expected", path, study="quick-other-tasks") == 0
+    gone = [line for line in capsys.readouterr().err.splitlines() if line.startswith("no longer in the file: ")]
+    assert "no longer in the file: tiny-narrow finetune-pruning 0.85 zeros" in gone
+    assert "no longer in the file: student_pruning tiny-wide 0.85 loss" in gone
+    assert "no longer in the file: tiny-narrow dense sst2 acc" in gone
+    names = ("kind", "model", "method", "sparsity", "quantization", "task", "metric", "metrics")
+
+    def entries(text: str) -> set[tuple[str, ...]]:
+        read = tomllib.loads(text)
+        parts = ("zeros", "losses", "means", "numbers")
+        return {(part, *(str(each.get(name)) for name in names)) for part in parts for each in read[part]}
+
+    assert len(gone) == len(entries(expected.read_text()) - entries(path.read_text())) > 100
+
+
+def test_what_was_set_by_hand_is_named_when_it_stays(expected: Path, tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "e.toml"
+    text = expected.read_text()
+    path.write_text(text.replace('metric = "accuracy"\n', 'metric = "accuracy"\ntolerance = 99.0\n', 1))
+    assert check("--write", "--expected", path) == 0
+    out = capsys.readouterr().out
+    assert out.count("set by hand, and kept: ") == 1
+    assert check("--write", "--expected", path, "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["by_hand"]) == 1
+
+
+def test_seeds_that_are_all_alike_have_no_tolerance_for_the_reason_that_is_told(
+    store: Store, make_study: Any, publish: Any, tmp_path: Path, capsys: Captured
+) -> None:
+    study = make_study(methods=["dense"], tasks=["sst2"], quantization=["none"], seeds=[0, 1])
+    publish(study, {"sst2": {"accuracy": 0.5}}, zeros=0.0)
+    path = tmp_path / "e.toml"
+    check("--write", "--expected", path, store=store.root, study="mine")
+    assert "of seeds that are all alike, the noise is not known" in capsys.readouterr().out

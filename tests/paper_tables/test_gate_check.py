@@ -247,6 +247,18 @@ def test_several_prunings_count_as_one_draw_each() -> None:
     assert independent({"0": 80.0, "1": 82.0, "0 pruning 1": 70.0, "1 pruning 1": 74.0}) == [81.0, 72.0]
 
 
+def test_one_pruning_is_one_draw_against_a_noise_of_prunings() -> None:
+    """Of three prunings the noise is what prunings differ by: five seeds of one pruning tell it once."""
+    seeds = {f"{seed}{f' pruning {p}' if p else ''}": 80.0 + 2 * p for p in range(3) for seed in range(5)}
+    wanted = expected([SST2], np.array([[80.0, 82.0, 84.0]]))
+    wanted = replace(wanted, numbers=(replace(wanted.numbers[0], seeds=seeds),))
+    one = MeasuredNumber({str(seed): 80.0 for seed in range(5)}, 0, (STAGE.stage_id,))
+    (found,) = check(wanted, with_number(one)).findings
+    assert (found.n_expected, found.n_measured) == (3, 1)
+    (same,) = check(wanted, with_number(replace(one, seeds={"0": 80.0}))).findings
+    assert found.tolerance == same.tolerance
+
+
 def test_rows_of_one_model_and_task_move_together_in_a_mean_and_models_do_not() -> None:
     rows = [SST2._replace(sparsity=sparsity) for sparsity in (0.8, 0.9)]
     models = [SST2._replace(model=model) for model in ("one", "other")]

@@ -194,3 +194,14 @@ def test_no_name_is_markup_on_the_page(text: str) -> None:
 def test_two_reports_of_the_same_are_the_same_bytes() -> None:
     for write in (to_terminal, to_junit, to_page):
         assert write(report(ALL)) == write(report(list(ALL)))
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "x`<img src=x onerror=alert(1)> [l](u)", "https://a.b www.a.b $x$"])
+def test_no_study_of_the_file_is_markup_on_the_page(text: str) -> None:
+    """A name from the expected file, which anybody may have edited; and one signed by a backtick."""
+    found = replace(report([FELL, ALONE]), expected_study=text)
+    page = to_page(found)
+    (line,) = [line for line in page.splitlines() if line.startswith("- The file was written from study")]
+    assert not re.search(r"<\w", line)
+    assert not re.search(r"(?<!\\)[\[\]`*$@]|(?<!\\)://|www\.", line)
+    assert r"\`tolerance = POINTS\`" in page

@@ -18,6 +18,7 @@ from made_reports import failed, large_plan, made_report, records_of, renamed
 from harness.store.store import Store
 from paper_tables.report.page import report_page
 from paper_tables.report.study_report import StudyReport, read_report
+from paper_tables.tables.words import signed, two_decimals
 
 pytestmark = pytest.mark.slow
 
@@ -140,6 +141,30 @@ def test_the_table_shows_the_committed_means(browser: Browser, quick: Path) -> N
         rows = texts(page, "#table tbody tr")
         shown = [re.findall(r"(\d+\.\d\d)\s*±\s*(\d+\.\d\d)", row) for row in rows]
     assert [[f"{mean}±{spread}" for mean, spread in row] for row in shown] == expected
+
+
+def test_what_lies_half_way_between_two_decimals_is_written_as_in_the_tables(
+    browser: Browser, written: Callable[[StudyReport], Path]
+) -> None:
+    """Two seeds on 400 examples: means are multiples of an eighth, and a half of a hundredth goes to the even one."""
+    sparsities = [0.6, 0.7, 0.8, 0.9]
+    planned = plan(methods=["prune-ofa"], sparsities=sparsities, tasks=["sst2"], seeds=[0, 1], quantization=["none"])
+    records = records_of(planned)
+    for cell in planned.paths:
+        right = 337 + sparsities.index(cell.sparsity) - (cell.seed == 0)
+        records[planned.endpoint(cell)]["result"]["metrics"]["sst2"]["accuracy"] = right / 400
+    numbers = made_reports.numbers_of(made_reports.study_of(planned), records)
+    expected = [two_decimals(row.value) for row in numbers.rows]
+    assert expected == ["84.12", "84.38", "84.62", "84.88"]
+    report = made_reports.report_of(numbers, {}, [])
+    report.content["rows"]["published"] = [84.129, 84.0, 85.0, 84.875]
+    with opened(browser, written(report)) as page:
+        shown = texts(page, "#table tbody tr button.value")
+        papers = [re.findall("[+−][0-9.]+", text)[0].replace("−", "-") for text in texts(page, "#table td small")]
+    assert shown == expected
+    differences = zip(numbers.rows, report.content["rows"]["published"], strict=True)
+    assert papers == [signed((row.value or 0.0) - published) for row, published in differences]
+    assert papers[0] == "+0.00"  # 0.004 below
 
 
 def test_a_column_is_sorted_both_ways_and_says_so(browser: Browser, quick: Path) -> None:
@@ -522,6 +547,16 @@ def test_an_empty_study_has_a_page_too(browser: Browser, written: Callable[[Stud
         page.run("document.querySelector('#table tbody button.value').click()")
         assert "none yet" in texts(page, "#provenance")[0]
         is_quiet(page, path)
+
+
+def test_where_nothing_ran_yet_the_papers_marks_are_reached_by_tab(
+    browser: Browser, written: Callable[[StudyReport], Path]
+) -> None:
+    report = made_report(plan(methods=["dense"], tasks=["sst2"]), records={})
+    report.content["rows"]["published"] = [90.0 for _ in report.content["rows"]["published"]]
+    with opened(browser, written(report)) as page:
+        assert page.run("document.querySelectorAll('#figure-large .paper').length") == 1
+        assert page.run("document.querySelectorAll('#figure-large [tabindex=\"0\"]').length") == 1
 
 
 def test_ten_thousand_cells_are_light_and_soon_of_use(browser: Browser, written: Callable[[StudyReport], Path]) -> None:

@@ -12,7 +12,7 @@ from harness.specs import Cell
 from paper_tables.numbers.collect import collect_scores
 from paper_tables.numbers.rows import aggregate
 from paper_tables.numbers.study_numbers import StudyNumbers
-from paper_tables.report.content import NUM_COLORS, _looks
+from paper_tables.report.content import NUM_COLORS, _looks, _rounded
 from paper_tables.report.page import page_script
 from paper_tables.report.study_report import report_of
 
@@ -105,3 +105,9 @@ def test_twenty_methods_are_told_apart_by_colour_and_mark() -> None:
 def test_the_script_has_as_many_marks_as_that() -> None:
     marks = page_script().partition("const MARKS = [")[2].partition("];")[0]
     assert marks.count("(r) =>") == NUM_MARKS
+
+
+def test_values_are_short_where_that_turns_no_decimal_of_the_tables() -> None:
+    assert _rounded(81.12345678) == 81.123457
+    assert _rounded(84.12500000000001) == 84.12500000000001  # 84.13 in the tables; 84.125 is 84.12
+    assert _rounded(None) is None

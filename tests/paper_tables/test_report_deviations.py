@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from grid_world import papers_plan, plan
-from made_reports import made_report
+from made_reports import made_report, records_of
 
 from harness.inputs.data_sources import WIKIPEDIA
 from harness.planning.graph import Plan
@@ -78,6 +78,18 @@ def test_no_teacher_of_another_model_no_starved_teacher(paper: StudyReport) -> N
 
 def test_the_counted_zeros_stand_beside_the_name(paper: StudyReport) -> None:
     assert "0.00 points off" in of_topic(paper, "Sparsity that was asked for").here
+
+
+def test_zeros_that_are_not_those_of_the_name_matter() -> None:
+    """The mistake of the release itself: named 90 %, and 85 % are zero."""
+    plan = papers_plan(models=["bert-base"], methods=["prune-ofa"], sparsities=[0.9], seeds=[0])
+    for share, counts in ((0.9, False), (0.8999, False), (0.85, True)):
+        records = records_of(plan)
+        for cell in plan.paths:
+            records[plan.endpoint(cell)]["result"]["cell_sparsity"] = share
+        found = of_topic(made_report(plan, records=records), "Sparsity that was asked for")
+        assert found.counts is counts
+        assert f"{100 * (0.9 - share):.2f} points off" in found.here
 
 
 def test_settings_stand_by_evidence_the_furthest_from_the_paper_first(paper: StudyReport) -> None:

@@ -377,6 +377,50 @@ def test_an_artifact_that_is_not_its_records_is_named_and_one_that_is_gone_told(
     assert "2 artifacts that records describe" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [(), ("--artifacts",)], ids=["records", "artifacts"])
+def test_what_an_attempt_left_without_a_record_is_never_taken_for_the_artifact(
+    tmp_path: Path, ann: Path, words: tuple[str, ...]
+) -> None:
+    """A worker of the target was killed between artifact and record, on a machine with other bits."""
+    study = make_study(tmp_path / "both", seeds=(0, 1))
+    target = Store(tmp_path / "both")
+    for stage_id in study.plan.stages:
+        target.stage(stage_id).artifact_path.mkdir(parents=True)
+        (target.stage(stage_id).artifact_path / "weights").write_text("of another machine")
+    assert merge(target.root, ann, words=words) == 0
+    for stage_id, spec in study.plan.stages.items():
+        stage = target.stage(stage_id)
+        assert stage.has_artifact() == (bool(words) or spec.kind == "evaluation")
+        if stage.has_artifact():
+            assert harness_files.folder_digest(stage.artifact_path) == stage.read_record()["artifact"]["digest"]
+
+
+def test_an_artifact_without_a_record_that_is_the_right_one_stays(tmp_path: Path, ann: Path) -> None:
+    """As a merge leaves it that is cut short between the two; the source may have lost its own meanwhile."""
+    into = tmp_path / "both"
+    shutil.copytree(ann / "artifacts", into / "artifacts")
+    before = bytes_of(into / "artifacts")
+    assert merge(into, ann) == 0
+    assert bytes_of(into / "artifacts") == before
+
+
+def test_a_twin_of_a_record_that_is_no_more_lets_nothing_in(
+    tmp_path: Path, ann: Path, bob: Path, capsys: Capture
+) -> None:
+    """Zoe's store had ann's pruned model and bob's, which are alike; then she did that stage again, with other bits."""
+    both, zoe = tmp_path / "both", tmp_path / "zoe"
+    assert merge(both, ann, bob) == 0
+    other = {"metrics": {"mlm_accuracy": 0.5, "mlm_correct": 2, "mlm_positions": 4}, "training": {"tokens_seen": 1000}}
+    study = make_study(zoe, seeds=(3,))
+    finish(zoe, study, who="zoe", result=lambda spec: other if spec.kind == "student_pruning" else {})
+    (pruned,) = [i for i, s in study.plan.stages.items() if s.kind == "student_pruning"]
+    shutil.copytree(both / "twins" / pruned, zoe / "twins" / pruned)
+    assert Store(zoe).stage(pruned).twin_digests() == [Store(bob).stage(pruned).read_record()["digest"]]
+    Store(bob).stage(pruned).record_path.unlink()
+    assert merge(tmp_path / "all", zoe, bob) == 1
+    assert "it was made from another record than there is" in capsys.readouterr().err
+
+
 def test_attempts_come_with_their_records_and_never_beside_others(tmp_path: Path, ann: Path, bob: Path) -> None:
     study = make_study(ann, seeds=(5,))
     failed = study.plan.endpoint(next(cell for cell in study.plan.paths if cell.seed == 5))
@@ -391,6 +435,35 @@ def test_attempts_come_with_their_records_and_never_beside_others(tmp_path: Path
         if target.stage(stage_id).has_record():
             (attempt,) = target.stage(stage_id).attempts()
             assert attempt.host == target.stage(stage_id).read_record()["times"]["of"]
+
+
+def test_what_stays_behind_of_a_stage_that_both_ran_is_told(
+    tmp_path: Path, ann: Path, bob: Path, capsys: Capture
+) -> None:
+    """Hours of work done twice are hours that no page counts; the command says so, and whose."""
+    shared = set(read_study(Store(ann), "mine").plan.stages) & set(read_study(Store(bob), "mine").plan.stages)
+    assert merge(tmp_path / "both", ann, bob) == 0
+    told = f"the attempts of {len(shared)} stages of {bob} stay behind, and with them their hours"
+    assert told in capsys.readouterr().err
+    assert merge(tmp_path / "alone", ann) == 0
+    assert "attempts" not in capsys.readouterr().err
+
+
+def test_predictions_that_an_older_record_has_none_of_are_told(tmp_path: Path, ann: Path, capsys: Capture) -> None:
+    """The store was filled before predictions were kept; ann scored the same models again."""
+    old = tmp_path / "old"
+    plan = make_study(old, seeds=(0, 1)).plan
+    for stage_id, spec in plan.stages.items():
+        record = Store(ann).stage(stage_id).read_record()
+        if spec.kind == "evaluation":
+            del record["digest"]
+            Store(old).stage(stage_id).publish_record({**record, "artifact": {"digest": "d", "bytes": 0, "files": []}})
+        else:
+            Store(old).stage(stage_id).adopt(Store(old).stage(stage_id).record_path, record)
+    assert merge(old, ann) == 0
+    assert "the predictions of 4 evaluations stay behind" in capsys.readouterr().err
+    assert merge(tmp_path / "new", ann, old) == 0
+    assert "predictions" not in capsys.readouterr().err
 
 
 def test_what_is_no_store_is_named_all_at_once(tmp_path: Path, ann: Path, capsys: Capture) -> None:

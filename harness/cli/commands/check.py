@@ -14,7 +14,9 @@ from harness.store.store import Store
 from harness.studies.study import only_study
 from harness.wording import counted
 from paper_tables.gate.check import check
+from paper_tables.gate.expected import Expected
 from paper_tables.gate.expected_file import read_expected
+from paper_tables.gate.figures import NO_NOISE, counts
 from paper_tables.gate.measured import measured
 from paper_tables.numbers.study_numbers import StudyNumbers, read_numbers
 
@@ -57,7 +59,7 @@ def _numbers(options: argparse.Namespace) -> StudyNumbers:
 def _write(options: argparse.Namespace, path: Path) -> int:
     """Exit code: 0 written, 3 nothing to write, 4 written without what is missing."""
     from paper_tables.gate.expected_text import to_text
-    from paper_tables.gate.write import expected_of, left_out
+    from paper_tables.gate.write import expected_of
 
     if options.junit or options.summary:
         raise UsageError(Problem("--write checks nothing, so there is no report", next_move="Give the command twice."))
@@ -67,17 +69,37 @@ def _write(options: argparse.Namespace, path: Path) -> int:
     if not made.numbers:
         raise CannotCheck(f"0 measured: study {found.study.name} has no number, and nothing was written")
     _put("expected", path, to_text(made), replace_file)
-    told = [counted(len(getattr(made, name)), noun, _PLURAL.get(noun)) for name, noun in _PARTS]
-    missing = left_out(found)
-    if options.json:
-        print(json.dumps({"written": str(path), **{n: len(getattr(made, n)) for n, _ in _PARTS}, "left_out": missing}))
-    else:
-        print(f"{path}: {', '.join(told)}")
-        untold = sum(number.noise is None and number.tolerance is None for number in made.numbers)
-        if untold:
-            print(f"{untold} without tolerance: of one seed the noise is not known, and their scores are not checked.")
-        print("\n".join(f"left out: {each}" for each in missing), end="\n" if missing else "", file=sys.stderr)
+    _print_written(path, found, earlier, made, as_json=options.json)
     return 0 if found.is_complete else 4
+
+
+def _print_written(path: Path, found: StudyNumbers, earlier: Expected | None, made: Expected, *, as_json: bool) -> None:
+    """What the file has now, and what becomes of the one before it: a file that was red is not made green unsaid."""
+    from paper_tables.gate.write import left_out, no_longer, set_by_hand
+
+    missing, by_hand = left_out(found), set_by_hand(made)
+    gone = [] if earlier is None else no_longer(earlier, made)
+    before = None if earlier is None else check(earlier, measured(found))
+    if as_json:
+        told = {
+            **{name: len(getattr(made, name)) for name, _ in _PARTS},
+            "left_out": missing,
+            "no_longer": gone,
+            "by_hand": by_hand,
+            "before": None if before is None else {str(verdict): count for verdict, count in before.counts.items()},
+        }
+        print(json.dumps({"written": str(path), **told}))
+        return
+    parts = [counted(len(getattr(made, name)), noun, _PLURAL.get(noun)) for name, noun in _PARTS]
+    print(f"{path}: {', '.join(parts)}")
+    untold = sum(number.noise is None and number.tolerance is None for number in made.numbers)
+    if untold:
+        print(f"{untold} without tolerance: {NO_NOISE}, and their scores are not checked.")
+    if before is not None:
+        print(f"Held against the file so far: {counts(before)}.")
+    print("".join(f"set by hand, and kept: {each}\n" for each in by_hand), end="")
+    print("".join(f"left out: {each}\n" for each in missing), end="", file=sys.stderr)
+    print("".join(f"no longer in the file: {each}\n" for each in gone), end="", file=sys.stderr)
 
 
 _PLURAL = {"pre-training loss": "pre-training losses"}

@@ -13,6 +13,7 @@ from harness.specs import StageSpec
 from harness.store.store import Store
 from harness.studies.results import result_problems
 from harness.studies.study import Study, parents_first, read_study, study_names
+from harness.studies.twins import outcome
 from harness.studies.unread import Unread, find_unread
 from harness.studies.verification import sound_records
 
@@ -68,7 +69,7 @@ def read_contents(store: Store, name: str, only: str | None = None) -> Contents:
         studies=studies,
         specs=ordered,
         records=records,
-        twins={stage_id: found for stage_id in records if (found := _twins(store, stage_id))},
+        twins={stage_id: found for stage_id, own in records.items() if (found := _twins(store, stage_id, own))},
         problems=tuple(dict.fromkeys(problems)),
         notes=tuple(unread.notes),
     )
@@ -107,7 +108,8 @@ def _of_no_study(
     return found
 
 
-def _twins(store: Store, stage_id: str) -> dict[str, Record]:
-    stage = store.stage(stage_id)
+def _twins(store: Store, stage_id: str, own: Record) -> dict[str, Record]:
+    """Those that say the same as the stage's record; others are of one that was invalidated since."""
+    stage, said = store.stage(stage_id), outcome(own)
     found = {digest: stage.read_twin(digest) for digest in stage.twin_digests()}
-    return {digest: record for digest, record in found.items() if record is not None}
+    return {digest: record for digest, record in found.items() if record is not None and outcome(record) == said}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from harness.store.processes import is_live
 from harness.store.stage import StoredStage
 from harness.store.store import Store
 from harness.store.turns import wait_for_lease
-from harness.studies.merging.contents import Contents, read_contents
+from harness.studies.merging.contents import Contents, Record, read_contents
 from harness.studies.merging.records import Choice, choose
 from harness.studies.merging.studies import united
 from harness.studies.study import Study, parents_first, read_study, study_names, write_study
@@ -95,6 +96,7 @@ def plan_merge(options: MergeOptions) -> Merge:
     if not merge.choice.conflicts:
         _check_target_kept(merge)
         _find_artifacts(merge, sources)
+        _note_predictions(merge, sources)
         _find_attempts(merge, sources)
     _check_not_running(merge)
     return merge
@@ -182,13 +184,13 @@ def _find_artifacts(merge: Merge, sources: Sequence[Contents]) -> None:
     for stage_id, contents in merge.choice.taken.items():
         is_evaluation = merge.choice.specs[stage_id].kind == EVALUATION
         described_as = contents.records[stage_id].get("artifact") or {}
-        if not (merge.options.artifacts or is_evaluation) or merge.target.store.stage(stage_id).has_artifact():
+        if not (merge.options.artifacts or is_evaluation) or _target_has_artifact(merge, stage_id):
             continue
         folders = [
             each.store.stage(stage_id).artifact_path
             for each in sources
             if stage_id in each.records
-            and (each.records[stage_id].get("artifact") or {}).get("digest") == described_as.get("digest")
+            and _artifact_digest(each.records[stage_id]) == described_as.get("digest")
             and each.store.stage(stage_id).has_artifact()
         ]
         if not folders:
@@ -208,6 +210,40 @@ def _find_artifacts(merge: Merge, sources: Sequence[Contents]) -> None:
         )
 
 
+def _note_predictions(merge: Merge, sources: Sequence[Contents]) -> None:
+    """Evaluations scored again for their predictions have the same result: the older record stays, which has none."""
+    behind = sum(
+        not _has_files(taken, stage_id) and any(_has_files(each, stage_id) for each in sources)
+        for stage_id, taken in merge.choice.taken.items()
+        if merge.choice.specs[stage_id].kind == EVALUATION
+    )
+    if behind:
+        merge.notes.append(
+            f"the predictions of {counted(behind, 'evaluation')} stay behind: a record that says the same is taken, "
+            "of a version that kept none."
+        )
+
+
+def _has_files(contents: Contents, stage_id: str) -> bool:
+    record = contents.records.get(stage_id)
+    return record is not None and bool((record.get("artifact") or {}).get("files"))
+
+
+def _target_has_artifact(merge: Merge, stage_id: str) -> bool:
+    """Whether the target has the artifact of the record that is taken.
+
+    What is there without a record is of an attempt that died before it wrote one, and may be another.
+    """
+    stage, record = merge.target.store.stage(stage_id), merge.choice.taken[stage_id].records[stage_id]
+    if not stage.has_artifact():
+        return False
+    return stage_id in merge.target.records or _digest(stage.artifact_path) == _artifact_digest(record)
+
+
+def _artifact_digest(record: Record) -> str | None:
+    return (record.get("artifact") or {}).get("digest")
+
+
 def _digest(folder: Path) -> str | None:
     try:
         return folder_digest(folder)
@@ -219,15 +255,25 @@ def _find_attempts(merge: Merge, sources: Sequence[Contents]) -> None:
     """Attempts come with what they led to, where the target knows none of the stage: numbers are never changed."""
     own = merge.target.store.attempted()
     left = 0
+    others: Counter[str] = Counter()
     for contents in sources:
         for stage_id in sorted(contents.store.attempted() & contents.specs.keys()):
             taken = merge.choice.taken.get(stage_id)
             if stage_id in own:
                 left += 1
-            elif (taken is None or taken is contents) and not contents.store.stage(stage_id).is_held():
-                merge.attempts.setdefault(stage_id, contents.store.stage(stage_id).attempts_path)
+            elif contents.store.stage(stage_id).is_held():
+                continue
+            elif taken in (None, contents) and stage_id not in merge.attempts:
+                merge.attempts[stage_id] = contents.store.stage(stage_id).attempts_path
+            else:
+                others[contents.name] += 1
     if left:
         merge.notes.append(f"the attempts of {counted(left, 'stage')} stay behind: {merge.target.name} has its own.")
+    for name, count in others.items():
+        merge.notes.append(
+            f"the attempts of {counted(count, 'stage')} of {name} stay behind, and with them their hours and failures: "
+            "those of another store come."
+        )
 
 
 def _check_not_running(merge: Merge) -> None:
@@ -278,6 +324,8 @@ def _bring(merge: Merge, stage: StoredStage, *, is_new: bool) -> None:
             f"stage {stage.stage_id} began to run in {stage.root} meanwhile; give the same command again."
         )
     try:
+        if is_new and stage.has_artifact() and not _target_has_artifact(merge, stage.stage_id):
+            stage.discard_artifact()  # no record refers to it, and the one that comes describes another
         if folder := merge.artifacts.get(stage.stage_id):
             record = merge.choice.taken[stage.stage_id].records[stage.stage_id]
             _copy(folder, stage.artifact_path, record["artifact"]["digest"])

@@ -54,7 +54,9 @@ const numbers = (group) => Array.from({ length: count(group) }, (_, index) => in
 const methodOf = (group, index) => content.methods[group.method[index]];
 const modelOf = (group, index) => content.models[group.model[index]];
 const columnTitle = (column) => content.columns[column].join(" ");
-const twoDecimals = (value) => value.toFixed(2);
+// As the tables write it: a value half-way between two, as 84.125 is, goes to the even one. Only eighths are such.
+const isTieToOdd = (value) => Math.abs(value * 8) % 4 === 1;
+const twoDecimals = (value) => (isTieToOdd(value) ? value - Math.sign(value) * 0.001 : value).toFixed(2);
 const seedText = (seed) =>
   `seed ${seed.seed}` + (seed.pruningSeed === null ? "" : `, pruning seed ${seed.pruningSeed}`);
 

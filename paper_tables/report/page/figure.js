@@ -179,7 +179,7 @@ function walkable(svg) {
     mark.addEventListener("blur", hideTip);
   });
   if (!marks.length) return;
-  marks.find((mark) => mark.classList.contains("mean"))?.setAttribute("tabindex", "0");
+  (marks.find((mark) => mark.classList.contains("mean")) || marks[0]).setAttribute("tabindex", "0");
   svg.addEventListener("keydown", (event) => {
     const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
     if (event.key === "Enter" || event.key === " ") {

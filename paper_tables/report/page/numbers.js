@@ -33,7 +33,11 @@ function valueCell(row) {
     done && done < seeds.length ? make("small", { class: "missing" }, `${done} of ${seeds.length} seeds`) : null,
     paper === null ? null : make("small", {}, `paper ${twoDecimals(paper)}` + (mean === null ? "" : `, ${signed(mean - paper)}`)));
 }
-const signed = (value) => `${value < 0 ? "−" : "+"}${twoDecimals(Math.abs(value))}`;
+// What rounds to nothing is above by nothing, as in the tables.
+const signed = (value) => {
+  const size = twoDecimals(Math.abs(value));
+  return `${value < 0 && Number(size) ? "−" : "+"}${size}`;
+};
 
 // A line of the wide table: the numbers of its rows by column.
 function wideLines(found) {
