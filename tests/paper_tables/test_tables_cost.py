@@ -28,8 +28,8 @@ from paper_tables.tables.table_file import load_table_files
 QUICK = Path(__file__).parents[2] / "results" / "quick" / "records"
 ALIASES = ("bert-base", "bert-large", "distilbert")
 NUM_SEEDS = 62  # 80 cells and some 160 stages each
-# The target is 1.0 s of processor time. Measured on two cores 0.90 to 0.97 s where little else runs, up to 1.15 s beside
-# other work on both. 0.37 s are reading and digesting records, 0.26 s the study, 0.15 s tables and their notes.
+# The target is 1.0 s of processor time. Measured on two cores 0.90 to 0.97 s where little else runs, up to 1.15 s
+# beside other work on both. 0.37 s are reading and digesting records, 0.26 s the study, 0.15 s tables and their notes.
 MOST_SECONDS = 1.25
 
 
