@@ -68,13 +68,13 @@ def _kinds(options: argparse.Namespace) -> Sequence[str]:
     kinds = FIGURE_KINDS if ALL in words else words
     problems = [] if kinds is FIGURE_KINDS else problems
     if not words:
-        problems.append(Problem(f"{option('only')} is empty: name kinds of {', '.join(FIGURE_KINDS)}, or {ALL}"))
+        problems.append(Problem(f"--only is empty: name kinds of {', '.join(FIGURE_KINDS)}, or {ALL}"))
     for given, value, kind in (("stage", options.stage, "curves"), ("with", options.beside, "tokens")):
         if words and value and kind not in kinds:
             problems.append(
                 Problem(
                     f"{option(given)} {value} without its kind",
-                    next_move=f"Add {kind} to {option('only')}, or leave it out.",
+                    next_move=f"Add {kind} to --only, or leave it out.",
                 )
             )
     if problems:
@@ -91,7 +91,7 @@ def _stage_ids(store: Store, study: Study, what: str) -> list[str]:
     if len(found) > MOST_CURVES:
         raise UsageError(
             Problem(
-                f"{option('stage')} {what} matches {counted(len(found), 'stage')}, expected at most {MOST_CURVES}",
+                f"--stage {what} matches {counted(len(found), 'stage')}, expected at most {MOST_CURVES}",
                 next_move="Add words: method=, task=, sparsity=, seed=, or a stage's id.",
             )
         )

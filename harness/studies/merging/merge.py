@@ -27,7 +27,7 @@ from harness.studies.merging.records import Choice, choose
 from harness.studies.merging.studies import united
 from harness.studies.study import Study, parents_first, read_study, study_names, write_study
 from harness.studies.twins import EVALUATION
-from harness.wording import counted, option
+from harness.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ def _check_places(options: MergeOptions) -> None:
         seen.add(real)
     problems.attempt(Store(options.into).check_is_folder, None, "into")
     if options.prefer is not None and options.prefer.absolute().resolve() not in {*seen, into}:
-        problems.add(f"{option('prefer')} {options.prefer}: expected one of the stores of this merge.", "prefer")
+        problems.add(f"--prefer {options.prefer}: expected one of the stores of this merge.", "prefer")
     problems.check()
 
 
