@@ -129,9 +129,7 @@ def _compare(numbers: StudyNumbers, store: Store, options: argparse.Namespace) -
     folder, _, name = options.compare.rpartition(":")
     other_store = Store(Path(folder)) if folder else store
     if not is_name(name):
-        raise UsageError(
-            Problem(f"--compare {options.compare!r}", "compare", expected="STUDY or STORE:STUDY")
-        )
+        raise UsageError(Problem(f"--compare {options.compare!r}", "compare", expected="STUDY or STORE:STUDY"))
     other = read_numbers(other_store, name)
     found = compare(numbers, other)
     if options.out:
