@@ -181,4 +181,8 @@ def system_problem(error: OSError) -> str:
         return f"{where}the disk is full ({what}). Free some space and give the same command again; nothing is lost."
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{where}{what}. Expected a place that may be written; name another one."
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{where}{what}: a file, or a link to nothing, stands in the way. Name another place, or move it away."
+    if error.errno == errno.EISDIR:
+        return f"{where}{what}. Expected the name of a file; name another one, or move the folder away."
     return f"{where}{what}."

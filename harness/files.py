@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -67,11 +69,28 @@ def _durable(path: Path, content: str | bytes | Iterator[str]) -> Iterator[Path]
         yield temporary
         sync_folder(path.parent)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a write to an open file does not say which
+        if error.filename in (None, str(temporary)):  # a write to an open file does not say which
+            error.filename = str(path)
         raise
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _check_is_file(path: Path) -> None:
+    """Raises OSError where anything but a file has the name: a folder, a device, a pipe, what a process has open.
+
+    A rename would put a file in the place of a device as well, and of the link /dev/stdout.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        folder = os.path.realpath(path.parent)
+    except OSError:  # nothing is there, or a link to nothing: it is replaced
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode) or folder == "/dev" or folder.startswith("/proc/"):
+        raise OSError(errno.EINVAL, "it is no regular file, and is not replaced", str(path))
 
 
 def no_guard() -> None:
@@ -93,8 +112,10 @@ def replace_file(path: Path, text: str) -> None:
 def replace_files(contents: Mapping[Path, str | bytes | Iterator[str]]) -> None:
     """Write files whole, in place of older ones, and none of them before the disk has taken them all.
 
-    contents: a text, bytes, or the pieces of a text.
+    contents: a text, bytes, or the pieces of a text. Raises OSError where anything but a file has one of the names.
     """
+    for path in contents:
+        _check_is_file(path)
     with contextlib.ExitStack() as written:
         named = {path: written.enter_context(_durable(path, content)) for path, content in contents.items()}
         for path, temporary in named.items():
@@ -119,6 +140,11 @@ def discard_folder(folder: Path) -> None:
         shutil.rmtree(hidden)
 
 
+def files_of(folder: Path) -> list[Path]:
+    """All files below a folder; not those of folders that a link leads to."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
 def _opened(path: Path) -> BufferedReader:
     return path.open("rb")
 
@@ -130,5 +156,4 @@ def folder_digest(folder: Path, opened: Callable[[Path], AbstractContextManager[
         with opened(path) as file:
             return sha256_of_file(file)
 
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return sha256_of({path.relative_to(folder).as_posix(): digest(path) for path in files})
+    return sha256_of({path.relative_to(folder).as_posix(): digest(path) for path in files_of(folder)})

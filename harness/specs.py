@@ -13,7 +13,7 @@ from typing import Any
 from harness.errors import Problem, unknown_name
 from harness.identity import STAGE_ID_HEX_DIGITS, sha256_of
 from harness.tasks import TASKS
-from harness.wording import shown
+from harness.wording import harmless, shown
 
 QUANTIZATIONS = ("none", "int8")
 LARGEST_SEED = 2**32 - 1
@@ -102,7 +102,7 @@ class Cell:
 
     def _problem(self) -> str | None:
         for name in ("model", "method", "task", "quantization"):
-            if not isinstance(found := getattr(self, name), str) or not found:
+            if not isinstance(found := getattr(self, name), str) or not found or not found.isprintable():
                 return f"{name} {found!r}, expected a name"
         if type(self.sparsity) not in (int, float):
             return f"sparsity {self.sparsity!r}, expected a number"
@@ -211,4 +211,4 @@ def stage_label(spec: StageSpec, specs: Mapping[str, StageSpec]) -> str:
     )
     words += ["without KD"] if undistilled else []
     words += [f"seed {spec.parameters['seed']}"] if "seed" in spec.parameters else []
-    return " ".join(str(word) for word in words)
+    return harmless(" ".join(str(word) for word in words))

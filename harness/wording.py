@@ -68,6 +68,16 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
+def harmless(text: str) -> str:
+    """A text in lines, with nothing in it that a terminal would obey: what is not printable is spelled, as \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 def cut(line: str) -> str:
     """A line that fits a terminal."""
     return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 2]}.."

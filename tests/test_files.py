@@ -84,6 +84,60 @@ def test_several_files_are_replaced_together_or_none_of_them_is(
     assert names_below(tmp_path) == ["a.md", "c", "new", "new/b.png"]
 
 
+def test_only_a_file_is_replaced_and_nothing_is_written_beside_what_is_none(tmp_path: Path) -> None:
+    """As root a rename over /dev/null would succeed, and take it from everybody."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    before = names_below(tmp_path)
+    for name, said in (("pipe", "no regular file"), ("folder", "Is a directory"), ("link", "no regular file")):
+        with pytest.raises(OSError, match=said) as raised:
+            replace_files({tmp_path / "first": "1", tmp_path / name: "2"})
+        assert raised.value.filename == str(tmp_path / name)
+        assert names_below(tmp_path) == before
+    with pytest.raises(OSError, match="Is a directory"):
+        replace_file(Path("."), "x")
+
+
+@pytest.mark.parametrize("folder", ["/dev", "/proc/123/fd"])
+def test_a_name_of_what_a_process_has_open_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """/dev/stdout is a link to /proc/self/fd/1, which is a link to a file where output goes to one."""
+    (tmp_path / "page").write_text("what was printed")
+    (tmp_path / "stdout").symlink_to("page")
+    monkeypatch.setattr(os.path, "realpath", lambda path: folder if path == tmp_path else os.path.abspath(path))
+    with pytest.raises(OSError, match="no regular file"):
+        replace_file(tmp_path / "stdout", "x")
+    assert (tmp_path / "stdout").is_symlink()
+
+
+def test_a_link_to_a_file_or_to_nothing_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("kept")
+    (tmp_path / "link").symlink_to("other")
+    (tmp_path / "dangling").symlink_to("gone")
+    replace_files({tmp_path / "link": "new", tmp_path / "dangling": "new"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "link": "new",
+        "dangling": "new",
+        "other": "kept",
+    }
+
+
+def test_an_error_names_the_file_and_not_its_temporary_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Path.open
+
+    def refuse(path: Path, mode: str = "r", **_: object) -> object:
+        if mode == "xb":
+            raise OSError(30, "Read-only file system", str(path))
+        return opened(path, mode)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(OSError, match="Read-only") as raised:
+        replace_file(tmp_path / "page.md", "x")
+    assert raised.value.filename == str(tmp_path / "page.md")
+
+
 def test_a_file_of_a_tree_is_as_open_as_its_folder(tmp_path: Path) -> None:
     """Some libraries write a file for its owner alone, whatever the umask says; in a group's store others read it."""
     for name, folder_mode, file_mode, expected in (

@@ -12,7 +12,16 @@ from grid_world import ROOT
 
 import harness
 from harness.cli.main import _parser
-from harness.wording import DEFAULT_STORE, assignment, command, counted, for_command_line, for_python, option
+from harness.wording import (
+    DEFAULT_STORE,
+    assignment,
+    command,
+    counted,
+    for_command_line,
+    for_python,
+    harmless,
+    option,
+)
 
 HOW_IT_RUNS = {"executor", "workers", "profile", "max_jobs", "store"}
 
@@ -63,3 +72,8 @@ def test_a_command_can_be_pasted_into_a_shell_and_names_what_is_not_the_default(
     assert command("invalidate", "ab12", store=Path("runs")) == "harness invalidate ab12"
     assert str(DEFAULT_STORE) == _parser().parse_args(["status"]).store
     assert str(DEFAULT_STORE) == inspect.signature(harness.plan_grid).parameters["store"].default
+
+
+def test_a_harmless_text_has_its_lines_and_nothing_that_a_terminal_obeys() -> None:
+    assert harmless("a Δ 名 😀\nb") == "a Δ 名 😀\nb"
+    assert harmless("\x1b[31m\r\t\x00\u202e\u2028\ud800\x9b") == r"\x1b[31m\r\t\x00\u202e\u2028\ud800\x9b"

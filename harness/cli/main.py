@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from harness import __version__
-from harness.cli.streams import open_closed_streams, spell_what_cannot_be_encoded
+from harness.cli.streams import open_closed_streams, spell_what_cannot_be_encoded, tell
 from harness.cli.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -51,15 +51,15 @@ def _run(options: argparse.Namespace) -> int:
             _print_as_json(error.problems)
         return EXIT_USAGE
     except Interrupted as error:
-        print(f"interrupted: {error}", file=sys.stderr)
+        tell(f"interrupted: {error}")
         return EXIT_INTERRUPTED
     except CannotCheck as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}")
         if vars(options).get("json"):
             _print_as_json([Problem(str(error))])
         return EXIT_CANNOT_CHECK
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}")
         if isinstance(error, StoreError) and vars(options).get("json"):  # raised while reading: nothing is printed yet
             _print_as_json([Problem(str(error))])
         return EXIT_FAILED
@@ -69,17 +69,17 @@ def _run(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        print(f"error: {system_problem(error)}", file=sys.stderr)
+        tell(f"error: {system_problem(error)}")
         return EXIT_FAILED
 
 
 def _print_problems(problems: Sequence[str], undone: str) -> None:
     if len(problems) == 1:
-        print(f"error: {problems[0]}", file=sys.stderr)
+        tell(f"error: {problems[0]}")
         return
-    print(f"{len(problems)} problems; {undone}:", file=sys.stderr)
+    tell(f"{len(problems)} problems; {undone}:")
     for problem in problems:
-        print(f"  - {problem}", file=sys.stderr)
+        tell(f"  - {problem}")
 
 
 def _print_as_json(problems: Iterable[Problem]) -> None:

@@ -13,6 +13,8 @@ import os
 import sys
 from collections.abc import Iterable
 
+from harness.wording import harmless
+
 STREAMS = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
 ERRORS = "harness-spelled"  # name of the handler for what an encoding lacks
 _SPELLED = {"±": "+/-", "Δ": "delta", "×": "x", "–": "-", "…": ".."}
@@ -49,7 +51,12 @@ def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
     return codecs.backslashreplace_errors(one)
 
 
+def tell(sentence: str) -> None:
+    """On standard error: a sentence that may name what stands in a file, which no terminal shall obey."""
+    print(harmless(sentence), file=sys.stderr)
+
+
 def print_notes(sentences: Iterable[str]) -> None:
     """On standard error: what changes nothing of what the command prints, and should be known."""
     for sentence in sentences:
-        print(f"note: {sentence}", file=sys.stderr)
+        tell(f"note: {sentence}")

@@ -153,7 +153,7 @@ def parse_preset(name: str, text: str, methods: Collection[str] = ()) -> Preset:
     """A preset from TOML text; see the module's head for the form. Raises UsageError with every problem."""
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of TOML, or of a number of thousands of digits
         raise UsageError(f"preset {name!r} is not TOML: {error}.") from None
     problems = form_problems(tree)
     extended = tree.get("extends")

@@ -20,13 +20,14 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.files import discard_folder, no_guard, read_small, sync_folder, sync_tree, write_new
-from harness.identity import canonical_json, parse_json, sha256_of
+from harness.identity import canonical_json, is_stage_id, parse_json, sha256_of
 from harness.specs import StageSpec, are_of
 from harness.store.attempts import STOP_REQUESTED, Attempt, fold_events
 from harness.store.leases import Holder, Lease, acquire, current_holder, is_number
 from harness.store.processes import is_gone, is_live, this_process
+from harness.store.record_form import form_problem
 from harness.store.record_text import RecordTexts
-from harness.wording import command
+from harness.wording import command, shown
 
 RECORD_SCHEMA = 1
 CHECKPOINT = "checkpoint-"  # before the number of the optimizer step
@@ -133,7 +134,7 @@ class StoredStage:
             raise StoreError(f"record {path} is damaged (not an object). {self.redo_hint()}")
         if record.get("schema") != RECORD_SCHEMA:
             raise StoreError(
-                f"record {path}: schema {record.get('schema')}, expected {RECORD_SCHEMA}. {self.redo_hint()}"
+                f"record {path}: schema {shown(record.get('schema'))}, expected {RECORD_SCHEMA}. {self.redo_hint()}"
             )
         claimed = record.pop("digest", None)
         try:
@@ -145,11 +146,15 @@ class StoredStage:
                 f"record {path} was changed after it was written (its digest does not match). {self.redo_hint()}"
             )
         if record.get("stage_id") != self.stage_id:
-            raise StoreError(f"record {path} belongs to stage {record.get('stage_id')}. {self.redo_hint()}")
+            other = record.get("stage_id")
+            named = other if isinstance(other, str) and is_stage_id(other) else shown(other)
+            raise StoreError(f"record {path} belongs to stage {named}. {self.redo_hint()}")
         if not self._is_described_by(record, spec):
             raise StoreError(
                 f"record {path} describes another computation than stage {self.stage_id}. {self.redo_hint()}"
             )
+        if problem := form_problem(record):
+            raise StoreError(f"record {path} is damaged ({problem}). {self.redo_hint()}")
         record["digest"] = claimed
         return record
 

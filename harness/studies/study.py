@@ -27,7 +27,7 @@ from harness.store.store import Store
 from harness.store.turns import wait_for_lease
 from harness.studies.cell_check import cell_problem
 from harness.studies.json_pieces import JsonPieces
-from harness.wording import counted, option
+from harness.wording import counted, option, shown
 
 STUDY_SCHEMA = 1
 STAY = "finished stages stay finished"
@@ -96,8 +96,8 @@ def _damage_told(path: Path) -> Iterator[None]:
 def _check_schema(schema: Any, path: Path) -> None:
     if schema is not None and schema != STUDY_SCHEMA:
         raise StoreError(
-            f"study {path}: schema {schema}, expected {STUDY_SCHEMA}. Read it with the version of the harness that "
-            f"wrote it, or move it away and give its grid's command again: {STAY}."
+            f"study {path}: schema {shown(schema)}, expected {STUDY_SCHEMA}. Read it with the version of the harness "
+            f"that wrote it, or move it away and give its grid's command again: {STAY}."
         )
 
 
@@ -115,6 +115,8 @@ def _parse(text: JsonPieces, path: Path, known: Plan, checked: bool) -> Study:
     if missing := [member for member in ("schema", "study", "recipe", "cells", "stages") if member not in found]:
         raise ValueError(f"it has no {', '.join(missing)}")
     _check_schema(found["schema"], path)
+    if found["study"] != path.stem:  # a study is written under its own name, wherever that would lead
+        raise ValueError(f"it says that it is study {shown(found['study'])}")
     check_kept(found["recipe"])
     specs: dict[str, StageSpec] = found["stages"]
     cells: dict[Cell, tuple[str, ...]] = found["cells"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from harness.errors import CannotCheck, Problem, StoreError, UsageError
+from harness.errors import CannotCheck, Problem, Problems, StoreError, UsageError
 from harness.planning.graph import Plan
 from harness.specs import Cell
 from harness.store.store import Store
@@ -65,7 +66,7 @@ def compare_cells(store: Store, study: Study, first: str, second: str) -> Exampl
     Raises UsageError for words that name no cell or several kinds of cell, for cells that share no seed, and for cells
     that were scored on other examples; StoreError for records and predictions that cannot be trusted.
     """
-    ours, theirs = _side(study.plan, first, "FIRST"), _side(study.plan, second, "SECOND")
+    ours, theirs = _sides(study.plan, first, second)
     if _told(ours[0]) == _told(theirs[0]):
         raise UsageError(
             Problem(f"both sides are {_title(ours[0])}", next_move="Name two that differ in more than seeds.")
@@ -99,6 +100,15 @@ def compare_cells(store: Store, study: Study, first: str, second: str) -> Exampl
         not_kept=not_kept,
         one_pruning=len(prunings) == 1 and _prunes(study.plan, ours[0]) | _prunes(study.plan, theirs[0]),
     )
+
+
+def _sides(plan: Plan, first: str, second: str) -> tuple[list[Cell], list[Cell]]:
+    """The cells of both sides. Raises UsageError with the problems of both."""
+    problems = Problems()
+    ours = problems.attempt(partial(_side, plan, first, "FIRST"), [])
+    theirs = problems.attempt(partial(_side, plan, second, "SECOND"), [])
+    problems.check()
+    return ours, theirs
 
 
 def _side(plan: Plan, words: str, which: str) -> list[Cell]:

@@ -54,7 +54,7 @@ def parse(text: str, name: str) -> Expected:
     """The values of a text. name: of its file, for what is said of it. Raises UsageError as `read_expected` does."""
     try:
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, or of a number of thousands of digits
         found = f"{name} is no TOML: {str(error) or 'nested too deep'}"
         raise UsageError(Problem(found, option="expected", next_move=_RESTORE)) from None
     if (schema := values.get("schema")) != SCHEMA or type(schema) is not int:

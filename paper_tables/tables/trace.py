@@ -72,7 +72,7 @@ def _record_line(record: Mapping[str, Any]) -> str:
     name = f"  {record['id']} {printable(record['label'])}"
     if not record["is_done"]:
         return f"{name}: no record"
-    commit = (record["commit"] or "not recorded")[:_DIGITS]
+    commit = printable((record["commit"] or "not recorded")[:_DIGITS])
     dirty = " with uncommitted changes" if record["uncommitted"] else ""
     return f"{name}: commit {commit}{dirty}, digest {record['digest'][:_DIGITS]}"
 

@@ -3,11 +3,11 @@
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from grid_world import HERE, World, environment
+from grid_world import HERE, Ran, World, environment
 
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.data_sources import HubData
@@ -20,6 +20,7 @@ from harness.store.store import Store
 from harness.studies.study import merged, read_study, write_study
 from harness.tasks import TASKS
 
+Run = Callable[[list[str]], Ran]
 FAKE = [sys.executable, "-P", str(HERE / "fake_stages.py")]
 
 
@@ -143,3 +144,17 @@ def test_names_with_odd_letters_are_printed_in_any_encoding(
     assert b"UnicodeEncodeError" not in printed, printed
     assert printed
     assert code == expected or expected is None
+
+
+def test_what_a_message_quotes_is_nothing_that_a_terminal_obeys(run_harness: Run, tmp_path: Path) -> None:
+    """A store comes from somebody else, and so do the names and texts in its files."""
+    store = tmp_path / "a\x1b[31m\u202eb"
+    (store / "studies").mkdir(parents=True)
+    (store / "studies" / "mine.json").write_text('{"\\u001b]0;title\\u0007": 1, "schema": "\\u001b[2J"}')
+    for words in (["tables"], ["report"], ["tables", "--claims"], ["status"], ["plots", "--out", str(tmp_path / "o")]):
+        done = run_harness([*words, "--store", str(store)])
+        assert done.code == 1
+        assert "\\x1b[31m\\u202eb" in done.err
+        assert set(done.out + done.err) & {"\x1b", "\x07", "\u202e"} == set()
+    done = run_harness(["merge", str(store), "--into", str(tmp_path / "new")])
+    assert (done.code, set(done.err) & {"\x1b", "\u202e"}) == (1, set())

@@ -52,6 +52,15 @@ def compare(store: Store, *words: str) -> int:
     return main(["compare", *words, "--store", str(store.root)])
 
 
+def test_what_is_wrong_with_both_sides_is_told_at_once(
+    store: Store, study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(store, "method=prune-off", "seed") == 2
+    told = capsys.readouterr().err
+    assert "method 'prune-off' is not known" in told
+    assert "SECOND 'seed': expected KEY=VALUE" in told
+
+
 def test_it_prints_each_seed_and_what_all_say(store: Store, study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     keep_all(store, study)
     assert compare(store, DENSE, SPARSE) == 0

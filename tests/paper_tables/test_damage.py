@@ -140,6 +140,46 @@ DAMAGES: Mapping[str, tuple[Callable[[Place], None], str]] = {
         "it has no result.cell_sparsity",
     ),
     "a result that is none": (lambda p: forge(p.record, lambda r: r.update(result=3)), "its result is 3, expected"),
+    "a made-by that is none": (
+        lambda p: forge(p.record, lambda r: r.update(provenance="x")),
+        "provenance is 'x', expected",
+    ),
+    "versions that are none": (
+        lambda p: forge(p.record, lambda r: r["provenance"].update(versions=[1])),
+        "provenance.versions is [1], expected an object",
+    ),
+    "a commit that is none": (
+        lambda p: forge(p.record, lambda r: r["provenance"].update(commit=7)),
+        "provenance.commit is 7, expected a text",
+    ),
+    "GPUs that are none": (
+        lambda p: forge(p.record, lambda r: r["provenance"].update(torch={"gpus": [1]})),
+        "provenance.torch.gpus is [1], expected a list of texts",
+    ),
+    "an artifact that is none": (
+        lambda p: forge(p.record, lambda r: r.update(artifact=[])),
+        "artifact is [], expected",
+    ),
+    "a size that is none": (
+        lambda p: forge(p.record, lambda r: r["artifact"].update(bytes="1")),
+        "artifact.bytes is '1', expected a whole number",
+    ),
+    "files that are none": (
+        lambda p: forge(p.record, lambda r: r["artifact"].update(files=[None])),
+        "artifact.files is [None], expected a list of texts",
+    ),
+    "parents' digests that are none": (
+        lambda p: forge(p.record, lambda r: r.update(parent_digests=None)),
+        "parent_digests is None, expected an object",
+    ),
+    "a time that is none": (
+        lambda p: forge(p.record, lambda r: r["times"].update(ended="now")),
+        "times.ended is 'now', expected seconds since 1970",
+    ),
+    "a control sequence for a schema": (
+        lambda p: forge(p.record, lambda r: r.update(schema="\x1b[31m")),
+        "schema '\\x1b[31m', expected 1",
+    ),
     "two results of a stage": (second_result, "are two results of stage "),
 }
 FOLDERS: Mapping[str, tuple[Callable[[Place], None], str]] = {

@@ -86,6 +86,12 @@ def test_every_problem_is_told_at_once_and_once() -> None:
     assert len(found) == len(set(found)) == 3  # the header, and two scores
 
 
+@pytest.mark.parametrize("text", [f"schema = {'9' * 5000}", f"schema = {'[' * 5000}"], ids=["digits", "deep"])
+def test_what_python_cannot_read_is_no_toml(text: str) -> None:
+    (message,) = problems(text)
+    assert "is no TOML" in message
+
+
 def test_a_truncated_file_is_told_with_the_line_where_it_ends() -> None:
     text = TEXT[: TEXT.index("seeds.1 = 82.0") + 9]
     (message,) = problems(text)

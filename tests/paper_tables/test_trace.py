@@ -8,7 +8,7 @@ import pytest
 from harness.cli.main import main
 from harness.store.store import Store
 from paper_tables.numbers.study_numbers import read_numbers
-from paper_tables.tables.trace import trace
+from paper_tables.tables.trace import trace, trace_lines
 
 STORE = Path(__file__).parents[2] / "results" / "quick"
 WORDS = "model=tiny-wide,method=prune-ofa,sparsity=0.9,task=sst2,quantization=int8"
@@ -57,3 +57,10 @@ def test_the_verb_prints_text_and_json(capsys: pytest.CaptureFixture[str]) -> No
     assert main([*words, "method=prune-offa"]) == 2
     assert main([*words, "evaluation"]) == 2
     assert "names no cell" in capsys.readouterr().err
+
+
+def test_a_commit_that_somebody_made_up_is_harmless() -> None:
+    found = trace(read_numbers(Store(STORE), "quick"), f"{WORDS},seed=3")
+    for record in found["records"]:
+        record["commit"] = "\x1b[31m\nred"
+    assert set("".join(trace_lines(found))) & {"\x1b", "\n"} == set()

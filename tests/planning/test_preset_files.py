@@ -107,6 +107,12 @@ def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
     assert "is not UTF-8 text (byte 15)" in problem
 
 
+@pytest.mark.parametrize("text", [f"seeds = {'9' * 5000}", f"seeds = {'[' * 5000}"], ids=["digits", "deep"])
+def test_what_python_cannot_read_is_not_toml(tmp_path: Path, text: str) -> None:
+    (problem,) = problems_of(write(tmp_path, text))
+    assert problem.startswith("preset 'mine' is not TOML: ")
+
+
 def test_what_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
     (problem,) = problems_of(write(tmp_path, 'description = "d"\ntasks = ["sst2"]\nrows\n'))
     assert problem.startswith("preset 'mine' is not TOML: ")

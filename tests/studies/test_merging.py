@@ -16,6 +16,8 @@ from grid_world import files_below
 from harness import files as harness_files
 from harness.cli.main import main
 from harness.errors import UsageError
+from harness.files import folder_digest
+from harness.identity import sha256_of
 from harness.store.store import Store
 from harness.studies.merging import merge as merge_module
 from harness.studies.merging.contents import read_contents
@@ -165,6 +167,23 @@ def test_two_outcomes_are_named_with_all_that_is_known_and_nothing_is_written(
     assert f"student_pruning tiny 0.85 seed 0 ({pruned}): 2 results" in err
     assert err.startswith("1 problem; nothing was written:")
     assert "--prefer STORE" in err
+
+
+@pytest.mark.parametrize("result", [3, "x", [1], {"metrics": "x"}, {"metrics": [1]}], ids=str)
+def test_a_conflict_with_a_result_of_another_form_is_told_as_any_other(
+    tmp_path: Path, ann: Path, bob: Path, capsys: Capture, result: Any
+) -> None:
+    study = read_study(Store(bob), "mine")
+    (pruned,) = [stage_id for stage_id, spec in study.plan.stages.items() if spec.kind == "student_pruning"]
+    path = Store(bob).stage(pruned).record_path
+    record = {key: value for key, value in json.loads(path.read_text()).items() if key != "digest"}
+    record["result"] = result
+    path.write_text(json.dumps({**record, "digest": sha256_of(record)}))
+    assert merge(tmp_path / "both", ann, bob) == 1
+    told = capsys.readouterr().err
+    assert f"({pruned}): 2 results" in told
+    assert "no metric (commit bob" in told
+    assert not (tmp_path / "both").exists()
 
 
 def test_as_json_a_conflict_has_both_digests(tmp_path: Path, ann: Path, eve: Path, capsys: Capture) -> None:
@@ -464,6 +483,88 @@ def test_predictions_that_an_older_record_has_none_of_are_told(tmp_path: Path, a
     assert "the predictions of 4 evaluations stay behind" in capsys.readouterr().err
     assert merge(tmp_path / "new", ann, old) == 0
     assert "predictions" not in capsys.readouterr().err
+
+
+def test_a_target_within_a_source_is_refused_for_sources_are_only_read(
+    tmp_path: Path, ann: Path, bob: Path, capsys: Capture
+) -> None:
+    (tmp_path / "link").symlink_to(ann)
+    before = bytes_of(ann)
+    for into in (ann / "inner", ann / "records", ann / "studies" / "deep", tmp_path / "link" / "inner"):
+        assert merge(into, bob, ann) == 2
+        assert f"--into {into} lies in store {ann}, which is only read" in capsys.readouterr().err
+    assert bytes_of(ann) == before
+    assert merge(tmp_path / "ann-and-bob", ann, bob) == 0  # whose name begins alike
+
+
+def test_a_source_within_the_target_is_only_read_as_any_other(tmp_path: Path, ann: Path, bob: Path) -> None:
+    inner = ann / "from-bob"
+    shutil.copytree(bob, inner)
+    assert merge(ann, inner) == 0
+    assert bytes_of(inner) == bytes_of(bob)
+    assert {seed for _, seed in values(ann)} == {0, 1, 2}
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path: Path, ann: Path, capsys: Capture) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("gone")
+    assert merge(tmp_path / "loop", ann, tmp_path / "loop", words=("--prefer", str(tmp_path / "loop"))) == 2
+    told = capsys.readouterr().err
+    assert f"store {tmp_path / 'loop'} is not there" in told or f"store {tmp_path / 'loop'} is the one" in told
+    assert f"--into {tmp_path / 'loop'} is a link to nothing" in told
+    assert merge(tmp_path / "dangling", ann) == 2
+    assert f"--into {tmp_path / 'dangling'} is a link to nothing" in capsys.readouterr().err
+    assert merge(ann / "studies" / "mine.json" / "x", ann) == 2
+    assert "mine.json is a file. Name a folder." in capsys.readouterr().err
+
+
+def test_a_name_that_is_empty_is_not_this_folder(
+    tmp_path: Path, ann: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a variable of the shell that is not set."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["merge", str(ann), "", "--into", "", "--prefer", "", "--study", ""]) == 2
+    told = capsys.readouterr().err
+    assert all(f"{name} is empty" in told for name in ("STORE", "--into", "--prefer", "--study"))
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_what_a_link_among_attempts_leads_to_is_not_copied(tmp_path: Path, ann: Path) -> None:
+    """A store from somebody else may name any file of the machine on which it is merged."""
+    (tmp_path / "secret").write_text("mine alone")
+    (folder,) = (path.parent for path in list((ann / "attempts").glob("*/1.jsonl"))[:1])
+    (folder / "2.log").symlink_to(tmp_path / "secret")
+    into = tmp_path / "both"
+    assert merge(into, ann) == 0
+    assert (into / "attempts" / folder.name / "1.jsonl").is_file()
+    assert not (into / "attempts" / folder.name / "2.log").exists()
+
+
+@pytest.mark.parametrize("leads_to", ["outside", "itself", "nothing"])
+def test_a_link_in_an_artifact_is_left_where_it_is(tmp_path: Path, ann: Path, leads_to: str) -> None:
+    """The digest of an artifact knows nothing of it, so the copy needs it not."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_text("mine alone")
+    for folder in (ann / "artifacts").iterdir():
+        (folder / "itself").symlink_to({"outside": tmp_path / "outside", "itself": "itself"}.get(leads_to, "gone"))
+    into = tmp_path / "both"
+    assert merge(into, ann, words=("--artifacts",)) == 0
+    for folder in (ann / "artifacts").iterdir():
+        copy = into / "artifacts" / folder.name
+        assert not (copy / "itself").is_symlink()
+        assert not (copy / "itself").exists()
+        assert folder_digest(copy) == folder_digest(folder)
+
+
+def test_a_study_whose_file_names_another_place_is_not_written_there(
+    tmp_path: Path, ann: Path, capsys: Capture
+) -> None:
+    path = ann / "studies" / "mine.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "study": "../../elsewhere"}))
+    assert merge(tmp_path / "deep" / "both", ann) == 1
+    assert "it says that it is study '../../elsewhere'" in capsys.readouterr().err
+    assert not (tmp_path / "deep").exists()
 
 
 def test_what_is_no_store_is_named_all_at_once(tmp_path: Path, ann: Path, capsys: Capture) -> None:

@@ -158,6 +158,17 @@ def test_a_damaged_study_is_named_with_the_next_move(store: Store, text: str) ->
         check_recipe(store, "mine", preset())
 
 
+@pytest.mark.parametrize("name", ["../../elsewhere", "other", "\x1b[31m", None, 3, ["mine"]])
+def test_a_study_that_has_another_name_than_its_file_is_damaged(store: Store, name: object) -> None:
+    """Whoever writes it again, as a merge does, would write it under that name: anywhere."""
+    write(store, "mine", plan())
+    path = store.study_path("mine")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "study": name}))
+    with pytest.raises(StoreError) as raised:
+        read_study(store, "mine")
+    assert f"it says that it is study {name!r}" in str(raised.value)
+
+
 def stage(kind: str, **parents: str) -> StageSpec:
     return StageSpec(kind=kind, parameters={}, parents=parents)
 

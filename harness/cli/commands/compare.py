@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
+from harness.cli.streams import tell
 from harness.store.store import Store
 from harness.studies.study import only_study, read_study
 
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     found = compare_cells(store, study, options.first, options.second)
     print(_json(found) if options.json else "\n".join(_lines(found)))
     for sentence in (*found.not_done, *found.not_kept):
-        print(f"not compared: {sentence}.", file=sys.stderr)
+        tell(f"not compared: {sentence}.")
     return MISSING if found.not_done else CANNOT_CHECK if found.not_kept else 0
 
 

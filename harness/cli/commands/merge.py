@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from harness.cli.streams import print_notes
-from harness.errors import UsageError, system_problem
+from harness.cli.streams import print_notes, tell
+from harness.errors import Problem, UsageError, system_problem
 from harness.studies.merging.merge import Merge, MergeOptions, carry_out, plan_merge
 from harness.wording import counted
 
@@ -22,6 +21,7 @@ def run(options: argparse.Namespace) -> int:
 
     Raises UsageError for stores that are none.
     """
+    _check_words(options)
     chosen = MergeOptions(
         sources=tuple(map(Path, options.sources)),
         into=Path(options.into),
@@ -41,9 +41,17 @@ def run(options: argparse.Namespace) -> int:
     elif not merge.is_refused:
         print("\n".join(_lines(merge, acts)))
     if merge.is_refused:
-        print("\n".join(_refusal(merge)), file=sys.stderr)
+        tell("\n".join(_refusal(merge)))
     print_notes(merge.notes)
     return REFUSED if merge.is_refused else 0
+
+
+def _check_words(options: argparse.Namespace) -> None:
+    """Raises UsageError for empty names, as of variables of a shell that are not set: they would mean this folder."""
+    given = [("STORE", each) for each in options.sources]
+    given += [(f"--{name}", getattr(options, name)) for name in ("into", "prefer", "study")]
+    if empty := [name for name, word in given if word == ""]:
+        raise UsageError([Problem(f"{name} is empty", expected="a name") for name in empty])
 
 
 def _lines(merge: Merge, acted: bool) -> list[str]:

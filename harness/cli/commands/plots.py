@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.cli.streams import print_notes
+from harness.cli.streams import print_notes, tell
 from harness.errors import Problem, UsageError, is_disk_full, system_problem, unknown_name
 from harness.files import replace_files
 from harness.store.store import Store
@@ -53,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     elif files:
         print(*files, sep="\n")
     for sentence in found.left_out:
-        print(f"left out: {sentence}", file=sys.stderr)
+        tell(f"left out: {sentence}")
     return 0 if numbers.is_complete and not found.left_out else 4
 
 

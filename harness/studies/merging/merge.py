@@ -7,15 +7,16 @@ Sources are read and never written to.
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import HarnessError, Problems, StoreError
-from harness.files import folder_digest, sync_folder, sync_tree
+from harness.files import files_of, folder_digest, sync_folder, sync_tree
 from harness.specs import StageSpec, stage_label
 from harness.store.cancellation import described
 from harness.store.processes import is_live
@@ -109,23 +110,30 @@ def _target_first(every: Sequence[Contents], target: Contents) -> list[Contents]
 
 def _check_places(options: MergeOptions) -> None:
     """Raises UsageError with everything that is wrong with the stores as they were named."""
-    problems, seen = Problems(), set[Path]()
+    problems, seen = Problems(), set[str]()
     if not options.sources:
         problems.add("no STORE to merge from is given.")
-    into = options.into.absolute().resolve()
+    into = os.path.realpath(options.into)
     for path in options.sources:
-        real = path.absolute().resolve()
+        real = os.path.realpath(path)
         if not path.exists():
             problems.add(f"store {path} is not there: expected the folder of a store, with studies and records in it.")
         elif not path.is_dir():
             problems.add(f"store {path} is a file: expected the folder of a store.")
         elif real == into:
             problems.add(f"store {path} is the one to merge into. Leave it out: what it has stays.")
+        elif into.startswith(os.path.join(real, "")):
+            problems.add(
+                f"--into {options.into} lies in store {path}, which is only read. Name a folder outside.", "into"
+            )
         elif real in seen:
             problems.add(f"store {path} is given twice.")
         seen.add(real)
-    problems.attempt(Store(options.into).check_is_folder, None, "into")
-    if options.prefer is not None and options.prefer.absolute().resolve() not in {*seen, into}:
+    if options.into.is_symlink() and not options.into.exists():
+        problems.add(f"--into {options.into} is a link to nothing. Name a folder, or remove the link.", "into")
+    elif (file := Store(options.into).blocked_by()) is not None:
+        problems.add(f"--into {options.into}: {file} is a file. Name a folder.", "into")
+    if options.prefer is not None and os.path.realpath(options.prefer) not in {*seen, into}:
         problems.add(f"--prefer {options.prefer}: expected one of the stores of this merge.", "prefer")
     problems.check()
 
@@ -135,14 +143,16 @@ def _check_contents(options: MergeOptions, sources: Sequence[Contents], target: 
     for contents in sources:
         if options.study is None and contents.is_empty:
             problems.add(f"store {contents.name} is empty: it has no study and no record. Is it the right folder?")
-    if options.study and not any(options.study in each.studies or each.problems for each in (*sources, target)):
+    if options.study is not None and not any(
+        options.study in each.studies or each.problems for each in (*sources, target)
+    ):
         problems.add(f"no store has a study {options.study!r}.", "study")
     problems.check()
 
 
 def _at(every: Sequence[Contents], path: Path) -> Contents:
-    real = path.absolute().resolve()
-    return next(each for each in every if each.store.root.absolute().resolve() == real)
+    real = os.path.realpath(path)
+    return next(each for each in every if os.path.realpath(each.store.root) == real)
 
 
 def _unite_studies(merge: Merge, every: Sequence[Contents], preferred: Contents | None) -> None:
@@ -328,9 +338,9 @@ def _bring(merge: Merge, stage: StoredStage, *, is_new: bool) -> None:
             stage.discard_artifact()  # no record refers to it, and the one that comes describes another
         if folder := merge.artifacts.get(stage.stage_id):
             record = merge.choice.taken[stage.stage_id].records[stage.stage_id]
-            _copy(folder, stage.artifact_path, record["artifact"]["digest"])
+            _copy(folder, stage.artifact_path, files_of(folder), record["artifact"]["digest"])
         if folder := merge.attempts.get(stage.stage_id):
-            _copy(folder, stage.attempts_path, None, ("*.jsonl", "*.log"))
+            _copy(folder, stage.attempts_path, _matching(folder, ("*.jsonl", "*.log")))
         if is_new:
             record = merge.choice.taken[stage.stage_id].records[stage.stage_id]
             try:
@@ -343,11 +353,8 @@ def _bring(merge: Merge, stage: StoredStage, *, is_new: bool) -> None:
         lease.release()
 
 
-def _copy(source: Path, final: Path, digest: str | None, names: Collection[str] = ()) -> None:
-    """Copy a folder, whole or not at all; a folder that is there stays. digest: of its files, checked on the copy.
-
-    names: patterns of the only files that are copied.
-    """
+def _copy(source: Path, final: Path, files: Iterable[Path], digest: str | None = None) -> None:
+    """Copy files of a folder, all or none; a folder that is there stays. digest: of the files, checked on the copy."""
     final.parent.mkdir(parents=True, exist_ok=True)
     for half_written in final.parent.glob(f".{final.name}.*"):
         shutil.rmtree(half_written, ignore_errors=True)
@@ -355,12 +362,11 @@ def _copy(source: Path, final: Path, digest: str | None, names: Collection[str] 
         return
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
     try:
-        if names:
-            temporary.mkdir()
-            for path in _matching(source, names):
-                shutil.copy2(path, temporary / path.name)
-        else:
-            shutil.copytree(source, temporary)
+        temporary.mkdir()
+        for path in files:
+            copy = temporary / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
         sync_tree(temporary)
         if digest is not None and folder_digest(temporary) != digest:
             raise StoreError(f"{source} was changed while it was copied; give the same command again.")
@@ -371,8 +377,9 @@ def _copy(source: Path, final: Path, digest: str | None, names: Collection[str] 
 
 
 def _matching(folder: Path, patterns: Collection[str]) -> Iterator[Path]:
+    """Files of these names; what a link among them leads to is not the store's."""
     for pattern in patterns:
-        yield from (path for path in sorted(folder.glob(pattern)) if path.is_file())
+        yield from (path for path in sorted(folder.glob(pattern)) if path.is_file() and not path.is_symlink())
 
 
 def _write_study(merge: Merge, study: Study) -> None:

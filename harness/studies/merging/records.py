@@ -205,10 +205,11 @@ def _made_from_another(
 
 
 def _holder(contents: Contents, record: Record) -> Holder:
-    made, result = record.get("provenance") or {}, record.get("result") or {}
+    made, result = record.get("provenance") or {}, record.get("result")
+    metrics = result.get("metrics") if isinstance(result, Mapping) else None
     numbers = {
         name: value
-        for name, value in flatten(result.get("metrics") or {}).items()
+        for name, value in flatten(metrics if isinstance(metrics, Mapping) else {}).items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
     return Holder(contents.name, record["digest"], numbers, made.get("commit"), made.get("processor"))
