@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Protocol
 
@@ -25,7 +25,7 @@ def paired_values(one: Row, other: Row) -> tuple[dict[int, float], dict[int, flo
         if None not in mine and None not in its:
             mine, its = ({pruning: each[pruning] for pruning in mine if pruning in its} for each in (mine, its))
         if mine and its:
-            found[0][seed], found[1][seed] = fmean(mine.values()), fmean(its.values())
+            found[0][seed], found[1][seed] = _mean(mine), _mean(its)
     return found
 
 
@@ -37,7 +37,15 @@ def independent_values(seeds: Iterable[SeedValue]) -> list[float]:
     by_seed = _by_pruning(seeds)
     if len(by_seed) == 1:
         return [value for found in by_seed.values() for value in found.values()]
-    return [fmean(found.values()) for found in by_seed.values()]
+    return [_mean(found) for found in by_seed.values()]
+
+
+def _mean(of_seed: Mapping[int | None, float]) -> float:
+    """Of the prunings of one seed; most often it has one."""
+    if len(of_seed) == 1:
+        (value,) = of_seed.values()
+        return value
+    return fmean(of_seed.values())
 
 
 def row_difference(one: Row, other: Row, level: float = LEVEL) -> Difference | None:

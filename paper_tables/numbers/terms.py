@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from harness.planning.graph import Plan
 from harness.planning.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
 from harness.studies.study import Study
 from paper_tables.numbers.rows import Row
@@ -41,19 +42,23 @@ def on_equal_terms(study: Study, rows: Sequence[Row]) -> list[list[Row]]:
 def differing_terms(study: Study, one: Row, other: Row) -> list[str]:
     """The names of the terms in which two rows differ on a seed of both; where they share none, on their first."""
     ours, theirs = _stages_by_seed(one), _stages_by_seed(other)
-    pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
-    if not pairs:
-        pairs = [(next(iter(ours.values())), next(iter(theirs.values())))]
-    found: set[str] = set()
-    for mine, its in pairs:
-        found |= {
-            name
-            for first in (terms(study, stage_id) for stage_id in mine)
-            for second in (terms(study, stage_id) for stage_id in its)
-            for name in first
-            if first[name] != second[name]
-        }
-    return sorted(found)
+    shared = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+    if not shared:
+        shared = [(next(iter(ours.values())), next(iter(theirs.values())))]
+    unlike = {  # of the pairs that only seeds set apart, one
+        (_but_for_seeds(study.plan, first), _but_for_seeds(study.plan, second)): (first, second)
+        for mine, its in shared
+        for first in mine
+        for second in its
+    }
+    compared = [(terms(study, first), terms(study, second)) for first, second in unlike.values()]
+    return sorted({name for first, second in compared for name in first if first[name] != second[name]})
+
+
+def _but_for_seeds(plan: Plan, stage_id: str) -> tuple[int, str | None]:
+    """Equal for evaluations that have the same terms: of these the teacher alone depends on a seed."""
+    model = plan.stages[stage_id].parents["model"]
+    return plan.alike(stage_id), plan.stages[model].parents.get("teacher")
 
 
 def _stages_by_seed(row: Row) -> dict[int, list[str]]:

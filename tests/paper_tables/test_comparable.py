@@ -119,6 +119,13 @@ def test_a_seed_that_the_recipe_gives_is_a_setting_like_any_other(paper: MakePap
     assert {name.rpartition(".")[2] for name in found} == {key.rpartition(".")[2]}
 
 
+def test_seeds_of_one_row_are_told_apart_where_more_than_seeds_sets_them_apart(paper: MakePaper) -> None:
+    for seed, data in ((0, None), (1, {"sst2/train": "mine"}), (2, None)):
+        study = paper(methods=["dense"], quantization=["none"], seeds=(seed,), data=data)
+    found = {cell.seed: [each.name for each in each_of] for cell, each_of in differing_from_paper(study).items()}
+    assert found == {0: [], 1: ["sst2"], 2: []}
+
+
 def test_a_preset_that_extends_the_papers_and_changes_nothing_compares(paper: MakePaper, tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text('description = "The same."\nextends = "paper"\n')

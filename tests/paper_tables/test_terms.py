@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from grid_world import settings
@@ -17,6 +18,8 @@ from paper_tables.claims.verdicts import read_claims
 from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import read_numbers
 from paper_tables.numbers.terms import TERMS, differing_terms, terms
+from paper_tables.tables.build import build
+from paper_tables.tables.table_file import load_table_file
 
 SLICE = Path(__file__).parents[1] / "support" / "presets" / "slice.toml"
 SPLITS = ("corpus/train", "corpus/validation", "sst2/train", "sst2/validation")
@@ -66,6 +69,30 @@ def test_one_seed_of_other_data_is_enough(store: Store) -> None:
     assert differing_terms(*compared(store)) == ["data"]
 
 
+def test_so_is_one_between_others(store: Store) -> None:
+    """Seeds that are alike are compared once, whichever of them comes last."""
+    add(store, "prune-ofa", range(3))
+    add(store, "finetune-pruning", [0, 2])
+    add(store, "finetune-pruning", [1], "sst2/validation")
+    assert differing_terms(*compared(store)) == ["data"]
+
+
+def test_one_seed_of_another_teacher_is_enough_though_the_teachers_are_alike(store: Store) -> None:
+    for method in ("prune-ofa", "finetune-pruning"):
+        add(store, method, range(3))
+    study, ofa, finetune = compared(store)
+    assert differing_terms(study, ofa, finetune) == []
+    add(store, "dense", [1])
+    stages = read_study(store, "mine").plan.stages
+    (teacher,) = (i for i, spec in stages.items() if spec.kind == "dense" and spec.parameters["seed"] == 1)
+    transfer = stages[ofa.stage_ids[1]].parents["model"]
+    taught = replace(stages[transfer], parents={**stages[transfer].parents, "teacher": teacher})
+    first = {teacher: stages[teacher]}  # parents come first
+    anew = replace(study, plan=replace(study.plan, stages={**first, **stages, transfer: taught}))
+    assert anew.plan.alike(teacher) == anew.plan.alike(stages[transfer].parents["teacher"])
+    assert differing_terms(anew, ofa, finetune) == ["distillation"]
+
+
 def test_a_cost_of_quantization_is_of_one_data(store: Store) -> None:
     """The fp32 model is the same, for it was trained before; what it and its int8 copy are scored on is not."""
     add(store, "prune-ofa", range(3))
@@ -85,3 +112,21 @@ def test_rows_without_a_shared_seed_are_told_by_their_first(store: Store) -> Non
     add(store, "prune-ofa", [0])
     add(store, "finetune-pruning", [1], "sst2/validation")
     assert differing_terms(*compared(store)) == ["data"]
+
+
+def test_two_methods_are_no_pair_where_one_seed_is_of_other_data(store: Store) -> None:
+    """Of a pair of rows that one setting sets apart every seed counts, also one between others."""
+    add(store, "prune-ofa", range(3))
+    mixed = Store(store.root / "mixed")
+    add(mixed, "prune-ofa", range(3))
+    add(store, "prune-ofa-no-kd", range(3))
+    add(mixed, "prune-ofa-no-kd", [0, 2])
+    add(mixed, "prune-ofa-no-kd", [1], "sst2/train")
+    headings = [
+        [block.heading for block in build(load_table_file("ablation"), read_numbers(each, "mine")).blocks]
+        for each in (store, mixed)
+    ]
+    assert headings == [
+        ["Ablation at 0.85: transfer KD"],
+        ["Ablation: no two rows differ in one thing alone"],
+    ]
