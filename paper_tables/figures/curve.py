@@ -14,6 +14,7 @@ from typing import Any
 from harness.planning.kinds import KINDS
 
 Curve = tuple[tuple[float, float], ...]
+MOST_STEPS, MOST_UPDATES, LARGEST = 10**9, 10**6, 1e100  # what a curve can be drawn of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +37,14 @@ class LearningCurve:
 
 
 def learning_curve(stage_id: str, label: str, record: Mapping[str, Any]) -> LearningCurve | None:
-    """None where the record holds no losses of a training."""
-    training = record.get("result", {}).get("training", {})
-    losses = tuple((entry["step"], entry["loss"]) for entry in training.get("loss_curve", ()))
-    steps = training.get("steps", 0)
-    if not losses or not steps:
+    """None where the record holds no losses of a training, or tells it in words of its own."""
+    training, schedule = record["result"].get("training"), record["result"].get("schedule")
+    if not _tells_losses(training) or (schedule and not _tells_ramp(schedule, record["parameters"], training["steps"])):
         return None
-    schedule = record["result"].get("schedule")
+    if record["kind"] in KINDS and not _tells_rate(training):
+        return None
+    losses = tuple((entry["step"], entry["loss"]) for entry in training["loss_curve"])
+    steps = training["steps"]
     parameters = record["parameters"]
     rewinding = bool(schedule and parameters.get("lr_rewind"))
     return LearningCurve(
@@ -56,6 +58,45 @@ def learning_curve(stage_id: str, label: str, record: Mapping[str, Any]) -> Lear
         learning_rate=_rates(training, schedule if rewinding else None) if record["kind"] in KINDS else (),
         rewinding=rewinding,
     )
+
+
+def _tells_losses(training: Any) -> bool:
+    if not isinstance(training, dict) or not _is_whole(training.get("steps"), 1, MOST_STEPS):
+        return False
+    losses, steps = training.get("loss_curve"), training["steps"]
+    return (
+        bool(losses)
+        and isinstance(losses, list)
+        and all(
+            isinstance(each, dict) and _is_whole(each.get("step"), 0, steps) and _is_number(each.get("loss"))
+            for each in losses
+        )
+    )
+
+
+def _tells_ramp(schedule: Any, parameters: Mapping[str, Any], steps: int) -> bool:
+    """Whether its steps are steps: -1 stands for the last."""
+    names = ("first_event", "last_event", "ramp_begin", "ramp_end")
+    return (
+        isinstance(schedule, dict)
+        and all(_is_number(parameters.get(name, 0.0)) for name in ("initial_sparsity", "sparsity"))
+        and "sparsity" in parameters
+        and all(_is_whole(schedule.get(name), -1, MOST_STEPS) for name in names)
+        and schedule["ramp_begin"] < schedule["ramp_end"]
+        and _is_whole(schedule.get("frequency"), max(1, steps // MOST_UPDATES), MOST_STEPS)
+    )
+
+
+def _tells_rate(training: Mapping[str, Any]) -> bool:
+    return _is_whole(training.get("warmup_steps"), 0, MOST_STEPS) and _is_number(training.get("learning_rate"))
+
+
+def _is_whole(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= LARGEST
 
 
 def scheduled_sparsity(step: int, parameters: Mapping[str, Any], schedule: Mapping[str, int]) -> float:
@@ -106,4 +147,4 @@ def rate_factor(step: int, steps: int, warmup: int, schedule: Mapping[str, int] 
         remaining = outside - step
     else:
         remaining = outside - step + period * ((step - begin) // period)
-    return max(0.0, remaining / (outside - warmup))
+    return max(0.0, remaining / ((outside - warmup) or 1))

@@ -164,7 +164,7 @@ def _add_curves(gallery: _Gallery, stage_ids: Collection[str]) -> None:
     for stage_id in wanted:
         curve = learning_curve(stage_id, plan.label(stage_id), records[stage_id]) if stage_id in records else None
         if curve is None:
-            why = "it holds no losses" if stage_id in records else "it is not finished"
+            why = "it holds no losses in the form of a training" if stage_id in records else "it is not finished"
             gallery.left_out.append(f"learning curve of {plan.label(stage_id)} ({stage_id}): {why}.")
             continue
         gallery.add(

@@ -59,7 +59,7 @@ def sparsity_charts(numbers: StudyNumbers) -> tuple[list[SparsityChart], list[st
         if not scored:
             continue
         sizes = matrix_sizes(_of_model(numbers, model))
-        if sizes is None:
+        if sizes is None or not all(_agree(counts, sizes) for of_key in scored.values() for counts in of_key.values()):
             left_out.append(f"{model}: sparsity by layer: the sizes of its matrices do not follow from its records.")
             continue
         maps = [_map(key, counts, sizes) for key, counts in scored.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -91,3 +92,45 @@ def test_the_rate_of_a_kind_of_somebody_elses_is_not_told() -> None:
 @pytest.mark.parametrize("result", [{}, {"training": {}}, {"training": {"loss_curve": [], "steps": 3}}])
 def test_a_record_without_losses_has_no_curve(result: dict[str, Any]) -> None:
     assert learning_curve("s", "evaluation", {"kind": "evaluation", "parameters": {}, "result": result}) is None
+
+
+RAMP = {"ramp_begin": 0, "ramp_end": 50, "first_event": 0, "last_event": -1, "frequency": 10}
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("training", "long"),
+        ("training", {"steps": 100}),
+        ("training.steps", 1.5),
+        ("training.steps", -1),
+        ("training.loss_curve", {"step": 1}),
+        ("training.loss_curve", [[1, 2.5]]),
+        ("training.loss_curve", [{"step": 1}]),
+        ("training.loss_curve", [{"step": 1, "loss": "2.5"}]),
+        ("training.loss_curve", [{"step": 10**400, "loss": 2.5}]),
+        ("training.warmup_steps", None),
+        ("training.learning_rate", 10**400),
+        ("schedule", [1]),
+        ("schedule.first_event", -0.5),
+        ("schedule.first_event", -(10**30)),
+        ("schedule.frequency", 0),
+        ("schedule.ramp_end", 0),
+        ("schedule.last_event", None),
+    ],
+    ids=str,
+)
+def test_a_training_that_is_told_otherwise_has_no_curve(part: str, value: object) -> None:
+    told = json.loads(json.dumps(record(100, 10, RAMP, lr_rewind=True)))
+    assert learning_curve("s", "pruning", told) is not None
+    place = told["result"]
+    *before, last = part.split(".")
+    for name in before:
+        place = place[name]
+    place[last] = value
+    assert learning_curve("s", "pruning", told) is None
+
+
+def test_a_ramp_to_no_sparsity_has_no_curve() -> None:
+    told = record(100, 10, RAMP)
+    assert learning_curve("s", "theirs", {**told, "kind": "example:pruning", "parameters": {}}) is None

@@ -110,6 +110,22 @@ def test_unknown_sizes_leave_the_model_out_with_a_sentence(make_study: Callable[
     )
 
 
+@pytest.mark.parametrize("change", ["one matrix less", "more zeros than weights"])
+def test_codes_that_contradict_the_sizes_leave_the_model_out(make_study: Callable[..., Study], change: str) -> None:
+    study = make_study(methods=["prune-ofa"], tasks=["sst2"], sparsities=[0.9], quantization=["none", "int8"])
+    found = counts("bert", 2, 64, 128, 0.9, pooler=True)
+    codes = dict(found["zeros_by_matrix"])
+    if change == "one matrix less":
+        codes.pop("bert.encoder.layer.1.attention.self.key")
+    else:
+        codes["bert.encoder.layer.1.attention.self.key"] = 64**2 + 1
+    of_codes = {"sparsity": found, "int8": {"zeros_by_matrix": codes}}
+    results = {"transfer": {"result": {"sparsity": found}}, "quantization": {"result": of_codes}}
+    charts, left_out = sparsity_charts(numbers_of(study, lambda *_: 0.5, results))
+    assert charts == []
+    assert left_out == ["tiny: sparsity by layer: the sizes of its matrices do not follow from its records."]
+
+
 def test_the_committed_records_give_the_sizes_of_the_generated_encoders() -> None:
     found, left_out = sparsity_charts(read_numbers(Store(RESULTS / "quick"), "quick"))
     assert left_out == []

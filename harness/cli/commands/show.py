@@ -17,7 +17,7 @@ from harness.store.store import Store
 from harness.studies.description import Descriptions, cells_named
 from harness.studies.selection import select
 from harness.tasks import get_task
-from harness.wording import COLUMNS, MOST_STAGES_LISTED, counted, cut
+from harness.wording import COLUMNS, MOST_STAGES_LISTED, counted, cut, harmless
 
 MOST_LOSSES, MOST_CELLS_LISTED = 12, 5
 LABEL = 10  # width of the first column
@@ -39,14 +39,14 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(told, indent=1))
     elif cells is not None and len(cells) > 1:
         lines = [_cell_line(found.cell(cell)) for cell in cells[:MOST_STAGES_LISTED]]
-        print("\n".join(_listed(counted(len(cells), "cell"), lines, len(cells))))
+        print(harmless("\n".join(_listed(counted(len(cells), "cell"), lines, len(cells)))))
     elif cells is not None:
-        print("\n".join(cell_lines(found.cell(cells[0]), study.name)))
+        print(harmless("\n".join(cell_lines(found.cell(cells[0]), study.name))))
     elif len(stage_ids) > 1:
         lines = [_stage_line(found.line(stage_id)) for stage_id in stage_ids[:MOST_STAGES_LISTED]]
-        print("\n".join(_listed(counted(len(stage_ids), "stage"), lines, len(stage_ids))))
+        print(harmless("\n".join(_listed(counted(len(stage_ids), "stage"), lines, len(stage_ids)))))
     else:
-        print("\n".join(stage_lines(found.stage(stage_ids[0]), study.name)))
+        print(harmless("\n".join(stage_lines(found.stage(stage_ids[0]), study.name))))
     return 0
 
 
@@ -88,7 +88,7 @@ def cell_lines(cell: Mapping[str, Any], study: str) -> list[str]:
 def stage_lines(stage: Mapping[str, Any], study: str) -> list[str]:
     """A stage for people: identity, state, settings, and what its record holds where it has one."""
     record = stage["record"] or {}
-    result = record.get("result", {})
+    result = record["result"] if isinstance(record.get("result"), Mapping) else {}
     lines = [stage["label"], *_row("id", stage["id"]), *_row("study", study)]
     lines += _row("state", _state(stage, record))
     parents = (f"{each['role']}: {each['label']} ({each['id'][:8]}, {each['state']})" for each in stage["parents"])

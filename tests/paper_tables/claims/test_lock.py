@@ -88,6 +88,22 @@ def test_more_zeros_in_another_pattern_are_unclear(locked: Any, verdict_on: Verd
     assert found.reasons == ("2 of 2 locked stages have another pattern and no fewer zeros.",)
 
 
+@pytest.mark.parametrize("gone", ["zeros_by_matrix", "pattern_sha256", "encoder_zeros", "pooler"])
+def test_stages_that_do_not_count_by_matrix_are_not_judged(locked: Any, verdict_on: Verdict, gone: str) -> None:
+    """As of an author's kind, whose record says what it likes."""
+    counts = {name: value for name, value in PRUNED["sparsity"].items() if name != gone}
+    found = verdict_on(locked({**PRUNED, "sparsity": counts}), LOCK)
+    assert (found.verdict, found.found.n) == ("cannot say", 0)
+
+
+def test_codes_that_are_not_counted_by_matrix_are_not_judged(locked: Any, verdict_on: Verdict) -> None:
+    found = verdict_on(locked(PRUNED, {**PRUNED, "int8": {"encoder_zeros": 85}}), LOCK)
+    assert [(each.kind, each.kept, each.missing) for each in found.found.kept] == [
+        ("transfer", 2, 0),
+        ("quantization", 0, 2),
+    ]
+
+
 def test_stages_without_a_record_are_counted_as_missing(locked: Any, verdict_on: Verdict) -> None:
     found = verdict_on(locked(PRUNED, int8(PRUNED, {"query": 40, "key": 45}), most=1), LOCK)
     assert (found.verdict, found.found.n, found.missing) == ("held", 2, 2)
