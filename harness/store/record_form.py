@@ -13,7 +13,12 @@ _TEXT, _OBJECT, _SIZE, _TIME = "a text", "an object", "a whole number of 0 or mo
 # Of each part, its members with the types they may have. What is missing is nobody's concern: earlier versions said
 # less, and of a machine not all could be told.
 _MEMBERS: Mapping[str, tuple[tuple[str, tuple[type, ...], str], ...]] = {
-    "artifact": (("bytes", (int,), _SIZE), ("digest", (str,), _TEXT), ("files", (list,), "a list of texts")),
+    "artifact": (
+        ("bytes", (int,), _SIZE),
+        ("digest", (str,), _TEXT),
+        ("encoder_bytes", (int,), _SIZE),
+        ("files", (list,), "a list of texts"),
+    ),
     "parent_digests": (),
     "provenance": (
         ("commit", (str, _NULL), _TEXT),

@@ -7,7 +7,7 @@ left out, a text, a value outside its range. Each is named; none is shown, dropp
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ PRETRAINING = (
     ("metrics", "mlm_correct"),
     ("metrics", "mlm_positions"),
 )
+COUNTED = ("sparsity", "int8", "artifact_sparsity")  # parts of a result that count a model's zeros
 CHECKPOINT = (("sparsity", "encoder_zeros"), ("sparsity", "encoder_numel"))
 
 
@@ -64,15 +65,62 @@ def result_problems(plan: Plan, records: Records, store: Store) -> list[str]:
     return found
 
 
+def counts_of(result: Mapping[str, Any], part: str = "sparsity") -> Mapping[str, Any]:
+    """What a stage's result counts of a model's zeros; empty where it has none, or an author's kind says another thing.
+
+    part: one of `COUNTED`: of the weights, of the int8 codes, or as they were read from the model's files.
+    Members that are there: encoder_zeros, encoder_numel, zeros_by_matrix (name -> zeros), pooler (name -> zeros and
+    size), pattern_sha256.
+    """
+    counts = result.get(part)
+    return counts if isinstance(counts, dict) and _counts_problem(part, counts) is None else {}
+
+
 def _problems(spec: StageSpec, work: str | None, result: Any) -> Iterator[str]:
     if not isinstance(result, Mapping):
         yield f"its result is {shown(result)}, expected an object"
-    elif spec.kind == EVALUATION:
+        return
+    if spec.kind in KINDS:
+        yield from filter(None, (_counts_problem(part, result[part]) for part in COUNTED if part in result))
+    if spec.kind == EVALUATION:
         yield from _score_problems(spec, TASKS.get(str(spec.parameters.get("task"))), result)
     elif work == "pretraining" and spec.kind in KINDS:  # an author's kind says what it likes
         yield from (told for keys in PRETRAINING if (told := _number_problem(result, keys, math.inf)))
     elif spec.kind == "sparse_checkpoint":
         yield from (told for keys in CHECKPOINT if (told := _number_problem(result, keys, math.inf)))
+
+
+def _counts_problem(part: str, counts: Any) -> str | None:
+    """The first of a model's counts that has another form than they have; what is missing has none."""
+    if not isinstance(counts, dict):
+        return f"result.{part} is {shown(counts)}, expected an object"
+    for name, (has_form, expected) in _COUNTS.items():
+        if name in counts and not has_form(counts[name]):
+            return f"result.{part}.{name} is {shown(counts[name])}, expected {expected}"
+    return None
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_count, value.values()))
+
+
+def _are_pairs(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(each, list) and len(each) == 2 and all(map(_is_count, each)) for each in value.values()
+    )
+
+
+_COUNTS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "encoder_zeros": (_is_count, "a whole number of 0 or more"),
+    "encoder_numel": (_is_count, "a whole number of 0 or more"),
+    "zeros_by_matrix": (_are_counts, "a whole number for each matrix"),
+    "pooler": (_are_pairs, "zeros and size of each matrix"),
+    "pattern_sha256": (lambda value: isinstance(value, str), "a text"),
+}
 
 
 def _score_problems(spec: StageSpec, task: Task | None, result: Mapping[str, Any]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from harness.studies.results import counts_of
 from harness.wording import counted
 from paper_tables.claims.comparison import (
     ALPHA,
@@ -208,6 +209,7 @@ def _nonzeros(numbers: StudyNumbers, row: Row) -> Sequence[int]:
     found = []
     for seed in row.seeds:
         record = numbers.records.get(_model(numbers, seed.stage_id) or "", {})
-        if counted := record.get("result", {}).get("sparsity"):
+        counted = counts_of(record.get("result", {}))
+        if {"encoder_numel", "encoder_zeros"} <= counted.keys():
             found.append(counted["encoder_numel"] - counted["encoder_zeros"])
     return found

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.specs import StageSpec
+from harness.studies.results import counts_of
 from paper_tables.claims.comparison import CANNOT_SAY, HELD, NOT_HELD
 from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.statistics.intervals import Interval
@@ -97,15 +98,14 @@ class _Stage:
     same: bool
 
     @classmethod
-    def of(cls, before: Mapping[str, Any], after: Mapping[str, Any], *, pooler: bool) -> _Stage:
-        """before, after: the `result` of the record of the model that was given, and of the stage's own."""
-        given, now = before["sparsity"], after["sparsity"]
+    def of(cls, given: Mapping[str, Any], now: Mapping[str, Any], codes: Mapping[str, Any], *, pooler: bool) -> _Stage:
+        """given, now: counts of the model that was given, and of the stage's own; codes: of its int8 codes, if any."""
         lost = _lost(given["zeros_by_matrix"], now["zeros_by_matrix"])
         if pooler:
             had, has = _zeros(given["pooler"]), _zeros(now["pooler"])
             lost += _lost({name: zeros for name, zeros in had.items() if name in has}, has)  # some heads need no pooler
-        if "int8" in after:
-            lost += _lost(given["zeros_by_matrix"], after["int8"]["zeros_by_matrix"])
+        if codes:
+            lost += _lost(given["zeros_by_matrix"], codes["zeros_by_matrix"])
         moved = given["pattern_sha256"] != now["pattern_sha256"]
         if moved and not lost and given["encoder_zeros"] == now["encoder_zeros"]:
             lost = 1  # as many zeros in other places: at least one was lost
@@ -131,9 +131,14 @@ def _kept(numbers: StudyNumbers, model: str, sparsity: float, kind: str, stage_i
 def _stage(numbers: StudyNumbers, spec: StageSpec, stage_id: str) -> _Stage | None:
     """None where one of the two has no record yet, or counts no zeros."""
     before, after = numbers.records.get(spec.parents["model"]), numbers.records.get(stage_id)
-    if before is None or after is None or not ("sparsity" in before["result"] and "sparsity" in after["result"]):
+    if before is None or after is None:
         return None
-    return _Stage.of(before["result"], after["result"], pooler=bool(spec.parameters[LOCK]))
+    pooler = bool(spec.parameters[LOCK])
+    needed = {"encoder_zeros", "pattern_sha256", "zeros_by_matrix", *(["pooler"] if pooler else [])}
+    given, now, codes = counts_of(before["result"]), counts_of(after["result"]), counts_of(after["result"], "int8")
+    if not needed <= given.keys() & now.keys() or ("int8" in after["result"] and "zeros_by_matrix" not in codes):
+        return None
+    return _Stage.of(given, now, codes, pooler=pooler)
 
 
 def _lost(before: Mapping[str, int], after: Mapping[str, int]) -> int:

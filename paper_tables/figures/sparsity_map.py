@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from harness.inputs.families import FAMILIES, Family
+from harness.studies.results import counts_of
 from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import StudyNumbers
 
@@ -166,7 +167,7 @@ def _scored(numbers: StudyNumbers, rows: Iterable[Row]) -> dict[str, Counts]:
     for stage_id in (stage_id for row in rows for stage_id in row.stage_ids if stage_id in numbers.records):
         scored = numbers.study.plan.stages[stage_id].parents.get("model", "")
         result = numbers.records.get(scored, {}).get("result", {})
-        counts = {**result.get("sparsity", {}), **result.get("int8", {})}
+        counts = {**counts_of(result), **counts_of(result, "int8")}
         if {"zeros_by_matrix", "encoder_numel"} <= counts.keys():
             found[scored] = counts
     return found
@@ -175,10 +176,11 @@ def _scored(numbers: StudyNumbers, rows: Iterable[Row]) -> dict[str, Counts]:
 def _of_model(numbers: StudyNumbers, model: str) -> list[tuple[Mapping[str, Any], Counts]]:
     """(parameters, counts) of every finished stage that trained this model."""
     return [
-        (spec.parameters, numbers.records[stage_id]["result"]["sparsity"])
+        (spec.parameters, counts)
         for stage_id, spec in numbers.study.plan.stages.items()
         if spec.parameters.get("model") == model
-        and "zeros_by_matrix" in numbers.records.get(stage_id, {}).get("result", {}).get("sparsity", {})
+        and {"zeros_by_matrix", "encoder_numel"}
+        <= (counts := counts_of(numbers.records.get(stage_id, {}).get("result", {}))).keys()
     ]
 
 

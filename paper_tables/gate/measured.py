@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.planning.graph import Plan
 from harness.specs import Cell
+from harness.studies.results import counts_of
 from paper_tables.gate.conditions import without_seeds
 from paper_tables.gate.expected import OPENING, NumberKey, RowKey, StageKey
 from paper_tables.numbers.rows import Row
@@ -154,10 +155,10 @@ def _counts(found: StudyNumbers, cell: Cell) -> Iterator[tuple[int, int]]:
     if scored is None:
         return
     trained = found.records.get(plan.stages[end].parents.get("model", ""))
-    parts = [trained["result"].get("sparsity") if trained else None]
+    parts = [counts_of(trained["result"])] if trained else []
     if cell.quantization == "none":
-        parts.append(scored["result"].get("artifact_sparsity"))
-    yield from (_pair(part) for part in parts if isinstance(part, Mapping) and "encoder_zeros" in part)
+        parts.append(counts_of(scored["result"], "artifact_sparsity"))
+    yield from (_pair(part) for part in parts if {"encoder_zeros", "encoder_numel"} <= part.keys())
 
 
 def _pair(part: Mapping[str, Any]) -> tuple[int, int]:

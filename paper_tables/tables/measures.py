@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from harness.studies.results import counts_of
 from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import StudyNumbers
@@ -69,7 +70,7 @@ def _models(numbers: StudyNumbers, rows: Sequence[Row]) -> Iterator[Mapping[str,
 
 
 def _sparsity(numbers: StudyNumbers, rows: Sequence[Row]) -> list[Mapping[str, Any]]:
-    found = (record["result"].get("sparsity") or {} for record in _models(numbers, rows))
+    found = (counts_of(record["result"]) for record in _models(numbers, rows))
     return [each for each in found if {"encoder_zeros", "encoder_numel"} <= each.keys()]
 
 

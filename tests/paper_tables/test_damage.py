@@ -23,6 +23,7 @@ from harness.cli.main import main
 from harness.errors import StoreError
 from harness.identity import sha256_of
 from harness.store.store import Store
+from harness.studies.results import counts_of
 from harness.studies.study import read_study
 
 Capture = pytest.CaptureFixture[str]
@@ -329,6 +330,41 @@ def test_a_damaged_study_is_named(place: Place, capsys: Capture, damage: str, ve
     done = capsys.readouterr()
     assert f"study {path}" in done.err
     assert done.out == ""
+
+
+@pytest.mark.parametrize("part", ["sparsity", "int8", "artifact_sparsity"])
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ([1], " is [1], expected an object"),
+        ({"encoder_zeros": "9"}, ".encoder_zeros is '9', expected a whole number of 0 or more"),
+        ({"encoder_numel": -1}, ".encoder_numel is -1, expected a whole number of 0 or more"),
+        ({"zeros_by_matrix": None}, ".zeros_by_matrix is None, expected a whole number for each matrix"),
+        ({"zeros_by_matrix": {"query": 0.5}}, ".zeros_by_matrix is {'query': 0.5}, expected a whole number"),
+        ({"pooler": {"dense": [1]}}, ".pooler is {'dense': [1]}, expected zeros and size of each matrix"),
+        ({"pattern_sha256": 7}, ".pattern_sha256 is 7, expected a text"),
+    ],
+    ids=str,
+)
+def test_counts_of_zeros_that_are_none_are_named(
+    tmp_path: Path, capsys: Capture, part: str, counts: object, said: str
+) -> None:
+    root = tmp_path / "runs"
+    study = make_study(root)
+    finish(root, study, result=lambda spec: {part: counts} if spec.kind == "transfer" else {})
+    paths = [str(Store(root).stage(i).record_path) for i, s in study.plan.stages.items() if s.kind == "transfer"]
+    assert paths
+    for verb in VERBS.values():
+        assert main(verb(root)) == 1
+        done = capsys.readouterr()
+        assert done.out == ""
+        assert all(f"record {path}: result.{part}{said}" in done.err for path in paths)
+
+
+def test_counts_that_an_authors_kind_words_otherwise_are_no_counts() -> None:
+    """Its result is its own: pages leave out what they cannot read of it."""
+    assert counts_of({}) == counts_of({"sparsity": 0.9}) == counts_of({"sparsity": {"encoder_zeros": "many"}}) == {}
+    assert counts_of({"sparsity": {"encoder_zeros": 3, "more": "x"}}) == {"encoder_zeros": 3, "more": "x"}
 
 
 def test_two_code_versions_in_one_study_are_allowed_and_told(tmp_path: Path, capsys: Capture) -> None:
