@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,36 +35,71 @@ class Pair(NamedTuple):
     is_random_next: int
 
 
-def build_pairs(
-    articles: Sequence[Sequence[Sequence[int]]],
-    *,
-    max_length: int = 512,
-    short_sequence_probability: float = 0.1,
-    next_sentence_probability: float = 0.5,
-    seed: int,
-) -> list[Pair]:
-    """Pairs of all articles (article -> sentences -> token ids), in the order of the articles.
+@dataclass(frozen=True, kw_only=True)
+class Pairing:
+    """How articles become pairs.
 
     max_length: tokens of a pair with its three special tokens, >= 5; target length of a pair is max_length - 3, and
         with `short_sequence_probability`, drawn once per article, uniform in 2 .. max_length - 3.
     next_sentence_probability: chance that the second part is random; a chunk of one sentence always takes a random one.
     seed: articles are worked in fixed batches of 1000, the batch from article i with the generator seeded seed + i.
+    Raises ValueError on max_length < 5.
+    """
+
+    max_length: int = 512
+    short_sequence_probability: float = 0.1
+    next_sentence_probability: float = 0.5
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        if self.target_length < 2:
+            raise ValueError(
+                f"max_length={self.max_length}: expected at least {NUM_SPECIAL_TOKENS + 2}, "
+                "one token for each part and three special tokens."
+            )
+
+    @property
+    def target_length(self) -> int:
+        """Of a pair, without special tokens."""
+        return self.max_length - NUM_SPECIAL_TOKENS
+
+    def of_batch(self, articles: Sequence[Sequence[Sequence[int]]], start: int, stops: StopFlag = NEVER) -> list[Pair]:
+        """Pairs of the batch of articles that begins with article `start`."""
+        rng = random.Random(self.seed + start)
+        batch = [[list(sentence) for sentence in article if sentence] for article in articles]
+        batch = [article for article in batch if article]
+        pairs: list[Pair] = []
+        for number, article in enumerate(stops.over(batch, "articles of a batch paired")):
+            is_short = rng.random() < self.short_sequence_probability
+            target = rng.randint(2, self.target_length) if is_short else self.target_length
+            position = 0
+            while position < len(article):
+                chunk = _chunk(article, position, target)
+                num_first = rng.randint(1, len(chunk) - 1) if len(chunk) > 1 else 1
+                wants_random = len(chunk) == 1 or rng.random() < self.next_sentence_probability
+                is_random_next = wants_random and len(batch) > 1
+                first = _joined(chunk[:num_first])
+                if is_random_next:
+                    second = _random_run(batch, other_than=number, length=target - len(first), rng=rng)
+                    position += num_first
+                else:
+                    second = _joined(chunk[num_first:])
+                    position += len(chunk)
+                if second:
+                    pairs.append(Pair(*_truncated(first, second, self.target_length), int(is_random_next)))
+        return pairs
+
+
+def build_pairs(articles: Sequence[Sequence[Sequence[int]]], pairing: Pairing) -> list[Pair]:
+    """Pairs of all articles (article -> sentences -> token ids), in the order of the articles.
 
     The random part is from another article of the same batch, and the sentences it displaced are used again. Where
     the batch has no other article, the second part is the actual next one, and a lone last sentence makes no pair.
     Pairs that are too long lose tokens at the end of the longer part, of the second part when both are equal.
-    Empty sentences and articles are skipped. Raises ValueError on max_length < 5.
+    Empty sentences and articles are skipped.
     """
-    pairs: list[Pair] = []
-    for start in range(0, len(articles), ARTICLES_PER_BATCH):
-        pairs += _batch_pairs(
-            articles[start : start + ARTICLES_PER_BATCH],
-            target_length=max_length - NUM_SPECIAL_TOKENS,
-            short_sequence_probability=short_sequence_probability,
-            next_sentence_probability=next_sentence_probability,
-            rng=random.Random(seed + start),
-        )
-    return pairs
+    starts = range(0, len(articles), ARTICLES_PER_BATCH)
+    return [pair for i in starts for pair in pairing.of_batch(articles[i : i + ARTICLES_PER_BATCH], i)]
 
 
 def add_special_tokens(pair: Pair, *, cls_id: int, sep_id: int) -> dict[str, Any]:
@@ -95,11 +131,8 @@ def tokenize_articles(articles: Sequence[Sequence[str]], tokenizer: PreTrainedTo
 def pairs_dataset(
     articles: datasets.Dataset,
     tokenizer: PreTrainedTokenizerBase,
+    pairing: Pairing,
     *,
-    max_length: int = 512,
-    short_sequence_probability: float = 0.1,
-    next_sentence_probability: float = 0.5,
-    seed: int = 42,
     num_workers: int | None = None,
     cache_file: Path | str | None = None,
     stops: StopFlag = NEVER,
@@ -109,38 +142,21 @@ def pairs_dataset(
     Columns: input_ids, token_type_ids, next_sentence_label, length (tokens with special ones) and index (0, 1, ..,
     which the masking collator needs). Articles are paired in their order, as in `build_pairs`; shuffle them before.
     num_workers: processes; changes no example. cache_file: Arrow file to write and map; None keeps it in memory.
-    Raises ValueError when the corpus yields no pair, or on max_length < 5, and what `stops` raises; in another process
-    it does not.
+    Raises ValueError when the corpus yields no pair, and what `stops` raises; in another process it does not.
     """
     import datasets
 
     sentences = articles.select_columns(["sentences"])
-    target_length = max_length - NUM_SPECIAL_TOKENS
-    _check_target(target_length)
-    cls_id, sep_id = int(tokenizer.cls_token_id), int(tokenizer.sep_token_id)
 
-    def examples_of_batch(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+    def columns_of_batch(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
         (start,) = batch["start"]
-        pairs = _batch_pairs(
-            tokenize_articles(sentences[start : start + ARTICLES_PER_BATCH]["sentences"], tokenizer),
-            target_length=target_length,
-            short_sequence_probability=short_sequence_probability,
-            next_sentence_probability=next_sentence_probability,
-            rng=random.Random(seed + start),
-            stops=stops,
-        )
-        examples = [add_special_tokens(pair, cls_id=cls_id, sep_id=sep_id) for pair in pairs]
-        return {
-            "input_ids": [example["input_ids"] for example in examples],
-            "token_type_ids": [example["token_type_ids"] for example in examples],
-            "next_sentence_label": [example["next_sentence_label"] for example in examples],
-            "length": [len(example["input_ids"]) for example in examples],
-        }
+        tokenized = tokenize_articles(sentences[start : start + ARTICLES_PER_BATCH]["sentences"], tokenizer)
+        return _columns(pairing.of_batch(tokenized, start, stops), tokenizer)
 
     # One row per batch of articles: however rows are dealt to workers, a batch stays whole and keeps its seed.
     batches = datasets.Dataset.from_dict({"start": list(range(0, len(articles), ARTICLES_PER_BATCH))})
     pairs = batches.map(
-        stops.between(examples_of_batch, f"batches of {ARTICLES_PER_BATCH} articles paired"),
+        stops.between(columns_of_batch, f"batches of {ARTICLES_PER_BATCH} articles paired"),
         batched=True,
         batch_size=1,
         remove_columns=["start"],
@@ -162,47 +178,12 @@ def pairs_dataset(
     return pairs.add_column("index", np.arange(len(pairs)))
 
 
-def _check_target(target_length: int) -> None:
-    if target_length < 2:
-        raise ValueError(
-            f"max_length={target_length + NUM_SPECIAL_TOKENS}: expected at least {NUM_SPECIAL_TOKENS + 2}, "
-            "one token for each part and three special tokens."
-        )
-
-
-def _batch_pairs(
-    articles: Sequence[Sequence[Sequence[int]]],
-    *,
-    target_length: int,
-    short_sequence_probability: float,
-    next_sentence_probability: float,
-    rng: random.Random,
-    stops: StopFlag = NEVER,
-) -> list[Pair]:
-    """Pairs of one batch of articles."""
-    _check_target(target_length)
-    batch = [[list(sentence) for sentence in article if sentence] for article in articles]
-    batch = [article for article in batch if article]
-    pairs: list[Pair] = []
-    for number, article in enumerate(stops.over(batch, "articles of a batch paired")):
-        is_short = rng.random() < short_sequence_probability
-        target = rng.randint(2, target_length) if is_short else target_length
-        position = 0
-        while position < len(article):
-            chunk = _chunk(article, position, target)
-            num_first = rng.randint(1, len(chunk) - 1) if len(chunk) > 1 else 1
-            wants_random = len(chunk) == 1 or rng.random() < next_sentence_probability
-            is_random_next = wants_random and len(batch) > 1
-            first = _joined(chunk[:num_first])
-            if is_random_next:
-                second = _random_run(batch, other_than=number, length=target - len(first), rng=rng)
-                position += num_first
-            else:
-                second = _joined(chunk[num_first:])
-                position += len(chunk)
-            if second:
-                pairs.append(Pair(*_truncated(first, second, target_length), int(is_random_next)))
-    return pairs
+def _columns(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase) -> dict[str, list[Any]]:
+    cls_id, sep_id = int(tokenizer.cls_token_id), int(tokenizer.sep_token_id)
+    examples = [add_special_tokens(pair, cls_id=cls_id, sep_id=sep_id) for pair in pairs]
+    names = ("input_ids", "token_type_ids", "next_sentence_label")
+    columns = {name: [example[name] for example in examples] for name in names}
+    return {**columns, "length": [len(ids) for ids in columns["input_ids"]]}
 
 
 def _chunk(article: list[TokenIds], position: int, target: int) -> list[TokenIds]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 
-from harness.data.pairs import pairs_dataset
+from harness.data.pairs import Pairing, pairs_dataset
 from harness.data.sentences import NAME as SPLITTER
 from harness.data.sentences import clean_article, split_sentences
 from harness.inputs.parquet import map_parquet
@@ -44,6 +44,12 @@ def pairs(context: StageContext) -> StageResult:
     parameters = context.parameters
     tokenizer = load_tokenizer(_tokenizer_folder(context))
     tokenizer.save_pretrained(context.artifact / "tokenizer")
+    pairing = Pairing(
+        max_length=parameters["max_length"],
+        short_sequence_probability=parameters["short_sequence_probability"],
+        next_sentence_probability=parameters["next_sentence_probability"],
+        seed=parameters["seed"],
+    )
     details: dict[str, dict[str, int]] = {}
     for split in CORPUS_SPLITS:
         path = context.parent_artifacts["corpus"] / f"{split}.parquet"
@@ -51,10 +57,7 @@ def pairs(context: StageContext) -> StageResult:
         examples = pairs_dataset(
             articles,
             tokenizer,
-            max_length=parameters["max_length"],
-            short_sequence_probability=parameters["short_sequence_probability"],
-            next_sentence_probability=parameters["next_sentence_probability"],
-            seed=parameters["seed"],
+            pairing,
             cache_file=context.checkpoints / f"pairs-{split}.arrow",
             stops=context.stops,
         )

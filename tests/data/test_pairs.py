@@ -9,7 +9,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from harness.data import pairs as pairs_module
-from harness.data.pairs import Pair, add_special_tokens, build_pairs, pairs_dataset, tokenize_articles
+from harness.data.pairs import Pair, Pairing, add_special_tokens, build_pairs, pairs_dataset, tokenize_articles
 
 Article = list[list[int]]
 
@@ -27,7 +27,7 @@ def joined(article: Article) -> list[int]:
 @pytest.mark.oracle("O21")
 def test_one_article_without_random_next_is_one_pair_of_15_ids():
     (article,) = numbered_articles(1, [3, 4, 5])
-    (pair,) = build_pairs([article], short_sequence_probability=0, next_sentence_probability=0, seed=0)
+    (pair,) = build_pairs([article], Pairing(short_sequence_probability=0, next_sentence_probability=0, seed=0))
     assert len(pair.first) + len(pair.second) == 12
     assert pair.is_random_next == 0
     assert pair.first + pair.second == joined(article)
@@ -38,7 +38,9 @@ def test_one_article_without_random_next_is_one_pair_of_15_ids():
 def test_without_random_next_every_token_appears_exactly_once():
     # Target 12 = four sentences of 3: two full pairs per article of 8 sentences, nothing to cut.
     articles = numbered_articles(50, [3] * 8)
-    pairs = build_pairs(articles, max_length=15, short_sequence_probability=0, next_sentence_probability=0, seed=3)
+    pairs = build_pairs(
+        articles, Pairing(max_length=15, short_sequence_probability=0, next_sentence_probability=0, seed=3)
+    )
     assert len(pairs) == 100
     tokens = [token for pair in pairs for token in pair.first + pair.second]
     assert tokens == [token for article in articles for token in joined(article)]
@@ -48,7 +50,7 @@ def test_without_random_next_every_token_appears_exactly_once():
 def test_with_random_next_always_the_displaced_sentences_are_used_again():
     articles = numbered_articles(30, [4, 3, 5, 2, 6])
     source = {token: number for number, article in enumerate(articles) for token in joined(article)}
-    pairs = build_pairs(articles, short_sequence_probability=0, next_sentence_probability=1, seed=1)
+    pairs = build_pairs(articles, Pairing(short_sequence_probability=0, next_sentence_probability=1, seed=1))
 
     assert all(pair.is_random_next == 1 for pair in pairs)
     for pair in pairs:
@@ -62,19 +64,19 @@ def test_with_random_next_always_the_displaced_sentences_are_used_again():
 
 @pytest.mark.oracle("O23")
 def test_single_sentence_articles_always_take_a_random_next():
-    pairs = build_pairs(numbered_articles(40, [7]), next_sentence_probability=0, seed=5)
+    pairs = build_pairs(numbered_articles(40, [7]), Pairing(next_sentence_probability=0, seed=5))
     assert [pair.is_random_next for pair in pairs] == [1] * 40
 
 
 def test_without_another_article_the_next_is_the_actual_one():
     (article,) = numbered_articles(1, [3, 4, 5])
-    assert [pair.is_random_next for pair in build_pairs([article], next_sentence_probability=1, seed=0)] == [0]
-    assert build_pairs(numbered_articles(1, [3]), seed=0) == []  # and a lone sentence makes no pair
+    assert [pair.is_random_next for pair in build_pairs([article], Pairing(next_sentence_probability=1, seed=0))] == [0]
+    assert build_pairs(numbered_articles(1, [3]), Pairing(seed=0)) == []  # and a lone sentence makes no pair
 
 
 def test_random_next_stays_in_its_batch_of_1000_articles():
     articles = numbered_articles(2001, [2])
-    pairs = build_pairs(articles, seed=0)
+    pairs = build_pairs(articles, Pairing(seed=0))
     assert len(pairs) == 2000  # the last batch holds one article of one sentence
     for pair in pairs:
         assert pair.first[0] // 2000 == pair.second[0] // 2000
@@ -82,10 +84,10 @@ def test_random_next_stays_in_its_batch_of_1000_articles():
 
 def test_a_batch_of_articles_has_its_own_seed():
     articles = numbered_articles(1500, [3, 4, 2, 5])
-    whole = build_pairs(articles, seed=42)
-    tail = build_pairs(articles[1000:], seed=1042)
+    whole = build_pairs(articles, Pairing(seed=42))
+    tail = build_pairs(articles[1000:], Pairing(seed=1042))
     assert whole[-len(tail) :] == tail
-    assert build_pairs(articles, seed=43) != whole
+    assert build_pairs(articles, Pairing(seed=43)) != whole
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,9 @@ def test_a_batch_of_articles_has_its_own_seed():
 def test_the_longer_part_is_cut_at_its_end(max_length: int, lengths: tuple[int, int]):
     # 7 and 9 tokens, one taken off at a time from the longer, from the second when equal; worked by hand.
     (article,) = numbered_articles(1, [7, 9])
-    pairs = build_pairs([article], max_length=19, short_sequence_probability=0, next_sentence_probability=0, seed=0)
+    pairs = build_pairs(
+        [article], Pairing(max_length=19, short_sequence_probability=0, next_sentence_probability=0, seed=0)
+    )
     assert pairs == [Pair(article[0], article[1], 0)]
     cut = pairs_module._truncated(*article, max_length - 3)
     assert cut == (article[0][: lengths[0]], article[1][: lengths[1]])
@@ -103,14 +107,14 @@ def test_the_longer_part_is_cut_at_its_end(max_length: int, lengths: tuple[int, 
 def test_no_pair_is_longer_than_max_length_or_empty():
     articles = numbered_articles(200, [1, 30, 2, 9, 14, 3, 60, 5])
     for max_length in (5, 16, 64):
-        pairs = build_pairs(articles, max_length=max_length, seed=2)
+        pairs = build_pairs(articles, Pairing(max_length=max_length, seed=2))
         assert max(len(first) + len(second) for first, second, _ in pairs) == max_length - 3
         assert min(min(len(first), len(second)) for first, second, _ in pairs) >= 1
 
 
 def first_pairs(articles: list[Article], **probabilities: float) -> list[Pair]:
     """The pair that each article of 20 sentences of 10 tokens begins with, at a target of all its 200 tokens."""
-    pairs = build_pairs(articles, max_length=203, seed=0, **probabilities)
+    pairs = build_pairs(articles, Pairing(max_length=203, seed=0, **probabilities))
     return [pair for pair in pairs if pair.first[0] % 200 == 0]
 
 
@@ -126,7 +130,7 @@ def test_one_article_in_ten_is_short_and_half_of_the_next_are_random():
 
 def test_empty_sentences_and_articles_are_skipped():
     with_gaps = [[[1, 2], [], [3]], [], [[4], [5, 6]]]
-    assert build_pairs(with_gaps, seed=9) == build_pairs([[[1, 2], [3]], [[4], [5, 6]]], seed=9)
+    assert build_pairs(with_gaps, Pairing(seed=9)) == build_pairs([[[1, 2], [3]], [[4], [5, 6]]], Pairing(seed=9))
 
 
 def test_special_tokens_and_types_by_hand():
@@ -139,7 +143,7 @@ def test_special_tokens_and_types_by_hand():
 
 def test_a_max_length_without_room_is_refused():
     with pytest.raises(ValueError, match="max_length=4: expected at least 5"):
-        build_pairs([[[1], [2]]], max_length=4, seed=0)
+        build_pairs([[[1], [2]]], Pairing(max_length=4, seed=0))
 
 
 def test_articles_become_ids_without_special_tokens(tokenizer: PreTrainedTokenizerBase):
@@ -165,16 +169,16 @@ def corpus(num_articles: int) -> datasets.Dataset:
 
 def test_the_pairs_data_set_is_the_builder_on_the_articles_in_order(tokenizer: PreTrainedTokenizerBase):
     articles = corpus(30)
-    built = pairs_dataset(articles, tokenizer, max_length=32, seed=7)
+    built = pairs_dataset(articles, tokenizer, Pairing(max_length=32, seed=7))
     assert built.column_names == ["input_ids", "token_type_ids", "next_sentence_label", "length", "index"]
     assert built["index"][:] == list(range(len(built)))
     assert built["length"][:] == [len(ids) for ids in built["input_ids"]]
     assert {ids[0] for ids in built["input_ids"]} == {tokenizer.cls_token_id}
-    expected = build_pairs(tokenize_articles(articles["sentences"][:], tokenizer), max_length=32, seed=7)
+    expected = build_pairs(tokenize_articles(articles["sentences"][:], tokenizer), Pairing(max_length=32, seed=7))
     ids = [add_special_tokens(pair, cls_id=2, sep_id=3)["input_ids"] for pair in expected]
     assert built["input_ids"][:] == ids
-    assert built[:] == pairs_dataset(articles, tokenizer, max_length=32, seed=7)[:]
-    assert built[:] != pairs_dataset(articles, tokenizer, max_length=32, seed=8)[:]
+    assert built[:] == pairs_dataset(articles, tokenizer, Pairing(max_length=32, seed=7))[:]
+    assert built[:] != pairs_dataset(articles, tokenizer, Pairing(max_length=32, seed=8))[:]
 
 
 def test_workers_and_a_cache_file_change_no_example(
@@ -182,11 +186,11 @@ def test_workers_and_a_cache_file_change_no_example(
 ):
     monkeypatch.setattr(pairs_module, "ARTICLES_PER_BATCH", 4)
     articles = corpus(22)
-    alone = pairs_dataset(articles, tokenizer, max_length=32, cache_file=tmp_path / "pairs.arrow")
+    alone = pairs_dataset(articles, tokenizer, Pairing(max_length=32), cache_file=tmp_path / "pairs.arrow")
     assert alone.cache_files
-    assert alone[:] == pairs_dataset(articles, tokenizer, max_length=32, num_workers=2)[:]
+    assert alone[:] == pairs_dataset(articles, tokenizer, Pairing(max_length=32), num_workers=2)[:]
 
 
 def test_a_corpus_without_pairs_is_refused(tokenizer: PreTrainedTokenizerBase):
     with pytest.raises(ValueError, match="1 articles yields no sentence pair"):
-        pairs_dataset(datasets.Dataset.from_dict({"sentences": [["Alone."]]}), tokenizer)
+        pairs_dataset(datasets.Dataset.from_dict({"sentences": [["Alone."]]}), tokenizer, Pairing())

@@ -11,8 +11,7 @@ import pytest
 from grid_world import Ran, World, sentences
 
 from harness.compression.schedule import PruningSchedule
-from harness.data.pairs import _check_target
-from harness.data.special_tokens import NUM_SPECIAL_TOKENS
+from harness.data.pairs import Pairing
 from harness.errors import UsageError
 from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.kinds import KINDS
@@ -101,7 +100,7 @@ def test_a_window_holds_more_new_context_than_its_step(stride: int, refused: boo
 def test_a_pair_has_a_token_of_each_part(length: int, refused: bool) -> None:
     """By another road: what the code that makes pairs refuses."""
     try:
-        _check_target(length - NUM_SPECIAL_TOKENS)
+        Pairing(max_length=length)
         fails = False
     except ValueError:
         fails = True
