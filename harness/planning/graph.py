@@ -7,7 +7,7 @@ teachers) appears once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -83,6 +83,11 @@ class Plan:
                 ordered.update(dict.fromkeys(self.ancestors(parent)))
             self._ancestors[stage_id] = (*ordered, stage_id)
         return self._ancestors[stage_id]
+
+    def part(self, ends: Iterable[str]) -> Plan:
+        """These stages and all they depend on: a plan without cells."""
+        wanted = {stage_id for end in ends for stage_id in self.ancestors(end)}
+        return Plan(stages={stage_id: spec for stage_id, spec in self.stages.items() if stage_id in wanted})
 
     def alike(self, stage_id: str) -> int:
         """A number, the same for stages that only the seeds of their cells set apart, in themselves or behind them.

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
+from paper_tables.numbers.metrics import is_primary
 from paper_tables.numbers.pairs import condition, paired_values
-from paper_tables.numbers.primary import is_primary
 from paper_tables.numbers.rows import Row, method_title
-from paper_tables.statistics.correction import holm
+from paper_tables.statistics.correction import holm_by_key
 from paper_tables.statistics.intervals import Interval
 from paper_tables.statistics.paired import difference_of
 
@@ -95,12 +95,11 @@ def compare(one: Row, other: Row, bound: float, apart: Sequence[str], weights: t
 
 def judged(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     """Each with its adjusted p-value and its verdict. Those that cannot be compared take no part in the correction."""
-    tested = [each for each in comparisons if each.is_measured and each.p_value is not None]
-    adjusted = dict(zip(map(id, tested), holm([each.p_value or 0.0 for each in tested]), strict=True))
+    adjusted = holm_by_key({n: each.p_value for n, each in enumerate(comparisons) if each.is_measured})
     found = []
-    for each in comparisons:
-        verdict, reason = _verdict(each, adjusted.get(id(each)))
-        found.append(replace(each, p_adjusted=adjusted.get(id(each)), verdict=verdict, reason=reason))
+    for number, each in enumerate(comparisons):
+        verdict, reason = _verdict(each, adjusted.get(number))
+        found.append(replace(each, p_adjusted=adjusted.get(number), verdict=verdict, reason=reason))
     return tuple(found)
 
 

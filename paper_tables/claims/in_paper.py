@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from paper_tables.claims.side import Side
-from paper_tables.numbers.primary import is_primary
+from paper_tables.numbers.metrics import is_primary
 from paper_tables.numbers.published import PAPER_COLUMNS, PAPER_MODELS, published_value
 
 PRINTED_SPARSITIES = (0.0, 0.85, 0.9)

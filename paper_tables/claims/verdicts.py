@@ -11,7 +11,7 @@ from paper_tables.claims.file import paper_claims
 from paper_tables.claims.in_paper import PaperEffect, paper_effects
 from paper_tables.numbers.scale import Scale, scale_of
 from paper_tables.numbers.study_numbers import StudyNumbers
-from paper_tables.statistics.correction import holm
+from paper_tables.statistics.correction import holm_by_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,7 @@ def read_claims(numbers: StudyNumbers, claims: Sequence[Claim] | None = None) ->
     """A verdict on each claim, in their order; on the paper's where none are given."""
     claims = paper_claims() if claims is None else claims
     found = [claim.measurement.measure(numbers) for claim in claims]
-    tested = [number for number, each in enumerate(found) if each.p_value is not None]
-    adjusted = dict(zip(tested, holm([found[number].p_value or 0.0 for number in tested]), strict=True))
+    adjusted = holm_by_key({number: each.p_value for number, each in enumerate(found)})
     return [
         _verdict(numbers, claim, each, adjusted.get(number))
         for number, (claim, each) in enumerate(zip(claims, found, strict=True))

@@ -73,7 +73,7 @@ def compare_cells(store: Store, study: Study, first: str, second: str) -> Exampl
     pairs, unpaired = _paired(study.plan, ours, theirs)
     _check_same_examples(study.plan, pairs)
     ends = [study.plan.endpoint(cell) for pair in pairs for cell in (pair.first, pair.second)]
-    records = verified_records(_part(study.plan, ends), store)
+    records = verified_records(study.plan.part(ends), store)  # nothing else need be sound
     found: list[SplitComparison] = []
     not_done: list[str] = []
     not_kept: list[str] = []
@@ -199,12 +199,6 @@ def _check_same_examples(plan: Plan, pairs: Sequence[Pair]) -> None:
 
 def _short(digest: str | None) -> str:
     return "none" if digest is None else digest[:12]
-
-
-def _part(plan: Plan, ends: Sequence[str]) -> Plan:
-    """The part of the plan on which some stages rest: nothing else need be sound."""
-    needed = {stage_id for end in ends for stage_id in plan.ancestors(end)}
-    return Plan(stages={stage_id: spec for stage_id, spec in plan.stages.items() if stage_id in needed})
 
 
 def _compared(store: Store, plan: Plan, records: Records, pair: Pair) -> list[SplitComparison]:

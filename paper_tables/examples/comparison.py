@@ -7,8 +7,8 @@ for they are the same examples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -81,10 +81,7 @@ def compare_split(
 def with_adjusted_p(found: Sequence[SplitComparison]) -> list[SplitComparison]:
     """The comparisons, each p-value corrected for their number."""
     adjusted = holm([each.right.p_value for each in found])
-    return [
-        SplitComparison(**{**_fields(each), "adjusted_p": p_value})
-        for each, p_value in zip(found, adjusted, strict=True)
-    ]
+    return [replace(each, adjusted_p=p_value) for each, p_value in zip(found, adjusted, strict=True)]
 
 
 def over_seeds(found: Sequence[SplitComparison]) -> list[OverSeeds]:
@@ -102,7 +99,7 @@ def over_seeds(found: Sequence[SplitComparison]) -> list[OverSeeds]:
 
 def _difference(metric: str, first: Predictions, second: Predictions) -> MetricDifference:
     if metric in first.scores:
-        one, other = (_mean(each.scores[metric]) for each in (first, second))
+        one, other = (fmean(each.scores[metric]) for each in (first, second))
         interval = paired_bootstrap(first.scores[metric], second.scores[metric])
     else:
         one, other = (binary_f1(first.targets, each.said) for each in (first, second))
@@ -121,14 +118,6 @@ def binary_f1(labels: Sequence[int], said: Sequence[int | str]) -> float:
 
 def _classes(predictions: Predictions) -> list[int]:
     return [int(found) for found in predictions.said]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _fields(found: SplitComparison) -> Mapping[str, Any]:
-    return {name: getattr(found, name) for name in found.__dataclass_fields__}
 
 
 def as_json(found: SplitComparison) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from harness.tasks import TASKS
 from harness.wording import counted
 from paper_tables.figures.baselines import Baseline
 from paper_tables.figures.points import RELATIVE, Chart, Panel, Point
+from paper_tables.numbers.metrics import PRIMARY_METRICS
 from paper_tables.numbers.pairs import independent_values
-from paper_tables.numbers.primary import PRIMARY_METRICS
 from paper_tables.numbers.rows import SeedValue
 from paper_tables.statistics.bootstrap import aggregate_interval
 

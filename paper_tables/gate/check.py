@@ -25,7 +25,7 @@ from paper_tables.gate.expected import (
 )
 from paper_tables.gate.measured import Measured, MeasuredNumber, independent, prunings
 from paper_tables.gate.verdict import Finding, Report, Verdict, worst_first
-from paper_tables.statistics.tolerance import POWER, Noise, detectable
+from paper_tables.statistics.tolerance import Noise, detectable
 
 
 def check(expected: Expected, measured: Measured) -> Report:
@@ -158,7 +158,7 @@ def _compared(
     reason = ""
     if missing and verdict is not Verdict.REGRESSED:
         verdict, reason = Verdict.MISSING, f"{counted(missing, 'seed')} without a result"
-    seen = None if tolerance is None or not noise else detectable(tolerance, noise.of_difference(*seeds), POWER)
+    seen = None if tolerance is None or not noise else detectable(tolerance, noise.of_difference(*seeds))
     if seen is not None and entry.direction == HIGHER and seen > means[0]:
         seen = None  # it cannot fall so far
     return Finding(

@@ -29,12 +29,6 @@ def without_seeds(plan: Plan) -> tuple[Plan, dict[str, str]]:
     return found, ids
 
 
-def part(plan: Plan, ends: set[str]) -> Plan:
-    """The stages that these depend on, parents first."""
-    wanted = {stage_id for end in ends for stage_id in plan.ancestors(end)}
-    return Plan(stages={stage_id: spec for stage_id, spec in plan.stages.items() if stage_id in wanted})
-
-
 def comparison(expected: Plan, measured: Plan) -> Comparison:
     """Compares stages of both, as `without_seeds` gives them."""
     return Comparison(expected, measured, counts=lambda found: found.what != "version" and not found.of_code)

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from harness.planning.graph import Plan
+from paper_tables.numbers.metrics import METRIC_LABELS
 from paper_tables.statistics.tolerance import Noise, noise_of_mean
 
 SCHEMA = 1
@@ -52,10 +53,7 @@ class NumberKey(NamedTuple):
         return RowKey(*self[:4])
 
     def __str__(self) -> str:
-        return f"{self.row} {self.task} {_LABELS.get(self.metric, self.metric)}"
-
-
-_LABELS = {"accuracy": "acc", "exact_match": "EM", "f1": "F1", OPENING: "opening loss"}
+        return f"{self.row} {self.task} {METRIC_LABELS.get(self.metric, self.metric)}"
 
 
 def _words(sparsity: float, quantization: str) -> list[str]:
@@ -150,7 +148,7 @@ class ExpectedMean:
         return 0.0 if other_row else self.weights.get(key.task, 0.0)
 
     def __str__(self) -> str:
-        what = f"mean {_LABELS[OPENING] if self.direction == EQUAL else 'score'}"
+        what = f"mean {OPENING if self.direction == EQUAL else 'score'}"
         if self.model is None or self.sparsity is None:
             return f"{' '.join([self.method, *_words(0.0, self.quantization)])}, all rows, {what}"
         return f"{RowKey(self.model, self.method, self.sparsity, self.quantization)}, {what}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from harness.wording import COLUMNS as WIDTH
+from harness.wording import harmless
 from paper_tables.gate.figures import LEGEND, SHORT, counts, figures, headline, remarks
 from paper_tables.gate.verdict import Report
 
@@ -42,5 +43,5 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 
 def _clean(text: str) -> str:
-    """Without what moves a terminal's cursor or colours it."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    """In one line, with nothing that moves a terminal's cursor or colours it."""
+    return harmless(text).replace("\n", "\\n")

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.tasks import TASKS
-from paper_tables.gate.conditions import part
 from paper_tables.gate.expected import (
     EQUAL,
     HIGHER,
@@ -25,6 +23,7 @@ from paper_tables.gate.expected import (
     members,
 )
 from paper_tables.gate.measured import MeasuredLoss, MeasuredNumber, independent, measured
+from paper_tables.numbers.metrics import is_primary
 from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.statistics.tolerance import family_noise
 
@@ -49,7 +48,7 @@ def expected_of(found: StudyNumbers, earlier: Expected | None = None) -> Expecte
         losses=tuple(losses),
         means=tuple(means_of(numbers)),
         numbers=tuple(numbers),
-        stages=part(ours.stages, {number.stage for number in numbers} | {loss.stage for loss in losses}),
+        stages=ours.stages.part({number.stage for number in numbers} | {loss.stage for loss in losses}),
     )
     return made if earlier is None else _with_settings_of(earlier, made)
 
@@ -143,8 +142,7 @@ def with_noise(numbers: Sequence[ExpectedNumber]) -> list[ExpectedNumber]:
 
 def means_of(numbers: Sequence[ExpectedNumber]) -> list[ExpectedMean]:
     """Of scores, then of losses: of each row over its tasks, then of each method over its rows."""
-    first = {name: task.metrics[0] for task in TASKS.values() for _, name in task.evaluation_splits}
-    scores = [n for n in numbers if n.noise is not None and first.get(n.key.task) == n.key.metric]
+    scores = [n for n in numbers if n.noise is not None and is_primary(n.key.task, n.key.metric)]
     losses = [n for n in numbers if n.noise is not None and n.key.metric == OPENING]
     return [*_means(scores), *_means(losses)]
 

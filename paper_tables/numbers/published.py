@@ -117,11 +117,6 @@ def printed_value(
     return None if key is None else _paper_index().get(key)
 
 
-def printed_kd(method: str, bits: int) -> str | None:
-    """The transfer_kd of the paper's rows of our method; None where it prints none."""
-    return _PAPER_METHODS[method, bits][1] if (method, bits) in _PAPER_METHODS else None
-
-
 @cache
 def verified_numbers() -> tuple[PublishedNumber, ...]:
     """All numbers that were read in their source, in file order."""

@@ -16,6 +16,7 @@ from harness.specs import StageSpec
 from harness.studies.verification import Records
 from paper_tables.figures.baselines import Baseline, Baselines
 from paper_tables.numbers.compression import nominal_compression
+from paper_tables.numbers.metrics import METRIC_LABELS
 from paper_tables.numbers.pairs import independent_values
 from paper_tables.numbers.published import published_value
 from paper_tables.numbers.remarks import remark_on
@@ -29,7 +30,6 @@ from paper_tables.tables.words import sparsity_texts
 
 DIGEST_HEX_DIGITS = 64
 NONE = "-"  # in the place of each letter of a digest that there is not
-METRICS = {"exact_match": "EM", "f1": "F1", "accuracy": "acc"}
 # The numbers of a method's colour (page.css) and mark (figure.js): the shipped ones look as in all figures.
 _KNOWN_LOOKS = {"dense": (0, 3), "prune-ofa": (1, 0), "finetune-pruning": (2, 1), "prune-ofa-no-kd": (3, 2)}
 NUM_COLORS = 8
@@ -65,7 +65,7 @@ def content(numbers: StudyNumbers, averages: Averages, baselines: Baselines) -> 
         "models": [legible(model) for model in models.values],
         "methods": [legible(method_title(method)) for method in methods.values],
         "looks": _looks(methods.values),
-        "columns": [[legible(task), METRICS.get(metric, metric)] for task, metric in _columns(rows)],
+        "columns": [[legible(task), METRIC_LABELS.get(metric, metric)] for task, metric in _columns(rows)],
         "baselines": [_baselines(baselines.get(column, ())) for column in _columns(rows)],
         "rows": _rows(rows, models, methods, places),
         "averages": _averages(averages, models, methods),

@@ -9,6 +9,7 @@ from paper_tables.claims.comparison import CANNOT_SAY, HELD, NOT_HELD, Compariso
 from paper_tables.claims.lock import Kept
 from paper_tables.claims.verdicts import ClaimVerdict
 from paper_tables.statistics.intervals import Interval
+from paper_tables.tables.words import interval_text, signed
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def findings(verdicts: Sequence[ClaimVerdict]) -> list[Finding]:
 def _finding(judged: ClaimVerdict) -> Finding:
     found = judged.found
     exact = found.is_exact and found.n
-    effect = "" if found.effect is None else f"{found.effect:,.0f} lost" if exact else _points(found.effect)
+    effect = "" if found.effect is None else f"{found.effect:,.0f} lost" if exact else signed(found.effect)
     reasons = [*judged.reasons]
     reasons += [f"Intervals are conditional on {found.condition}."] if found.condition else []
     return Finding(
@@ -70,7 +71,7 @@ def _compared(found: Comparison) -> Ground:
         where=f"{found.one} minus {found.other}, at {found.sparsity:g}, {found.task} {found.metric}"
         + (f": {found.reason}" if found.reason else ""),
         verdict=found.verdict,
-        effect="" if found.effect is None else _points(found.effect),
+        effect="" if found.effect is None else signed(found.effect),
         interval=_interval(found.interval),
         n=str(found.n or ""),
         p=_p(found.p_adjusted),
@@ -89,12 +90,8 @@ def _kept(found: Kept) -> Ground:
     )
 
 
-def _points(value: float) -> str:
-    return f"{value:+.2f}"
-
-
 def _interval(found: Interval | None) -> str:
-    return "" if found is None else f"{found.low:+.2f} to {found.high:+.2f}"
+    return "" if found is None else interval_text(found)
 
 
 def _p(value: float | None) -> str:

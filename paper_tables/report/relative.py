@@ -12,7 +12,7 @@ from typing import NamedTuple
 from paper_tables.figures.averages import average_of, with_average
 from paper_tables.figures.baselines import NO_BASELINES, Baseline, Baselines
 from paper_tables.figures.points import Panel, Point, charts
-from paper_tables.numbers.primary import is_primary
+from paper_tables.numbers.metrics import is_primary
 from paper_tables.numbers.rows import Row, SeedValue
 from paper_tables.statistics.intervals import Interval
 

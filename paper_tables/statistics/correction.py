@@ -1,6 +1,9 @@
 """Correction of several comparisons (Holm 1979): of true nulls one is rejected with probability alpha at most."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -18,3 +21,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted
+
+
+def holm_by_key(p_values: Mapping[Key, float | None]) -> dict[Key, float]:
+    """The adjusted p-values of the comparisons that were tested; those without a p-value take no part."""
+    tested = {key: p for key, p in p_values.items() if p is not None}
+    return dict(zip(tested, holm(list(tested.values())), strict=True))

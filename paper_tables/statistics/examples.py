@@ -77,6 +77,7 @@ def paired_f1_bootstrap(
     labels, one, other: 0 or 1 of each example, in one order; F1 is of class 1. It is no mean over examples: each draw
     counts right and wrong anew. Raises ValueError for no example, unlike lengths and other classes.
     """
+    check_resampling(resamples, level)
     columns = [np.asarray(values, dtype=np.int64) for values in (labels, one, other)]
     if not len(columns[0]) or len({len(column) for column in columns}) > 1:
         raise ValueError(f"{', '.join(str(len(column)) for column in columns)} values: expected as many of each.")
@@ -89,8 +90,7 @@ def paired_f1_bootstrap(
     kinds = np.arange(8)
     is_positive = kinds & 4 > 0
     values = _f1(drawn, is_positive, kinds & 2 > 0) - _f1(drawn, is_positive, kinds & 1 > 0)
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), level)
+    return percentile_interval(values, level)
 
 
 def _f1(

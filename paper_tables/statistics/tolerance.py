@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from paper_tables.statistics.intervals import t_quantile, t_tails
+from paper_tables.statistics.power import POWER
 
-POWER = 0.9
 BORROWED = 0.5  # degrees of freedom that a group has of its family, for each of its own
 
 

@@ -15,7 +15,7 @@ from harness.studies.study import Study
 from paper_tables.numbers.pairs import conditional, row_difference
 from paper_tables.numbers.rows import Row, method_title
 from paper_tables.numbers.terms import differing_terms, on_equal_terms
-from paper_tables.statistics.correction import holm
+from paper_tables.statistics.correction import holm_by_key
 from paper_tables.statistics.intervals import FEWEST_FOR_INTERVAL, LEVEL
 from paper_tables.statistics.paired import Difference
 from paper_tables.tables.words import column_title, interval_text, printable, sparsity_texts, two_decimals
@@ -68,8 +68,7 @@ def leads(columns: Sequence[Sequence[Row]]) -> list[Lead]:
     compared = {
         (id(one), id(other)): row_difference(one, other) for rows in ranked for one, other in combinations(rows, 2)
     }
-    tested = {pair: found.p_value for pair, found in compared.items() if found and found.p_value is not None}
-    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    adjusted = holm_by_key({pair: found.p_value for pair, found in compared.items() if found})
     found = []
     for best, *others in ranked:
         pairs = [(id(best), id(other)) for other in others]

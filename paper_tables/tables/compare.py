@@ -13,7 +13,7 @@ from harness.wording import counted
 from paper_tables.numbers.pairs import condition, paired_values, row_difference
 from paper_tables.numbers.rows import Row, method_title
 from paper_tables.numbers.study_numbers import StudyNumbers
-from paper_tables.statistics.correction import holm
+from paper_tables.statistics.correction import holm_by_key
 from paper_tables.statistics.intervals import LEVEL
 from paper_tables.statistics.paired import Difference
 from paper_tables.tables.grid import Grid, GridCell
@@ -109,8 +109,7 @@ def compare(one: StudyNumbers, other: StudyNumbers) -> StudyComparison:
     for key in ours:
         if key in theirs and (found := row_difference(ours[key], theirs[key])):
             pairs[key] = found
-    tested = {key: found.p_value for key, found in pairs.items() if found.p_value is not None}
-    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    adjusted = holm_by_key({key: found.p_value for key, found in pairs.items()})
     return StudyComparison(
         one=one.study.name,
         other=other.study.name if other.study.name != one.study.name else f"{other.study.name} (other)",

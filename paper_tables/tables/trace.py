@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from harness.errors import Problem, UsageError
@@ -84,7 +85,7 @@ def _number(row: Row, ends: set[str]) -> dict[str, Any]:
     keys = ("model", "method", "sparsity", "transfer_kd", "bits", "task", "metric")
     return {
         **{key: getattr(row, key) for key in keys},
-        "value": sum(values) / len(values) if values else None,
+        "value": fmean(values) if values else None,
         "n": len(values),
         "seeds": [seed._asdict() for seed in seeds],
     }

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
+from paper_tables.numbers.metrics import METRIC_LABELS
 from paper_tables.numbers.noise import exceeds_noise
 from paper_tables.numbers.published import PublishedNumber
 from paper_tables.numbers.rows import Row
@@ -17,11 +18,10 @@ OF_PAPER = "paper, Δ"  # the line below one of ours
 BEYOND_NOISE = "†"
 MOST_LETTERS = 30  # of a name in a table; the whole of a longer one stands in a footnote
 _MARKDOWN = re.compile(r"[\\`*\[\]|~<>&]")
-_METRIC_LABELS = {"exact_match": "EM", "f1": "F1", "accuracy": "acc"}
 
 
 def column_title(task: str, metric: str) -> str:
-    return f"{task} {_METRIC_LABELS.get(metric, metric)}"
+    return f"{task} {METRIC_LABELS.get(metric, metric)}"
 
 
 def usual_seeds(rows: Iterable[Row]) -> int:

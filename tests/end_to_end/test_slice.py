@@ -322,10 +322,11 @@ def test_two_models_are_compared_by_what_they_said(
 def test_a_scored_again_stage_keeps_the_same_predictions(finished: Finished, tiny: Any, tmp_path: Path) -> None:
     """Byte for byte: the artifact's digest is over them."""
     (spec, *_) = [s for s in finished.study.plan.stages.values() if s.kind == "evaluation"]
-    _run_again(finished, tiny, tmp_path, spec)
+    assert _artifact_made_again(finished, tiny, tmp_path, spec) == finished.record(spec.stage_id)["artifact"]
 
 
-def _run_again(finished: Finished, tiny: Any, folder: Path, spec: StageSpec) -> None:
+def _artifact_made_again(finished: Finished, tiny: Any, folder: Path, spec: StageSpec) -> Any:
+    """What the record of another run of the stage, in a store of its own, says of its artifact."""
     again = Store(folder)
     for parent in spec.parents.values():
         again.stage(parent).record_path.parent.mkdir(parents=True, exist_ok=True)
@@ -334,11 +335,12 @@ def _run_again(finished: Finished, tiny: Any, folder: Path, spec: StageSpec) -> 
         again.stage(parent).artifact_path.symlink_to(finished.artifact(parent))
     models = find_models([("tiny", tiny.model)], ContentHashes()).models
     run_stage(spec, again, Sources(models=models, data=FolderData(tiny.data)), Resources(), lambda: False)
-    assert again.stage(spec.stage_id).read_record()["artifact"] == finished.record(spec.stage_id)["artifact"]
+    return again.stage(spec.stage_id).read_record()["artifact"]
 
 
 def test_the_same_stage_again_makes_the_same_artifact(finished: Finished, tiny: Any, tmp_path: Path) -> None:
-    _run_again(finished, tiny, tmp_path, finished.study.plan.stages[finished.stage("task_pruning", task="sst2")])
+    spec = finished.study.plan.stages[finished.stage("task_pruning", task="sst2")]
+    assert _artifact_made_again(finished, tiny, tmp_path, spec) == finished.record(spec.stage_id)["artifact"]
 
 
 def test_the_same_grid_again_starts_nothing(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
+from harness.cli.pages import write_pages
 from harness.cli.streams import print_notes
-from harness.errors import Problem, UsageError, system_problem
-from harness.files import replace_files
+from harness.errors import Problem, UsageError
 from harness.store.store import Store
 from harness.studies.study import only_study
 from paper_tables.claims.file import claims_of_file
@@ -35,17 +35,7 @@ def print_claims(options: argparse.Namespace) -> int:
     text = json.dumps([each.as_json() for each in verdicts], indent=1)
     if options.out:
         name = f"{numbers.study.name}-claims"
-        _write(Path(options.out), {f"{name}.md": page, f"{name}.json": f"{text}\n"})
+        write_pages(Path(options.out), {f"{name}.md": page, f"{name}.json": f"{text}\n"})
     else:
         print(text if options.json else page, end="\n" if options.json else "")
     return 4 if any(each.missing for each in verdicts) else 0
-
-
-def _write(folder: Path, texts: dict[str, str]) -> None:
-    """Raises UsageError where they cannot be written."""
-    files = {folder / name: text for name, text in texts.items()}
-    try:
-        replace_files(files)
-    except OSError as error:
-        raise UsageError(f"--out {folder}: {system_problem(error)}") from None
-    print(*files, sep="\n")

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.cli.pages import write_pages
 from harness.cli.streams import print_notes
-from harness.errors import Problem, UsageError, system_problem
-from harness.files import replace_files
+from harness.errors import Problem, UsageError
 from harness.identity import is_name
 from harness.planning.planner import without_garbage_collection
 from harness.store.store import Store
@@ -104,7 +104,7 @@ def _show(named: Sequence[tuple[str, list[Table]]], numbers: StudyNumbers | None
     said = [] if is_page or numbers is None else notes_of(numbers)
     title = numbers.study.name if numbers else ""
     if options.out:
-        _write(
+        write_pages(
             Path(options.out),
             {
                 f"{name}{suffix}": page(tables, form, title=title, said=said)
@@ -135,19 +135,9 @@ def _compare(numbers: StudyNumbers, store: Store, options: argparse.Namespace) -
     if options.out:
         stem = f"{numbers.study.name}-and-{name}"
         pages = {f"{stem}{suffix}": comparison_page(found, form) for form, suffix in SUFFIXES.items()}
-        _write(Path(options.out), pages)
+        write_pages(Path(options.out), pages)
     elif options.json:
         print(json.dumps(found.as_json(), indent=1))
     else:
         print(comparison_page(found, options.format), end="")
     return 0 if found.shared else 4
-
-
-def _write(folder: Path, pages: Mapping[str, str]) -> None:
-    """Write the pages, all or none of them. Raises UsageError where they cannot be written."""
-    paths = {folder / name: text for name, text in pages.items()}
-    try:
-        replace_files(paths)
-    except OSError as error:
-        raise UsageError(f"--out {folder}: {system_problem(error)}") from None
-    print(*paths, sep="\n")

@@ -10,7 +10,7 @@ from harness.errors import UsageError
 from paper_tables.claims.file import claims_of_file, paper_claims, parse_claims
 from paper_tables.claims.in_paper import paper_effects
 from paper_tables.claims.side import Side
-from paper_tables.numbers.primary import PRIMARY_METRICS, is_primary
+from paper_tables.numbers.metrics import PRIMARY_METRICS, is_primary
 from paper_tables.numbers.published import PAPER_COLUMNS
 
 GOOD = """

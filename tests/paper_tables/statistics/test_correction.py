@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from paper_tables.statistics.correction import holm
+from paper_tables.statistics.correction import holm, holm_by_key
 
 
 def test_an_example_worked_by_hand() -> None:
@@ -57,3 +57,9 @@ def test_a_true_null_is_rejected_in_at_most_five_of_a_hundred_families(true_null
 def test_what_is_no_probability_is_refused(p_values: list[float]) -> None:
     with pytest.raises(ValueError, match=r"expected numbers in \[0, 1\]"):
         holm(p_values)
+
+
+def test_what_was_not_tested_takes_no_part() -> None:
+    """Two tests, not three: the smaller p-value is doubled."""
+    assert holm_by_key({"a": 0.04, "b": None, "c": 0.01}) == {"a": 0.04, "c": 0.02}
+    assert holm_by_key({"a": None}) == {}

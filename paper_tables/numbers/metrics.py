@@ -1,6 +1,8 @@
-"""The one metric by which a task counts in an average over tasks, so that a task with two does not count twice."""
+"""What metrics are called in a column, and by which one a task counts in an average, so that none counts twice."""
 
 from __future__ import annotations
+
+METRIC_LABELS = {"exact_match": "EM", "f1": "F1", "accuracy": "acc"}
 
 # As the tasks are usually ranked: SQuAD by F1, QQP by accuracy, MNLI by its matched split.
 PRIMARY_METRICS = {"squad": "f1", "mnli": "accuracy", "sst2": "accuracy", "qnli": "accuracy", "qqp": "accuracy"}
