@@ -11,16 +11,24 @@ import torch
 from torch import Tensor
 
 
-def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+def soft_target_loss(
+    student: Tensor, teacher: Tensor, *, temperature: float, weights: Tensor | None = None
+) -> Tensor:
     """KL(teacher || student) at `temperature`, in nats, averaged over rows, times temperature**2; a scalar.
 
     student, teacher: logits [rows, classes], same shape; no gradient reaches the teacher.
+    weights: [rows], a factor of each row's divergence; the sum is divided by the number of rows, not of weights.
     temperature: dimensionless, > 0. Zero exactly when both distributions agree, so always for one class: the softmax
     of a single logit is 1, and a regression head learns nothing from this term (Prune OFA).
-    Raises ValueError on unequal shapes, other than two dimensions, no rows, or temperature <= 0.
+    Raises ValueError on unequal shapes, other than two dimensions, no rows, other weights, or temperature <= 0.
     """
     _check_logits(student, teacher, num_dims=2, temperature=temperature)
-    return _divergence(student, teacher, temperature).sum() / student.shape[0] * temperature**2
+    divergence = _divergence(student, teacher, temperature)
+    if weights is not None:
+        if weights.shape != student.shape[:1]:
+            raise ValueError(f"weights {list(weights.shape)}: expected one for each of {student.shape[0]} rows.")
+        divergence = divergence.sum(dim=1) * weights
+    return divergence.sum() / student.shape[0] * temperature**2
 
 
 def token_soft_target_loss(student: Tensor, teacher: Tensor, attention_mask: Tensor, *, temperature: float) -> Tensor:

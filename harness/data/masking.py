@@ -6,6 +6,7 @@ of the batches nor on how many were drawn before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,10 @@ class MaskedLanguageModelCollator:
     of the tokenizer, [UNK] included, as in the library's own collator. Features carry input_ids, token_type_ids,
     `index` (int >= 0, unique in the data set) and, optionally, next_sentence_label.
 
+    kd_positions: share of the tokens of each pair that the vocabulary distillation takes, at least one. Which ones is
+        drawn without replacement, anew each time, after the masks and independently of them. Below 1 the batch has
+        kd_weights: tokens of the pair / tokens drawn where a token was drawn, else 0, so that a weighted sum over the
+        drawn tokens has the sum over all of them as its expectation, whatever it sums.
     epoch: which masks to make; the caller sets it at the start of an epoch (before the data loader starts its workers,
         which hold a copy). fixed_epoch: overrides it for good, for an evaluation with the same masks each time.
     Raises ValueError if the tokenizer has no mask or pad token, or a probability is outside [0, 1].
@@ -39,6 +44,7 @@ class MaskedLanguageModelCollator:
         *,
         seed: int,
         selection_probability: float = 0.15,
+        kd_positions: float = 1.0,
         epoch: int = 0,
         fixed_epoch: int | None = None,
     ) -> None:
@@ -49,8 +55,11 @@ class MaskedLanguageModelCollator:
             )
         if not 0 <= selection_probability <= 1:
             raise ValueError(f"selection_probability={selection_probability}: expected a fraction in [0, 1].")
+        if not 0 < kd_positions <= 1:
+            raise ValueError(f"kd_positions={kd_positions}: expected a fraction in (0, 1].")
         self.seed = seed
         self.selection_probability = selection_probability
+        self.kd_positions = kd_positions
         self.epoch = epoch
         self.fixed_epoch = fixed_epoch
         self.mask_id = int(tokenizer.mask_token_id)
@@ -62,7 +71,7 @@ class MaskedLanguageModelCollator:
     def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """input_ids, token_type_ids, attention_mask, labels [batch, length], next_sentence_label [batch], all int64.
 
-        Padded to the longest of the batch; labels are -100 where a token was not selected. Raises ValueError if a
+        And kd_weights [batch, length], fp32, where kd_positions is below 1. Padded to the longest of the batch; labels are -100 where a token was not selected. Raises ValueError if a
         feature has no index.
         """
         import torch
@@ -72,12 +81,16 @@ class MaskedLanguageModelCollator:
         token_type_ids = np.zeros(shape, dtype=np.int64)
         attention_mask = np.zeros(shape, dtype=np.int64)
         draws = np.ones((3, *shape))
+        kd_weights = np.zeros(shape, dtype=np.float32)
         for row, feature in enumerate(features):
             length = len(feature["input_ids"])
             input_ids[row, :length] = feature["input_ids"]
             token_type_ids[row, :length] = feature["token_type_ids"]
             attention_mask[row, :length] = 1
-            draws[:, row, :length] = self._generator(feature).random((3, length))
+            generator = self._generator(feature)
+            draws[:, row, :length] = generator.random((3, length))
+            drawn = math.ceil(self.kd_positions * length)
+            kd_weights[row, generator.permutation(length)[:drawn]] = length / drawn
 
         maskable = (attention_mask == 1) & ~self._is_special[input_ids]
         masked_ids, labels = self._mask(input_ids, maskable, draws)
@@ -87,6 +100,8 @@ class MaskedLanguageModelCollator:
             "attention_mask": attention_mask,
             "labels": labels,
         }
+        if self.kd_positions < 1:
+            arrays["kd_weights"] = kd_weights
         if "next_sentence_label" in features[0]:
             arrays["next_sentence_label"] = np.array([f["next_sentence_label"] for f in features], dtype=np.int64)
         return {name: torch.from_numpy(array) for name, array in arrays.items()}

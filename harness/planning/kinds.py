@@ -77,6 +77,14 @@ DISTILLATION: Parameters = {
     "kd_weight": _not_negative(float),
     "temperature": _positive(float),
 }
+# In pre-training, where the soft targets are a distribution over the vocabulary at every token. kd_positions: the share
+# of the tokens of a pair that are distilled, drawn anew at each step; what is estimated stays the mean over all.
+TOKEN_DISTILLATION: Parameters = {
+    **DISTILLATION,
+    "kd_positions": Parameter(
+        float, above=0, at_most=1, shared=True, default=1.0, published="Prune OFA, student pruning: every token"
+    ),
+}
 PRUNING: Parameters = {
     "initial_sparsity": _fraction(),
     "ramp_begin": _fraction(),
@@ -250,7 +258,7 @@ _KINDS = (
         name="student_pruning",
         version=1,
         run="harness.stages.pretraining:student_pruning",
-        recipe={**PRETRAINING, **DISTILLATION, **PRUNING},
+        recipe={**PRETRAINING, **TOKEN_DISTILLATION, **PRUNING},
         work="pretraining",
         identity=("model", "sparsity", "seed"),
         relations=(LEARNS, *PRUNING_ORDER),

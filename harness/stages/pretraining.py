@@ -35,7 +35,8 @@ def pretrain(context: StageContext, *, modifier: ModifierFactory) -> StageResult
 
     Starts from the parent "model" where the stage has one, else from the parent "teacher", else from the base model,
     whose missing heads are drawn from the stage's seed. Distils from the parent "teacher" where the stage has one.
-    modifier: (model, its matrices, number of optimizer steps) -> what compresses it.
+    modifier: (model, its matrices, number of optimizer steps) -> what compresses it. A kind without the parameter
+    kd_positions distils every token.
     """
     quiet()
     parameters, parents = context.parameters, context.parent_artifacts
@@ -61,7 +62,7 @@ def pretrain(context: StageContext, *, modifier: ModifierFactory) -> StageResult
         make_modifier=modifier,
         objective=objective,
         examples=load_pairs(context, "train"),
-        collator=collator(),
+        collator=collator(kd_positions=parameters.get("kd_positions", 1.0)),
     )
     outcome = run.run()
     held_out = load_pairs(context, "validation")

@@ -108,9 +108,9 @@ class PretrainingObjective:
     """Masked-LM plus next-sentence cross-entropy of a pre-training model, mixed with the teacher's soft targets.
 
     Cross-entropy: mean over the masked positions (0 if there is none), plus mean over pairs. Soft targets: over every
-    live token, masked or not, plus over pairs, both with weight 1 (Prune OFA, student pruning). Without a teacher the
-    vocabulary head runs on the masked positions only; with one it runs on the live tokens in chunks. Neither changes
-    the value.
+    live token, masked or not, plus over pairs, both with weight 1 (Prune OFA, student pruning). Where the batch has
+    kd_weights, the mean over live tokens is estimated from the tokens with a weight above 0. The vocabulary head runs
+    on the positions that a loss takes, in chunks where there is a teacher; that changes no value.
     """
 
     distillation: Distillation | None = None
@@ -124,10 +124,12 @@ class PretrainingObjective:
             tokens = _masked_language_model_loss(model, encoded.hidden, inputs["labels"], counts)
             teacher_pairs = None
         else:
-            live = inputs["attention_mask"] == 1
-            teacher = kd.run_teacher(lambda teacher: _teacher_outputs(teacher, inputs, live), live.device)
-            student = heads.before_decoder(model, encoded.hidden[live]), heads.decoder(model)
-            tokens = _distilled_tokens(kd, student, teacher, inputs["labels"][live], counts)
+            positions = _HeadPositions.of(inputs)
+            teacher = kd.run_teacher(
+                lambda teacher: _teacher_outputs(teacher, inputs, positions), encoded.hidden.device
+            )
+            student = heads.before_decoder(model, positions.rows_of(encoded.hidden)), heads.decoder(model)
+            tokens = _distilled_tokens(kd, student, teacher, inputs["labels"].flatten(), positions, counts)
             teacher_pairs = teacher.pairs
         if encoded.pairs is None:
             return tokens
@@ -158,18 +160,50 @@ class _TokenCounts(NamedTuple):
         )
 
 
+class _HeadPositions(NamedTuple):
+    """Where the vocabulary head runs while distilling: indices [rows] into the flattened batch, distilled ones first.
+
+    num_distilled: how many of them are distilled; the rest are masked ones that are not.
+    weights: [num_distilled], of their divergences; None: 1 each.
+    """
+
+    index: Tensor
+    num_distilled: int
+    weights: Tensor | None
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> _HeadPositions:
+        if "kd_weights" not in inputs:
+            live = (inputs["attention_mask"] == 1).flatten().nonzero().squeeze(1)
+            return cls(live, len(live), None)
+        weights = inputs["kd_weights"].flatten()
+        distilled = weights > 0
+        masked_only = (inputs["labels"].flatten() != IGNORED_LABEL) & ~distilled
+        index = torch.cat([distilled.nonzero().squeeze(1), masked_only.nonzero().squeeze(1)])
+        return cls(index, int(distilled.sum()), weights[distilled])
+
+    def rows_of(self, hidden: Tensor) -> Tensor:
+        """hidden [batch, length, width] -> [rows, width]."""
+        return hidden.flatten(0, 1)[self.index]
+
+    def distilled_of(self, rows: slice) -> slice:
+        """Those of the rows that are distilled."""
+        return slice(min(rows.start, self.num_distilled), min(rows.stop, self.num_distilled))
+
+
 class _TeacherOutputs(NamedTuple):
-    """Next-sentence logits [batch, 2], hidden rows before the decoder [live tokens, width], and the decoder."""
+    """Next-sentence logits [batch, 2], hidden rows before the decoder [distilled tokens, width], and the decoder."""
 
     pairs: Tensor | None
     hidden: Tensor
     decoder: nn.Linear
 
 
-def _teacher_outputs(teacher: nn.Module, inputs: Inputs, live: Tensor) -> _TeacherOutputs:
+def _teacher_outputs(teacher: nn.Module, inputs: Inputs, positions: _HeadPositions) -> _TeacherOutputs:
     heads = heads_of(teacher)
     encoded = heads.encode(teacher, inputs)
-    return _TeacherOutputs(encoded.pairs, heads.before_decoder(teacher, encoded.hidden[live]), heads.decoder(teacher))
+    hidden = positions.rows_of(encoded.hidden)[: positions.num_distilled]
+    return _TeacherOutputs(encoded.pairs, heads.before_decoder(teacher, hidden), heads.decoder(teacher))
 
 
 def _masked_language_model_loss(model: nn.Module, hidden: Tensor, labels: Tensor, counts: _TokenCounts) -> Tensor:
@@ -181,14 +215,30 @@ def _masked_language_model_loss(model: nn.Module, hidden: Tensor, labels: Tensor
 
 
 def _distilled_tokens(
-    kd: Distillation, student: tuple[Tensor, nn.Linear], teacher: _TeacherOutputs, labels: Tensor, counts: _TokenCounts
+    kd: Distillation,
+    student: tuple[Tensor, nn.Linear],
+    teacher: _TeacherOutputs,
+    labels: Tensor,
+    positions: _HeadPositions,
+    counts: _TokenCounts,
 ) -> Tensor:
-    """Cross-entropy of the masked positions mixed with the soft targets of all live ones, [rows], in chunks."""
+    """Cross-entropy of the masked positions mixed with the soft targets of the distilled ones, in chunks of rows.
+
+    student: hidden [rows, width] and the decoder. labels: [batch * length].
+    """
+    labels = labels[positions.index]
+
+    def soft_targets(logits: Tensor, rows: slice) -> Tensor:
+        teacher_logits = functional.linear(teacher.hidden[rows], teacher.decoder.weight, teacher.decoder.bias)
+        weights = None if positions.weights is None else positions.weights[rows]
+        mean = soft_target_loss(logits, teacher_logits, temperature=kd.temperature, weights=weights)
+        return mean * (len(logits) / counts.live)
 
     def chunk_loss(logits: Tensor, rows: slice) -> Tensor:
-        teacher_logits = functional.linear(teacher.hidden[rows], teacher.decoder.weight, teacher.decoder.bias)
-        soft = soft_target_loss(logits, teacher_logits, temperature=kd.temperature) * (len(logits) / counts.live)
         hard = functional.cross_entropy(logits, labels[rows], ignore_index=IGNORED_LABEL, reduction="sum")
+        distilled = positions.distilled_of(rows)
+        num_distilled = distilled.stop - distilled.start
+        soft = soft_targets(logits[:num_distilled], distilled) if num_distilled else torch.zeros_like(hard)
         return combine_losses(hard / max(1, counts.masked), soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
 
     hidden, decoder = student
