@@ -98,9 +98,9 @@ def chance_levels() -> dict[str, float]:
 
 def candidates(context: str, answer: str) -> set[str]:
     """The words of a context that are of the answer's kind."""
-    kinds = (words.PEOPLE, words.CITIES, words.TRADES, words.MAMMALS + words.BIRDS, words.STRINGS + words.WINDS)
-    kind = next(each for each in kinds if answer in each)
-    return set(kind) & set(re.findall(r"\w+", context))
+    kinds = [{word.lower() for word in relation.values} for relation in words.RELATIONS]
+    kind = next(each for each in kinds if answer.lower() in each)
+    return kind & set(re.findall(r"\w+", context.lower()))
 
 
 def _shown(task: str, row: dict[str, Any]) -> str:

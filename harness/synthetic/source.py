@@ -16,7 +16,7 @@ from harness.synthetic.articles import article
 from harness.synthetic.draw import Draw
 from harness.synthetic.tasks import KEYS, MAKERS, NUM_LABELS, UNTAUGHT
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 # mnli's optional second validation split is not in this world.
 SPLITS: Mapping[str, tuple[str, ...]] = {
     task: ("train", "validation_matched" if task == "mnli" else "validation") for task in MAKERS

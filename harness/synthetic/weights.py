@@ -19,7 +19,9 @@ from harness.synthetic.vocabulary import vocabulary
 
 FASTEST, SLOWEST = 2.0, 0.05  # radians a position
 LIKENESS, NEARNESS = 2.0, 1.2  # how sharply the formed heads look at first
-WINDOWS = (-2, 2)  # where the heads that look nearby begin to look: around the token so many further
+# Where the heads that look nearby begin to look, around the token so many further: in the first layer, in those between
+# it and the last, in the last.
+WINDOWS = ((-3, 2), (-2, 2), (-2,))
 
 
 def weights(encoder: Encoder) -> dict[str, np.ndarray]:
@@ -52,7 +54,7 @@ def weights(encoder: Encoder) -> dict[str, np.ndarray]:
             look_everywhere(query, own)
         else:
             look_at_like_words(query, key, own, num_words)
-        for head, step in enumerate(WINDOWS[:1] if is_last else WINDOWS, start=1):
+        for head, step in enumerate(WINDOWS[-1 if is_last else min(i, 1)], start=1):
             look_nearby(query, key, own, head, step)
         found |= {
             **_linear(f"{layer}.attention.self.query", query),
