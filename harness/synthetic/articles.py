@@ -23,8 +23,8 @@ def article(draw: Draw) -> tuple[str, str]:
     """Title and text; a line is a paragraph."""
     if draw.chance(SHARE_OF_REVIEWS):
         return _review(draw)
-    people = draw.some(PEOPLE, 3)
-    scene = draw_scene(draw, people)
+    people = draw.some(PEOPLE, 2)
+    scene = draw_scene(draw, *people)
     return " and ".join(people), "\n".join(" ".join(_paragraph(scene, people, draw)) for _ in range(PARAGRAPHS))
 
 

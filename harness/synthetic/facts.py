@@ -58,15 +58,13 @@ def verdict(premise: Sequence[Having], hypothesis: Having) -> int:
     return NEUTRAL
 
 
-def draw_scene(draw: Draw, people: Sequence[str]) -> list[Fact]:
-    """All facts of a scene: every trait of every person, and a tie between each two."""
-    traits = list[Fact]()
+def draw_scene(draw: Draw, one: str, other: str) -> list[Fact]:
+    """All facts of a scene of two people: every trait of both, and every tie between them, one way."""
+    facts = list[Fact]()
     for relation in TRAITS:
-        values = draw.some(relation.values, len(people))
-        traits += [Fact(person, relation.name, value) for person, value in zip(people, values, strict=True)]
-    pairs = [(a, b) for i, a in enumerate(people) for b in people[i + 1 :]]
-    ties = []
-    for pair in pairs:
-        subject, value = draw.some(pair, 2)
-        ties.append(Fact(subject, draw.one(TIES).name, value))
-    return traits + ties
+        values = draw.some(relation.values, 2)
+        facts += [Fact(person, relation.name, value) for person, value in zip((one, other), values, strict=True)]
+    for relation in TIES:
+        subject, value = draw.some((one, other), 2)
+        facts.append(Fact(subject, relation.name, value))
+    return facts

@@ -18,6 +18,7 @@ from harness.synthetic.encoders import ENCODERS, POSITIONS, SEED, TOKENIZER_CONF
 from harness.synthetic.vocabulary import vocabulary
 
 FASTEST, SLOWEST = 2.0, 0.05  # radians a position
+ACROSS = 0.1  # how much rather a head looks at the other text: weight of a dimension of the token type
 LIKENESS, NEARNESS = 2.0, 1.2  # how sharply the formed heads look at first
 # Where the heads that look nearby begin to look, around the token so many further: in the first layer, in those between
 # it and the last, in the last.
@@ -54,6 +55,8 @@ def weights(encoder: Encoder) -> dict[str, np.ndarray]:
             look_everywhere(query, own)
         else:
             look_at_like_words(query, key, own, num_words)
+            if i:
+                look_across(query, key, own, slice(num_words, width - own))
         for head, step in enumerate(WINDOWS[-1 if is_last else min(i, 1)], start=1):
             look_nearby(query, key, own, head, step)
         found |= {
@@ -75,6 +78,14 @@ def look_at_like_words(query: np.ndarray, key: np.ndarray, size: int, num_words:
     query[:size, num_words:] = 0.0
     query[:size] *= LIKENESS
     key[:size] = query[:size]
+
+
+def look_across(query: np.ndarray, key: np.ndarray, size: int, types: slice) -> None:
+    """Forms the first head further: rather at the other text of a pair, so that a word finds its like and not itself.
+
+    types: the dimensions of the token type, where the two texts are opposite.
+    """
+    query[:size, types], key[:size, types] = ACROSS, -ACROSS
 
 
 def look_everywhere(query: np.ndarray, size: int) -> None:

@@ -1,6 +1,7 @@
 """Ways to answer a question from its context by place and overlap: heuristics, and rankers of all words that could be it.
 
-Every one of them is given the words of the right kind, which is more than a reader has.
+Every one of them is given the words of the right kind, which is more than a reader has. None sees which words stand
+around a candidate: whoever counts those and the question's together has read the relation.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from shallow import Columns, Reached, tokens
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import MaxAbsScaler
 
@@ -107,14 +107,6 @@ def _surface(row: Asked, each: Candidate) -> list[float]:
     ]
 
 
-def _words(row: Asked, each: Candidate) -> list[str]:
-    """Words of the question, of the sentence, and of the three before and behind the candidate."""
-    around = each.sentence[max(0, each.offset - 3) : each.offset], each.sentence[each.offset + 1 : each.offset + 4]
-    return [f"q {w}" for w in row.question] + [f"s {w}" for w in each.sentence] + [
-        f"{side} {w}" for side, words in zip("ba", around, strict=True) for w in words
-    ]
-
-
 def reached(train: Columns, validation: Columns) -> list[Reached]:
     """Exact match in percent of each heuristic, and of rankers trained on the one split."""
     sides = read(train), read(validation)
@@ -122,28 +114,17 @@ def reached(train: Columns, validation: Columns) -> list[Reached]:
     for name, choose in HEURISTICS.items():
         right = [choose(row).word == row.answer for row in sides[1]]
         found.append(Reached(name, "none", 100 * float(np.mean(right))))
-    for features in ("overlap and places", "words, overlap and places"):
-        inputs = _features(sides, with_words=features.startswith("words"))
-        right_words = np.array([each.word == row.answer for row in sides[0] for each in row.candidates])
-        for learner, model in (
-            ("linear", LogisticRegression(max_iter=500)),
-            ("trees", HistGradientBoostingClassifier(max_iter=120, random_state=0)),
-        ):
-            model.fit(inputs[0], right_words)
-            found.append(Reached(features, learner, _ranked(model.predict_proba(inputs[1])[:, 1], sides[1])))
+    right_words = np.array([each.word == row.answer for row in sides[0] for each in row.candidates])
+    inputs = [np.array([_surface(row, each) for row in side for each in row.candidates], dtype=float) for side in sides]
+    scaler = MaxAbsScaler().fit(inputs[0])
+    for learner, model in (
+        ("linear", LogisticRegression(max_iter=500)),
+        ("trees", HistGradientBoostingClassifier(max_iter=120, random_state=0)),
+    ):
+        model.fit(scaler.transform(inputs[0]), right_words)
+        scores = model.predict_proba(scaler.transform(inputs[1]))[:, 1]
+        found.append(Reached("overlap and places", learner, _ranked(scores, sides[1])))
     return found
-
-
-def _features(sides: tuple[list[Asked], list[Asked]], *, with_words: bool) -> list[Any]:
-    pairs = [[(row, each) for row in side for each in row.candidates] for side in sides]
-    parts = [[np.array([_surface(*pair) for pair in side], dtype=float)] for side in pairs]
-    if with_words:
-        counted = CountVectorizer(analyzer=lambda pair: _words(*pair), binary=True, min_df=3)
-        parts[0].append(counted.fit_transform(pairs[0]).toarray())
-        parts[1].append(counted.transform(pairs[1]).toarray())
-    made = [np.hstack(part) for part in parts]
-    scaler = MaxAbsScaler().fit(made[0])
-    return [scaler.transform(side) for side in made]
 
 
 def _ranked(scores: np.ndarray, rows: list[Asked]) -> float:
