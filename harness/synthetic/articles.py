@@ -54,11 +54,8 @@ def _again(fact: Fact, form: int, draw: Draw) -> list[str]:
 
 def _judged(people: Sequence[str], draw: Draw, *, told: bool) -> list[str]:
     """Whether it is so what two people have, said in different ways of both, and in other words."""
-    relations = draw.some(TRAITS, 2)
-    havings = [
-        Having(person, relation.name, held)
-        for person, relation, held in zip(draw.some(people, 2), relations, draw.some((True, False, None), 2), strict=True)
-    ]
+    relations, pair, ways = draw.some(TRAITS, 2), draw.some(people, 2), draw.some((True, False, None), 2)
+    havings = [Having(who, what.name, held) for who, what, held in zip(pair, relations, ways, strict=True)]
     facts = [Fact(having.subject, having.relation, draw.one(having.kind.values)) for having in havings]
     said = [
         judged(having, draw, said=clause(fact, draw, form=0) if told else "")

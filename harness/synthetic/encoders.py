@@ -55,8 +55,8 @@ class Encoder:
 
 
 ENCODERS: Mapping[str, Encoder] = {
-    "tiny-wide": Encoder(layers=3, width=64, heads=4, feed_forward=256),
-    "tiny-narrow": Encoder(layers=3, width=64, heads=4, feed_forward=128),
+    "tiny-wide": Encoder(layers=3, width=128, heads=4, feed_forward=256),
+    "tiny-narrow": Encoder(layers=3, width=96, heads=4, feed_forward=192),
 }
 
 

@@ -1,4 +1,4 @@
-"""What is the case in a scene: a few people, one value each for every trait, and who does what for whom.
+"""What is the case in a scene: two people, one value each for every trait, and who does what for whom.
 
 A fact names its relation by the relation's name. What follows from a fact is decided here, and nowhere by words.
 """
@@ -39,7 +39,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Having:
-    """Whether a person has something of a trait's kind at all: `held` to be so, not to be so (False), or open (None)."""
+    """Whether a person has something of a trait's kind at all. held: that it is so, that it is not, None: open."""
 
     subject: str
     relation: str

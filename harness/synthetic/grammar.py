@@ -8,7 +8,6 @@ from typing import Literal
 
 from harness.synthetic.draw import Draw
 from harness.synthetic.facts import Fact, Having
-from harness.synthetic.words import Relation
 
 Asked = Literal["subject", "value"]
 OPENERS = ("", "", "", "", "", "in fact ", "today ", "so far ")

@@ -48,9 +48,10 @@ INTRODUCTION = """\
 Made by `python -m harness.synthetic.page`; do not edit.
 
 `--data synthetic` needs no download: a small closed world of {people} people, {cities} cities, {trades} trades,
-{pets} pets and {games} games, of who teaches, employs, lends to or leads whom, and of films and dishes that were good or bad, written from a seed
-(`synthetic:SEED` for another). Facts come first, text is written from them in several forms, and labels follow from
-the facts. It is there to try the harness in minutes. **Scores on it compare with nothing outside it.**
+{pets} pets and {games} games, of who teaches, employs, lends to or leads whom, and of films and dishes that were
+good or bad, written from a seed (`synthetic:SEED` for another). Facts come first, text is written from them in several
+forms, and labels follow from the facts. It is there to try the harness in minutes. **Scores on it compare with nothing
+outside it.**
 
 Each task has {train:,} training and {validation} validation rows with the hub's columns; the corpus has {articles:,}
 articles and {held_out} held out, about the same people and things. No text stands twice in a task, within a split or
@@ -104,18 +105,16 @@ def chance_levels() -> dict[str, float]:
     """What guessing scores on the validation split: a share of right answers, by task."""
     levels = {task: 1 / NUM_LABELS[task] for task in SPLITS if task != "squad"}
     table = rows("squad", "validation", SEED)
-    right = [
-        1 / len(candidates(context, answers["text"][0]))
-        for context, answers in zip(table["context"], table["answers"], strict=True)
-    ]
+    asked = zip(table["context"], table["answers"], table["question"], strict=True)
+    right = [1 / len(candidates(context, answers["text"][0], question)) for context, answers, question in asked]
     return {**levels, "squad": sum(right) / len(right)}
 
 
-def candidates(context: str, answer: str) -> set[str]:
-    """The words of a context that are of the answer's kind."""
+def candidates(context: str, answer: str, question: str) -> set[str]:
+    """The words of a context, in small letters, that are of the answer's kind and not in the question."""
     kinds = [{word.lower() for word in relation.values} for relation in words.RELATIONS]
     kind = next(each for each in kinds if answer.lower() in each)
-    return kind & set(re.findall(r"\w+", context.lower()))
+    return kind & set(re.findall(r"\w+", context.lower())) - set(re.findall(r"\w+", question.lower()))
 
 
 def _shown(task: str, row: dict[str, Any]) -> str:

@@ -28,9 +28,10 @@ def _texts() -> Iterator[str]:
         yield from relation.nouns or ()
     yield from (*words.PEOPLE, *words.SUBJECTS, *words.PARTS, *words.PRAISE, *words.BLAME)
     yield from (*words.CHEERS, *words.JEERS)
-    yield from (*grammar.OPENERS, *grammar.JOINERS, *grammar.ASKED, *grammar.KNOWN, *grammar.HAVING.values(), *grammar.ANSWERS.values())
-    for held in grammar.HELD.values():
-        yield from held
+    yield from (*grammar.OPENERS, *grammar.JOINERS, *grammar.ASKED, *grammar.KNOWN)
+    yield from (*grammar.HAVING.values(), *grammar.ANSWERS.values())
+    for said in grammar.HELD.values():
+        yield from said
     yield from ("it is now that has if are with", "asked known")
     yield from (*opinions.PLAIN, *opinions.TURNED, *opinions.VERBS, *opinions.TAILS)
     yield from (re.sub(r"{\w+}", "", shape) for shape in (*opinions.CONTRASTS, *opinions.REMARKS))

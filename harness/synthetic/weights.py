@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from harness.synthetic.encoders import ENCODERS, POSITIONS, SEED, TOKENIZER_CONFIG, Encoder
-from harness.synthetic.vocabulary import vocabulary
+from harness.synthetic.vocabulary import SPECIAL_TOKENS, vocabulary
 
 FASTEST, SLOWEST = 2.0, 0.05  # radians a position
+REST = 0.7  # how much it looks at the separator where it finds no like word: as a share of a like word
+SEPARATOR = SPECIAL_TOKENS.index("[SEP]")
 ACROSS = 0.1  # how much rather a head looks at the other text: weight of a dimension of the token type
 LIKENESS, NEARNESS = 2.0, 1.2  # how sharply the formed heads look at first
 # Where the heads that look nearby begin to look, around the token so many further: in the first layer, in those between
@@ -49,7 +51,7 @@ def weights(encoder: Encoder) -> dict[str, np.ndarray]:
     }
     for i in range(encoder.layers):
         layer = f"encoder.layer.{i}"
-        query, key = drawn(width, width), drawn(width, width)
+        query, key, rest = drawn(width, width), drawn(width, width), np.zeros(width)
         is_last = i == encoder.layers - 1
         if is_last:
             look_everywhere(query, own)
@@ -57,10 +59,11 @@ def weights(encoder: Encoder) -> dict[str, np.ndarray]:
             look_at_like_words(query, key, own, num_words)
             if i:
                 look_across(query, key, own, slice(num_words, width - own))
+                rest[:own] = REST * key[:own] @ words[SEPARATOR] / spread
         for head, step in enumerate(WINDOWS[-1 if is_last else min(i, 1)], start=1):
             look_nearby(query, key, own, head, step)
         found |= {
-            **_linear(f"{layer}.attention.self.query", query),
+            **_linear(f"{layer}.attention.self.query", query, rest),
             **_linear(f"{layer}.attention.self.key", key),
             **_linear(f"{layer}.attention.self.value", drawn(width, width)),
             **_linear(f"{layer}.attention.output.dense", drawn(width, width)),
@@ -121,8 +124,8 @@ def rotation(step: int, size: int) -> np.ndarray:
     return turned
 
 
-def _linear(name: str, weight: np.ndarray) -> dict[str, np.ndarray]:
-    return {f"{name}.weight": weight, f"{name}.bias": np.zeros(len(weight))}
+def _linear(name: str, weight: np.ndarray, bias: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    return {f"{name}.weight": weight, f"{name}.bias": np.zeros(len(weight)) if bias is None else bias}
 
 
 def _norm(name: str, width: int) -> dict[str, np.ndarray]:

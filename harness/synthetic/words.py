@@ -13,13 +13,11 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-PEOPLE = _words("Anna Ben Carl Dora Emil Fay Greta Hugo Ida Jon Karl Lena Milo Nina Otto Petra "
-    "Quinn Rosa Sven Tara")
+PEOPLE = _words("Anna Ben Carl Dora Emil Fay Greta Hugo Ida Jon Karl Lena Milo Nina Otto Petra Quinn Rosa Sven Tara")
 CITIES = _words("Paris Rome Oslo Cairo Lima Delhi Kyoto Quito")
 TRADES = _words("baking nursing flying farming painting sewing fishing banking")
 PETS = _words("dogs cats horses goats parrots geese hens ducks")
 GAMES = _words("chess tennis golf rugby hockey darts polo squash")
-
 
 
 @dataclass(frozen=True)

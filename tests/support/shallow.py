@@ -1,4 +1,4 @@
-"""Learners that see only the surface of a row: which words and short runs of words, how many both texts share, how long.
+"""Learners that see only the surface of a row: its words and short runs of words, what two texts share, how long.
 
 The referee of the synthetic world: what they reach on a task needs no understanding of how its words belong together.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,7 +141,7 @@ def _surface(row: Sequence[str]) -> list[float]:
         found += [len(one & two), len(one & two) / max(1, len(one | two))]
     both = [word for word in dict.fromkeys(first) if word in second and re.fullmatch(r"\w+", word)]
     places = [(first.index(word), second.index(word)) for word in both]
-    found.append(sum(a[1] < b[1] for a, b in zip(places, places[1:], strict=False)))
+    found.append(sum(a[1] < b[1] for a, b in pairwise(places)))
     found.append(len(places))
     for place in (*places, *[(-1, -1)] * SHARED_PLACES)[:SHARED_PLACES]:
         found += [*place, len(first) - place[0], len(second) - place[1]]

@@ -1,4 +1,4 @@
-"""Ways to answer a question from its context by place and overlap: heuristics, and rankers of all words that could be it.
+"""Ways to answer a question from its context by place and overlap: heuristics, and rankers of the words it could be.
 
 Every one of them is given the words of the right kind, which is more than a reader has. None sees which words stand
 around a candidate: whoever counts those and the question's together has read the relation.
@@ -44,16 +44,12 @@ def read(columns: Columns) -> list[Asked]:
 
 
 def _read(question: str, context: str, answers: dict[str, Any]) -> Asked:
-    kind = {word.lower() for word in candidates(context, answers["text"][0])}
+    kind = candidates(context, answers["text"][0], question)
     asked = tokens(question)
     found, place = [], 0
     for number, said in enumerate(re.findall(r"[^.]+\.", context)):
         sentence = tokens(said)
-        found += [
-            Candidate(word, place + i, sentence, number, i)
-            for i, word in enumerate(sentence)
-            if word in kind and word not in asked
-        ]
+        found += [Candidate(word, place + i, sentence, number, i) for i, word in enumerate(sentence) if word in kind]
         place += len(sentence)
     named = {word.lower() for word in re.findall(r"[A-Z]\w+", question[1:])}
     return Asked(asked, tokens(context), named, found, answers["text"][0].lower())

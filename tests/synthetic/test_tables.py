@@ -115,8 +115,9 @@ def test_labels_are_balanced_also_in_the_beginning(task: str, part: str) -> None
     assert max(first.values()) - min(first.values()) < 60  # three standard deviations and more of a fair draw
 
 
-@pytest.mark.parametrize("task", ["sst2", "qnli", "mnli"])
-def test_no_single_word_gives_the_label_away(task: str) -> None:
+# mnli: a premise is of two of three kinds, so a word of one of them is half the rows' and not a third's.
+@pytest.mark.parametrize(("task", "most"), [("sst2", 0.16), ("qnli", 0.16), ("qqp", 0.16), ("mnli", 0.2)])
+def test_no_single_word_gives_the_label_away(task: str, most: float) -> None:
     """Of every frequent word's rows the largest class has little more than its share."""
     columns = table(task, "train")
     rows = zip(*(columns[name] for name in TASKS[task].text_columns), columns["label"], strict=True)
@@ -128,7 +129,7 @@ def test_no_single_word_gives_the_label_away(task: str) -> None:
     assert len(frequent) > 40
     share = 1 / NUM_LABELS[task]
     worst = max(max(counts.values()) / counts.total() - share for counts in frequent.values())
-    assert worst < 0.16
+    assert worst < most
 
 
 def test_the_world_written_down_is_a_data_folder(tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ def label_of_reader(task: str, row: dict[str, Any]) -> object:
 
 def runs(text: str) -> Counter[tuple[str, ...]]:
     words = shallow.tokens(text)
-    return Counter(tuple(words[i : i + size]) for size in range(1, LONGEST_RUN + 1) for i in range(len(words) - size + 1))
+    return Counter(
+        tuple(words[i : i + size]) for size in range(1, LONGEST_RUN + 1) for i in range(len(words) - size + 1)
+    )
 
 
 def swapped(text: str, words: str) -> str | None:
