@@ -2,8 +2,9 @@
 
 So that a few thousand steps of pre-training are enough, three heads of every layer begin as what large encoders are
 known to learn first (Clark et al. 2019, arXiv 1906.04341; such structured starts are after Trockman and Kolter 2023,
-arXiv 2305.09828): one looks at like words, one at the token before, one at the token after. The last head, and
-everything behind the attention weights, begins as drawn. Positions begin as sinusoids (Vaswani et al. 2017, section
+arXiv 2305.09828): one looks at like words, between the first layer and the last rather at those of the other text, and
+at the separator where there is none; one looks before a token, one behind. The last head, and everything behind the
+attention weights, begins as drawn. Positions begin as sinusoids (Vaswani et al. 2017, section
 3.5) in dimensions of their own, where a step is a rotation.
 """
 

@@ -18,9 +18,10 @@ from harness.inputs.models import find_models
 from harness.inputs.shapes import shape_of
 from harness.synthetic.encoders import ENCODER_VERSION, ENCODERS, weights_content_id
 from harness.synthetic.weights import rotation, sinusoids, weights, write_encoder
+from harness.synthetic.words import PEOPLE
 
 # SHA-256 of the weights by version; rounded, since the last bit of a sine may differ between machines.
-DIGESTS: dict[int, dict[str, str]] = {1: {"tiny-wide": "d4d6a72726c85553", "tiny-narrow": "a1180b74bc16ccf0"}}
+DIGESTS: dict[int, dict[str, str]] = {2: {"tiny-wide": "c0c26862e2ba4e5d", "tiny-narrow": "dda8adbaa2d2fcc3"}}
 
 
 @pytest.fixture(params=[*ENCODERS])
@@ -77,6 +78,26 @@ def test_the_first_head_begins_blind_but_to_words_and_sees_like_ones(tmp_path: P
     last = [tensors[f"encoder.layer.1.attention.self.{role}.weight"][-size:] for role in ("query", "key")]
     assert (last[0] != last[1]).mean() > 0.99  # as drawn
     assert abs(float(last[0].std()) - encoder.spread) < 0.1 * encoder.spread
+
+
+def test_a_head_of_the_second_layer_begins_by_looking_at_the_like_word_of_the_other_text(tmp_path: Path) -> None:
+    """And at the separator that ends it where there is none: most of the time, of the names."""
+    folder = write_encoder("tiny-wide", tmp_path)
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found = {"like": 0, "separator": 0}
+    for name, other in zip(PEOPLE, PEOPLE[1:] + PEOPLE[:1], strict=True):
+        for second, expected, place in ((f"what has {name}", "like", 8), (f"what has {other}", "separator", 9)):
+            inputs = tokenizer(f"today it is {name}", second, return_tensors="pt")
+            assert inputs["input_ids"][0, -1] == tokenizer.sep_token_id
+            with torch.no_grad():
+                hidden = model.embeddings(inputs["input_ids"], token_type_ids=inputs["token_type_ids"])
+                attention = model.encoder.layer[1].attention.self
+                size = ENCODERS["tiny-wide"].width // ENCODERS["tiny-wide"].heads
+                scores = attention.query(hidden)[0, 4, :size] @ attention.key(hidden)[0, :, :size].T
+            found[expected] += int(scores.argmax() == place)
+    assert found["like"] >= 0.7 * len(PEOPLE)
+    assert found["separator"] >= 0.5 * len(PEOPLE)
 
 
 def test_two_heads_begin_by_looking_before_and_behind(tmp_path: Path) -> None:
