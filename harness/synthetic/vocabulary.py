@@ -25,7 +25,7 @@ def _texts() -> Iterator[str]:
         yield from relation.values
         forms = (*relation.forms, *relation.asks_value, *relation.asks_subject)
         yield from (re.sub(r"{.}", "", form) for form in forms)
-        yield from relation.nouns or ()
+        yield from relation.nouns
     yield from (*words.PEOPLE, *words.SUBJECTS, *words.PARTS, *words.PRAISE, *words.BLAME)
     yield from (*words.CHEERS, *words.JEERS)
     yield from (*grammar.OPENERS, *grammar.JOINERS, *grammar.ASKED, *grammar.KNOWN)

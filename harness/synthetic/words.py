@@ -26,7 +26,7 @@ class Relation:
 
     values: what may stand at its other end. exclusive: a person has one value in a scene; where it is not, people are
     at both ends. forms: said, with {s} the person and {v} the value; asks_value, asks_subject: questions, the first
-    with {s}, the second with {v}. nouns: two words for what it is about.
+    with {s}, the second with {v}. nouns: two words for what a trait is about.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Relation:
     forms: tuple[str, ...]
     asks_value: tuple[str, ...]
     asks_subject: tuple[str, ...] = ()
-    nouns: tuple[str, str] | None = None
+    nouns: tuple[str, str] = ("", "")
 
 
 def _trait(name: str, values: tuple[str, ...], forms: tuple[str, str], nouns: tuple[str, str]) -> Relation:
