@@ -1,6 +1,6 @@
 """What the surface of a row tells in three worlds, and that the dense tiny encoders know more.
 
-About eleven minutes on two cores in all: a minute a world for the shallow learners, and three for the encoders.
+About twelve minutes on two cores: a minute a world for the shallow learners, and some three for the encoders.
 """
 
 from __future__ import annotations
