@@ -93,6 +93,11 @@ class TrainingRun:
         return TrainingOutcome(model=model, report=report, details={**report.details, **training})
 
 
+def padded_length(parameters: Mapping[str, Any], max_length: int) -> int | None:
+    """Tokens of every training batch; None: those of its longest example. max_length: of the examples."""
+    return None if parameters["padding"] == "longest" else max_length
+
+
 def distillation_of(context: StageContext, load_teacher: Callable[[Path], nn.Module]) -> Distillation | None:
     """The parent "teacher" with the stage's weights and temperature; None where the stage has no such parent."""
     if "teacher" not in context.parent_artifacts:
