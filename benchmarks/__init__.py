@@ -1,0 +1,1 @@
+"""Benchmarks: how fast a training step is beside what its matrix products alone take, and what a stage costs around it."""
