@@ -1,1 +1,1 @@
-"""Benchmarks: how fast a training step is beside what its matrix products alone take, and what a stage costs around it."""
+"""Benchmarks: the pace of training steps beside their matrix products alone, and what a stage costs around them."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.matrix_product import MatrixProduct
 
-Clock = Callable[[], float]
+Clock = Callable[[], float]  # seconds
 
 
 @dataclass

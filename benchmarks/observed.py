@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from unittest import mock
 from torch import Tensor
 from transformers import TrainerCallback
 
+from benchmarks.matmul_rates import Clock
 from benchmarks.step_products import Products, Rows, step_products
 from harness.planning.method_registry import kind_of
 from harness.specs import StageSpec
@@ -22,8 +22,6 @@ from harness.stages.context import Resources, Sources, StageContext
 from harness.store.store import Store
 from harness.training.trainer import CompressionTrainer
 from harness.worker.stage_call import call_stage
-
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class _StepClock(TrainerCallback):
 
 
 def compute(spec: StageSpec, store: Store, sources: Sources) -> None:
-    """Call a stage's function as a worker does, in folders of its own that go away. Its parents must be in the store."""
+    """Call a stage's function as a worker does, in folders of its own that go away. Its parents are in the store."""
     parents = {role: store.stage(parent) for role, parent in spec.parents.items()}
     with tempfile.TemporaryDirectory(prefix="harness-bench-") as folder:
         artifact, checkpoints = Path(folder, "artifact"), Path(folder, "checkpoints")

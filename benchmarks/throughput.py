@@ -12,6 +12,7 @@ from benchmarks.matmul_rates import Clock, MatmulRates
 from benchmarks.matrix_product import Products, total_flops
 from benchmarks.observed import Observation, Step, best_of, by_kind, compute, observed
 from harness.api import plan_grid
+from harness.errors import UsageError
 from harness.specs import StageSpec
 from harness.stages.context import Resources, Sources
 from harness.store.store import Store
@@ -47,8 +48,14 @@ class Workload:
 ORDINARY, PADDED_NAME = "fine-tuning", "fine-tuning, padded to 128, any order"
 WORKLOADS = (
     Workload(name="teacher preparation", kind="teacher_preparation", settings={}),
-    Workload(name="student pruning, kd_positions 1", kind="student_pruning", settings={"student_pruning.kd_positions": 1.0}),
-    Workload(name="student pruning, kd_positions 0.25", kind="student_pruning", settings={"student_pruning.kd_positions": 0.25}),
+    Workload(
+        name="student pruning, kd_positions 1", kind="student_pruning", settings={"student_pruning.kd_positions": 1.0}
+    ),
+    Workload(
+        name="student pruning, kd_positions 0.25",
+        kind="student_pruning",
+        settings={"student_pruning.kd_positions": 0.25},
+    ),
     Workload(name=ORDINARY, kind="dense", settings={}),
     Workload(name="fine-tuning, locked, with KD", kind="transfer", settings={}),
     Workload(name="fine-tuning, locked, without KD", kind="transfer", method="prune-ofa-no-kd", settings={}),
@@ -114,10 +121,17 @@ class Prepared:
     specs: Mapping[str, StageSpec]
 
 
-def prepare(folder: Path, data: str) -> Prepared:
-    """Plan every workload and run what its stage needs. data: as of `harness grid --data`."""
+def prepare(folder: Path, data: str, names: str = "") -> Prepared:
+    """Plan every workload and run what its stage needs. data: as of `harness grid --data`.
+
+    names: take the workloads alone whose name holds this text. Raises UsageError for data that are not there, or names
+    that are in none.
+    """
+    chosen = [workload for workload in WORKLOADS if names in workload.name]
+    if not chosen:
+        raise UsageError(f"{names!r} is in no name. There are: {', '.join(each.name for each in WORKLOADS)}.")
     store, specs, sources = Store(folder), {}, None
-    for workload in WORKLOADS:
+    for workload in chosen:
         quantization = "int8" if workload.kind == "quantization" else "none"
         grid = plan_grid(
             models=MODEL,

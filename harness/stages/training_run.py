@@ -78,7 +78,7 @@ class TrainingRun:
             callbacks=modifier.callbacks(num_steps),
             objective=self.objective,
             factor=modifier.factor(num_steps, warmup_steps),
-            lengths=list(self.context.checked(self.examples["length"], "lengths of examples")),
+            lengths=self.examples["length"][:],
             checkpoints=Checkpoints(self.context.checkpoints, self.context.guard),
             checkpoint_minutes=self.context.resources.checkpoint_minutes,
             should_stop=self.context.should_stop,
