@@ -21,6 +21,7 @@ from harness.stages import evaluation, pretraining, training_run
 from harness.stages.context import Resources, Sources, StageContext
 from harness.store.store import Store
 from harness.training.trainer import CompressionTrainer
+from harness.worker.heap import freed_memory_kept
 from harness.worker.stage_call import call_stage
 
 
@@ -137,7 +138,8 @@ def compute(spec: StageSpec, store: Store, sources: Sources) -> None:
             should_stop=lambda: False,
             report=lambda progress: None,
         )
-        call_stage(kind_of(spec), context)
+        with freed_memory_kept():
+            call_stage(kind_of(spec), context)
 
 
 def best_of(rounds: list[Observation]) -> list[Step]:
