@@ -10,7 +10,7 @@ import pytest
 
 from harness.worker import heap
 
-# 48 and 8 MB asked for, written and freed, 20 times; prints the pages that the system had to map meanwhile, and MB held.
+# 48 and 8 MB asked for, written and freed, 20 times; prints the pages mapped meanwhile, and MB held.
 PROGRAM = """
 import resource, sys
 from contextlib import nullcontext
