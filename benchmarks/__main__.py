@@ -16,7 +16,7 @@ import torch
 from benchmarks import fixed_cost, throughput
 from benchmarks.matmul_rates import MatmulRates
 from benchmarks.report import Report
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             costs = fixed_cost.measure(options.rounds) if options.only != "throughput" else []
     except HarnessError as error:
         print(error, file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, UsageError) else 1
     named = options.data if options.data.startswith("synthetic") else f"the folder {Path(options.data).name}"
     report = Report(data=named, rounds=options.rounds, throughputs=throughputs, fixed_costs=costs)
     if options.out is not None:
