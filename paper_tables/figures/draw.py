@@ -16,9 +16,11 @@ from paper_tables.figures.keys import chart_keys
 from paper_tables.figures.look import (
     BASELINE_LINES,
     BASELINES,
+    BAND,
     DENSE_LINE,
     FRONT_LINE,
     PALE_INK,
+    REFERENCE_LINE,
     SEED_MARK,
     Filling,
     Look,
@@ -27,6 +29,7 @@ from paper_tables.figures.look import (
 )
 from paper_tables.figures.page import (
     MARGIN,
+    MOST_NOTE_LINES,
     ROOM,
     Caption,
     Page,
@@ -55,6 +58,8 @@ _X_LABELS = {
 _METRICS = {"exact_match": "exact match", "f1": "F1", "accuracy": "accuracy"}
 _TASKS = {"mnli": "mnli (matched)", "mnli-mm": "mnli (mismatched)"}
 
+_MOST_LINES = {"nominal": MOST_NOTE_LINES, "stored": MOST_NOTE_LINES, "tokens": 2 * MOST_NOTE_LINES}  # of notes
+
 # Inches.
 _LARGE, _MIDDLE, _SMALL, _LOW = 1.45, 1.1, 0.86, 0.52
 _TICK_GAP, _COLUMN_GAP, _BELOW, _LEADER = 0.03, 0.12, 0.09, 0.02
@@ -81,7 +86,7 @@ def draw(chart: Chart, caption: Caption, looks: Mapping[str, Look]) -> Figure:
             _write_grid(page, drawn, small, columns, _LOW if tall else _SMALL)
         page.skip(0.03)
         page.keys(chart_keys(chart, looks))
-        write_notes(page, [*drawn.notes(), *chart.notes, *caption.notes])
+        write_notes(page, [*drawn.notes(), *chart.notes, *caption.notes], most=_MOST_LINES[chart.axis])
         return page.finished()
 
 
@@ -194,6 +199,7 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, Look], where: Plac
     for baseline in panel.baselines:
         if scale.low <= baseline.value <= scale.high:
             axes.axhline(baseline.value, **BASELINE_LINES[baseline.kind], zorder=1)
+    _draw_references(axes, panel, looks, where)
     _draw_front(axes, panel, where)
     series: dict[tuple[str, int], list[Point]] = {}
     for point in panel.points:
@@ -218,6 +224,19 @@ def _draw_point(axes: Axes, point: Point, look: Look, where: Places) -> None:
         beside = [x + min(0.04, 0.48 * where.step)] * len(values)
         axes.plot(beside, values, **SEED_MARK, color=look.color, alpha=0.75, zorder=4, clip_on=False)
     axes.plot([x], [point.value], **mark(look, point.bits, filling), clip_on=False)
+
+
+def _draw_references(axes: Axes, panel: Panel, looks: Mapping[str, Look], where: Places) -> None:
+    """A level over the width of the panel, straight between two places where they differ; its interval as a band."""
+    for method in dict.fromkeys(level.method for level in panel.references):
+        levels = sorted((each for each in panel.references if each.method == method), key=lambda each: each.x)
+        xs = [0.0, *(where.centres[level.x] for level in levels), where.width]
+        levels = [levels[0], *levels, levels[-1]]
+        color = looks[method].color
+        axes.plot(xs, [level.value for level in levels], **REFERENCE_LINE, color=color, zorder=1.8, gid="reference")
+        lows = [level.interval.low if level.interval else math.nan for level in levels]
+        highs = [level.interval.high if level.interval else math.nan for level in levels]
+        axes.fill_between(xs, lows, highs, **BAND, color=color, zorder=1.2)
 
 
 def _draw_front(axes: Axes, panel: Panel, where: Places) -> None:

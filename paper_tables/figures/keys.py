@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from paper_tables.figures.look import (
     BASELINE_LINES,
     BASELINES,
+    BAND,
     DENSE_LINE,
     FRONT_LINE,
     PALE_INK,
     PRECISIONS,
+    REFERENCE_LINE,
     SEED_MARK,
     Look,
     line,
@@ -47,7 +49,19 @@ def chart_keys(chart: Chart, looks: Mapping[str, Look]) -> list[Key]:
     if any(point.interval for point in points):
         bar = {"marker": "|", "markersize": 6, "markeredgewidth": 0.9, "linestyle": "none", "color": PALE_INK}
         keys.append(Key(bar, "bar: 95 % interval (bootstrap)"))
-    return [*keys, *_line_keys(chart)]
+    return [*keys, *_reference_keys(chart, looks), *_line_keys(chart)]
+
+
+def _reference_keys(chart: Chart, looks: Mapping[str, Look]) -> list[Key]:
+    levels = [level for panel in chart.panels for level in panel.references]
+    keys = [
+        Key({**REFERENCE_LINE, "color": looks[method].color}, f"{method_title(method)}, pruned on the task")
+        for method in dict.fromkeys(level.method for level in levels)
+    ]
+    if any(level.interval for level in levels):
+        band = {"color": PALE_INK, "alpha": BAND["alpha"], "linewidth": 6, "linestyle": "-", "solid_capstyle": "butt"}
+        keys.append(Key(band, "band: its 95 % interval (bootstrap)"))
+    return keys
 
 
 def _line_keys(chart: Chart) -> list[Key]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.tasks import EXTRACTIVE_QA, TASKS
 from paper_tables.figures.points import Panel, Point
@@ -75,6 +75,7 @@ def _scale(name: str, panels: Sequence[Panel]) -> Scale:
 def _range(panel: Panel) -> tuple[float, float]:
     """All numbers of a panel, two points of percent at least; 0 to 100 where it has none."""
     values = [value for point in panel.points for value in _values(point)]
+    values += [value for level in panel.references for value in _values(replace(level, seeds=()))]
     if panel.dense is not None:
         values.append(panel.dense)
     if not values:
