@@ -173,13 +173,13 @@ def _crossing(tried: Sequence[Budget], last_below: int) -> Finding:
     share = _mean(before) / (_mean(before) - _mean(after))
     tokens = math.exp(math.log(before.tokens) * (1 - share) + math.log(after.tokens) * share)
     signs = [_mean(each) > 0 for each in tried]
-    again = sum(one != two for one, two in pairwise(signs)) > 1
+    last = ", the last time," if sum(one != two for one, two in pairwise(signs)) > 1 else ""
     return Finding(
         kind="crossing",
         tokens=tokens,
         between=(before.tokens, after.tokens),
-        words=f"the mean difference crosses zero{', the last time,' if again else ''} at about {tokens_text(tokens, 2)}, "
-        f"interpolated between {range_text(before.tokens, after.tokens)}; {_intervals(tried)}",
+        words=f"the mean difference crosses zero{last} at about {tokens_text(tokens, 2)}, interpolated between "
+        f"{range_text(before.tokens, after.tokens)}; {_intervals(tried)}",
     )
 
 

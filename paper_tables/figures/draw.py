@@ -14,9 +14,9 @@ from harness.wording import counted
 from paper_tables.figures import text
 from paper_tables.figures.keys import chart_keys
 from paper_tables.figures.look import (
+    BAND,
     BASELINE_LINES,
     BASELINES,
-    BAND,
     DENSE_LINE,
     FRONT_LINE,
     PALE_INK,
@@ -38,7 +38,7 @@ from paper_tables.figures.page import (
     write_notes,
 )
 from paper_tables.figures.points import Chart, Panel, Point
-from paper_tables.figures.scale import Places, Scale, places, scales, ticks
+from paper_tables.figures.scale import Places, Scale, by_method, by_row, places, scales, ticks
 from paper_tables.numbers.pairs import condition
 
 if TYPE_CHECKING:
@@ -113,7 +113,11 @@ class _Drawing:
 
     def columns(self, panels: int) -> int:
         """Two where the markers have room side by side, else one."""
-        return 2 if panels > 1 and places(self.points, self.width(2)).step >= _LEAST_STEP else 1
+        return 2 if panels > 1 and self.places(self.width(2)).step >= _LEAST_STEP else 1
+
+    def places(self, width: float) -> Places:
+        """Of the x axis that all panels have."""
+        return places(self.points, width, by_method if self.chart.axis == "tokens" else by_row)
 
     def width(self, columns: int) -> float:
         return (ROOM - (columns - 1) * _COLUMN_GAP) / columns - self.left
@@ -157,7 +161,7 @@ def _drawn_again(bars: Sequence[Point]) -> str:
 def _write_grid(page: Page, drawn: _Drawing, numbers: Sequence[int], columns: int, height: float) -> None:
     """Panels left to right and down; ticks of the x axis are labelled under the last panel of each column."""
     width, panels = drawn.width(columns), drawn.chart.panels
-    where = places(drawn.points, width)
+    where = drawn.places(width)
     labels = _TickLabels(drawn.chart, where)
     for first in range(0, len(numbers), columns):
         row = numbers[first : first + columns]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from paper_tables.figures.look import (
+    BAND,
     BASELINE_LINES,
     BASELINES,
-    BAND,
     DENSE_LINE,
     FRONT_LINE,
     PALE_INK,

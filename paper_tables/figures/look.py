@@ -72,7 +72,7 @@ BASELINE_LINES: Mapping[str, Mapping[str, Any]] = {
     "words": {"color": PALE_INK, "linestyle": (0, (5, 1.5, 1, 1.5)), "linewidth": 0.7},
 }
 REFERENCE_LINE: Mapping[str, Any] = {"linestyle": (0, (7, 1.2, 1.2, 1.2)), "linewidth": 0.9}
-BAND = {"alpha": 0.16, "linewidth": 0}
+BAND: Mapping[str, Any] = {"alpha": 0.16, "linewidth": 0}
 SEED_MARK: Mapping[str, Any] = {"marker": "o", "markersize": SEED, "markeredgewidth": 0, "linestyle": "none"}
 
 Filling = Literal["ours", "short of seeds", "paper"]

@@ -95,6 +95,9 @@ def tokens_chart(studies: Sequence[StudyNumbers]) -> Chart | None:
     if len(studies) > 1:
         names = ", ".join(numbers.study.name for numbers in studies)
         notes.append(f"Studies {names}, each relative to its own dense model.")
+        there = {each.numbers.study.name for found in placed.values() for each, _ in found}
+        if without := [numbers.study.name for numbers in studies if numbers.study.name not in there]:
+            notes.append(f"Without a point, for nothing averaged was pruned in pre-training: {', '.join(without)}.")
     notes += [*of_tasks, *_left_out(averages), *budget_notes(curves)]
     if uncounted:
         notes.append(f"Left out, for their records count no tokens: {', '.join(uncounted)}.")
@@ -168,9 +171,8 @@ def _left_out(averages: Iterable[_Averages]) -> list[str]:
 
 def _curves(subject: _Subject, found: Sequence[tuple[_Averages, Point]]) -> Iterator[BudgetCurve]:
     """Of each method in fp32, beside each method that prunes on the task."""
-    others = dict.fromkeys(
-        name for each, _ in found for name in each.pruned_on_the_task(subject.sparsity)
-    ) or dict.fromkeys([None])
+    names = dict.fromkeys(name for each, _ in found for name in each.pruned_on_the_task(subject.sparsity))
+    others: list[str | None] = [*names] or [None]
     for method in dict.fromkeys(point.method for _, point in found if point.bits == FP32):
         for other in others:
             budgets = [

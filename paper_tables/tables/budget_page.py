@@ -21,10 +21,10 @@ from paper_tables.tables.words import (
 
 _HEADER = ("tokens", "study", "% of dense", "difference", "95 % interval", "n")
 HOW = (
-    "tokens: seen by the pruning in pre-training. % of dense: score relative to the dense model of the same study, mean "
-    "over tasks. difference: from what was pruned on the task in the same study, in points, paired by transfer seed, "
-    f"mean over tasks. interval: {LEVEL:.0%}, Student's t, from three seeds on; each alone, without correction. n: "
-    "seeds of the difference."
+    "tokens: seen by the pruning in pre-training. % of dense: score relative to the dense model of the same study, "
+    "mean over tasks. difference: from what was pruned on the task in the same study, in points, paired by transfer "
+    f"seed, mean over tasks. interval: {LEVEL:.0%}, Student's t, from three seeds on; each alone, without correction. "
+    "n: seeds of the difference."
 )
 
 
