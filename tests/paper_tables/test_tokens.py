@@ -16,6 +16,7 @@ from paper_tables.figures.draw import draw
 from paper_tables.figures.look import method_looks
 from paper_tables.figures.page import Caption
 from paper_tables.figures.tokens import tokens_chart
+from paper_tables.figures.tokens_notes import budget_notes
 from paper_tables.numbers.rows import aggregate
 from paper_tables.numbers.study_numbers import StudyNumbers
 from paper_tables.tables.budget_page import budget_page
@@ -205,3 +206,26 @@ def test_hostile_names_are_harmless_on_the_page() -> None:
     assert "<b>" not in page.replace("\\<b", "")
     assert sum(line.startswith("#") for line in page.splitlines()) == 1
     assert all(len(line) <= 100 for line in page.splitlines() if line.startswith("|"))
+
+
+def test_pairs_with_the_same_findings_are_told_together_and_models_by_their_sparsities() -> None:
+    budgets = [Budget(study="s", tokens=1e6, value=90.0, n=1, tasks=("sst2",), why_not="not on equal terms (epochs)")]
+    pairs = [("prune-ofa", "finetune-pruning"), ("prune-ofa-no-kd", "finetune-pruning"), ("prune-ofa", None)]
+    curves = [
+        budget_curve(model, sparsity, *pair, budgets)
+        for pair in pairs
+        for model in ("tiny", "wide")
+        for sparsity in (0.85, 0.9)
+    ]
+    assert budget_notes(curves) == [
+        "prune-ofa against finetune-pruning, prune-ofa-no-kd against finetune-pruning, prune-ofa: tiny 85, 90 %; wide "
+        "85, 90 %: not on equal terms (epochs)."
+    ]
+
+
+def test_a_study_without_a_pruned_model_is_named_as_one_without_a_point(make_study: Callable[..., Study]) -> None:
+    budget = three_budgets(make_study)[0]
+    study = make_study(name="task-alone", methods=["dense", "finetune-pruning"], tasks=["sst2"], sparsities=[0.85])
+    chart = tokens_chart([budget, numbers_of(study, value, {})])
+    assert chart is not None
+    assert "Without a point, for nothing averaged was pruned in pre-training: task-alone." in chart.notes
