@@ -229,3 +229,27 @@ def test_a_study_without_a_pruned_model_is_named_as_one_without_a_point(make_stu
     chart = tokens_chart([budget, numbers_of(study, value, {})])
     assert chart is not None
     assert "Without a point, for nothing averaged was pruned in pre-training: task-alone." in chart.notes
+
+
+def test_a_level_is_of_fp32_alone(make_study: Callable[..., Study]) -> None:
+    axes = {"methods": METHODS, "tasks": ["sst2"], "sparsities": [0.85], "quantization": ["none", "int8"]}
+    study = make_study(**axes)
+    assert {cell.quantization for cell in study.plan.paths if cell.method == "finetune-pruning"} == {"none", "int8"}
+    chart = tokens_chart([numbers_of(study, value, pruned(1000))])
+    assert chart is not None
+    assert {point.bits for point in chart.panels[0].points} == {8, 32}
+    assert [level.bits for level in chart.panels[0].references] == [32]
+
+
+def test_what_was_pruned_in_pre_training_and_on_the_task_has_its_tokens_and_is_no_level(
+    make_study: Callable[..., Study],
+) -> None:
+    study = make_study(methods=METHODS, tasks=["sst2"], sparsities=[0.85])
+    stages = study.plan.stages
+    (once,) = [stage_id for stage_id, spec in stages.items() if spec.kind == "student_pruning"]
+    (on_task,) = [stage_id for stage_id, spec in stages.items() if spec.kind == "task_pruning"]
+    stages[on_task] = replace(stages[on_task], parents={**stages[on_task].parents, "model": once})
+    chart = tokens_chart([numbers_of(study, value, pruned(1000))])
+    assert chart is not None
+    assert chart.panels[0].references == ()
+    assert "finetune-pruning" in {point.method for point in chart.panels[0].points}
