@@ -308,6 +308,18 @@ def test_the_reduced_preset_trains_both_pre_training_stages_equally_long() -> No
     assert prepared["batch_size"] == pruned["batch_size"]
 
 
+def test_the_sweep_preset_has_every_shipped_method_at_eight_sparsities_and_five_seeds() -> None:
+    preset = load_preset("sweep")
+    assert {row.method for row in preset.rows} == set(BUILT_IN)
+    sparsities = [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97]
+    assert {row.method: list(row.sparsities) for row in preset.rows} == {
+        method: [0.0] if method == "dense" else sparsities for method in BUILT_IN
+    }
+    cells = expand(Axes(models=list(preset.models)), preset).cells
+    assert len(cells) == 2 * 3 * 5 * (1 + 4 * 8)  # encoders, tasks, seeds; dense and four methods
+    assert {cell.seed for cell in cells} == {0, 1, 2, 3, 4}
+
+
 def test_the_reduced_preset_is_planned_from_the_command_line(run_harness: Run, world: World) -> None:
     data = write_data(world.folder / "five", tasks=["sst2", "qnli", "qqp", "mnli", "squad"])
     done = run_harness([*world.grid("--dry-run", data=data), "--preset", "reduced"])
