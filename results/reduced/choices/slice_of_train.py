@@ -3,8 +3,8 @@
 python results/reduced/choices/slice_of_train.py DATA OUT
 
 DATA and OUT: folders with TASK/SPLIT.parquet in the hub's schema. Of each task OUT gets every row of train but a slice
-as train, and the slice, under the name of the validation split, as validation. Rows that share a text (a premise, a
-context, a question of a pair) are on the same side. The corpus is copied.
+as train, and the slice, under the name of the validation split, as validation. Rows with the same first text (premise,
+context, first question) are on the same side. The corpus is copied, so that pre-training is the same.
 """
 
 from __future__ import annotations
