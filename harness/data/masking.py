@@ -71,8 +71,8 @@ class MaskedLanguageModelCollator:
     def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """input_ids, token_type_ids, attention_mask, labels [batch, length], next_sentence_label [batch], all int64.
 
-        And kd_weights [batch, length], fp32, where kd_positions is below 1. Padded to the longest of the batch; labels are -100 where a token was not selected. Raises ValueError if a
-        feature has no index.
+        And kd_weights [batch, length], fp32, where kd_positions is below 1. Padded to the longest of the batch; labels
+        are -100 where a token was not selected. Raises ValueError if a feature has no index.
         """
         import torch
 

@@ -25,15 +25,16 @@ _KNOWN = {
     "finetune-pruning": Look("#de8f05", "s"),
     "prune-ofa": Look("#0173b2", "o"),
     "prune-ofa-no-kd": Look("#029e73", "^"),
+    "finetune-pruning-no-kd": Look("#cc3311", "v"),
 }
 _OTHERS = (
-    Look("#cc3311", "v"),
     Look("#cc78bc", "P"),
     Look("#56b4e9", "X"),
     Look("#8c5a2b", "<"),
     Look("#332288", ">"),
     Look("#8844ee", "p"),
     Look("#999933", "h"),
+    Look("#33cc99", "*"),
 )
 _MARKERS = "vPX<>ph8*dH"
 PRECISIONS = {32: "filled: fp32 (32 bits)", 8: "half filled: int8 (8 bits)"}

@@ -116,3 +116,12 @@ def test_pre_training_starts_from_the_parent_model_then_the_teacher_then_the_bas
 
 def test_a_stage_without_a_teacher_needs_no_distillation_weights() -> None:
     assert training_run.distillation_of(context(PARAMETERS, "model"), lambda folder: 1 / 0) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("given", "share"), [({}, 1.0), ({"kd_positions": 0.5}, 0.5)])
+def test_pre_training_distils_the_share_of_tokens_that_the_recipe_says(
+    started: dict[str, Any], monkeypatch: pytest.MonkeyPatch, given: dict[str, float], share: float
+) -> None:
+    monkeypatch.setattr(pretraining, "MaskedLanguageModelCollator", lambda tokenizer, **options: options)
+    begin(pretraining.pretrain, context({**DISTILLING, **given}, "pairs", "teacher"))
+    assert started["collator"] == {"seed": 7, "selection_probability": 0.15, "kd_positions": share}
