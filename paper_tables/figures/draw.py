@@ -20,10 +20,10 @@ from paper_tables.figures.look import (
     DENSE_LINE,
     FRONT_LINE,
     PALE_INK,
-    REFERENCE_LINE,
     SEED_MARK,
     Filling,
     Look,
+    level_line,
     line,
     mark,
 )
@@ -231,16 +231,19 @@ def _draw_point(axes: Axes, point: Point, look: Look, where: Places) -> None:
 
 
 def _draw_references(axes: Axes, panel: Panel, looks: Mapping[str, Look], where: Places) -> None:
-    """A level over the width of the panel, straight between two places where they differ; its interval as a band."""
-    for method in dict.fromkeys(level.method for level in panel.references):
-        levels = sorted((each for each in panel.references if each.method == method), key=lambda each: each.x)
-        xs = [0.0, *(where.centres[level.x] for level in levels), where.width]
-        levels = [levels[0], *levels, levels[-1]]
-        color = looks[method].color
-        axes.plot(xs, [level.value for level in levels], **REFERENCE_LINE, color=color, zorder=1.8, gid="reference")
-        lows = [level.interval.low if level.interval else math.nan for level in levels]
-        highs = [level.interval.high if level.interval else math.nan for level in levels]
-        axes.fill_between(xs, lows, highs, **BAND, color=color, zorder=1.2)
+    """A level over the width of the panel, straight between two places where they differ; its interval as a band.
+
+    Its method's marker is at the right end, for whom colours do not tell levels apart.
+    """
+    for method in dict.fromkeys(each.method for each in panel.references):
+        own = sorted((each for each in panel.references if each.method == method), key=lambda each: each.x)
+        xs = [0.0, *(where.centres[each.x] for each in own), where.width]
+        own = [own[0], *own, own[-1]]
+        look, ends = looks[method], {"clip_on": False, "markevery": [len(xs) - 1], "gid": "reference"}
+        axes.plot(xs, [each.value for each in own], **{**level_line(look), **ends}, zorder=1.8)
+        lows = [each.interval.low if each.interval else math.nan for each in own]
+        highs = [each.interval.high if each.interval else math.nan for each in own]
+        axes.fill_between(xs, lows, highs, **BAND, color=look.color, zorder=1.2)
 
 
 def _draw_front(axes: Axes, panel: Panel, where: Places) -> None:

@@ -12,9 +12,9 @@ from paper_tables.figures.look import (
     FRONT_LINE,
     PALE_INK,
     PRECISIONS,
-    REFERENCE_LINE,
     SEED_MARK,
     Look,
+    level_line,
     line,
     mark,
 )
@@ -53,12 +53,12 @@ def chart_keys(chart: Chart, looks: Mapping[str, Look]) -> list[Key]:
 
 
 def _reference_keys(chart: Chart, looks: Mapping[str, Look]) -> list[Key]:
-    levels = [level for panel in chart.panels for level in panel.references]
+    found = [each for panel in chart.panels for each in panel.references]
     keys = [
-        Key({**REFERENCE_LINE, "color": looks[method].color}, f"{method_title(method)}, pruned on the task")
-        for method in dict.fromkeys(level.method for level in levels)
+        Key({**level_line(looks[method])}, f"{method_title(method)}, pruned on the task")
+        for method in dict.fromkeys(each.method for each in found)
     ]
-    if any(level.interval for level in levels):
+    if any(each.interval for each in found):
         band = {"color": PALE_INK, "alpha": BAND["alpha"], "linewidth": 6, "linestyle": "-", "solid_capstyle": "butt"}
         keys.append(Key(band, "band: its 95 % interval (bootstrap)"))
     return keys

@@ -72,7 +72,6 @@ BASELINE_LINES: Mapping[str, Mapping[str, Any]] = {
     "chance": {"color": PALE_INK, "linestyle": ":", "linewidth": 0.8},
     "words": {"color": PALE_INK, "linestyle": (0, (5, 1.5, 1, 1.5)), "linewidth": 0.7},
 }
-REFERENCE_LINE: Mapping[str, Any] = {"linestyle": (0, (7, 1.2, 1.2, 1.2)), "linewidth": 0.9}
 BAND: Mapping[str, Any] = {"alpha": 0.16, "linewidth": 0}
 SEED_MARK: Mapping[str, Any] = {"marker": "o", "markersize": SEED, "markeredgewidth": 0, "linestyle": "none"}
 
@@ -92,6 +91,18 @@ def mark(look: Look, bits: int, filling: Filling = "ours") -> dict[str, Any]:
     if bits == 8:
         style |= {"fillstyle": "bottom", "markerfacecoloralt": "white"}
     return style
+
+
+def level_line(look: Look) -> Mapping[str, Any]:
+    """A line over the width of a panel: what has no place on its axis."""
+    return {
+        "color": look.color,
+        "linestyle": (0, (7, 1.2, 1.2, 1.2)),
+        "linewidth": 0.9,
+        "marker": look.marker,
+        "markersize": 0.8 * MARK,
+        "markeredgewidth": 0,
+    }
 
 
 def line(look: Look, bits: int) -> Mapping[str, Any]:

@@ -265,6 +265,7 @@ def test_levels_over_tokens_are_named_in_the_key_within_the_axis_and_apart_from_
     lines = [line for line in figure.axes[0].lines if line.get_gid() == "reference"]
     assert [set(line.get_ydata()) for line in lines] == [{85.0}, {40.0}]
     assert len({line.get_color() for line in lines}) == 2
+    assert len({line.get_marker() for line in lines}) == 2
     low, high = figure.axes[0].get_ylim()
     assert low < 40.0
     assert high > 87.0

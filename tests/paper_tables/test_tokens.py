@@ -253,3 +253,19 @@ def test_what_was_pruned_in_pre_training_and_on_the_task_has_its_tokens_and_is_n
     assert chart is not None
     assert chart.panels[0].references == ()
     assert "finetune-pruning" in {point.method for point in chart.panels[0].points}
+
+
+def test_each_method_finds_the_partner_on_its_own_terms(make_study: Callable[..., Study]) -> None:
+    """With distillation in transfer beside pruning with it, without beside without; the crossed pairs are named."""
+    chart = tokens_chart(three_budgets(make_study, methods=[*METHODS, "finetune-pruning-no-kd"], sparsities=[0.85]))
+    assert chart is not None
+    assert {level.method for level in chart.panels[0].references} == {"finetune-pruning", "finetune-pruning-no-kd"}
+    assert {(curve.method, curve.against) for curve in chart.budgets if curve.is_compared} == {
+        ("prune-ofa", "finetune-pruning"),
+        ("prune-ofa-no-kd", "finetune-pruning-no-kd"),
+    }
+    crossed = [note for note in chart.notes if "not on equal terms" in note]
+    assert crossed == [
+        "prune-ofa-no-kd against finetune-pruning, prune-ofa against finetune-pruning-no-kd: tiny 85 %: not on equal "
+        "terms (distillation)."
+    ]
