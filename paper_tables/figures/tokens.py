@@ -90,14 +90,7 @@ def tokens_chart(studies: Sequence[StudyNumbers]) -> Chart | None:
     if not placed:
         return None
     curves = tuple(curve for subject, found in placed.items() for curve in _curves(subject, found))
-    titles = dict.fromkeys(each.panel.title for found in placed.values() for each, _ in found if each.panel)
-    notes = [f"Value: {'; '.join(titles)}."]
-    if len(studies) > 1:
-        names = ", ".join(numbers.study.name for numbers in studies)
-        notes.append(f"Studies {names}, each relative to its own dense model.")
-        there = {each.numbers.study.name for found in placed.values() for each, _ in found}
-        if without := [numbers.study.name for numbers in studies if numbers.study.name not in there]:
-            notes.append(f"Without a point, for nothing averaged was pruned in pre-training: {', '.join(without)}.")
+    notes = _of_studies(studies, [each for found in placed.values() for each, _ in found])
     notes += [*of_tasks, *_left_out(averages), *budget_notes(curves)]
     if uncounted:
         notes.append(f"Left out, for their records count no tokens: {', '.join(uncounted)}.")
@@ -110,6 +103,19 @@ def tokens_chart(studies: Sequence[StudyNumbers]) -> Chart | None:
         notes=tuple(notes),
         budgets=curves,
     )
+
+
+def _of_studies(studies: Sequence[StudyNumbers], shown: Sequence[_Averages]) -> list[str]:
+    """What the values are, and of which studies. shown: those with a point."""
+    titles = dict.fromkeys(each.panel.title for each in shown if each.panel)
+    notes = [f"Value: {'; '.join(titles)}."]
+    if len(studies) > 1:
+        names = [numbers.study.name for numbers in studies]
+        notes.append(f"Studies {', '.join(names)}, each relative to its own dense model.")
+        there = {each.numbers.study.name for each in shown}
+        if without := [name for name in names if name not in there]:
+            notes.append(f"Without a point, for nothing averaged was pruned in pre-training: {', '.join(without)}.")
+    return notes
 
 
 def tokens_seen(numbers: StudyNumbers, point: Point) -> float | None:

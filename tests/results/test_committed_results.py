@@ -86,13 +86,16 @@ def test_the_committed_figures_show_the_points_of_the_records(
     cli.main(["plots", "--store", str(folder), "--study", name, "--only", kind, "--out", str(tmp_path)])
     drawn = {path.name for path in tmp_path.iterdir()}
     of_kind = [f"{name}-*{kind}", f"{name}-{kind}"] if kind != "accuracy" else [f"{name}-*"]
-    committed = {path.name for stem in of_kind for form in ("png", "svg") for path in folder.glob(f"{stem}.{form}")}
+    forms = ("png", "svg", "md") if kind == "tokens" else ("png", "svg")
+    committed = {path.name for stem in of_kind for form in forms for path in folder.glob(f"{stem}.{form}")}
     if kind == "accuracy":
         committed = {file for file in committed if not file.partition(".")[0].endswith(("-tokens", "-sparsity"))}
     assert drawn == committed
     assert drawn
     for file in drawn:
         assert (folder / file).stat().st_size < 200_000
+        if file.endswith(".md"):
+            assert (folder / file).read_bytes() == (tmp_path / file).read_bytes()
         if file.endswith(".svg"):
             assert marks_and_texts(folder / file) == marks_and_texts(tmp_path / file)
             assert not same_versions or (folder / file).read_bytes() == (tmp_path / file).read_bytes()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 from figure_data import numbers_of
 
 from harness.specs import Cell
+from harness.store.store import Store
 from harness.studies.study import Study
 from paper_tables.claims.budget import NO_SHARED_TASK, Budget, budget_curve, compared, finding, range_text, tokens_text
+from paper_tables.claims.differences import Above
 from paper_tables.claims.side import Side
+from paper_tables.numbers.study_numbers import read_numbers
 from paper_tables.statistics.paired import difference_of
 
 TIGHT, WIDE = (-0.1, 0.0, 0.1), (-5.0, 0.0, 5.0)  # round a mean; t(2) is 4.3: half widths of 0.25 and 12.4
@@ -168,3 +172,16 @@ def test_without_equal_terms_a_task_or_seeds_the_reason_stands_in_its_place(make
     assert compared(numbers, lacking, *SIDES).why_not == "nothing to compare with on qqp"
     assert compared(numbers, MADE, SIDES[0], Side(model="tiny", method="x", sparsity=0.85, bits=32)).difference is None
     assert compared(numbers, MADE, *SIDES).no_interval == "n = 2: three seeds are needed"
+
+
+def test_at_one_budget_it_is_what_a_claim_about_that_model_and_sparsity_says() -> None:
+    """By another road: the committed study, asked as a claim of one's own."""
+    numbers = read_numbers(Store(Path(__file__).parents[3] / "results" / "quick"), "quick")
+    tasks = tuple(dict.fromkeys(row.task for row in numbers.rows))
+    of = {"model": "tiny-wide", "sparsity": 0.9, "bits": 32}
+    one, other = (Side(method=name, **of) for name in ("prune-ofa", "finetune-pruning"))  # type: ignore[arg-type]
+    found = compared(numbers, Budget(study="quick", tokens=1e6, value=90.0, n=5, tasks=tasks), one, other)
+    claimed = Above(one=one, other=other).measure(numbers)
+    assert found.difference == claimed.average
+    assert found.by_seed == claimed.by_seed
+    assert found.condition == claimed.condition
