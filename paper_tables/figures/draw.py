@@ -58,7 +58,7 @@ _X_LABELS = {
 _METRICS = {"exact_match": "exact match", "f1": "F1", "accuracy": "accuracy"}
 _TASKS = {"mnli": "mnli (matched)", "mnli-mm": "mnli (mismatched)"}
 
-_MOST_LINES = {"nominal": MOST_NOTE_LINES, "stored": MOST_NOTE_LINES, "tokens": 2 * MOST_NOTE_LINES}  # of notes
+_MOST_LINES = {"nominal": MOST_NOTE_LINES, "stored": MOST_NOTE_LINES, "tokens": 3 * MOST_NOTE_LINES}  # of notes
 
 # Inches.
 _LARGE, _MIDDLE, _SMALL, _LOW = 1.45, 1.1, 0.86, 0.52

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from paper_tables.claims.budget import BudgetCurve
+from paper_tables.claims.budget import BudgetCurve, Finding, tokens_text
 from paper_tables.numbers.rows import method_title
 
 Value = TypeVar("Value")
+
+MOST_IN_FULL = 4  # findings of one pair of methods
+INTERVALS = "Which intervals exclude zero is on the page of numbers"
 
 
 def budget_notes(curves: Sequence[BudgetCurve]) -> list[str]:
@@ -30,9 +33,23 @@ def _pair(curve: BudgetCurve) -> str:
 
 
 def _said(curves: Sequence[BudgetCurve]) -> str:
-    """Of one pair: models with their sparsities, and what was found there."""
+    """Of one pair: models with their sparsities, and what was found there; in short where that is much."""
     found = _grouped((curve.finding.words, curve) for curve in curves)
-    return ". ".join(f"{_places(of)}: {words}" for words, of in found)
+    if len(found) <= MOST_IN_FULL:
+        return ". ".join(f"{_places(of)}: {words}" for words, of in found)
+    short = sorted(_grouped((_in_short(curve.finding), curve) for curve in curves), key=lambda each: each[0])
+    return f"{'. '.join(f'{words}: {_places(of)}' for words, of in short)}. {INTERVALS}"
+
+
+def _in_short(finding: Finding) -> str:
+    match finding.kind, finding.tokens:
+        case "shown", float(tokens):
+            return f"pays from {tokens_text(tokens)} on"
+        case "crossing", float(tokens):
+            return f"mean difference crosses zero at about {tokens_text(tokens, 1)}, interpolated"
+        case "not within", _:
+            return "not shown to pay within the budgets tried"
+    return finding.words
 
 
 def _places(curves: Iterable[BudgetCurve]) -> str:

@@ -11,7 +11,7 @@ from figure_data import numbers_of
 
 from harness.specs import Cell
 from harness.studies.study import Study
-from paper_tables.claims.budget import Budget, budget_curve
+from paper_tables.claims.budget import Budget, BudgetCurve, budget_curve
 from paper_tables.figures.draw import draw
 from paper_tables.figures.look import method_looks
 from paper_tables.figures.page import Caption
@@ -19,6 +19,7 @@ from paper_tables.figures.tokens import tokens_chart
 from paper_tables.figures.tokens_notes import budget_notes
 from paper_tables.numbers.rows import aggregate
 from paper_tables.numbers.study_numbers import StudyNumbers
+from paper_tables.statistics.paired import difference_of
 from paper_tables.tables.budget_page import budget_page
 
 
@@ -221,6 +222,33 @@ def test_pairs_with_the_same_findings_are_told_together_and_models_by_their_spar
         "prune-ofa against finetune-pruning, prune-ofa-no-kd against finetune-pruning, prune-ofa: tiny 85, 90 %; wide "
         "85, 90 %: not on equal terms (epochs)."
     ]
+
+
+def test_many_findings_of_a_pair_are_told_in_short() -> None:
+    """Five in four sorts: the line from -1 to +1 between 1 and 10 million crosses at the square root, 3.16 million."""
+
+    def budget(tokens: float, mean: float, around: float) -> Budget:
+        found = difference_of([mean - around, mean, mean + around])
+        return Budget(study="s", tokens=tokens, value=90.0, n=3, tasks=("sst2",), difference=found)
+
+    def curve(sparsity: float, *means: float, around: float = 9.0) -> BudgetCurve:
+        budgets = [budget(10.0 ** (6 + n), mean, around) for n, mean in enumerate(means)]
+        return budget_curve("tiny", sparsity, "prune-ofa", "finetune-pruning", budgets)
+
+    (note,) = budget_notes(
+        [
+            curve(0.5, -1.0, 1.0),
+            curve(0.6, 1.0, 2.0, around=0.01),
+            curve(0.7, -1.0, 2.0, around=0.01),
+            curve(0.8, -2.0, -1.0),
+            curve(0.9, -2.0, -1.0, around=0.01),
+        ]
+    )
+    assert note == (
+        "prune-ofa against finetune-pruning: mean difference crosses zero at about 3 million tokens, interpolated: "
+        "tiny 50 %. not shown to pay within the budgets tried: tiny 80, 90 %. pays from 1 million tokens on: tiny "
+        "60 %. pays from 10 million tokens on: tiny 70 %. Which intervals exclude zero is on the page of numbers."
+    )
 
 
 def test_a_study_without_a_pruned_model_is_named_as_one_without_a_point(make_study: Callable[..., Study]) -> None:
