@@ -15,7 +15,8 @@ SCRIPT = Path(__file__).resolve().parents[2] / "results" / "reduced" / "choices"
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("slice_of_train", SCRIPT)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
