@@ -112,7 +112,7 @@ def marks_and_texts(svg: Path) -> tuple[list[tuple[float, float]], list[str]]:
 def test_results_are_small_and_hold_no_binary_but_pictures() -> None:
     """In bytes. The demo's records are of five seeds, some 500 of five kilobytes."""
     files = [path for path in RESULTS.rglob("*") if path.is_file()]
-    assert all(path.suffix in (".json", ".md", ".tex", ".csv", ".html", ".svg", ".png", ".toml") for path in files)
+    assert all(path.suffix in (".json", ".md", ".tex", ".csv", ".html", ".svg", ".png", ".toml", ".py") for path in files)
     assert max(path.stat().st_size for path in files if path.parent.parent.name == "records") < 20_000
     assert max(path.stat().st_size for path in files) < 1_000_000
     assert {store.name for store, _ in STUDIES} == {"reduced", "quick"}
