@@ -140,3 +140,17 @@ def test_a_batch_is_padded_to_its_longest_example_or_to_the_length_of_the_task_o
     assert started["collator"] == task
     begin(pretraining.pretrain, context({**PARAMETERS, "padding": padding}, "pairs"))
     assert started["collator"] == pairs
+
+
+@pytest.mark.parametrize(("given", "share"), [({}, 1.0), ({"kd_positions": 0.5}, 0.5)])
+def test_pre_training_distils_the_share_of_tokens_that_the_recipe_says(
+    started: dict[str, Any], monkeypatch: pytest.MonkeyPatch, given: dict[str, float], share: float
+) -> None:
+    monkeypatch.setattr(pretraining, "MaskedLanguageModelCollator", lambda tokenizer, **options: options)
+    begin(pretraining.pretrain, context({**DISTILLING, **given}, "pairs", "teacher"))
+    assert started["collator"] == {
+        "seed": 7,
+        "selection_probability": 0.15,
+        "kd_positions": share,
+        "length": None,
+    }
