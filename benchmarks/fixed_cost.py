@@ -9,16 +9,18 @@ import gc
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.matmul_rates import Clock
 from benchmarks.observed import observed
 from harness.api import plan_grid
 from harness.planning.kinds import KINDS
 from harness.specs import StageSpec
 from harness.stages.context import Resources, Sources
 from harness.store.store import Store
+from harness.worker.heap import freed_memory_kept
 from harness.worker.run import run_stage
 
 PRESET = "quick"
@@ -35,12 +37,16 @@ SETTINGS: Mapping[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FixedCost:
-    """Seconds of one stage of a kind, by the clock on the wall: in all, in training steps, and in scoring."""
+    """Seconds of one stage of a kind, by the clock on the wall: in all, in training steps, and in scoring.
+
+    processor: fixed seconds of processor time. What lies between is waiting, for the disk or for other processes.
+    """
 
     kind: str
     seconds: float
     training: float
     scoring: float
+    processor: float = 0.0
 
     @property
     def has_steps(self) -> bool:
@@ -68,28 +74,33 @@ def planned(folder: Path) -> tuple[Sequence[StageSpec], Sources]:
     return list(grid.plan.stages.values()), grid.request.sources
 
 
-def one_round() -> list[FixedCost]:
-    """Every stage of the plan in a store of its own, one after the other in this process."""
+def one_round(clock: Clock) -> list[FixedCost]:
+    """Every stage of the plan in a store of its own, one after the other in this process; seconds by `clock`."""
     with tempfile.TemporaryDirectory(prefix="harness-bench-") as folder:
         specs, sources = planned(Path(folder))
         store, costs = Store(Path(folder)), []
         for spec in specs:
-            with observed(time.perf_counter, products=False) as seen:
-                began = time.perf_counter()
+            with observed(clock, products=False) as seen, freed_memory_kept():
+                began = clock()
                 run_stage(spec, store, sources, Resources(), lambda: False)
-                seconds = time.perf_counter() - began
+                seconds = clock() - began
             costs.append(FixedCost(kind=spec.kind, seconds=seconds, training=seen.training, scoring=seen.scoring))
     return costs
 
 
 def measure(rounds: int) -> list[FixedCost]:
     """Of each kind the stage with the least fixed cost, over all rounds, in the order of the plan."""
-    one_round()  # imports
+    one_round(time.perf_counter)  # imports
     gc.collect()
     gc.freeze()  # as a worker does after its first bundle
+    wall, processor = _best(rounds, time.perf_counter), _best(rounds, time.process_time)
+    gc.unfreeze()
+    return [replace(cost, processor=processor[kind].fixed) for kind, cost in wall.items()]
+
+
+def _best(rounds: int, clock: Clock) -> dict[str, FixedCost]:
     best: dict[str, FixedCost] = {}
-    for cost in (cost for _ in range(rounds) for cost in one_round()):
+    for cost in (cost for _ in range(rounds) for cost in one_round(clock)):
         if cost.kind not in best or cost.fixed < best[cost.kind].fixed:
             best[cost.kind] = cost
-    gc.unfreeze()
-    return list(best.values())
+    return best

@@ -93,9 +93,10 @@ class Report:
         return f"{PADDED_NAME}: {ratio:.2f} times the seconds per example; goal {GOAL_RATIO:g}, {verdict}\n"
 
     def _fixed(self) -> str:
-        header = ("stage", "fixed s", "training s", "scoring s")
+        header = ("stage", "fixed s", "of it processor", "training s", "scoring s")
         rows = [
-            (each.kind, f"{each.fixed:.3f}", f"{each.training:.3f}", f"{each.scoring:.3f}") for each in self.fixed_costs
+            (each.kind, *(f"{found:.3f}" for found in (each.fixed, each.processor, each.training, each.scoring)))
+            for each in self.fixed_costs
         ]
         judged = [each for each in self.fixed_costs if each.has_steps]
         met = sum(each.fixed <= GOAL_SECONDS for each in judged)
