@@ -252,6 +252,19 @@ def test_shuffled_batches_are_drawn_whatever_the_length() -> None:
     assert (batches.max(1) - batches.min(1)).mean() == pytest.approx(74, abs=8)
 
 
+@pytest.mark.parametrize(
+    ("padding", "sampler"), [("longest", SeededLengthGroupedSampler), ("max_length", SeededShuffledSampler)]
+)
+def test_the_order_of_a_run_is_that_of_its_padding(tmp_path: Path, padding: str, sampler: type) -> None:
+    run = trainer(model(), tmp_path, padding=padding)
+    found = run._get_train_sampler()
+    assert type(found) is sampler
+    met = [row["input_ids"].shape[0] for row in run.batches()]
+    assert met == [4] * 8
+    assert found.seed == 0
+    assert len(found) == 32
+
+
 class BatchesMet(TrainerCallback):
     """The first tokens of the examples of every batch, in order."""
 
