@@ -2,9 +2,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+DATA ?= synthetic
+BENCH_OUT ?= bench.json
 
 # On a machine with nothing but Python, git and make: the environment is made first.
-.PHONY: environment demo results test test-cluster test-all lint soak same-numbers code-versions clean
+.PHONY: environment demo results bench test test-cluster test-all lint soak same-numbers code-versions clean
 
 environment: $(VENV)/.ready
 
@@ -37,6 +39,11 @@ results: environment
 	    $(BIN)/harness plots $$from --only accuracy,tokens,sparsity --out $$to && \
 	    $(BIN)/harness report $$from --out $$to/$$study-report.html || exit 1; \
 	done
+
+# How fast training is beside its matrix products alone, and what a stage costs around it: some ten minutes, one core.
+# On data of yours: make bench DATA=DIR. docs/benchmarks.md says how to read it.
+bench: environment
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --data $(DATA) --out $(BENCH_OUT)
 
 # Fast tests: a few minutes. A process a core, up to four, each with one thread; a file's tests stay in one process.
 test: environment

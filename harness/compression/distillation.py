@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 
 
-def soft_target_loss(
-    student: Tensor, teacher: Tensor, *, temperature: float, weights: Tensor | None = None
-) -> Tensor:
+def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float, weights: Tensor | None = None) -> Tensor:
     """KL(teacher || student) at `temperature`, in nats, averaged over rows, times temperature**2; a scalar.
 
     student, teacher: logits [rows, classes], same shape; no gradient reaches the teacher.

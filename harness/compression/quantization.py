@@ -45,7 +45,8 @@ def weight_scale(weight: Tensor, *, rule: ScaleRule = "max127") -> Tensor:
     Raises ValueError on an unknown rule. A NaN or infinity in the weight shows as such in the scale.
     """
     _check_choice("rule", rule, ScaleRule)
-    return _safe(weight.detach().abs().max().float() / (WEIGHT_MAX if rule == "max127" else WEIGHT_MAX + 0.5))
+    low, high = torch.aminmax(weight.detach())
+    return _safe(torch.maximum(-low, high).float() / (WEIGHT_MAX if rule == "max127" else WEIGHT_MAX + 0.5))
 
 
 def quantize_weight(weight: Tensor, scale: Tensor, *, rule: ScaleRule = "max127") -> Tensor:
@@ -492,8 +493,9 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor | int, qmin: int, qmax: int) -> Tensor:
         unclipped = _unclipped_codes(x, scale, zero_point)
-        ctx.save_for_backward((unclipped >= qmin) & (unclipped <= qmax))
-        return ((unclipped.clamp(qmin, qmax) - zero_point) * scale).to(x.dtype)
+        codes = unclipped.clamp(qmin, qmax)
+        ctx.save_for_backward(codes == unclipped)  # not where it is NaN
+        return codes.sub_(zero_point).mul_(scale).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
@@ -508,7 +510,7 @@ def _quantize(x: Tensor, scale: Tensor, zero_point: Tensor | int, qmin: int, qma
 
 def _unclipped_codes(x: Tensor, scale: Tensor, zero_point: Tensor | int) -> Tensor:
     wide = x if x.dtype == torch.float64 else x.float()
-    return torch.round(wide * (1 / scale.to(wide.dtype))) + zero_point  # the sum turns -0.0 into 0.0
+    return (wide * (1 / scale.to(wide.dtype))).round_().add_(zero_point)  # the sum turns -0.0 into 0.0
 
 
 def _safe(scale: Tensor) -> Tensor:

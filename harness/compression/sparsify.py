@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -37,9 +37,31 @@ class Mask(nn.Module):
         super().__init__()
         self.register_buffer("mask", mask.to(torch.bool))
         self.locked = locked
+        self._factor: _Factor | None = None
 
     def forward(self, shadow: Tensor) -> Tensor:
-        return shadow * self.mask
+        if self._factor is None or not self._factor.is_of(self.mask, shadow.dtype):
+            self._factor = _Factor(self.mask, self.mask._version, self.mask.to(shadow.dtype))
+        return shadow * self._factor.values
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of the module makes its own: its mask begins with a version of its own."""
+        return {**self.__dict__, "_factor": None}
+
+
+class _Factor(NamedTuple):
+    """A mask as ones and zeros of a weight's type, made once for each version of the mask.
+
+    A product with the bool tensor has the same bits, at four times the time: it makes these numbers anew each time.
+    """
+
+    mask: Tensor
+    version: int
+    values: Tensor
+
+    def is_of(self, mask: Tensor, dtype: torch.dtype) -> bool:
+        """Whether it is this mask as it is now: every change in place raises a tensor's version."""
+        return self.mask is mask and self.version == mask._version and self.values.dtype == dtype
 
 
 def attach_masks(model: nn.Module, names: Sequence[str]) -> None:

@@ -27,6 +27,8 @@ def encode_classification(
     ignores them, its BERT teacher needs them. Raises ValueError if the task is not a classification, and what `stops`
     raises.
     """
+    from datasets.fingerprint import generate_random_fingerprint
+
     if task.head != CLASSIFICATION:
         raise ValueError(f"task {task.name!r} is {task.head.name}; expected a classification task.")
 
@@ -52,5 +54,6 @@ def encode_classification(
         with_indices=True,
         remove_columns=dataset.column_names,
         load_from_cache_file=False,
+        new_fingerprint=generate_random_fingerprint(),  # else the library pickles the whole tokenizer to make one
         desc=f"{task.name} tokens",
     )

@@ -1,8 +1,8 @@
-"""Dynamic padding for the tasks: a batch is as long as its longest example. (Pre-training: `harness.data.masking`.)"""
+"""Padding for the tasks: a batch is as long as its longest example, or of one length. (Pre-training: `masking`.)"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,9 +17,12 @@ class PaddingCollator:
 
     Every other column (index, length, offsets, ids of questions) stays behind. Padding is on the tokenizer's padding
     side, with its pad token; pad positions have attention_mask 0.
+
+    length: tokens of every batch; None: those of its longest example.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, length: int | None = None) -> None:
+        self._length = length
         self._side = tokenizer.padding_side
         self._pads = {
             "input_ids": tokenizer.pad_token_id,
@@ -28,8 +31,12 @@ class PaddingCollator:
         }
 
     def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        """Tensors [batch, length] for the padded columns, [batch] for the others, all int64."""
+        """Tensors [batch, length] for the padded columns, [batch] for the others, all int64.
+
+        Raises ValueError for an example of more tokens than every batch has.
+        """
         import torch
+        from torch.nn.functional import pad
         from torch.nn.utils.rnn import pad_sequence
 
         columns = {
@@ -38,9 +45,25 @@ class PaddingCollator:
             if name in features[0]
         }
         columns.setdefault("attention_mask", [torch.ones_like(ids) for ids in columns["input_ids"]])
-        return {
-            name: pad_sequence(values, batch_first=True, padding_value=self._pads[name], padding_side=self._side)
-            if name in self._pads
-            else torch.stack(values)
-            for name, values in columns.items()
-        }
+        missing = batch_length(columns["input_ids"], self._length) - max(map(len, columns["input_ids"]))
+        sides = (0, missing) if self._side == "right" else (missing, 0)
+
+        def padded(name: str) -> torch.Tensor:
+            value = self._pads[name]
+            rows = pad_sequence(columns[name], batch_first=True, padding_value=value, padding_side=self._side)
+            return rows if missing == 0 else pad(rows, sides, value=value)
+
+        return {name: padded(name) if name in self._pads else torch.stack(columns[name]) for name in columns}
+
+
+def batch_length(token_ids: Sequence[Sized], length: int | None) -> int:
+    """Tokens of a batch of these examples: `length`, or the longest's where that is None.
+
+    Raises ValueError for an example of more than `length` tokens.
+    """
+    longest = max(map(len, token_ids))
+    if length is None:
+        return longest
+    if longest > length:
+        raise ValueError(f"an example has {longest} tokens, and every batch {length}: expected at most as many.")
+    return length

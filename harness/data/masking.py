@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data.collate import batch_length
+
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
@@ -33,6 +35,7 @@ class MaskedLanguageModelCollator:
         drawn without replacement, anew each time, after the masks and independently of them. Below 1 the batch has
         kd_weights: tokens of the pair / tokens drawn where a token was drawn, else 0, so that a weighted sum over the
         drawn tokens has the sum over all of them as its expectation, whatever it sums.
+    length: tokens of every batch; None: those of its longest pair. Masks and draws are the same at any length.
     epoch: which masks to make; the caller sets it at the start of an epoch (before the data loader starts its workers,
         which hold a copy). fixed_epoch: overrides it for good, for an evaluation with the same masks each time.
     Raises ValueError if the tokenizer has no mask or pad token, or a probability is outside [0, 1].
@@ -45,6 +48,7 @@ class MaskedLanguageModelCollator:
         seed: int,
         selection_probability: float = 0.15,
         kd_positions: float = 1.0,
+        length: int | None = None,
         epoch: int = 0,
         fixed_epoch: int | None = None,
     ) -> None:
@@ -60,6 +64,7 @@ class MaskedLanguageModelCollator:
         self.seed = seed
         self.selection_probability = selection_probability
         self.kd_positions = kd_positions
+        self.length = length
         self.epoch = epoch
         self.fixed_epoch = fixed_epoch
         self.mask_id = int(tokenizer.mask_token_id)
@@ -71,12 +76,12 @@ class MaskedLanguageModelCollator:
     def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """input_ids, token_type_ids, attention_mask, labels [batch, length], next_sentence_label [batch], all int64.
 
-        And kd_weights [batch, length], fp32, where kd_positions is below 1. Padded to the longest of the batch; labels are -100 where a token was not selected. Raises ValueError if a
-        feature has no index.
+        And kd_weights [batch, length], fp32, where kd_positions is below 1. Labels are -100 where a token was not
+        selected. Raises ValueError if a feature has no index, or more tokens than every batch.
         """
         import torch
 
-        shape = len(features), max(len(feature["input_ids"]) for feature in features)
+        shape = len(features), batch_length([feature["input_ids"] for feature in features], self.length)
         input_ids = np.full(shape, self.pad_id, dtype=np.int64)
         token_type_ids = np.zeros(shape, dtype=np.int64)
         attention_mask = np.zeros(shape, dtype=np.int64)
@@ -89,8 +94,9 @@ class MaskedLanguageModelCollator:
             attention_mask[row, :length] = 1
             generator = self._generator(feature)
             draws[:, row, :length] = generator.random((3, length))
-            drawn = math.ceil(self.kd_positions * length)
-            kd_weights[row, generator.permutation(length)[:drawn]] = length / drawn
+            if self.kd_positions < 1:
+                drawn = math.ceil(self.kd_positions * length)
+                kd_weights[row, generator.permutation(length)[:drawn]] = length / drawn
 
         maskable = (attention_mask == 1) & ~self._is_special[input_ids]
         masked_ids, labels = self._mask(input_ids, maskable, draws)

@@ -160,12 +160,15 @@ def _best_span(
 
 def _map_windows(examples: datasets.Dataset, encode: Any, stops: StopFlag) -> datasets.Dataset:
     """Windows of all examples, with their index."""
+    from datasets.fingerprint import generate_random_fingerprint
+
     windows = examples.map(
         stops.between(encode, "batches of windows"),
         batched=True,
         with_indices=True,
         remove_columns=examples.column_names,
         load_from_cache_file=False,
+        new_fingerprint=generate_random_fingerprint(),  # else the library pickles the whole tokenizer to make one
         desc="windows",
     )
     return windows.add_column("index", np.arange(len(windows)))

@@ -225,10 +225,11 @@ class Chain:
         """The task teacher: the dense fine-tune of the same base model with seed 0."""
         return self.dense(seed=TEACHER_SEED)
 
-    def task_pruning(self) -> StageSpec:
-        """Gradual magnitude pruning of the dense model while it is fine-tuned, distilled from the task teacher."""
+    def task_pruning(self, *, distillation: bool = True) -> StageSpec:
+        """Gradual magnitude pruning of the dense model during fine-tuning, distilled from the task teacher or not."""
+        teacher = self.teacher() if distillation else None
         return self.fine_tuning(
-            "task_pruning", start=self.pretrained_model(), teacher=self.teacher(), sparsity=self.cell.sparsity
+            "task_pruning", start=self.pretrained_model(), teacher=teacher, sparsity=self.cell.sparsity
         )
 
     def transfer(self, sparse_model: StageSpec, *, distillation: bool, **settings: Any) -> StageSpec:

@@ -34,6 +34,7 @@ from harness.specs import StageSpec
 BUILT_IN: Mapping[str, str] = {
     "dense": "methods.dense:METHOD",
     "finetune-pruning": "methods.finetune_pruning:METHOD",
+    "finetune-pruning-no-kd": "methods.finetune_pruning:WITHOUT_KD",
     "prune-ofa": "methods.prune_ofa:METHOD",
     "prune-ofa-no-kd": "methods.prune_ofa:WITHOUT_KD",
 }

@@ -147,7 +147,7 @@ def predict(
     after_batch: called with the number of batches done and their total; what it raises ends the scoring.
     """
     device = next(model.parameters()).device
-    order = np.argsort(-np.array(features["length"]), kind="stable")
+    order = np.argsort(-np.array(features["length"][:]), kind="stable")
     rows: dict[str, list[Any]] = {}
     loader = DataLoader(features.select(order), batch_size=batch_size, collate_fn=collator)
     for done, batch in enumerate(loader, start=1):

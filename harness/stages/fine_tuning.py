@@ -13,7 +13,7 @@ from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import family_of, load_for_task, load_tokenizer, quiet, save_artifact, start_folder
 from harness.stages.task_data import training_examples
 from harness.stages.task_heads import head_of
-from harness.stages.training_run import TrainingRun, distillation_of
+from harness.stages.training_run import TrainingRun, distillation_of, padded_length
 from harness.tasks import get_task
 from harness.training.modifiers import (
     GradualPruning,
@@ -49,7 +49,7 @@ def fine_tune(context: StageContext, *, modifier: ModifierFactory, new_head: boo
         make_modifier=modifier,
         objective=head_of(task).objective(distillation_of(context, load)),
         examples=training_examples(context, task, tokenizer),
-        collator=PaddingCollator(tokenizer),
+        collator=PaddingCollator(tokenizer, padded_length(parameters, parameters["max_length"])),
     )
     outcome = run.run()
     save_artifact(context.artifact, outcome.model, tokenizer, outcome.report.int8)

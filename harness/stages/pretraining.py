@@ -21,7 +21,7 @@ from harness.stages.loading import (
     start_folder,
 )
 from harness.stages.pretraining_data import load_pairs
-from harness.stages.training_run import TrainingRun, distillation_of
+from harness.stages.training_run import TrainingRun, distillation_of, padded_length
 from harness.training.micro_batch import run_with_oom_backoff
 from harness.training.modifiers import GradualPruning, Modifier, ModifierFactory
 from harness.training.objectives import PretrainingObjective
@@ -62,7 +62,10 @@ def pretrain(context: StageContext, *, modifier: ModifierFactory) -> StageResult
         make_modifier=modifier,
         objective=objective,
         examples=load_pairs(context, "train"),
-        collator=collator(kd_positions=parameters.get("kd_positions", 1.0)),
+        collator=collator(
+            kd_positions=parameters.get("kd_positions", 1.0),
+            length=padded_length(parameters, context.parent_records["pairs"]["parameters"]["max_length"]),
+        ),
     )
     outcome = run.run()
     held_out = load_pairs(context, "validation")

@@ -64,8 +64,8 @@ def pairs(context: StageContext) -> StageResult:
         _write(context, examples, split)
         details[split] = {
             "pairs": len(examples),
-            "tokens": int(np.sum(examples["length"])),
-            "random_next": int(np.sum(examples["next_sentence_label"])),
+            "tokens": int(np.sum(examples["length"][:])),
+            "random_next": int(np.sum(examples["next_sentence_label"][:])),
         }
     return StageResult(
         did=[f"{split}: {d['pairs']} pairs, {d['tokens']} tokens" for split, d in details.items()],

@@ -98,7 +98,7 @@ class ClassificationHead:
         stops: StopFlag = NEVER,
     ) -> Scored:
         predicted = [int(np.argmax(row)) for row in outputs["logits"]]
-        labels = list(rows["label"])
+        labels = rows["label"][:]
         return Scored(classification_scores(task, predicted, labels), class_predictions(labels, predicted))
 
 

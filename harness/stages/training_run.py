@@ -78,7 +78,7 @@ class TrainingRun:
             callbacks=modifier.callbacks(num_steps),
             objective=self.objective,
             factor=modifier.factor(num_steps, warmup_steps),
-            lengths=list(self.context.checked(self.examples["length"], "lengths of examples")),
+            lengths=self.examples["length"][:],
             checkpoints=Checkpoints(self.context.checkpoints, self.context.guard),
             checkpoint_minutes=self.context.resources.checkpoint_minutes,
             should_stop=self.context.should_stop,
@@ -91,6 +91,11 @@ class TrainingRun:
         report = modifier.detach(model)
         training = training_details(progress, num_steps, warmup_steps, len(self.examples), parameters)
         return TrainingOutcome(model=model, report=report, details={**report.details, **training})
+
+
+def padded_length(parameters: Mapping[str, Any], max_length: int) -> int | None:
+    """Tokens of every training batch; None: those of its longest example. max_length: of the examples."""
+    return None if parameters["padding"] == "longest" else max_length
 
 
 def distillation_of(context: StageContext, load_teacher: Callable[[Path], nn.Module]) -> Distillation | None:

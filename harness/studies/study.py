@@ -262,7 +262,8 @@ def check_recipe(store: Store, name: str, preset: Preset) -> None:
 def _check_same(name: str, old: dict[str, Any], preset: Preset) -> None:
     if old["hash"] != preset.recipe_hash:
         before, now = old["settings"], preset.as_json()["settings"]
-        differing = sorted(key for key in {*before, *now} if before.get(key, [None])[0] != now.get(key, [None])[0])
+        keys = {*before, *now} - ({*old.get("defaults", ())} - now.keys())  # a default that neither of them gives
+        differing = sorted(key for key in keys if before.get(key, [None])[0] != now.get(key, [None])[0])
         if old.get("sparse_checkpoints", []) != preset.as_json()["sparse_checkpoints"]:
             differing.insert(0, "sparse_checkpoints")
         raise UsageError(

@@ -167,7 +167,7 @@ class _HeadPositions(NamedTuple):
     weights: [num_distilled], of their divergences; None: 1 each.
     """
 
-    index: Tensor
+    places: Tensor
     num_distilled: int
     weights: Tensor | None
 
@@ -179,12 +179,12 @@ class _HeadPositions(NamedTuple):
         weights = inputs["kd_weights"].flatten()
         distilled = weights > 0
         masked_only = (inputs["labels"].flatten() != IGNORED_LABEL) & ~distilled
-        index = torch.cat([distilled.nonzero().squeeze(1), masked_only.nonzero().squeeze(1)])
-        return cls(index, int(distilled.sum()), weights[distilled])
+        places = torch.cat([distilled.nonzero().squeeze(1), masked_only.nonzero().squeeze(1)])
+        return cls(places, int(distilled.sum()), weights[distilled])
 
     def rows_of(self, hidden: Tensor) -> Tensor:
         """hidden [batch, length, width] -> [rows, width]."""
-        return hidden.flatten(0, 1)[self.index]
+        return hidden.flatten(0, 1)[self.places]
 
     def distilled_of(self, rows: slice) -> slice:
         """Those of the rows that are distilled."""
@@ -226,7 +226,7 @@ def _distilled_tokens(
 
     student: hidden [rows, width] and the decoder. labels: [batch * length].
     """
-    labels = labels[positions.index]
+    labels = labels[positions.places]
 
     def soft_targets(logits: Tensor, rows: slice) -> Tensor:
         teacher_logits = functional.linear(teacher.hidden[rows], teacher.decoder.weight, teacher.decoder.bias)

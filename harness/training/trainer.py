@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
+from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 WEIGHTS = "training_state.safetensors"
 PROGRESS = "progress.json"
 LOG_EVERY_SECONDS = 15
+GROUPED = "group_by_length"  # the library's word
 
 
 @dataclass
@@ -66,6 +68,26 @@ class SeededLengthGroupedSampler(LengthGroupedSampler):
     def __iter__(self) -> Iterator[int]:
         self.generator.manual_seed(self.seed * 1_000_003 + self.epoch)
         return iter(super().__iter__())
+
+
+class SeededShuffledSampler(Sampler[int]):
+    """Batches of examples of any length; the order depends on seed and epoch alone."""
+
+    def __init__(self, num_examples: int, seed: int) -> None:
+        self.num_examples = num_examples
+        self.generator = torch.Generator()
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_examples
+
+    def __iter__(self) -> Iterator[int]:
+        self.generator.manual_seed(self.seed * 1_000_003 + self.epoch)
+        return iter(torch.randperm(self.num_examples, generator=self.generator).tolist())
 
 
 class CompressionTrainer(Trainer):
@@ -200,7 +222,9 @@ class CompressionTrainer(Trainer):
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> SeededLengthGroupedSampler:
+    def _get_train_sampler(self, train_dataset: Any = None) -> SeededLengthGroupedSampler | SeededShuffledSampler:
+        if self.args.train_sampling_strategy != GROUPED:
+            return SeededShuffledSampler(len(self.lengths), self.args.seed)
         batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return SeededLengthGroupedSampler(batch_size, self.lengths, self.args.seed)
 
@@ -336,7 +360,7 @@ def training_arguments(parameters: Any, *, output_dir: Path, num_steps: int) -> 
         max_steps=num_steps,
         seed=parameters["seed"],
         data_seed=parameters["seed"],
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy=GROUPED if parameters["padding"] == "longest" else "random",
         remove_unused_columns=False,
         save_strategy="no",
         logging_strategy="no",

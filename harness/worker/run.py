@@ -35,6 +35,7 @@ from harness.store.processes import is_gone, this_process
 from harness.store.stage import StoredStage
 from harness.store.store import Store
 from harness.worker.code_versions import own_source
+from harness.worker.heap import freed_memory_kept
 from harness.worker.machine_facts import machine_facts
 from harness.worker.provenance import provenance
 from harness.worker.source_state import SourceChanged, check_source, watch
@@ -81,7 +82,10 @@ def run_bundle(
             continue
         try:
             expired = expired_leases.get(spec.stage_id)
-            run_stage(spec, store, sources, resources, should_stop, expired_lease=expired, job=job, intervals=intervals)
+            with freed_memory_kept():
+                run_stage(
+                    spec, store, sources, resources, should_stop, expired_lease=expired, job=job, intervals=intervals
+                )
         except Exception as error:
             problems[spec.stage_id] = first_line(error)
             logger.info("%s: %s", stage_label(spec, specs), problems[spec.stage_id])

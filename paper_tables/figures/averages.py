@@ -47,6 +47,11 @@ def with_average(chart: Chart) -> Chart:
     return replace(chart, panels=(panel, *chart.panels), notes=(*chart.notes, *notes))
 
 
+def averaged_tasks(chart: Chart) -> tuple[str, ...]:
+    """The tasks that the chart's average is over, or would be."""
+    return tuple(panel.task for panel in _averaged(chart.panels))
+
+
 def average_of(chart: Chart) -> Chart | None:
     """The chart's average alone; None where it has none."""
     panels = [panel for panel in chart.panels if panel.is_average]

@@ -14,6 +14,7 @@ from harness.wording import counted
 from paper_tables.figures import text
 from paper_tables.figures.keys import chart_keys
 from paper_tables.figures.look import (
+    BAND,
     BASELINE_LINES,
     BASELINES,
     DENSE_LINE,
@@ -22,11 +23,13 @@ from paper_tables.figures.look import (
     SEED_MARK,
     Filling,
     Look,
+    level_line,
     line,
     mark,
 )
 from paper_tables.figures.page import (
     MARGIN,
+    MOST_NOTE_LINES,
     ROOM,
     Caption,
     Page,
@@ -35,7 +38,7 @@ from paper_tables.figures.page import (
     write_notes,
 )
 from paper_tables.figures.points import Chart, Panel, Point
-from paper_tables.figures.scale import Places, Scale, places, scales, ticks
+from paper_tables.figures.scale import Places, Scale, by_method, by_row, places, scales, ticks
 from paper_tables.numbers.pairs import condition
 
 if TYPE_CHECKING:
@@ -54,6 +57,8 @@ _X_LABELS = {
 }
 _METRICS = {"exact_match": "exact match", "f1": "F1", "accuracy": "accuracy"}
 _TASKS = {"mnli": "mnli (matched)", "mnli-mm": "mnli (mismatched)"}
+
+_MOST_LINES = {"nominal": MOST_NOTE_LINES, "stored": MOST_NOTE_LINES, "tokens": 3 * MOST_NOTE_LINES}  # of notes
 
 # Inches.
 _LARGE, _MIDDLE, _SMALL, _LOW = 1.45, 1.1, 0.86, 0.52
@@ -81,7 +86,7 @@ def draw(chart: Chart, caption: Caption, looks: Mapping[str, Look]) -> Figure:
             _write_grid(page, drawn, small, columns, _LOW if tall else _SMALL)
         page.skip(0.03)
         page.keys(chart_keys(chart, looks))
-        write_notes(page, [*drawn.notes(), *chart.notes, *caption.notes])
+        write_notes(page, [*drawn.notes(), *chart.notes, *caption.notes], most=_MOST_LINES[chart.axis])
         return page.finished()
 
 
@@ -108,7 +113,11 @@ class _Drawing:
 
     def columns(self, panels: int) -> int:
         """Two where the markers have room side by side, else one."""
-        return 2 if panels > 1 and places(self.points, self.width(2)).step >= _LEAST_STEP else 1
+        return 2 if panels > 1 and self.places(self.width(2)).step >= _LEAST_STEP else 1
+
+    def places(self, width: float) -> Places:
+        """Of the x axis that all panels have."""
+        return places(self.points, width, by_method if self.chart.axis == "tokens" else by_row)
 
     def width(self, columns: int) -> float:
         return (ROOM - (columns - 1) * _COLUMN_GAP) / columns - self.left
@@ -152,7 +161,7 @@ def _drawn_again(bars: Sequence[Point]) -> str:
 def _write_grid(page: Page, drawn: _Drawing, numbers: Sequence[int], columns: int, height: float) -> None:
     """Panels left to right and down; ticks of the x axis are labelled under the last panel of each column."""
     width, panels = drawn.width(columns), drawn.chart.panels
-    where = places(drawn.points, width)
+    where = drawn.places(width)
     labels = _TickLabels(drawn.chart, where)
     for first in range(0, len(numbers), columns):
         row = numbers[first : first + columns]
@@ -194,6 +203,7 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, Look], where: Plac
     for baseline in panel.baselines:
         if scale.low <= baseline.value <= scale.high:
             axes.axhline(baseline.value, **BASELINE_LINES[baseline.kind], zorder=1)
+    _draw_references(axes, panel, looks, where)
     _draw_front(axes, panel, where)
     series: dict[tuple[str, int], list[Point]] = {}
     for point in panel.points:
@@ -218,6 +228,22 @@ def _draw_point(axes: Axes, point: Point, look: Look, where: Places) -> None:
         beside = [x + min(0.04, 0.48 * where.step)] * len(values)
         axes.plot(beside, values, **SEED_MARK, color=look.color, alpha=0.75, zorder=4, clip_on=False)
     axes.plot([x], [point.value], **mark(look, point.bits, filling), clip_on=False)
+
+
+def _draw_references(axes: Axes, panel: Panel, looks: Mapping[str, Look], where: Places) -> None:
+    """A level over the width of the panel, straight between two places where they differ; its interval as a band.
+
+    Its method's marker is at the right end, for whom colours do not tell levels apart.
+    """
+    for method in dict.fromkeys(each.method for each in panel.references):
+        own = sorted((each for each in panel.references if each.method == method), key=lambda each: each.x)
+        xs = [0.0, *(where.centres[each.x] for each in own), where.width]
+        own = [own[0], *own, own[-1]]
+        look, ends = looks[method], {"clip_on": False, "markevery": [len(xs) - 1], "gid": "reference"}
+        axes.plot(xs, [each.value for each in own], **{**level_line(look), **ends}, zorder=1.8)
+        lows = [each.interval.low if each.interval else math.nan for each in own]
+        highs = [each.interval.high if each.interval else math.nan for each in own]
+        axes.fill_between(xs, lows, highs, **BAND, color=look.color, zorder=1.2)
 
 
 def _draw_front(axes: Axes, panel: Panel, where: Places) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from paper_tables.figures.look import (
+    BAND,
     BASELINE_LINES,
     BASELINES,
     DENSE_LINE,
@@ -13,6 +14,7 @@ from paper_tables.figures.look import (
     PRECISIONS,
     SEED_MARK,
     Look,
+    level_line,
     line,
     mark,
 )
@@ -47,7 +49,19 @@ def chart_keys(chart: Chart, looks: Mapping[str, Look]) -> list[Key]:
     if any(point.interval for point in points):
         bar = {"marker": "|", "markersize": 6, "markeredgewidth": 0.9, "linestyle": "none", "color": PALE_INK}
         keys.append(Key(bar, "bar: 95 % interval (bootstrap)"))
-    return [*keys, *_line_keys(chart)]
+    return [*keys, *_reference_keys(chart, looks), *_line_keys(chart)]
+
+
+def _reference_keys(chart: Chart, looks: Mapping[str, Look]) -> list[Key]:
+    found = [each for panel in chart.panels for each in panel.references]
+    keys = [
+        Key({**level_line(looks[method])}, f"{method_title(method)}, pruned on the task")
+        for method in dict.fromkeys(each.method for each in found)
+    ]
+    if any(each.interval for each in found):
+        band = {"color": PALE_INK, "alpha": BAND["alpha"], "linewidth": 6, "linestyle": "-", "solid_capstyle": "butt"}
+        keys.append(Key(band, "band: its 95 % interval (bootstrap)"))
+    return keys
 
 
 def _line_keys(chart: Chart) -> list[Key]:

@@ -25,15 +25,16 @@ _KNOWN = {
     "finetune-pruning": Look("#de8f05", "s"),
     "prune-ofa": Look("#0173b2", "o"),
     "prune-ofa-no-kd": Look("#029e73", "^"),
+    "finetune-pruning-no-kd": Look("#cc3311", "v"),
 }
 _OTHERS = (
-    Look("#cc3311", "v"),
     Look("#cc78bc", "P"),
     Look("#56b4e9", "X"),
     Look("#8c5a2b", "<"),
     Look("#332288", ">"),
     Look("#8844ee", "p"),
     Look("#999933", "h"),
+    Look("#33cc99", "*"),
 )
 _MARKERS = "vPX<>ph8*dH"
 PRECISIONS = {32: "filled: fp32 (32 bits)", 8: "half filled: int8 (8 bits)"}
@@ -71,6 +72,7 @@ BASELINE_LINES: Mapping[str, Mapping[str, Any]] = {
     "chance": {"color": PALE_INK, "linestyle": ":", "linewidth": 0.8},
     "words": {"color": PALE_INK, "linestyle": (0, (5, 1.5, 1, 1.5)), "linewidth": 0.7},
 }
+BAND: Mapping[str, Any] = {"alpha": 0.16, "linewidth": 0}
 SEED_MARK: Mapping[str, Any] = {"marker": "o", "markersize": SEED, "markeredgewidth": 0, "linestyle": "none"}
 
 Filling = Literal["ours", "short of seeds", "paper"]
@@ -89,6 +91,18 @@ def mark(look: Look, bits: int, filling: Filling = "ours") -> dict[str, Any]:
     if bits == 8:
         style |= {"fillstyle": "bottom", "markerfacecoloralt": "white"}
     return style
+
+
+def level_line(look: Look) -> Mapping[str, Any]:
+    """A line over the width of a panel: what has no place on its axis."""
+    return {
+        "color": look.color,
+        "linestyle": (0, (7, 1.2, 1.2, 1.2)),
+        "linewidth": 0.9,
+        "marker": look.marker,
+        "markersize": 0.8 * MARK,
+        "markeredgewidth": 0,
+    }
 
 
 def line(look: Look, bits: int) -> Mapping[str, Any]:

@@ -157,9 +157,10 @@ def write_header(page: Page, title: str, lines: Sequence[str]) -> None:
     page.skip(0.04)
 
 
-def write_notes(page: Page, notes: Sequence[str]) -> None:
+def write_notes(page: Page, notes: Sequence[str], most: int = MOST_NOTE_LINES) -> None:
+    """most: lines, of which the last ends with an ellipsis where there is more to say."""
     page.skip(0.05)
-    page.write(" ".join(notes), color=PALE_INK, most=MOST_NOTE_LINES)
+    page.write(" ".join(notes), color=PALE_INK, most=most)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.identity import MOST_NAME_LETTERS
+from paper_tables.claims.budget import BudgetCurve
 from paper_tables.figures.averages import average_of, joint, with_average
 from paper_tables.figures.baselines import Baselines, study_baselines
 from paper_tables.figures.curve import LearningCurve, learning_curve
@@ -47,6 +48,11 @@ class Picture:
     stem: str
     data: Chart | SparsityChart | LearningCurve
     draw: Callable[[], Figure]
+
+    @property
+    def budgets(self) -> Sequence[BudgetCurve]:
+        """What it says of budgets of pre-training, of the one that is about them."""
+        return self.data.budgets if isinstance(self.data, Chart) else ()
 
     def as_json(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self.data)}
@@ -108,7 +114,7 @@ class _Gallery:
         self.pictures.append(Picture(kind, self._stem(name), data, drawn))
 
     def add_chart(self, kind: str, name: str, chart: Chart) -> None:
-        looks = self.looks | method_looks({point.method for panel in chart.panels for point in panel.points})
+        looks = self.looks | method_looks(set(chart.methods))
         self.add(kind, name, chart, lambda: draw(chart, self.caption, looks))
 
     def add_charts(self, kind: str, found: Sequence[Chart], suffix: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from paper_tables.claims.budget import BudgetCurve
 from paper_tables.figures.baselines import NO_BASELINES, Baseline, Baselines
 from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.rows import Row, SeedValue, column_order, row_order
@@ -57,7 +58,8 @@ class Panel:
     """One metric of one task; or an average (`metric` "relative", see `averages`), in percent of the dense model.
 
     dense: our value of the dense fp32 model, None while there is none. baselines: what is reached without the model.
-    title: of an average.
+    title: of an average. references: what stands beside the points as a level, over tokens that it has not seen
+    (see `tokens`): one for each place that it is a level at.
     """
 
     task: str
@@ -66,6 +68,7 @@ class Panel:
     dense: float | None
     baselines: tuple[Baseline, ...] = ()
     title: str = ""
+    references: tuple[Point, ...] = ()
 
     @property
     def is_average(self) -> bool:
@@ -90,7 +93,7 @@ class Chart:
     """The panels of one picture, an average first. subject: the model, or what stands in its place in the title.
 
     cells: planned, every seed counted; missing: those of them without a result. notes: what a reader must know of
-    these numbers, a sentence each.
+    these numbers, a sentence each. budgets: over tokens, what the points say of pruning once.
     """
 
     subject: str
@@ -99,6 +102,13 @@ class Chart:
     cells: int
     missing: int
     notes: tuple[str, ...] = ()
+    budgets: tuple[BudgetCurve, ...] = ()
+
+    @property
+    def methods(self) -> list[str]:
+        """Those that are drawn."""
+        drawn = [each for panel in self.panels for each in (*panel.points, *panel.references)]
+        return list(dict.fromkeys(each.method for each in drawn))
 
 
 def nominal_place(row: Row) -> float:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from harness.tasks import EXTRACTIVE_QA, TASKS
 from paper_tables.figures.points import Panel, Point
@@ -75,6 +75,7 @@ def _scale(name: str, panels: Sequence[Panel]) -> Scale:
 def _range(panel: Panel) -> tuple[float, float]:
     """All numbers of a panel, two points of percent at least; 0 to 100 where it has none."""
     values = [value for point in panel.points for value in _values(point)]
+    values += [value for level in panel.references for value in _values(replace(level, seeds=()))]
     if panel.dense is not None:
         values.append(panel.dense)
     if not values:
@@ -100,7 +101,18 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     raise AssertionError((low, high))
 
 
-Row = tuple[str, float, int]
+Row = tuple[object, ...]
+
+
+def by_row(point: Point) -> Row:
+    """What stands side by side at a place: every row of a chart."""
+    return point.row
+
+
+def by_method(point: Point) -> Row:
+    """The same where each panel has a sparsity of its own, so that its rows do not meet those of another."""
+    return point.method, point.bits
+
 
 _EDGE, _CUT = 0.1, 0.3  # inches
 _STEP = 0.075  # between markers side by side: a marker and its seeds
@@ -112,6 +124,7 @@ _LEAST_CUT = 0.3  # decades
 class Places:
     """An x axis of this width, in inches. centres: of each value; offsets: of a row's marker from it.
 
+    row: of a point; those of one row stand under each other.
     step: between markers side by side. cut: where the axis leaves out an empty stretch after its first value.
     """
 
@@ -120,12 +133,13 @@ class Places:
     offsets: Mapping[tuple[float, Row], float]
     step: float
     cut: float | None
+    row: Callable[[Point], Row] = by_row
 
     def of(self, point: Point) -> float:
-        return self.centres[point.x] + self.offsets[self.centres[point.x], point.row]
+        return self.centres[point.x] + self.offsets[self.centres[point.x], self.row(point)]
 
 
-def places(points: Iterable[Point], width: float) -> Places:
+def places(points: Iterable[Point], width: float, row: Callable[[Point], Row] = by_row) -> Places:
     """Logarithmic, lowest value at the left; markers at one place stand side by side, in the order of the points.
 
     Where more than half of the axis would be empty between its first value (the dense model) and the second, that
@@ -133,9 +147,9 @@ def places(points: Iterable[Point], width: float) -> Places:
     """
     rows: dict[float, dict[Row, None]] = {}
     for point in points:
-        rows.setdefault(point.x, {})[point.row] = None
+        rows.setdefault(point.x, {})[row(point)] = None
     merged = _merged(sorted(rows))
-    groups = [dict.fromkeys(row for value in group for row in rows[value]) for group in merged]
+    groups = [dict.fromkeys(each for value in group for each in rows[value]) for group in merged]
     logs = [math.log10(group[0]) for group in merged]
     edge = _EDGE + max((len(group) for group in groups), default=0) * _STEP / 2
     inches, cut = _spread(logs, width, min(edge, width / 4))
@@ -144,11 +158,11 @@ def places(points: Iterable[Point], width: float) -> Places:
     step = min(_STEP, 0.92 * gap / crowd, (width - 0.1) / crowd)
     centres = {value: inch for group, inch in zip(merged, inches, strict=True) for value in group}
     offsets = {
-        (inch, row): step * (number - (len(group) - 1) / 2)
+        (inch, each): step * (number - (len(group) - 1) / 2)
         for group, inch in zip(groups, inches, strict=True)
-        for number, row in enumerate(group)
+        for number, each in enumerate(group)
     }
-    return Places(width, centres, offsets, step, cut)
+    return Places(width, centres, offsets, step, cut, row)
 
 
 def _merged(values: Sequence[float]) -> list[list[float]]:

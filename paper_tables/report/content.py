@@ -31,7 +31,13 @@ from paper_tables.tables.words import sparsity_texts
 DIGEST_HEX_DIGITS = 64
 NONE = "-"  # in the place of each letter of a digest that there is not
 # The numbers of a method's colour (page.css) and mark (figure.js): the shipped ones look as in all figures.
-_KNOWN_LOOKS = {"dense": (0, 3), "prune-ofa": (1, 0), "finetune-pruning": (2, 1), "prune-ofa-no-kd": (3, 2)}
+_KNOWN_LOOKS = {
+    "dense": (0, 3),
+    "prune-ofa": (1, 0),
+    "finetune-pruning": (2, 1),
+    "prune-ofa-no-kd": (3, 2),
+    "finetune-pruning-no-kd": (4, 4),
+}
 NUM_COLORS = 8
 BASELINES = {"chance": "chance", "words": "counts of words, at most"}
 
@@ -78,7 +84,7 @@ def _columns(rows: Iterable[Row]) -> list[tuple[str, str]]:
 
 
 def _looks(methods: Sequence[str]) -> list[tuple[int, int]]:
-    """Of others the colours begin again after the last, with other marks: 28 pairs, as there are seven marks."""
+    """Of others the colours begin again after the last, with other marks: 21 pairs, as there are seven marks."""
     own = len(_KNOWN_LOOKS)
     others = [method for method in methods if method not in _KNOWN_LOOKS]
     looks = {method: (own + number % (NUM_COLORS - own), own + number) for number, method in enumerate(others)}

@@ -56,6 +56,33 @@ def test_a_batch_is_as_long_as_its_longest_example(tokenizer: PreTrainedTokenize
     assert PaddingCollator(tokenizer)([encoded[1]])["input_ids"].shape == (1, 8)
 
 
+def test_every_batch_has_one_length_where_one_is_given(tokenizer: PreTrainedTokenizerBase):
+    encoded = encode_classification(PAIRS, get_task("qnli"), tokenizer, max_length=12)
+    rows = [encoded[0], encoded[1]]
+    longest, fixed = PaddingCollator(tokenizer)(rows), PaddingCollator(tokenizer, 20)(rows)
+    assert {name: tensor.shape for name, tensor in fixed.items()} == {
+        **dict.fromkeys(("input_ids", "token_type_ids", "attention_mask"), (2, 20)),
+        "labels": (2,),
+    }
+    assert all(torch.equal(fixed[name][:, :12], longest[name]) for name in ("input_ids", "attention_mask"))
+    assert fixed["attention_mask"][:, 12:].sum() == 0
+    assert set(fixed["input_ids"][:, 12:].flatten().tolist()) == {tokenizer.pad_token_id}
+    exact = PaddingCollator(tokenizer, 12)(rows)
+    assert all(torch.equal(exact[name], tensor) for name, tensor in longest.items())
+
+
+def test_padding_to_one_length_is_on_the_tokenizers_side(tokenizer: PreTrainedTokenizerBase, monkeypatch):
+    monkeypatch.setattr(tokenizer, "padding_side", "left")
+    batch = PaddingCollator(tokenizer, 5)([{"input_ids": [2, 7, 3]}, {"input_ids": [2, 3]}])
+    assert batch["attention_mask"].tolist() == [[0, 0, 1, 1, 1], [0, 0, 0, 1, 1]]
+    assert batch["input_ids"].tolist() == [[0, 0, 2, 7, 3], [0, 0, 0, 2, 3]]
+
+
+def test_an_example_longer_than_every_batch_is_refused(tokenizer: PreTrainedTokenizerBase):
+    with pytest.raises(ValueError, match=r"an example has 3 tokens, and every batch 2: expected at most as many\."):
+        PaddingCollator(tokenizer, 2)([{"input_ids": [2, 7, 3]}])
+
+
 def test_positions_and_nothing_else_travel_with_question_windows(tokenizer: PreTrainedTokenizerBase):
     window = {"input_ids": [2, 5, 3], "token_type_ids": [0, 0, 0], "start_positions": 1, "end_positions": 2, "index": 4}
     batch = PaddingCollator(tokenizer)([{**window, "example_id": "q", "offset_mapping": [[0, 1]] * 3, "length": 3}])

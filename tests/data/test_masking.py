@@ -126,3 +126,22 @@ def test_a_feature_without_index_is_refused(tokenizer: PreTrainedTokenizerBase):
     del feature["index"]
     with pytest.raises(ValueError, match="has no 'index'"):
         MaskedLanguageModelCollator(tokenizer, seed=1)([feature])
+
+
+@pytest.mark.parametrize("kd_positions", [1.0, 0.5])
+def test_a_batch_of_one_length_has_the_masks_and_draws_of_its_longest_pair(
+    tokenizer: PreTrainedTokenizerBase, kd_positions: float
+):
+    features = [*make_features(3, 20, len(tokenizer)), {**make_features(4, 12, len(tokenizer))[3], "index": 3}]
+    longest = MaskedLanguageModelCollator(tokenizer, seed=5, kd_positions=kd_positions)(features)
+    fixed = MaskedLanguageModelCollator(tokenizer, seed=5, kd_positions=kd_positions, length=32)(features)
+    assert longest["input_ids"].shape == (4, 20)
+    assert fixed["input_ids"].shape == (4, 32)
+    assert longest.keys() == fixed.keys()
+    for name, tensor in longest.items():
+        assert torch.equal(fixed[name][..., :20], tensor), name
+    assert fixed["attention_mask"].sum() == longest["attention_mask"].sum() == 72
+    assert (fixed["labels"][:, 20:] == -100).all()
+    assert (fixed["input_ids"][:, 20:] == tokenizer.pad_token_id).all()
+    with pytest.raises(ValueError, match="an example has 20 tokens, and every batch 16"):
+        MaskedLanguageModelCollator(tokenizer, seed=5, length=16)(features)

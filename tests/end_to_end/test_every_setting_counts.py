@@ -34,6 +34,8 @@ OTHER: dict[str, Any] = {
     "adam_beta2": 0.9,
     "adam_epsilon": 0.01,
     "epochs": 1.0,
+    "kd_positions": 0.5,
+    "padding": "max_length",
     "steps": 14,
     "student_pruning.steps": 24,
     "mlm_probability": 0.4,
@@ -66,7 +68,6 @@ OTHER: dict[str, Any] = {
 }
 WAIVED = {
     "precision": "fp32 is the only value so far",
-    "padding": "longest is the only value so far",
     "attention": "the kernels agree to the last bit here; tests/stages/test_loading.py looks at the model",
     "threads": "changes bits only on matrices large enough to be split",
     "sentence_splitter": "there is one so far",
@@ -122,6 +123,16 @@ def test_every_parameter_has_another_value_or_a_reason() -> None:
     known = {name for kind in KINDS.values() for name in (*kind.recipe, *kind.identity)}
     named = {key.rpartition(".")[2] for key in OTHER}
     assert known - named - set(WAIVED) == set()
+
+
+@pytest.mark.slow
+def test_padding_is_no_part_of_a_score(ready: Ready) -> None:
+    spec = ready.specs["evaluation"]
+    padded = replace(spec, parameters={**spec.parameters, "padding": "max_length"})
+    assert spec.parameters["padding"] == "longest"
+    run_stage(padded, ready.store, ready.sources, Resources(), lambda: False)
+    before, after = ready.store.stage(spec.stage_id).read_record(), ready.store.stage(padded.stage_id).read_record()
+    assert (before["result"], before["artifact"]["digest"]) == (after["result"], after["artifact"]["digest"])
 
 
 @pytest.mark.slow

@@ -113,6 +113,14 @@ def test_fewer_training_examples_and_shorter_sequences_are_less_work() -> None:
     assert works(grid_world.plan(*settings, tasks=["sst2"], methods=["dense"]), "dense") == [57_600_000]
 
 
+def test_examples_padded_to_one_length_are_more_work() -> None:
+    """3 epochs of 1,000 rows of 20 tokens: 60,000 x 6 x 800; scoring pads to the longest all the same."""
+    settings = ("common.padding=max_length", "task.sst2.max_length=20")
+    padded = grid_world.plan(*settings, tasks=["sst2"], methods=["dense"])
+    assert works(padded, "dense") == [pytest.approx(288_000_000)]
+    assert works(padded, "evaluation") == [2_080_000]
+
+
 def test_teacher_preparation_of_bert_base_is_7e18_flops_and_138_gpu_hours() -> None:
     """100,000 x 256 x 512 tokens x 6 x (84,934,656 + 0.15 x 24,030,720) = 6.96e18, at 14 TFLOP/s."""
     preset = load_preset("paper")

@@ -29,12 +29,13 @@ from paper_tables.figures.draw_map import draw_map
 from paper_tables.figures.look import method_looks
 from paper_tables.figures.page import Caption, images, svg
 from paper_tables.figures.pictures import FIGURE_KINDS, study_pictures
-from paper_tables.figures.points import Chart, Panel, Point
+from paper_tables.figures.points import Chart, Panel, Point, moved
 from paper_tables.figures.sparsity_map import KINDS, SparsityChart, SparsityMap
 from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.published import PAPER_COLUMNS
 from paper_tables.numbers.rows import SeedValue
 from paper_tables.numbers.study_numbers import StudyNumbers, read_numbers
+from paper_tables.statistics.intervals import Interval
 
 RESULTS = Path(__file__).parents[2] / "results"
 CAPTION = Caption(study="mine", preset="reduced", notes=("Data are subsets of the public tasks.",))
@@ -59,7 +60,7 @@ def chart(points: Sequence[Point], panels: int = 1, subject: str = "tiny", missi
 
 
 def drawn(of: Chart, caption: Caption = CAPTION) -> Figure:
-    return draw(of, caption, method_looks({p.method for panel in of.panels for p in panel.points}))
+    return draw(of, caption, method_looks(set(of.methods)))
 
 
 def texts(figure: Figure) -> list[Text]:
@@ -113,6 +114,32 @@ CURVE = LearningCurve(
     learning_rate=((1, 0.0), (100_000, 1.7e-5)),
     rewinding=True,
 )
+
+
+def over_tokens(of: Chart, *references: Point) -> Chart:
+    """The chart's average over tokens, three budgets of it, beside levels of other methods at each of them."""
+    average = average_of(of)
+    assert average is not None
+    budgets = (300_000.0, 1_000_000.0, 5_000_000.0)
+    panels = tuple(
+        replace(
+            panel,
+            title=f"{of.subject}, 85 % zeros: % of dense",
+            points=tuple(moved(p, x) for x in budgets for p in panel.points if p.method != "dense"),
+            references=tuple(moved(each, x) for x in budgets for each in references),
+        )
+        for panel in average.panels * 3
+    )
+    return replace(average, axis="tokens", panels=panels)
+
+
+LEVELS = (
+    point("finetune-pruning", 85.0, interval=Interval(83.0, 87.0)),
+    point("finetune-pruning-no-kd", 40.0),
+    point(HOSTILE, 130.0, interval=Interval(120.0, 140.0)),
+)
+
+
 JOINED = joint([chart([DENSE, *PAPER_LIKE], 2, subject) for subject in ("a", "b", HOSTILE)], "all models")
 assert JOINED is not None
 
@@ -130,6 +157,7 @@ AWKWARD = {
     "ends of the scale": lambda: drawn(chart([point(value=0.0), point("dense", 100.0)], panels=2)),
     "as stored": lambda: drawn(replace(chart([DENSE, point(value=80)], panels=2), axis="stored")),
     "over tokens": lambda: drawn(replace(chart([DENSE, *PAPER_LIKE], panels=1), axis="tokens")),
+    "over tokens beside levels": lambda: drawn(over_tokens(chart([DENSE, *PAPER_LIKE], subject=HOSTILE), *LEVELS)),
     "maps of 6 layers": lambda: draw_map(a_map_chart(6), CAPTION),
     "maps of 24 layers": lambda: draw_map(a_map_chart(24), CAPTION),
     "curve": lambda: draw_curve(CURVE, CAPTION),
@@ -226,6 +254,31 @@ def test_a_bar_over_transfer_seeds_is_told_to_be_conditional_on_one_pruning(
     said = " ".join(text.get_text() for text in texts(figure))
     assert "drawn again within each task; dense's mean is taken as given." in said
     assert ("transfer seeds, conditional on one pruning, drawn" in said) == conditional
+
+
+def test_levels_over_tokens_are_named_in_the_key_within_the_axis_and_apart_from_each_other() -> None:
+    figure = drawn(over_tokens(chart([DENSE, *PAPER_LIKE]), *LEVELS[:2]))
+    written = [text.get_text() for text in texts(figure)]
+    assert written.count("finetune-pruning, pruned on the task") == 1
+    assert written.count("finetune-pruning-no-kd, pruned on the task") == 1
+    assert written.count("band: its 95 % interval (bootstrap)") == 1
+    lines = [line for line in figure.axes[0].lines if line.get_gid() == "reference"]
+    assert [set(line.get_ydata()) for line in lines] == [{85.0}, {40.0}]
+    assert len({line.get_color() for line in lines}) == 2
+    assert len({line.get_marker() for line in lines}) == 2
+    low, high = figure.axes[0].get_ylim()
+    assert low < 40.0
+    assert high > 87.0
+
+
+def test_over_tokens_a_marker_stands_at_its_budget_whatever_other_panels_have() -> None:
+    """One method in each of two panels: each at its budget's line, not beside it."""
+    found = over_tokens(chart([DENSE, point(seeds=[79, 80, 81])]))
+    other = replace(found.panels[1], points=tuple(replace(p, sparsity=0.9) for p in found.panels[1].points))
+    figure = drawn(replace(found, panels=(found.panels[0], other)))
+    for axes in figure.axes:
+        marks = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o" and line.get_markersize() > 3]
+        assert marks == pytest.approx(axes.get_xticks())
 
 
 def test_an_averages_bar_is_its_interval() -> None:

@@ -24,14 +24,16 @@ def test_the_page_names_every_kind() -> None:
 def test_the_commands_of_the_page_draw_the_files_that_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "results").symlink_to(ROOT / "results")
     monkeypatch.chdir(tmp_path)
-    assert len(COMMANDS) == 3
+    assert len(COMMANDS) == 4
     for command in COMMANDS:
         assert main(shlex.split(command)[1:]) == 0
+    assert {path.name for path in (tmp_path / "figures").glob("*.md")} == {"quick-tokens.md", "reduced-tokens.md"}
     stems = {path.stem for path in (tmp_path / "figures").iterdir()}
     curves = {stem for stem in stems if stem.startswith("reduced-curve-")}
     assert len(curves) == 1
     assert stems - curves == {
         *("quick-tiny-wide", "quick-tiny-narrow", "quick-tiny-wide-average", "quick-tiny-narrow-average"),
         *("quick-all-models", "reduced-minilm-l6-stored", "reduced-minilm-l6-stored-average", "reduced-tokens"),
+        "quick-tokens",
         "reduced-minilm-l6-sparsity",
     }

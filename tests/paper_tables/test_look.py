@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from harness.planning.method_registry import BUILT_IN
 from paper_tables.figures.look import mark, method_looks
 
-SHIPPED = ("dense", "finetune-pruning", "prune-ofa-no-kd", "prune-ofa")
+SHIPPED = tuple(BUILT_IN)
 # Machado, Oliveira and Fernandes 2009, severity 1, of linear RGB.
 BLINDNESS = {
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
@@ -50,7 +51,7 @@ def test_the_simulation_knows_red_from_green() -> None:
 @pytest.mark.parametrize("blindness", BLINDNESS)
 def test_where_two_colours_come_near_the_markers_differ(blindness: str) -> None:
     looks = method_looks([*SHIPPED, *(f"sparse-from:{n}" for n in range(7))])
-    assert len(set(looks.values())) == 11
+    assert len(set(looks.values())) == len(SHIPPED) + 7
     for one, other in itertools.combinations(looks.values(), 2):
         assert one.marker != other.marker
         assert distance(one.color, other.color, blindness) >= 9

@@ -189,7 +189,7 @@ def test_a_setting_that_a_stage_cannot_have_is_refused(install: Install, setting
 def test_rows_of_a_preset_of_ones_own_may_name_it(run_harness: Run, world: World) -> None:
     path = world.folder / "mine.toml"
     path.write_text(
-        'description = "d"\nextends = "reduced"\ntasks = ["sst2"]\n'
+        'description = "d"\nextends = "reduced"\ntasks = ["sst2"]\nseeds = [0]\n'
         'rows = [{ method = "short", sparsities = [0.5, 0.7], quantization = ["none", "int8"] }]\n'
     )
     assert load_preset(str(path)).rows[0].method == "short"
@@ -262,7 +262,7 @@ def test_a_broken_one_in_a_presets_rows_is_told_as_well(install: Install, run_ha
     install("acme-broken", {"broken": "acme_bad:METHOD"}, {"acme_bad": "1 / 0"})
     path = world.folder / "mine.toml"
     path.write_text(
-        'description = "d"\nextends = "reduced"\ntasks = ["sst2"]\n'
+        'description = "d"\nextends = "reduced"\ntasks = ["sst2"]\nseeds = [0]\n'
         'rows = [{ method = "broken", sparsities = [0.5], quantization = ["none"] }]\n'
     )
     arguments = world.grid("--dry-run")

@@ -13,6 +13,7 @@ from grid_world import ROOT, SLICE, SPLITS, Ran, World, sentences, write_data
 from harness.errors import UsageError
 from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.grid import Axes, expand
+from harness.planning.kinds import KINDS
 from harness.planning.method_registry import BUILT_IN
 from harness.planning.planner import plan_cells
 from harness.planning.preset import Rows, is_preset_file, load_preset, preset_names
@@ -272,37 +273,58 @@ def test_every_row_of_a_shipped_preset_can_be_planned(name: str) -> None:
     assert expand(Axes(models=models), preset).dropped == ()
 
 
-def test_the_reduced_preset_on_one_model_is_35_cells_and_75_stages() -> None:
-    """7 rows x 5 tasks, one seed: dense, finetune-pruning, prune-ofa-no-kd, prune-ofa .85 and .9 in fp32 and int8.
+def test_the_reduced_preset_on_one_model_is_195_cells_and_396_stages() -> None:
+    """13 rows x 5 tasks x 3 seeds: dense; at 3 sparsities finetune-pruning, prune-ofa-no-kd, prune-ofa and its int8.
 
-    transfer: prune-ofa-no-kd .85, prune-ofa .85 and .9, x 5. quantization: prune-ofa .85 and .9, x 5.
-    student_pruning: .85 and .9; the no-KD transfer starts from the same sparse model.
+    Of each seed and task: transfer 3 x 2, quantization 3. student_pruning: one a sparsity, shared by all seeds.
     """
     preset = load_preset("reduced")
     data = {f"{task}/{split}": f"{task}/{split}" for task, splits in SPLITS.items() for split in splits}
     found = Inputs(models={"tiny": ModelIdentity(weights="w", tokenizer="t")}, data=data)
     plan = plan_cells(expand(Axes(models=["tiny"]), preset).cells, preset.recipe, found)
-    assert len(plan.paths) == 35
-    assert Counter(cell.task for cell in plan.paths) == dict.fromkeys(("sst2", "qnli", "qqp", "mnli", "squad"), 7)
-    assert len(plan.stages) == 75
+    assert len(plan.paths) == 195
+    assert Counter(cell.task for cell in plan.paths) == dict.fromkeys(("sst2", "qnli", "qqp", "mnli", "squad"), 39)
+    assert len(plan.stages) == 396
     assert plan.counts() == {
         "corpus": 1,
         "pairs": 1,
         "teacher_preparation": 1,
-        "student_pruning": 2,
-        "dense": 5,
-        "task_pruning": 5,
-        "transfer": 15,
-        "quantization": 10,
-        "evaluation": 35,
+        "student_pruning": 3,
+        "dense": 15,
+        "task_pruning": 45,
+        "transfer": 90,
+        "quantization": 45,
+        "evaluation": 195,
     }
+
+
+def test_the_reduced_preset_trains_both_pre_training_stages_equally_long() -> None:
+    recipe = load_preset("reduced").recipe
+    prepared, pruned = (
+        recipe.parameters(KINDS[kind], model="minilm-l6", task=None)
+        for kind in ("teacher_preparation", "student_pruning")
+    )
+    assert prepared["steps"] == pruned["steps"]
+    assert prepared["batch_size"] == pruned["batch_size"]
+
+
+def test_the_sweep_preset_has_every_shipped_method_at_eight_sparsities_and_five_seeds() -> None:
+    preset = load_preset("sweep")
+    assert {row.method for row in preset.rows} == set(BUILT_IN)
+    sparsities = [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97]
+    assert {row.method: list(row.sparsities) for row in preset.rows} == {
+        method: [0.0] if method == "dense" else sparsities for method in BUILT_IN
+    }
+    cells = expand(Axes(models=list(preset.models)), preset).cells
+    assert len(cells) == 2 * 3 * 5 * (1 + 4 * 8)  # encoders, tasks, seeds; dense and four methods
+    assert {cell.seed for cell in cells} == {0, 1, 2, 3, 4}
 
 
 def test_the_reduced_preset_is_planned_from_the_command_line(run_harness: Run, world: World) -> None:
     data = write_data(world.folder / "five", tasks=["sst2", "qnli", "qqp", "mnli", "squad"])
     done = run_harness([*world.grid("--dry-run", data=data), "--preset", "reduced"])
     assert done.code == 0, done.err
-    assert done.out.startswith("study reduced: 35 cells, 75 stages, 75 to run\n")
+    assert done.out.startswith("study reduced: 195 cells, 396 stages, 396 to run\n")
 
 
 def test_models_that_a_file_names_are_those_of_a_grid_that_names_none(run_harness: Run, world: World) -> None:

@@ -86,13 +86,16 @@ def test_the_committed_figures_show_the_points_of_the_records(
     cli.main(["plots", "--store", str(folder), "--study", name, "--only", kind, "--out", str(tmp_path)])
     drawn = {path.name for path in tmp_path.iterdir()}
     of_kind = [f"{name}-*{kind}", f"{name}-{kind}"] if kind != "accuracy" else [f"{name}-*"]
-    committed = {path.name for stem in of_kind for form in ("png", "svg") for path in folder.glob(f"{stem}.{form}")}
+    forms = ("png", "svg", "md") if kind == "tokens" else ("png", "svg")
+    committed = {path.name for stem in of_kind for form in forms for path in folder.glob(f"{stem}.{form}")}
     if kind == "accuracy":
         committed = {file for file in committed if not file.partition(".")[0].endswith(("-tokens", "-sparsity"))}
     assert drawn == committed
     assert drawn
     for file in drawn:
         assert (folder / file).stat().st_size < 200_000
+        if file.endswith(".md"):
+            assert (folder / file).read_bytes() == (tmp_path / file).read_bytes()
         if file.endswith(".svg"):
             assert marks_and_texts(folder / file) == marks_and_texts(tmp_path / file)
             assert not same_versions or (folder / file).read_bytes() == (tmp_path / file).read_bytes()
@@ -109,7 +112,9 @@ def marks_and_texts(svg: Path) -> tuple[list[tuple[float, float]], list[str]]:
 def test_results_are_small_and_hold_no_binary_but_pictures() -> None:
     """In bytes. The demo's records are of five seeds, some 500 of five kilobytes."""
     files = [path for path in RESULTS.rglob("*") if path.is_file()]
-    assert all(path.suffix in (".json", ".md", ".tex", ".csv", ".html", ".svg", ".png", ".toml") for path in files)
+    assert all(
+        path.suffix in (".json", ".md", ".tex", ".csv", ".html", ".svg", ".png", ".toml", ".py") for path in files
+    )
     assert max(path.stat().st_size for path in files if path.parent.parent.name == "records") < 20_000
     assert max(path.stat().st_size for path in files) < 1_000_000
     assert {store.name for store, _ in STUDIES} == {"reduced", "quick"}

@@ -12,7 +12,16 @@ import pytest
 from harness.stages import fine_tuning, loading, pretraining, training_run
 from harness.training.modifiers import Modifier
 
-PARAMETERS = {"task": "sst2", "model": "tiny", "seed": 7, "attention": "eager", "mlm_probability": 0.15}
+PARAMETERS = {
+    "task": "sst2",
+    "model": "tiny",
+    "seed": 7,
+    "attention": "eager",
+    "padding": "longest",
+    "max_length": 48,
+    "mlm_probability": 0.15,
+}
+PAIRS = {"parameters": {"max_length": 32}}
 DISTILLING = {**PARAMETERS, "ce_weight": 0.25, "kd_weight": 0.75, "temperature": 3.0}
 
 
@@ -40,7 +49,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(fine_tuning, "load_for_task", load_for_task)
     monkeypatch.setattr(fine_tuning, "training_examples", lambda *given: "the task's examples")
-    monkeypatch.setattr(fine_tuning, "PaddingCollator", lambda tokenizer: tokenizer)
+    monkeypatch.setattr(fine_tuning, "PaddingCollator", lambda tokenizer, length: tokenizer)
     monkeypatch.setattr(pretraining, "load_for_pretraining", load_for_pretraining)
     monkeypatch.setattr(pretraining, "load_pairs", lambda context, split: (context.parent_artifacts["pairs"], split))
     monkeypatch.setattr(pretraining, "MaskedLanguageModelCollator", lambda tokenizer, **options: tokenizer)
@@ -55,7 +64,10 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def context(parameters: Any, *parents: str) -> Any:
     return SimpleNamespace(
-        parameters=parameters, parent_artifacts={role: Path(role) for role in parents}, checkpoints=Path("checkpoints")
+        parameters=parameters,
+        parent_artifacts={role: Path(role) for role in parents},
+        parent_records={"pairs": PAIRS},
+        checkpoints=Path("checkpoints"),
     )
 
 
@@ -116,3 +128,29 @@ def test_pre_training_starts_from_the_parent_model_then_the_teacher_then_the_bas
 
 def test_a_stage_without_a_teacher_needs_no_distillation_weights() -> None:
     assert training_run.distillation_of(context(PARAMETERS, "model"), lambda folder: 1 / 0) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("padding", "task", "pairs"), [("longest", None, None), ("max_length", 48, 32)])
+def test_a_batch_is_padded_to_its_longest_example_or_to_the_length_of_the_task_or_the_pairs(
+    started: dict[str, Any], monkeypatch: pytest.MonkeyPatch, padding: str, task: int | None, pairs: int | None
+) -> None:
+    monkeypatch.setattr(fine_tuning, "PaddingCollator", lambda tokenizer, length: length)
+    monkeypatch.setattr(pretraining, "MaskedLanguageModelCollator", lambda tokenizer, **options: options["length"])
+    begin(fine_tuning.fine_tune, context({**PARAMETERS, "padding": padding}))
+    assert started["collator"] == task
+    begin(pretraining.pretrain, context({**PARAMETERS, "padding": padding}, "pairs"))
+    assert started["collator"] == pairs
+
+
+@pytest.mark.parametrize(("given", "share"), [({}, 1.0), ({"kd_positions": 0.5}, 0.5)])
+def test_pre_training_distils_the_share_of_tokens_that_the_recipe_says(
+    started: dict[str, Any], monkeypatch: pytest.MonkeyPatch, given: dict[str, float], share: float
+) -> None:
+    monkeypatch.setattr(pretraining, "MaskedLanguageModelCollator", lambda tokenizer, **options: options)
+    begin(pretraining.pretrain, context({**DISTILLING, **given}, "pairs", "teacher"))
+    assert started["collator"] == {
+        "seed": 7,
+        "selection_probability": 0.15,
+        "kd_positions": share,
+        "length": None,
+    }

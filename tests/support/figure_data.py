@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.specs import Cell
 from harness.studies.study import Study
+from harness.tasks import get_task
 from paper_tables.numbers.collect import collect_scores
 from paper_tables.numbers.rows import aggregate
 from paper_tables.numbers.study_numbers import StudyNumbers
@@ -15,7 +16,7 @@ Made = Callable[[Study, Cell], float]
 
 
 def numbers_of(study: Study, value: Made, results: Mapping[str, Mapping[str, Any]]) -> StudyNumbers:
-    """The study with every evaluation scored by `value` (a fraction) in sst2's accuracy.
+    """The study with every evaluation scored by `value` (a fraction) in every metric of its task.
 
     results: what the records of other stages hold, by kind: "artifact" and "result".
     """
@@ -24,7 +25,7 @@ def numbers_of(study: Study, value: Made, results: Mapping[str, Mapping[str, Any
         if spec.kind in results:
             records[stage_id] = {"kind": spec.kind, "parameters": spec.parameters, **results[spec.kind]}
     for cell in study.plan.paths:
-        metrics = {cell.task: {"accuracy": value(study, cell)}}
+        metrics = {cell.task: dict.fromkeys(get_task(cell.task).metrics, value(study, cell))}
         records[study.plan.endpoint(cell)] = {"result": {"metrics": metrics, "cell_sparsity": cell.sparsity}}
     scores = collect_scores(study, records)
     return StudyNumbers(study, records, scores, aggregate(scores), {})

@@ -27,6 +27,7 @@ PARAMETERS = {
     "adam_beta2": 0.999,
     "adam_epsilon": 1e-12,
     "max_grad_norm": 1e9,
+    "padding": "longest",
     "seed": 0,
 }
 

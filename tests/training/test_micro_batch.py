@@ -59,6 +59,7 @@ PARAMETERS: dict[str, Any] = {
     "adam_beta2": 0.999,
     "adam_epsilon": 1e-8,
     "max_grad_norm": 0.1,  # small enough to clip
+    "padding": "longest",
     "seed": 0,
     "threads": 1,
     "steps": 6,

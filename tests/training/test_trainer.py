@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,12 @@ from harness.store.leases import LeaseLost, acquire
 from harness.training.checkpoints import COMPLETE, Checkpoints
 from harness.training.modifiers import GradualPruning, Matrices, PatternLock
 from harness.training.objectives import ClassificationObjective
-from harness.training.trainer import CompressionTrainer, SeededLengthGroupedSampler, training_arguments
+from harness.training.trainer import (
+    CompressionTrainer,
+    SeededLengthGroupedSampler,
+    SeededShuffledSampler,
+    training_arguments,
+)
 
 PARAMETERS = {
     "batch_size": 4,
@@ -35,6 +41,7 @@ PARAMETERS = {
     "max_grad_norm": 1.0,
     "seed": 0,
     "precision": "fp32",
+    "padding": "longest",
 }
 STEPS = 12
 
@@ -209,10 +216,18 @@ def test_tokens_and_losses_are_counted_once_per_step(tmp_path: Path) -> None:
     assert len(progress.losses) == 4
 
 
-def test_the_data_order_depends_on_seed_and_epoch_alone() -> None:
+@pytest.mark.parametrize(
+    "sampler_of",
+    [
+        lambda seed: SeededLengthGroupedSampler(4, [6 + i % 3 for i in range(32)], seed),
+        lambda seed: SeededShuffledSampler(32, seed),
+    ],
+    ids=["grouped by length", "shuffled"],
+)
+def test_the_data_order_depends_on_seed_and_epoch_alone(sampler_of: Callable[[int], Any]) -> None:
     def order(seed: int, epoch: int) -> list[int]:
         torch.manual_seed(torch.randint(1000, ()).item())  # whatever the global generator is up to
-        sampler = SeededLengthGroupedSampler(4, [6 + i % 3 for i in range(32)], seed)
+        sampler = sampler_of(seed)
         sampler.set_epoch(epoch)
         return list(sampler)
 
@@ -228,6 +243,67 @@ def test_batches_hold_examples_of_similar_length() -> None:
     batches = np.array([lengths[i] for i in SeededLengthGroupedSampler(8, lengths, 0)]).reshape(-1, 8)
     spread = (batches.max(1) - batches.min(1)).mean()
     assert spread < 10  # at random it would be about 75
+
+
+def test_shuffled_batches_are_drawn_whatever_the_length() -> None:
+    lengths = np.random.default_rng(0).integers(5, 100, 400)
+    batches = lengths[list(SeededShuffledSampler(400, 0))].reshape(-1, 8)
+    # Range of 8 uniform draws from 95 lengths: 7/9 of it, 74, on average; the mean of 50 batches is within 3 of it.
+    assert (batches.max(1) - batches.min(1)).mean() == pytest.approx(74, abs=8)
+
+
+@pytest.mark.parametrize(
+    ("padding", "sampler"), [("longest", SeededLengthGroupedSampler), ("max_length", SeededShuffledSampler)]
+)
+def test_the_order_of_a_run_is_that_of_its_padding(tmp_path: Path, padding: str, sampler: type) -> None:
+    run = trainer(model(), tmp_path, padding=padding)
+    found = run._get_train_sampler()
+    assert type(found) is sampler
+    met = [row["input_ids"].shape[0] for row in run.batches()]
+    assert met == [4] * 8
+    assert found.seed == 0
+    assert len(found) == 32
+
+
+class BatchesMet(TrainerCallback):
+    """The first tokens of the examples of every batch, in order."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        self.batches.append([f["input_ids"][0] * 1000 + f["input_ids"][1] * 10 + f["length"] for f in features])
+        return collate(features)
+
+
+@pytest.mark.parametrize("padding", ["longest", "max_length"])
+def test_a_resumed_run_meets_the_batches_of_the_uninterrupted_one(tmp_path: Path, padding: str) -> None:
+    """20 steps of 4 in epochs of 8 steps; stopped after step 11, in the second epoch."""
+    met: dict[str, list[list[int]]] = {}
+    for name, stops in (("whole", [99]), ("resumed", [11, 99])):
+        met[name] = []
+        for stop_after in stops:
+            seen = BatchesMet()
+            steps = iter(range(1, 100))
+            run = trainer(
+                model(),
+                tmp_path / name,
+                steps=20,
+                should_stop=lambda steps=steps, stop_after=stop_after: next(steps) >= stop_after,
+                padding=padding,
+            )
+            run.data_collator = seen
+            try:
+                run.fit()
+            except Interrupted:
+                met[name] += seen.batches[:11]
+            else:
+                met[name] += seen.batches[: 20 - len(met[name])]
+    assert len(met["whole"]) == 20
+    assert met["resumed"] == met["whole"]
+    first, second = (sorted(chain(*met["whole"][start : start + 8])) for start in (0, 8))
+    assert first == second  # each epoch has every example once, in another order
+    assert met["whole"][:8] != met["whole"][8:16]
 
 
 def pruned_run(folder: Path, stop_after: int | None = None) -> dict[str, Any]:

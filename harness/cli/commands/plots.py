@@ -23,7 +23,7 @@ MOST_CURVES = 12
 
 
 def run(options: argparse.Namespace) -> int:
-    """Writes OUT/NAME.png and .svg for every figure of the kinds that are asked for.
+    """Writes OUT/NAME.png and .svg for every figure of the kinds that are asked for, and .md beside one over tokens.
 
     Exit code: 0 every cell has its numbers, 4 some are missing (the figures are still made), or a figure that was
     asked for cannot be made. Raises StoreError when a record cannot be trusted, UsageError when OUT cannot be written
@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
     """
     from paper_tables.figures.page import images
     from paper_tables.figures.pictures import study_pictures
+    from paper_tables.tables.budget_page import budget_page
 
     kinds = _kinds(options)
     store = Store(Path(options.store))
@@ -44,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
     files: dict[Path, bytes] = {}
     for picture in found.found:
         made = {folder / f"{picture.stem}.{form}": image for form, image in images(picture.draw()).items()}
+        if picture.budgets:
+            made[folder / f"{picture.stem}.md"] = budget_page(picture.budgets).encode()
         files |= made
         report.append({**picture.as_json(), "files": list(map(str, made))})
     _write(folder, files)

@@ -1,0 +1,121 @@
+"""The result of a benchmark as data and as text: what was measured, with what, on which machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks.fixed_cost import GOAL_SECONDS, FixedCost
+from benchmarks.throughput import MODEL, ORDINARY, PADDED_NAME, PRESET, TASK, Throughput
+from harness.worker.machine_facts import machine_facts
+from harness.worker.provenance import provenance
+
+GOAL_SHARE = 0.85
+GOAL_RATIO = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """data: as of `harness grid --data`, in words, without a path of this machine. rounds: of which the best counts."""
+
+    data: str
+    rounds: int
+    throughputs: Sequence[Throughput]
+    fixed_costs: Sequence[FixedCost]
+
+    @property
+    def padding_ratio(self) -> float | None:
+        """Seconds per example of the authors' recipe over ours; None where one of them was not measured."""
+        by_name = {each.name: each for each in self.throughputs}
+        if not {ORDINARY, PADDED_NAME} <= set(by_name):
+            return None
+        return by_name[PADDED_NAME].seconds_per_example / by_name[ORDINARY].seconds_per_example
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values. Seconds of throughput are processor time, those of fixed costs are of the clock on the wall."""
+        return {
+            "data": self.data,
+            "rounds": self.rounds,
+            "model": MODEL,
+            "preset": PRESET,
+            "task": TASK,
+            "goals": {
+                "share_of_bound": GOAL_SHARE,
+                "padding_ratio": GOAL_RATIO,
+                "fixed_seconds": GOAL_SECONDS,
+            },
+            "throughput": [
+                {
+                    **asdict(each),
+                    "tokens_per_second": each.tokens_per_second,
+                    "bound_tokens_per_second": each.bound_tokens_per_second,
+                    "share_of_bound": each.share_of_bound,
+                    "seconds_per_example": each.seconds_per_example,
+                }
+                for each in self.throughputs
+            ],
+            "padding_ratio": self.padding_ratio,
+            "fixed_cost": [{**asdict(each), "fixed": each.fixed} for each in self.fixed_costs],
+            "machine": machine_facts(),
+            "code": provenance(),
+        }
+
+    def as_text(self) -> str:
+        """Tables, each with its goal and whether it was met."""
+        return "\n".join(part for part in (self._throughput(), self._ratio(), self._fixed(), _machine()) if part)
+
+    def _throughput(self) -> str:
+        header = ("training", "tokens/s", "bound", "share", "GFLOP/s", "padding", "ms/example")
+        rows = [
+            (
+                each.name,
+                f"{each.tokens_per_second:,.0f}",
+                f"{each.bound_tokens_per_second:,.0f}",
+                f"{each.share_of_bound:.1%}",
+                f"{each.flops / each.seconds / 1e9:.1f}",
+                f"{each.padding:.1%}",
+                f"{each.seconds_per_example * 1e3:.2f}",
+            )
+            for each in self.throughputs
+        ]
+        met = sum(each.share_of_bound >= GOAL_SHARE for each in self.throughputs)
+        goal = f"goal: {GOAL_SHARE:.0%} of the bound; met by {met} of {len(rows)}"
+        return _section(f"{MODEL}, preset {PRESET}, {TASK} of {self.data}; best of {self.rounds}", header, rows, goal)
+
+    def _ratio(self) -> str:
+        ratio = self.padding_ratio
+        if ratio is None:
+            return ""
+        verdict = "met" if ratio >= GOAL_RATIO else "not met"
+        return f"{PADDED_NAME}: {ratio:.2f} times the seconds per example; goal {GOAL_RATIO:g}, {verdict}\n"
+
+    def _fixed(self) -> str:
+        header = ("stage", "fixed s", "of it processor", "training s", "scoring s")
+        rows = [
+            (each.kind, *(f"{found:.3f}" for found in (each.fixed, each.processor, each.training, each.scoring)))
+            for each in self.fixed_costs
+        ]
+        judged = [each for each in self.fixed_costs if each.has_steps]
+        met = sum(each.fixed <= GOAL_SECONDS for each in judged)
+        goal = f"goal: {GOAL_SECONDS:g} s beside steps and scoring; met by {met} of {len(judged)} kinds that have them"
+        return _section("fixed cost of a stage on a tiny encoder, preset quick", header, rows, goal) if rows else ""
+
+
+def _section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], goal: str) -> str:
+    align = ("left", *["right"] * (len(header) - 1))
+    return f"{title}\n\n{tabulate(rows, header, disable_numparse=True, colalign=align)}\n\n{goal}\n"
+
+
+def _machine() -> str:
+    facts: Mapping[str, Any] = machine_facts()
+    code: Mapping[str, Any] = provenance()
+    torch = facts["torch"] or {}
+    return (
+        f"{facts['processor']}, {facts['cores']} cores, {torch.get('cpu_capability')}, {torch.get('blas')}, "
+        f"{torch.get('threads')} thread; torch {code['versions']['torch']}, "
+        f"transformers {code['versions']['transformers']}, commit {str(code['commit'])[:12]}"
+        f"{' with changes' if code.get('uncommitted') else ''}"
+    )
