@@ -55,7 +55,7 @@ class Encoder:
 
 
 ENCODERS: Mapping[str, Encoder] = {
-    "tiny-wide": Encoder(layers=3, width=128, heads=4, feed_forward=256),
+    "tiny-wide": Encoder(layers=3, width=96, heads=4, feed_forward=384),
     "tiny-narrow": Encoder(layers=3, width=96, heads=4, feed_forward=192),
 }
 

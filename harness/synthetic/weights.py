@@ -21,7 +21,7 @@ from harness.synthetic.vocabulary import SPECIAL_TOKENS, vocabulary
 FASTEST, SLOWEST = 2.0, 0.05  # radians a position
 REST = 0.7  # how much it looks at the separator where it finds no like word: as a share of a like word
 SEPARATOR = SPECIAL_TOKENS.index("[SEP]")
-ACROSS = 0.1  # how much rather a head looks at the other text: weight of a dimension of the token type
+ACROSS = 0.2  # how much rather a head looks at the other text: weight of a dimension of the token type
 LIKENESS, NEARNESS = 2.0, 1.2  # how sharply the formed heads look at first
 # Where the heads that look nearby begin to look, around the token so many further: in the first layer, in those between
 # it and the last, in the last.
