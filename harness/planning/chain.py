@@ -302,7 +302,8 @@ class Chain:
             defaults = self.recipe.defaults(kind, model=self.cell.model, task=task)
             unread = {f"{kind.name}.{name}" for name in without}
             self.plan.defaults.update({key: setting for key, setting in defaults.items() if key not in unread})
-            kept = sorted(name for name in recipe if name not in without)  # sorted here, canonical JSON sorts faster
+            silent = {name for name, declared in kind.recipe.items() if not declared.is_told(recipe[name])}
+            kept = sorted(recipe.keys() - {*without} - silent)  # sorted here, canonical JSON sorts faster
             self.cache.parameters[key] = {name: recipe[name] for name in kept}
         return self.cache.parameters[key]
 

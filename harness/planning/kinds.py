@@ -85,7 +85,13 @@ DISTILLATION: Parameters = {
 TOKEN_DISTILLATION: Parameters = {
     **DISTILLATION,
     "kd_positions": Parameter(
-        float, above=0, at_most=1, shared=True, default=1.0, published="Prune OFA, student pruning: every token"
+        float,
+        above=0,
+        at_most=1,
+        shared=True,
+        default=1.0,
+        published="Prune OFA, student pruning: every token",
+        silent=True,
     ),
 }
 PRUNING: Parameters = {

@@ -267,12 +267,28 @@ def test_every_stage_names_its_code_version_its_data_and_its_own_axes() -> None:
         assert spec.versions["kind"] == kind.version
         assert set(kind.identity) <= set(spec.parameters)
         undistilled = set() if "teacher" in spec.parents else set(DISTILLATION)
-        assert set(kind.recipe) - undistilled <= set(spec.parameters)
+        silent = {name for name, parameter in kind.recipe.items() if parameter.silent}
+        assert set(kind.recipe) - undistilled - silent <= set(spec.parameters)
         assert spec.inputs or spec.parents
     for spec in of_kind(planned, "dense", "task_pruning", "transfer", "quantization").values():
         assert spec.inputs["train"] == "sst2/train"
     for spec in of_kind(planned, "evaluation").values():
         assert spec.inputs == {"validation": "sst2/validation"}
+
+
+def test_a_silent_parameter_is_in_a_stage_where_it_is_not_the_default() -> None:
+    """The stages of a recipe that says nothing, or says the default, are those that were before there was one."""
+
+    def prunings(*settings: str) -> dict[str, object]:
+        planned = plan(*settings, tasks=["sst2"])
+        return {key: spec.parameters.get("kd_positions") for key, spec in of_kind(planned, "student_pruning").items()}
+
+    unsaid = prunings()
+    assert set(unsaid.values()) == {None}
+    assert prunings("student_pruning.kd_positions=1") == unsaid
+    other = prunings("student_pruning.kd_positions=0.25")
+    assert set(other.values()) == {0.25}
+    assert not other.keys() & unsaid.keys()
 
 
 def test_an_optional_split_is_scored_where_it_is_there() -> None:
