@@ -225,6 +225,11 @@ class StageKind:
         """Whether a stage's artifact is a model: config.json and model.safetensors, as save_pretrained writes them."""
         return self.work in MAKES_MODEL
 
+    @property
+    def silent(self) -> list[str]:
+        """Parameters that a stage with their default does not have."""
+        return [name for name, parameter in self.recipe.items() if parameter.silent]
+
     def is_common(self, parameter: str) -> bool:
         """Whether `common.PARAMETER` of a preset gives its value: in an owned kind, those of the shared groups."""
         return self.owner is None or self.recipe[parameter].shared
