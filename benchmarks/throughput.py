@@ -49,13 +49,13 @@ class Workload:
 ORDINARY, PADDED_NAME = "fine-tuning", "fine-tuning, padded to 128, any order"
 WORKLOADS = (
     Workload(name="teacher preparation", kind="teacher_preparation", settings={}),
-    Workload(
-        name="student pruning, kd_positions 1", kind="student_pruning", settings={"student_pruning.kd_positions": 1.0}
-    ),
-    Workload(
-        name="student pruning, kd_positions 0.25",
-        kind="student_pruning",
-        settings={"student_pruning.kd_positions": 0.25},
+    *(
+        Workload(
+            name=f"student pruning, kd_positions {share:g}",
+            kind="student_pruning",
+            settings={"student_pruning.kd_positions": share},
+        )
+        for share in (1.0, 0.25)
     ),
     Workload(name=ORDINARY, kind="dense", settings={}),
     Workload(name="fine-tuning, locked, with KD", kind="transfer", settings={}),

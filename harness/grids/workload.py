@@ -125,18 +125,20 @@ def _example_tokens(parameters: Mapping[str, Any]) -> float:
 def flops_per_token(spec: StageSpec, plan: Plan, shape: Shape) -> float:
     """Training: 6 FLOPs a weight, and 2 for a teacher of the same shape; evaluation: 2.
 
-    The vocabulary head runs on the masked positions, and with a teacher on every token. Where every example is padded
-    to one length, a token carries its share of that.
+    The vocabulary head runs on the masked positions, and with a teacher on the distilled ones too, there twice. Where
+    every example is padded to one length, a token carries its share of that.
     """
     has_teacher, work = "teacher" in spec.parents, plan.work_of_kind(spec.kind)
-    passes = 2 if work == "scoring" else 8 if has_teacher else 6
-    head_share = 0.0
-    if work == "pretraining":
-        head_share = 1.0 if has_teacher else spec.parameters.get("mlm_probability", 1.0)
+    own, taught = (2 if work == "scoring" else 6), (2 if has_teacher else 0)
     padded = 1.0
     if work == "training" and spec.parameters.get("padding") == "max_length":
         padded = spec.parameters["max_length"] / _example_tokens(spec.parameters)
-    return passes * padded * (shape.encoder_weights + head_share * shape.vocabulary_head_weights)
+    head = 0.0
+    if work == "pretraining":
+        masked = spec.parameters.get("mlm_probability", 1.0)
+        distilled = spec.parameters.get("kd_positions", 1.0) if has_teacher else 0.0
+        head = own * (1 - (1 - masked) * (1 - distilled)) + taught * distilled
+    return padded * (own + taught) * shape.encoder_weights + head * shape.vocabulary_head_weights
 
 
 def timing_of(record: Mapping[str, Any], plan: Plan, shapes: Mapping[str, Shape]) -> Timing | None:

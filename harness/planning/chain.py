@@ -9,7 +9,7 @@ from typing import Any
 from harness.errors import Problem, UsageError, unknown_name
 from harness.planning.equivalents import identity_version
 from harness.planning.graph import Inputs, Plan
-from harness.planning.kinds import DISTILLATION, KINDS, RESERVED, StageKind, get_kind
+from harness.planning.kinds import KINDS, RESERVED, TOKEN_DISTILLATION, StageKind, get_kind
 from harness.planning.recipe import Recipe, WrongCall, fixed_settings
 from harness.specs import Cell, StageSpec
 from harness.tasks import get_task
@@ -17,7 +17,7 @@ from harness.wording import option
 
 TEACHER_SEED = 0
 PRETRAINING_SEED = 0  # where a model with random weights is pre-trained
-DISTILLATION_PARAMETERS = tuple(DISTILLATION)
+DISTILLATION_PARAMETERS = tuple(TOKEN_DISTILLATION)
 
 
 @dataclass
@@ -85,6 +85,9 @@ class Chain:
         if task is not None:
             resolved["task"] = task
         self._check_values(declared, resolved)
+        for name in declared.silent:
+            if name in resolved and not declared.recipe[name].is_told(resolved[name]):
+                del resolved[name]
         added = self.cache.stages[key] = self.plan.add(
             StageSpec(
                 kind=declared.name,

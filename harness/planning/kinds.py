@@ -85,7 +85,13 @@ DISTILLATION: Parameters = {
 TOKEN_DISTILLATION: Parameters = {
     **DISTILLATION,
     "kd_positions": Parameter(
-        float, above=0, at_most=1, shared=True, default=1.0, published="Prune OFA, student pruning: every token"
+        float,
+        above=0,
+        at_most=1,
+        shared=True,
+        default=1.0,
+        published="Prune OFA, student pruning: every token",
+        silent=True,
     ),
 }
 PRUNING: Parameters = {
@@ -218,6 +224,11 @@ class StageKind:
     def makes_model(self) -> bool:
         """Whether a stage's artifact is a model: config.json and model.safetensors, as save_pretrained writes them."""
         return self.work in MAKES_MODEL
+
+    @property
+    def silent(self) -> list[str]:
+        """Parameters that a stage with their default does not have."""
+        return [name for name, parameter in self.recipe.items() if parameter.silent]
 
     def is_common(self, parameter: str) -> bool:
         """Whether `common.PARAMETER` of a preset gives its value: in an owned kind, those of the shared groups."""

@@ -50,6 +50,8 @@ class Parameter:
     default: the value where a preset gives none; None: a preset must give one. A default has exactly one evidence, as
     a value in a preset has: published (a source), partner (a source) or assumed (a reason).
     shared: it belongs to a group that many kinds share, so that `common.NAME` of a preset gives its value too.
+    silent: a stage with the default does not have the parameter, so that it is the stage that was before there was one;
+        its code takes the default where the parameter is missing.
 
     Raises ValueError for a declaration that contradicts itself.
     """
@@ -65,6 +67,7 @@ class Parameter:
     partner: str | None = field(default=None, kw_only=True)
     assumed: str | None = field(default=None, kw_only=True)
     shared: bool = field(default=False, kw_only=True)
+    silent: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
@@ -74,6 +77,8 @@ class Parameter:
             raise ValueError(f"{bounds[0]}={getattr(self, bounds[0])!r}: a {self.type.__name__} has no bounds.")
         if {"at_least", "above"} <= {*bounds} or {"at_most", "below"} <= {*bounds}:
             raise ValueError(f"{', '.join(bounds)}: expected one lower and one upper bound at most.")
+        if self.default is None and self.silent:
+            raise ValueError("silent=True: expected a default, which a stage has when it says nothing.")
         if self.default is None and self._evidence:
             raise ValueError(f"{self._evidence[0]}={getattr(self, self._evidence[0])!r}: evidence of which default?")
         if self.default is not None:
@@ -92,6 +97,10 @@ class Parameter:
         """Kind and text of the default's evidence: ("published", "Table 4")."""
         (kind,) = self._evidence
         return kind, getattr(self, kind)
+
+    def is_told(self, value: Any) -> bool:
+        """Whether a stage with this value has the parameter."""
+        return not (self.silent and value == self.default)
 
     @property
     def constraint(self) -> Constraint | None:

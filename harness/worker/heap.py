@@ -15,11 +15,15 @@ from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 _NEVER = 2**31 - 1  # bytes at the end of the heap before some are given back
+_DEFAULTS = {_MMAP_MAX: 65536, _TRIM_THRESHOLD: 128 * 1024}  # glibc's own, as of mallopt(3)
 
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Memory that the block frees stays with the process until its end. Without glibc nothing happens."""
+    """Memory that the block frees stays with the process until its end, then glibc has its defaults again.
+
+    A stage may run in a process that is not ours, a notebook's. Without glibc nothing happens.
+    """
     libc = _glibc()
     if libc is None:
         yield
@@ -29,6 +33,8 @@ def freed_memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
+        for option, value in _DEFAULTS.items():
+            libc.mallopt(option, value)
         libc.malloc_trim(0)  # between two stages a worker holds no more than it uses
 
 

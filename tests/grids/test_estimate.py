@@ -113,6 +113,12 @@ def test_fewer_training_examples_and_shorter_sequences_are_less_work() -> None:
     assert works(grid_world.plan(*settings, tasks=["sst2"], methods=["dense"]), "dense") == [57_600_000]
 
 
+def test_distilling_a_quarter_of_the_tokens_is_less_work() -> None:
+    """409,600 x (8 x 800 + 6 x (1 - 0.85 x 0.75) x 1,100 + 2 x 0.25 x 1,100): the head runs where a loss needs it."""
+    planned = grid_world.plan("student_pruning.kd_positions=0.25", tasks=["sst2"], methods=["prune-ofa"])
+    assert works(planned, "student_pruning") == [pytest.approx(3_826_688_000)]
+
+
 def test_examples_padded_to_one_length_are_more_work() -> None:
     """3 epochs of 1,000 rows of 20 tokens: 60,000 x 6 x 800; scoring pads to the longest all the same."""
     settings = ("common.padding=max_length", "task.sst2.max_length=20")

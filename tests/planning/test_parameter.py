@@ -52,6 +52,7 @@ def test_a_parameter_without_bounds_takes_any_value_of_its_type() -> None:
         ({"type": int, "assumed": "a"}, "evidence of which default?"),
         ({"type": int, "at_least": 1, "default": 0, "assumed": "a"}, "0: expected 1 or more"),
         ({"type": int, "default": 1.5, "assumed": "a"}, "1.5 is float, expected int"),
+        ({"type": int, "silent": True}, "silent=True: expected a default"),
     ],
 )
 def test_a_declaration_that_contradicts_itself_is_refused(declared: dict[str, Any], words: str) -> None:

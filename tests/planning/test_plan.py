@@ -267,12 +267,27 @@ def test_every_stage_names_its_code_version_its_data_and_its_own_axes() -> None:
         assert spec.versions["kind"] == kind.version
         assert set(kind.identity) <= set(spec.parameters)
         undistilled = set() if "teacher" in spec.parents else set(DISTILLATION)
-        assert set(kind.recipe) - undistilled <= set(spec.parameters)
+        assert set(kind.recipe) - undistilled - {*kind.silent} <= set(spec.parameters)
         assert spec.inputs or spec.parents
     for spec in of_kind(planned, "dense", "task_pruning", "transfer", "quantization").values():
         assert spec.inputs["train"] == "sst2/train"
     for spec in of_kind(planned, "evaluation").values():
         assert spec.inputs == {"validation": "sst2/validation"}
+
+
+def test_a_silent_parameter_is_in_a_stage_where_it_is_not_the_default() -> None:
+    """The stages of a recipe that says nothing, or says the default, are those that were before there was one."""
+
+    def prunings(*settings: str) -> dict[str, object]:
+        planned = plan(*settings, tasks=["sst2"])
+        return {key: spec.parameters.get("kd_positions") for key, spec in of_kind(planned, "student_pruning").items()}
+
+    unsaid = prunings()
+    assert set(unsaid.values()) == {None}
+    assert prunings("student_pruning.kd_positions=1") == unsaid
+    other = prunings("student_pruning.kd_positions=0.25")
+    assert set(other.values()) == {0.25}
+    assert not other.keys() & unsaid.keys()
 
 
 def test_an_optional_split_is_scored_where_it_is_there() -> None:
@@ -291,6 +306,14 @@ def test_an_unknown_stage_kind_is_named() -> None:
     chain = Chain(plan=Plan(), cell=cell, recipe=preset().recipe, inputs=inputs())
     with pytest.raises(UsageError, match="stage kind 'densse' is not known. Did you mean 'dense'"):
         chain.stage("densse")
+
+
+def test_a_method_that_fixes_the_default_of_a_silent_parameter_has_the_stage_without_it() -> None:
+    cell = Cell(model="tiny", method="prune-ofa", sparsity=0.85, task="sst2", quantization="none", seed=0)
+    chain = Chain(plan=Plan(), cell=cell, recipe=preset().recipe, inputs=inputs())
+    unsaid = chain.stage("student_pruning", sparsity=0.85)
+    assert chain.stage("student_pruning", sparsity=0.85, kd_positions=1.0) == unsaid
+    assert chain.stage("student_pruning", sparsity=0.85, kd_positions=0.5) != unsaid
 
 
 def test_every_stage_of_a_plan_has_a_name_of_its_own_for_people() -> None:

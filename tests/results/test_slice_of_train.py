@@ -36,13 +36,14 @@ def test_rows_of_one_text_stay_together_and_every_row_is_on_one_side(script: Mod
 
 def test_all_tasks_are_cut_and_the_corpus_is_the_same(script: ModuleType, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    for task, (_, column) in script.TASKS.items():
+    for task, column in script.COLUMNS.items():
         (data / task).mkdir(parents=True)
         pd.DataFrame({column: [f"{task} {i}" for i in range(1500)]}).to_parquet(data / task / "train.parquet")
     (data / "corpus").mkdir()
     (data / "corpus" / "train.parquet").write_bytes(b"articles")
     script.main(data, tmp_path / "out")
-    for task, (split, column) in script.TASKS.items():
+    for task, column in script.COLUMNS.items():
+        split = "validation_matched" if task == "mnli" else "validation"
         rest = pd.read_parquet(tmp_path / "out" / task / "train.parquet")
         chosen = pd.read_parquet(tmp_path / "out" / task / f"{split}.parquet")
         assert (len(rest), len(chosen)) == (500, 1000)

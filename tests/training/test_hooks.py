@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 import pytest
 import torch
+import toy_training
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification, TrainerCallback, set_seed
 
@@ -20,15 +21,12 @@ from harness.training.trainer import CompressionTrainer, training_arguments
 
 RATE, DECAY, BATCH, ROWS = 0.01, 0.1, 4, 10  # an epoch is three batches, the last one of two
 PARAMETERS = {
+    **toy_training.PARAMETERS,
     "batch_size": BATCH,
     "learning_rate": RATE,
     "weight_decay": DECAY,
-    "adam_beta1": 0.9,
-    "adam_beta2": 0.999,
     "adam_epsilon": 1e-12,
     "max_grad_norm": 1e9,
-    "padding": "longest",
-    "seed": 0,
 }
 
 

@@ -19,6 +19,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+import toy_training
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
@@ -52,15 +53,9 @@ from harness.worker.run import outcome_of
 
 VOCABULARY, BATCH, ROWS = 40, 8, 21  # 21 examples: batches of 8, 8 and 5 in an epoch
 PARAMETERS: dict[str, Any] = {
+    **toy_training.PARAMETERS,
     "batch_size": BATCH,
-    "learning_rate": 0.01,
-    "weight_decay": 0.1,
-    "adam_beta1": 0.9,
-    "adam_beta2": 0.999,
-    "adam_epsilon": 1e-8,
     "max_grad_norm": 0.1,  # small enough to clip
-    "padding": "longest",
-    "seed": 0,
     "threads": 1,
     "steps": 6,
     "warmup_fraction": 0.0,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from toy_training import PARAMETERS
 from transformers import BertConfig, BertForSequenceClassification, set_seed
 
 from harness.compression import quantization, sparsify
@@ -21,17 +22,6 @@ from harness.training.objectives import ClassificationObjective, Distillation
 from harness.training.trainer import CompressionTrainer, training_arguments
 
 STEPS = 20
-PARAMETERS = {
-    "batch_size": 4,
-    "learning_rate": 0.01,
-    "weight_decay": 0.1,
-    "adam_beta1": 0.9,
-    "adam_beta2": 0.999,
-    "adam_epsilon": 1e-8,
-    "max_grad_norm": 1.0,
-    "padding": "longest",
-    "seed": 0,
-}
 
 
 def toy(seed: int = 0) -> BertForSequenceClassification:

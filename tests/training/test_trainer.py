@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from toy_training import PARAMETERS
 from transformers import BertConfig, BertForSequenceClassification, TrainerCallback, set_seed
 
 from harness.compression.schedule import PruningSchedule
@@ -31,18 +32,6 @@ from harness.training.trainer import (
     training_arguments,
 )
 
-PARAMETERS = {
-    "batch_size": 4,
-    "learning_rate": 0.01,
-    "weight_decay": 0.1,
-    "adam_beta1": 0.9,
-    "adam_beta2": 0.999,
-    "adam_epsilon": 1e-8,
-    "max_grad_norm": 1.0,
-    "seed": 0,
-    "precision": "fp32",
-    "padding": "longest",
-}
 STEPS = 12
 
 

@@ -55,6 +55,25 @@ def test_freed_memory_is_kept_in_the_block_and_given_back_after_it() -> None:
     assert held < 64  # 256 MB were asked for and freed in the block
 
 
+def test_after_the_block_the_process_has_glibcs_own_settings_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage may run in a notebook. The defaults are those of mallopt(3): 65,536 mappings, 128 KiB."""
+    calls: list[tuple[str, int, int]] = []
+
+    class Library:
+        def mallopt(self, option: int, value: int) -> None:
+            calls.append(("mallopt", option, value))
+
+        def malloc_trim(self, pad: int) -> None:
+            calls.append(("malloc_trim", 0, pad))
+
+    monkeypatch.setattr(heap, "_glibc", Library)
+    with heap.freed_memory_kept():
+        inside = {option: value for _, option, value in calls}
+    assert inside == {-4: 0, -1: 2**31 - 1}  # M_MMAP_MAX, M_TRIM_THRESHOLD
+    assert sorted(calls[2:]) == [("malloc_trim", 0, 0), ("mallopt", -4, 65_536), ("mallopt", -1, 131_072)]
+    assert calls[-1][0] == "malloc_trim"
+
+
 def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     def other(name: None) -> object:
         return object()  # a C library without these calls

@@ -16,16 +16,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from harness.tasks import get_task
+
 SLICE_ROWS = 1000
 SEED = 0
-# Per task: the validation split that the slice stands for, and the column by whose text rows belong together.
-TASKS = {
-    "sst2": ("validation", "sentence"),
-    "qnli": ("validation", "question"),
-    "qqp": ("validation", "question1"),
-    "mnli": ("validation_matched", "premise"),
-    "squad": ("validation", "context"),
-}
+# By whose text rows belong together.
+COLUMNS = {"sst2": "sentence", "qnli": "question", "qqp": "question1", "mnli": "premise", "squad": "context"}
 
 
 def cut(rows: pd.DataFrame, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -40,12 +36,14 @@ def cut(rows: pd.DataFrame, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def main(data: Path, out: Path) -> None:
     shutil.copytree(data / "corpus", out / "corpus")
-    for task, (split, column) in TASKS.items():
-        rest, chosen = cut(pd.read_parquet(data / task / "train.parquet"), column)
-        (out / task).mkdir()
-        rest.to_parquet(out / task / "train.parquet", index=False)
-        chosen.to_parquet(out / task / f"{split}.parquet", index=False)
-        print(f"{task}: {len(rest):,} rows to train on, {len(chosen):,} to choose by")
+    for name, column in COLUMNS.items():
+        task = get_task(name)
+        split, _ = task.evaluation_splits[0]
+        rest, chosen = cut(pd.read_parquet(data / name / f"{task.train_split}.parquet"), column)
+        (out / name).mkdir()
+        rest.to_parquet(out / name / f"{task.train_split}.parquet", index=False)
+        chosen.to_parquet(out / name / f"{split}.parquet", index=False)
+        print(f"{name}: {len(rest):,} rows to train on, {len(chosen):,} to choose by")
 
 
 if __name__ == "__main__":
