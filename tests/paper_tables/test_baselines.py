@@ -31,13 +31,13 @@ def of_seed(seed: int) -> Study:
     return Study("mine", preset.as_json(), plan_cells(cells, preset.recipe, found))
 
 
-def test_the_synthetic_world_has_chance_and_counts_of_words() -> None:
+def test_the_synthetic_world_has_chance_and_shallow_features() -> None:
     assert shown(study_baselines(of_seed(0))) == {
-        ("sst2", "accuracy"): {"chance": 50.0, "words": 62.0},
-        ("qnli", "accuracy"): {"chance": 50.0, "words": 58.0},
-        ("qqp", "accuracy"): {"chance": 50.0, "words": 58.0},
-        ("mnli", "accuracy"): {"chance": 33.3, "words": 55.0},
-        ("squad", "exact_match"): {"chance": 50.0, "words": 78.0},
+        ("sst2", "accuracy"): {"chance": 50.0, "shallow": 62.0},
+        ("qnli", "accuracy"): {"chance": 50.0, "shallow": 58.0},
+        ("qqp", "accuracy"): {"chance": 50.0, "shallow": 58.0},
+        ("mnli", "accuracy"): {"chance": 33.3, "shallow": 55.0},
+        ("squad", "exact_match"): {"chance": 50.0, "shallow": 78.0},
     }
 
 
@@ -58,7 +58,7 @@ def test_the_listed_numbers_are_those_of_their_sources() -> None:
     found = study_baselines(of_seed(0))
     for (task, metric), rows in found.items():
         for row in rows:
-            if row.kind == "words":
+            if row.kind == "shallow":
                 assert row.value == CEILINGS[task][0]
             else:
                 words = {"exact_match": "exact match"}.get(metric, metric)
@@ -67,4 +67,4 @@ def test_the_listed_numbers_are_those_of_their_sources() -> None:
 
 def test_the_committed_quick_study_reads_that_world() -> None:
     found = study_baselines(read_study(Store(RESULTS / "quick"), "quick"))
-    assert shown(found)["sst2", "accuracy"] == {"chance": 50.0, "words": 62.0}
+    assert shown(found)["sst2", "accuracy"] == {"chance": 50.0, "shallow": 62.0}

@@ -348,7 +348,7 @@ def test_the_papers_numbers_are_hollow(browser: Browser, written: Callable[[Stud
 
 
 def test_what_is_reached_without_the_model_is_a_line_with_its_name(browser: Browser, quick: Path) -> None:
-    """docs/synthetic-world.md has the counts of words; chance of two labels is a half."""
+    """docs/synthetic-world.md has the shallow features; chance of two labels is a half."""
     with opened(browser, quick) as page:
         names = []
         for panel in range(4):
@@ -357,7 +357,7 @@ def test_what_is_reached_without_the_model_is_a_line_with_its_name(browser: Brow
                 f" s.value = '{panel}'; s.dispatchEvent(new Event('change')); }})()"
             )
             drawn = page.run("document.querySelectorAll('#figure-large .baseline').length")
-            told = [text for text in texts_of_svg(page) if re.match(r"(chance|counts of words)", text)]
+            told = [text for text in texts_of_svg(page) if re.match(r"(chance|shallow features)", text)]
             assert len(told) == drawn
             names += told
         assert names
