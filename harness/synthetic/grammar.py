@@ -12,12 +12,18 @@ from harness.synthetic.facts import Fact, Having
 Asked = Literal["subject", "value"]
 OPENERS = ("", "", "", "", "", "in fact ", "today ", "so far ")
 JOINERS = (" and ", " while ")
-# What is said of a clause, by whether it is held to be so; and the same as a word before a noun.
-HELD = {True: ("true", "certain"), False: ("false", "wrong"), None: ("unclear", "open")}
+# What is said of a clause, by whether it is held to be so: several words each, that only the corpus shows to mean the
+# same; and the same as a word before a noun.
+HELD = {
+    True: ("true", "certain", "clear", "right", "sure", "proven"),
+    False: ("false", "wrong", "untrue", "unsound", "denied", "absurd"),
+    None: ("unclear", "open", "moot"),
+}
 HAVING = {True: "some", False: "no", None: "perhaps"}
 ANSWERS = {True: "Yes.", False: "None.", None: "Maybe."}
 # A question for one thing beside another that needs no answer.
-ASKED, KNOWN = ("asked", "wondered"), ("known", "settled")
+ASKED = ("asked", "wondered", "probed", "disputed", "queried", "pondered")
+KNOWN = ("known", "settled", "stated", "fixed", "shown", "agreed")
 
 
 def clause(fact: Fact, draw: Draw, *, form: int | None = None) -> str:

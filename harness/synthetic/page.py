@@ -26,9 +26,10 @@ RULES = {
     "verdict of the same words. No training row holds the adjectives {untaught}: the corpus alone tells which side "
     "they are on.",
     "qnli": "Does the sentence answer the question? Of two things it says that one is so and the other is not; only "
-    "the first is an answer.",
+    "the first is an answer. No training row holds the words {untaught}: the corpus alone tells which are of the same "
+    "meaning as the others.",
     "qqp": "Do both ask the same? The second asks after one of two people and takes the other as known. No training "
-    "row names {untaught}.",
+    "row holds the words {untaught}.",
     "mnli": "Of two things the premise says that they are so, are not, or are open; the hypothesis is one of them in "
     "other words. What is open is neutral.",
     "squad": "The answer is a word of the context. Mostly it is a person: the one asked of stands in the relation to "

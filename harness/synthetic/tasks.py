@@ -13,6 +13,9 @@ from typing import Any
 from harness.synthetic.draw import Draw
 from harness.synthetic.facts import CONTRADICTION, ENTAILMENT, Fact, Having, verdict
 from harness.synthetic.grammar import (
+    ASKED,
+    HELD,
+    KNOWN,
     Asked,
     capital,
     clause,
@@ -111,7 +114,8 @@ MAKERS: Mapping[str, Callable[[int, Draw], Row]] = {
 # Words of a task's validation rows that are in none of its training rows: only the corpus shows what they mean.
 UNTAUGHT: Mapping[str, frozenset[str]] = {
     "sst2": frozenset(PRAISE[-3:] + BLAME[-3:]),
-    "qqp": frozenset(PEOPLE[-3:]),
+    "qnli": frozenset(HELD[True][-2:] + HELD[False][-2:]),
+    "qqp": frozenset(ASKED[-2:] + KNOWN[-2:]),
 }
 NUM_LABELS: Mapping[str, int] = {"sst2": 2, "qnli": 2, "qqp": 2, "mnli": 3, "squad": 1}
 # The columns that make a row's text: no two rows share it.

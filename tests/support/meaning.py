@@ -36,14 +36,14 @@ KIND = {
     "sports": "game",
 }
 SO = {
-    **dict.fromkeys(("true", "certain", "sure"), "yes"),
-    **dict.fromkeys(("false", "untrue", "wrong"), "no"),
-    **dict.fromkeys(("unclear", "doubtful", "open"), "open"),
+    **dict.fromkeys(("true", "certain", "clear", "right", "sure", "proven"), "yes"),
+    **dict.fromkeys(("false", "untrue", "wrong", "unsound", "denied", "absurd"), "no"),
+    **dict.fromkeys(("unclear", "open", "moot"), "open"),
 }
 WORD = {"some": "yes", "no": "no", "perhaps": "open"}
 IS_ASKED = {
-    **dict.fromkeys(("asked", "wondered", "inquired"), True),
-    **dict.fromkeys(("known", "settled", "clear"), False),
+    **dict.fromkeys(("asked", "wondered", "probed", "disputed", "queried", "pondered"), True),
+    **dict.fromkeys(("known", "settled", "stated", "fixed", "shown", "agreed"), False),
 }
 # W is who, V is what.
 CLAUSES = {
