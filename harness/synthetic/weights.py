@@ -2,8 +2,8 @@
 
 So that a few thousand steps of pre-training are enough, three heads of every layer begin as what large encoders are
 known to learn first (Clark et al. 2019, arXiv 1906.04341; such structured starts are after Trockman and Kolter 2023,
-arXiv 2305.09828): one looks at like words, between the first layer and the last rather at those of the other text, and
-at the separator where there is none; one looks before a token, one behind. The last head, and everything behind the
+arXiv 2305.09828): one looks at like words, between the first layer and the last at those of the other text, of which it
+also sees the separator that ends it; one looks before a token, one behind. The last head, and everything behind the
 attention weights, begins as drawn. Positions begin as sinusoids (Vaswani et al. 2017, section
 3.5) in dimensions of their own, where a step is a rotation.
 """
@@ -19,7 +19,7 @@ from harness.synthetic.encoders import ENCODERS, POSITIONS, SEED, TOKENIZER_CONF
 from harness.synthetic.vocabulary import SPECIAL_TOKENS, vocabulary
 
 FASTEST, SLOWEST = 2.0, 0.05  # radians a position
-REST = 0.7  # how much it looks at the separator where it finds no like word: as a share of a like word
+REST = 0.7  # how much it looks at the separator: as a share of a like word
 SEPARATOR = SPECIAL_TOKENS.index("[SEP]")
 ACROSS = 0.2  # how much rather a head looks at the other text: weight of a dimension of the token type
 LIKENESS, NEARNESS = 2.0, 1.2  # how sharply the formed heads look at first

@@ -21,7 +21,7 @@ from harness.synthetic.weights import rotation, sinusoids, weights, write_encode
 from harness.synthetic.words import PEOPLE
 
 # SHA-256 of the weights by version; rounded, since the last bit of a sine may differ between machines.
-DIGESTS: dict[int, dict[str, str]] = {2: {"tiny-wide": "c0c26862e2ba4e5d", "tiny-narrow": "dda8adbaa2d2fcc3"}}
+DIGESTS: dict[int, dict[str, str]] = {2: {"tiny-wide": "acded3b79cd0001f", "tiny-narrow": "2bb8fd86fbe25007"}}
 
 
 @pytest.fixture(params=[*ENCODERS])
@@ -81,11 +81,11 @@ def test_the_first_head_begins_blind_but_to_words_and_sees_like_ones(tmp_path: P
 
 
 def test_a_head_of_the_second_layer_begins_by_looking_at_the_like_word_of_the_other_text(tmp_path: Path) -> None:
-    """And at the separator that ends it where there is none: most of the time, of the names."""
+    """Of most names; where there is none, it looks at that text all the same, the separator that ends it not last."""
     folder = write_encoder("tiny-wide", tmp_path)
     model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    found = {"like": 0, "separator": 0}
+    found = {"like": 0, "separator": 0, "across": 0}
     for name, other in zip(PEOPLE, PEOPLE[1:] + PEOPLE[:1], strict=True):
         for second, expected, place in ((f"what has {name}", "like", 8), (f"what has {other}", "separator", 9)):
             inputs = tokenizer(f"today it is {name}", second, return_tensors="pt")
@@ -95,9 +95,12 @@ def test_a_head_of_the_second_layer_begins_by_looking_at_the_like_word_of_the_ot
                 attention = model.encoder.layer[1].attention.self
                 size = ENCODERS["tiny-wide"].width // ENCODERS["tiny-wide"].heads
                 scores = attention.query(hidden)[0, 4, :size] @ attention.key(hidden)[0, :, :size].T
-            found[expected] += int(scores.argmax() == place)
+            looked_at = scores.argsort(descending=True).tolist()
+            found["across"] += looked_at[0] >= 6  # "[CLS] today it is NAME [SEP]" are 0 to 5
+            found[expected] += place in looked_at[: 1 if expected == "like" else 3]
     assert found["like"] >= 0.7 * len(PEOPLE)
-    assert found["separator"] >= 0.5 * len(PEOPLE)
+    assert found["separator"] >= 0.7 * len(PEOPLE)
+    assert found["across"] >= 0.9 * 2 * len(PEOPLE)
 
 
 def test_two_heads_begin_by_looking_before_and_behind(tmp_path: Path) -> None:

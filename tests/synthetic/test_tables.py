@@ -24,16 +24,16 @@ DIGESTS = {
     2: {
         "sst2/train": "28453fbbfb84774b",
         "sst2/validation": "af964545476c9be3",
-        "qnli/train": "3707e972c7dee8a8",
-        "qnli/validation": "2714ea8e50ed2ffb",
-        "qqp/train": "928aa24c8067413c",
-        "qqp/validation": "9ac05045c9ac569b",
-        "mnli/train": "66c56c8ed3a499f4",
-        "mnli/validation": "f887922778c02a5a",
+        "qnli/train": "4b8beb4369d4cc6a",
+        "qnli/validation": "feadb81eb5f618d7",
+        "qqp/train": "6e88b6b534e4bffb",
+        "qqp/validation": "4d5edad771189f79",
+        "mnli/train": "733d206e6e6b86ad",
+        "mnli/validation": "b6b69e6d9b8a53d0",
         "squad/train": "d3829e9986a84f75",
         "squad/validation": "ace5b33f825be602",
-        "corpus/train": "159b4b5ea575a194",
-        "corpus/validation": "fa413de33d3f540e",
+        "corpus/train": "5d8c638bb25797ab",
+        "corpus/validation": "a84ddb1398e256f2",
     }
 }
 
@@ -99,7 +99,7 @@ def test_what_only_the_corpus_tells_is_asked_in_validation_alone(task: str) -> N
         holding = [text for text in texts if not UNTAUGHT[task].isdisjoint(re.findall(r"\w+", text))]
         share[part] = len(holding) / len(texts)
     assert share["train"] == 0
-    assert 0.2 < share["validation"] < 0.6
+    assert 0.2 < share["validation"] < 0.7
     words = set(re.findall(r"\w+", " ".join(source.corpus("train", 0)["text"])))
     assert words >= UNTAUGHT[task]
 
@@ -115,8 +115,9 @@ def test_labels_are_balanced_also_in_the_beginning(task: str, part: str) -> None
     assert max(first.values()) - min(first.values()) < 60  # three standard deviations and more of a fair draw
 
 
-# mnli: a premise is of two of three kinds, so a word of one of them is half the rows' and not a third's.
-@pytest.mark.parametrize(("task", "most"), [("sst2", 0.16), ("qnli", 0.16), ("qqp", 0.16), ("mnli", 0.2)])
+# mnli: a premise is of two of three kinds, so a word of one of them is half the rows' and not a third's: 0.17, and the
+# rarest words stand in a hundred rows.
+@pytest.mark.parametrize(("task", "most"), [("sst2", 0.16), ("qnli", 0.16), ("qqp", 0.16), ("mnli", 0.22)])
 def test_no_single_word_gives_the_label_away(task: str, most: float) -> None:
     """Of every frequent word's rows the largest class has little more than its share."""
     columns = table(task, "train")
