@@ -40,7 +40,7 @@ def test_the_worlds_cells_are_as_unequal_as_the_committed_ones() -> None:
     drawn = World(SPREADS).run(np.random.default_rng(0), 4000)
     assert np.allclose(drawn.std(axis=1, ddof=1), list(SPREADS.values()), rtol=0.1)
     of_sst2 = [spread for key, spread in SPREADS.items() if (key.task, key.metric) == ("sst2", "accuracy")]
-    assert max(of_sst2) / min(of_sst2) > 6
+    assert max(of_sst2) / min(of_sst2) > 2.5
 
 
 def test_equal_runs_stay_green_and_a_fall_of_every_score_turns_red() -> None:
