@@ -8,6 +8,7 @@ forward pass of step t + 2 is the first to see it. What a mask update does to a 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -71,47 +72,20 @@ class PruningSchedule:
         multiple of it, halves upwards, so that the ramp is a whole number of periods (learning-rate rewinding needs
         that) and its last step updates masks. The defaults are the scale-free form of the pre-training configuration
         in the authors' release: 100,000 steps give ramp 0 to 50,000, mask updates every 1,000 steps up to 80,000.
-        Raises ValueError when, after snapping, the ramp is empty, mask updates stop before the ramp does, the last
-        one is not inside the run, or none reaches the final sparsity.
+        Raises ValueError, with every problem, when after snapping the ramp is empty, mask updates stop before the ramp
+        does or before they begin, or the last one is not inside the run; and when none reaches the final sparsity.
         """
         if num_steps < 1:
             raise ValueError(f"num_steps={num_steps}: expected at least 1 optimizer step.")
         if not 0 < frequency <= 1:
             raise ValueError(f"frequency={frequency}: expected a fraction of the run in (0, 1].")
         period = max(1, round(frequency * num_steps))
-        begin, end, first, last = (
-            _snap(fraction * num_steps, period) for fraction in (ramp_begin, ramp_end, first_event, last_event)
-        )
-        run = f"num_steps={num_steps}, mask updates every {period} steps"
-        if end <= begin:
-            raise ValueError(
-                f"{run}: ramp_begin={ramp_begin} and ramp_end={ramp_end} snap to steps {begin} and {end}, an empty "
-                "ramp. Train longer, put the two further apart or lower frequency."
-            )
-        if last < end:
-            raise ValueError(
-                f"{run}: last_event={last_event} snaps to step {last}, before the ramp ends at step {end}. "
-                "Raise last_event or lower ramp_end."
-            )
-        if last >= num_steps:
-            raise ValueError(
-                f"{run}: last_event={last_event} snaps to step {last}, but the last pruning step of the run is "
-                f"{num_steps - 1}. Lower last_event or train longer."
-            )
-        if first > last:
-            raise ValueError(
-                f"{run}: first_event={first_event} snaps to step {first}, after last_event at step {last}. "
-                "Lower first_event."
-            )
-        schedule = cls(
-            initial_sparsity=initial_sparsity,
-            final_sparsity=final_sparsity,
-            ramp_begin=begin,
-            ramp_end=end,
-            first_event=first,
-            last_event=last,
-            frequency=period,
-        )
+        told = {"ramp_begin": ramp_begin, "ramp_end": ramp_end, "first_event": first_event, "last_event": last_event}
+        steps = {name: _snap(fraction * num_steps, period) for name, fraction in told.items()}
+        problems = _misfits(told, steps, num_steps)
+        if problems:
+            raise ValueError(f"num_steps={num_steps}, mask updates every {period} steps: {' '.join(problems)}")
+        schedule = cls(initial_sparsity=initial_sparsity, final_sparsity=final_sparsity, frequency=period, **steps)
         schedule.check_reaches_final(num_steps)
         return schedule
 
@@ -146,6 +120,33 @@ class PruningSchedule:
                 f"final_sparsity={self.final_sparsity} is never reached. Train longer, lower ramp_end or raise "
                 "last_event."
             )
+
+
+def _misfits(told: Mapping[str, float], steps: Mapping[str, int], num_steps: int) -> list[str]:
+    """What does not fit together of the fractions that were told, by the steps that they snap to: sentences."""
+    begin, end, first, last = (steps[name] for name in ("ramp_begin", "ramp_end", "first_event", "last_event"))
+    problems = []
+    if end <= begin:
+        problems.append(
+            f"ramp_begin={told['ramp_begin']} and ramp_end={told['ramp_end']} snap to steps {begin} and {end}, an "
+            "empty ramp. Train longer, put the two further apart or lower frequency."
+        )
+    if last < end:
+        problems.append(
+            f"last_event={told['last_event']} snaps to step {last}, before the ramp ends at step {end}. "
+            "Raise last_event or lower ramp_end."
+        )
+    if last >= num_steps:
+        problems.append(
+            f"last_event={told['last_event']} snaps to step {last}, but the last pruning step of the run is "
+            f"{num_steps - 1}. Lower last_event or train longer."
+        )
+    if first > last:
+        problems.append(
+            f"first_event={told['first_event']} snaps to step {first}, after last_event at step {last}. "
+            "Lower first_event."
+        )
+    return problems
 
 
 def _snap(step: float, period: int) -> int:

@@ -169,6 +169,18 @@ def test_fractions_that_miss_the_target_are_refused(change: dict[str, Any], word
         PruningSchedule.from_fractions(**({"final_sparsity": 0.9, "num_steps": 100} | change))
 
 
+def test_every_misfit_of_the_fractions_is_reported_at_once() -> None:
+    with pytest.raises(ValueError, match="mask updates every 1 steps: ") as refused:
+        PruningSchedule.from_fractions(
+            final_sparsity=0.9, num_steps=100, ramp_begin=0.6, ramp_end=0.5, first_event=0.9, last_event=0.4
+        )
+    said = str(refused.value)
+    assert "snap to steps 60 and 50, an empty ramp." in said
+    assert "last_event=0.4 snaps to step 40, before the ramp ends at step 50." in said
+    assert "first_event=0.9 snaps to step 90, after last_event at step 40." in said
+    assert said.count("num_steps=100") == 1
+
+
 def test_a_run_shorter_than_its_ramp_is_refused() -> None:
     schedule = PruningSchedule(final_sparsity=0.9, **PRETRAINING)
     schedule.check_reaches_final(100_000)

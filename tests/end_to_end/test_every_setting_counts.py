@@ -111,7 +111,9 @@ def test_a_changed_setting_changes_what_the_stage_makes(ready: Ready, kind: str,
     other = OTHER.get(f"{kind}.{name}", OTHER[name])
     declared = KINDS[kind].recipe.get(name)
     default = declared.default if declared and declared.silent else None
-    assert spec.parameters.get(name, default) not in (None, other), "it has another value than this"
+    has = spec.parameters.get(name, default)
+    assert has is not None, "the stage has no such parameter"
+    assert has != other, "the other value is the value it has"
     changed = replace(spec, parameters={**spec.parameters, name: other})
     run_stage(changed, ready.store, ready.sources, Resources(), lambda: False)
     before, after = ready.store.stage(spec.stage_id).read_record(), ready.store.stage(changed.stage_id).read_record()
