@@ -16,6 +16,7 @@ import pytest
 import harness
 from harness.cli.main import main
 from harness.store.store import Store
+from harness.studies.study import read_study
 
 RESULTS = Path(harness.__file__).parents[1] / "results"
 Captured = pytest.CaptureFixture[str]
@@ -90,7 +91,8 @@ def test_the_file_of_the_store_is_the_default_and_none_is_usage(copy: Path, caps
 
 
 def test_an_edited_record_ends_with_3(copy: Path, expected: Path, capsys: Captured) -> None:
-    record = sorted((copy / "records").rglob("*.json"))[0]
+    store = Store(copy)
+    record = store.stage(next(iter(read_study(store, "quick").plan.stages))).record_path
     record.write_text(record.read_text().replace('"schema": 1', '"schema": 1, "x": 2'))
     assert check("--expected", expected, store=copy) == 3
     assert "nothing was checked" in capsys.readouterr().err
@@ -198,7 +200,7 @@ def test_writing_from_a_smaller_study_names_every_entry_that_the_file_loses(
         parts = ("zeros", "losses", "means", "numbers")
         return {(part, *(str(each.get(name)) for name in names)) for part in parts for each in read[part]}
 
-    assert len(gone) == len(entries(expected.read_text()) - entries(path.read_text())) > 100
+    assert len(gone) == len(entries(expected.read_text()) - entries(path.read_text())) > 70
 
 
 def test_what_was_set_by_hand_is_named_when_it_stays(expected: Path, tmp_path: Path, capsys: Captured) -> None:
