@@ -44,7 +44,7 @@ def copy(tmp_path: Path) -> Path:
 def test_the_committed_study_passes_with_its_figures(expected: Path, capsys: Captured) -> None:
     assert check("--expected", expected) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "quick: 79 measured; 79 ok"
+    assert lines[0] == "quick: 70 measured; 70 ok"
     assert max(map(len, lines)) <= 100
     assert any("detect" in line for line in lines)
 
@@ -52,7 +52,7 @@ def test_the_committed_study_passes_with_its_figures(expected: Path, capsys: Cap
 def test_the_json_has_every_figure(expected: Path, capsys: Captured) -> None:
     assert check("--expected", expected, "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["measured"], found["counts"], found["exit_code"]) == (79, {"ok": 79}, 0)
+    assert (found["measured"], found["counts"], found["exit_code"]) == (70, {"ok": 70}, 0)
     assert {finding["kind"] for finding in found["findings"]} == {"zeros", "loss", "mean", "number"}
     scores = [finding for finding in found["findings"] if finding["kind"] == "number"]
     told = [finding for finding in scores if finding["detectable"] is not None]
@@ -177,9 +177,9 @@ def test_writing_again_says_what_the_file_before_it_would_have_said(
     path = tmp_path / "e.toml"
     path.write_text(expected.read_text().replace("zeros = 187998", "zeros = 187999", 1))
     assert check("--write", "--expected", path) == 0
-    assert "Held against the file so far: 79 measured; 1 regressed, 78 ok." in capsys.readouterr().out
+    assert "Held against the file so far: 70 measured; 1 regressed, 69 ok." in capsys.readouterr().out
     assert check("--write", "--expected", path, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["before"] == {"ok": 79}
+    assert json.loads(capsys.readouterr().out)["before"] == {"ok": 70}
 
 
 def test_writing_from_a_smaller_study_names_every_entry_that_the_file_loses(
@@ -200,7 +200,7 @@ def test_writing_from_a_smaller_study_names_every_entry_that_the_file_loses(
         parts = ("zeros", "losses", "means", "numbers")
         return {(part, *(str(each.get(name)) for name in names)) for part in parts for each in read[part]}
 
-    assert len(gone) == len(entries(expected.read_text()) - entries(path.read_text())) > 70
+    assert len(gone) == len(entries(expected.read_text()) - entries(path.read_text())) > 60
 
 
 def test_what_was_set_by_hand_is_named_when_it_stays(expected: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -46,14 +46,14 @@ def test_the_worlds_cells_are_as_unequal_as_the_committed_ones() -> None:
 
 def test_equal_runs_stay_green_and_a_fall_of_every_score_turns_red() -> None:
     assert alarms(SHIFTED, 20) <= 1 / 20
-    assert alarms(SHIFTED, 5, fall=4.0) == 1.0
+    assert alarms(SHIFTED, 5, fall=5.0) == 1.0
 
 
 def test_without_the_shift_between_runs_the_gate_would_cry_wolf() -> None:
     """The reason why `between_runs` is there: seeds of one run tell nothing of it."""
-    far = World(SPREADS, shift=1.5)
+    far = World(SPREADS, shift=3.0)
     assert alarms(far, 10, between_runs=0.0) >= 5 / 10
-    assert alarms(far, 10, between_runs=1.5) <= 1 / 10
+    assert alarms(far, 10, between_runs=3.0) <= 1 / 10
 
 
 @pytest.mark.slow
