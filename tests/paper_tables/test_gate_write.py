@@ -101,7 +101,9 @@ def test_a_changed_score_is_a_change_of_one_line(quick: StudyNumbers) -> None:
     number = wanted.numbers[0]
     changed = replace(wanted, numbers=(replace(number, seeds={**number.seeds, "0": 12.5}), *wanted.numbers[1:]))
     before, after = to_text(wanted).splitlines(), to_text(changed).splitlines()
-    assert [(a, b) for a, b in zip(before, after, strict=True) if a != b] == [(f"seeds.0 = {number.seeds['0']}", "seeds.0 = 12.5")]
+    assert [(a, b) for a, b in zip(before, after, strict=True) if a != b] == [
+        (f"seeds.0 = {number.seeds['0']}", "seeds.0 = 12.5")
+    ]
 
 
 def test_what_was_set_by_hand_stays_when_the_file_is_written_again(quick: StudyNumbers) -> None:

@@ -249,7 +249,8 @@ def test_a_number_leads_to_its_seeds_records_and_path(browser: Browser, quick: P
     cells = [
         cell
         for cell in study.plan.paths
-        if (cell.model, cell.method, cell.sparsity, cell.task, cell.bits) == ("tiny-narrow", "prune-ofa", 0.9, "sst2", 8)
+        if (cell.model, cell.method, cell.sparsity, cell.task, cell.bits)
+        == ("tiny-narrow", "prune-ofa", 0.9, "sst2", 8)
     ]
     with opened(browser, quick) as page:
         for name, value in (("model", "tiny-narrow"), ("method", "prune-ofa"), ("sparsity", "0.90"), ("bits", "8")):

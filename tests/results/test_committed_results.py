@@ -153,7 +153,7 @@ def test_the_demo_was_run_with_five_seeds(study: str, model: str) -> None:
 
 
 def test_dense_encoders_learn_the_demo_by_pre_training() -> None:
-    """Under 98 % and 8 points above what shallow learners reach; without pre-training qnli and qqp stay 20 points lower.
+    """Under 98 % and 8 points above what shallow learners reach; without pre-training qnli and qqp are 20 points lower.
 
     sst2 is learned without pre-training, too: it gives 3 points there.
     """
