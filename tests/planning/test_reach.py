@@ -43,7 +43,7 @@ def test_a_preset_with_values_for_tasks_keeps_them() -> None:
     found = sentence("transfer.epochs=1", base=quick, **axes)
     assert found == (
         "--set transfer.epochs=1 reaches 6 of 12 transfer stages (sst2); the other 6 have values of their own: "
-        "transfer.tasks.squad.epochs=6."
+        "transfer.tasks.squad.epochs=8."
     )
 
 
