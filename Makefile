@@ -28,15 +28,18 @@ demo: environment
 
 # Every page beside the committed records, from these alone. Nothing may change: `git diff results` shows what would.
 results: environment
-	for study in quick:quick quick:quick-other-tasks quick:quick-without-pre-training reduced:reduced; do \
+	for study in quick:quick quick:quick-wide quick:quick-other-tasks quick:quick-without-pre-training reduced:reduced; do \
 	    from="--store results/$${study%:*} --study $${study#*:}"; to=results/$${study%:*}; \
 	    $(BIN)/harness tables $$from --out $$to || exit 1; \
+	done
+	for study in quick:quick quick:quick-wide reduced:reduced; do \
+	    from="--store results/$${study%:*} --study $${study#*:}"; to=results/$${study%:*}; \
+	    $(BIN)/harness tables $$from --claims --out $$to && \
+	    $(BIN)/harness plots $$from --only accuracy,tokens,sparsity --out $$to || exit 1; \
 	done
 	for study in quick reduced; do \
 	    from="--store results/$$study --study $$study"; to=results/$$study; \
 	    $(BIN)/harness tables $$from --table all --out $$to/tables && \
-	    $(BIN)/harness tables $$from --claims --out $$to && \
-	    $(BIN)/harness plots $$from --only accuracy,tokens,sparsity --out $$to && \
 	    $(BIN)/harness report $$from --out $$to/$$study-report.html || exit 1; \
 	done
 

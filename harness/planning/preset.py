@@ -4,6 +4,8 @@ A value in a preset is a table {value = .., EVIDENCE = "source or reason"}, wher
 
     published   given in the paper or in the authors' release
     partner     given in a recipe published by the authors' partners or in another project
+    searched    tried against others on data that no score is of; the text says which values, data and seeds, and is the
+                same for every method that was searched alike
     assumed     nobody published it; the text says why this value
 
 Where a key is given more than once for a stage, the most specific one counts: KIND.models.MODEL.tasks.TASK.KEY, then
@@ -32,9 +34,8 @@ from harness.inputs.sparse_checkpoints import ReleasedCheckpoint, parse_released
 from harness.planning.kept_recipe import hash_of
 from harness.planning.kinds import KINDS, StageKind
 from harness.planning.method_registry import all_loaded, is_owner, owned_kinds
-from harness.planning.parameter import EVIDENCE
 from harness.planning.preset_form import form_problems
-from harness.planning.recipe import Recipe, Setting, is_of_unknown_owner, parameter_of_key, split_key
+from harness.planning.recipe import OF_PRESETS, Recipe, Setting, is_of_unknown_owner, parameter_of_key, split_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,9 +222,9 @@ def _settings(
         if declared is None and is_judged and not _is_of_another_method(key, others):
             problems.append(f"recipe key {key!r} belongs to no stage kind.")
             continue
-        evidence = [word for word in EVIDENCE if word in entry]
+        evidence = [word for word in OF_PRESETS if word in entry]
         if "value" not in entry or len(evidence) != 1 or len(entry) != 2:
-            problems.append(f"{key} needs a value and exactly one of {', '.join(EVIDENCE)}.")
+            problems.append(f"{key} needs a value and exactly one of {', '.join(OF_PRESETS)}.")
             continue
         source = entry[evidence[0]]
         if not isinstance(source, str) or not source.strip():
@@ -250,7 +251,7 @@ def _entries(
         if (
             isinstance(value, Mapping)
             and parameter_of_key(f"{prefix}{key}", kinds) is None
-            and not {"value", *EVIDENCE, "set"} & set(value)
+            and not {"value", *OF_PRESETS, "set"} & set(value)
         ):
             yield from _entries(value, kinds, f"{prefix}{key}.")
         else:

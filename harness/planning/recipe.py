@@ -13,7 +13,9 @@ from harness.planning.parameter import Parameter
 from harness.tasks import TASKS, get_task
 from harness.wording import assignment, option
 
-EVIDENCE = (*parameter.EVIDENCE, "set")
+SEARCHED = "searched"  # methods for which it was done in the same words are on equal terms
+OF_PRESETS = (*parameter.EVIDENCE, SEARCHED)
+EVIDENCE = (*OF_PRESETS, "set")
 
 
 class WrongCall(UsageError):

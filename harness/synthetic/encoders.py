@@ -13,8 +13,8 @@ from typing import Any
 from harness.identity import sha256_of
 from harness.synthetic.vocabulary import vocabulary
 
-ENCODER_VERSION = 1  # raised with every change of a weight
-SEED = 3  # from this draw, as from 0, both shapes learn the whole demo in so few steps; from 2 one fails on qnli
+ENCODER_VERSION = 2  # raised with every change of a weight
+SEED = 3  # the only draw tried for these shapes
 POSITIONS = 128
 TOKENIZER_CONFIG = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": POSITIONS}
 
@@ -55,8 +55,8 @@ class Encoder:
 
 
 ENCODERS: Mapping[str, Encoder] = {
-    "tiny-wide": Encoder(layers=2, width=64, heads=4, feed_forward=256),
-    "tiny-narrow": Encoder(layers=2, width=64, heads=4, feed_forward=128),
+    "tiny-wide": Encoder(layers=3, width=96, heads=4, feed_forward=384),
+    "tiny-narrow": Encoder(layers=3, width=96, heads=4, feed_forward=192),
 }
 
 

@@ -1,4 +1,4 @@
-"""What is the case in a scene: a few people, one value each for every trait, and who does what for whom.
+"""What is the case in a scene: two people, one value each for every trait, and who does what for whom.
 
 A fact names its relation by the relation's name. What follows from a fact is decided here, and nowhere by words.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from harness.synthetic.draw import Draw
-from harness.synthetic.words import CLASSES, PEOPLE, RELATIONS, TIES, TRAITS, Relation
+from harness.synthetic.words import RELATIONS, TIES, TRAITS, Relation
 
 ENTAILMENT, NEUTRAL, CONTRADICTION = 0, 1, 2  # the order of mnli's labels on the hub
 _BY_NAME = {relation.name: relation for relation in RELATIONS}
@@ -18,12 +18,11 @@ _BY_NAME = {relation.name: relation for relation in RELATIONS}
 
 @dataclass(frozen=True)
 class Fact:
-    """`subject` stands in `relation` to `value`; `denied`: it does not."""
+    """`subject` stands in `relation` to `value`."""
 
     subject: str
     relation: str
     value: str
-    denied: bool = False
 
     @cached_property
     def kind(self) -> Relation:
@@ -33,45 +32,39 @@ class Fact:
     def people(self) -> tuple[str, ...]:
         return (self.subject,) if self.kind.exclusive else (self.subject, self.value)
 
+    def reversed(self) -> Fact:
+        """The other way round: its value stands in the relation to its subject."""
+        return replace(self, subject=self.value, value=self.subject)
 
-def verdict(premise: Sequence[Fact], hypothesis: Fact) -> int:
-    """ENTAILMENT, NEUTRAL or CONTRADICTION: what the premise's facts imply for the hypothesis."""
-    for fact in premise:
-        if (fact.subject, fact.relation) != (hypothesis.subject, hypothesis.relation):
-            continue
-        implied = _implied(fact, hypothesis.value)
-        if implied is not None:
-            return CONTRADICTION if implied == hypothesis.denied else ENTAILMENT
+
+@dataclass(frozen=True)
+class Having:
+    """Whether a person has something of a trait's kind at all. held: that it is so, that it is not, None: open."""
+
+    subject: str
+    relation: str
+    held: bool | None = True
+
+    @cached_property
+    def kind(self) -> Relation:
+        return _BY_NAME[self.relation]
+
+
+def verdict(premise: Sequence[Having], hypothesis: Having) -> int:
+    """ENTAILMENT, NEUTRAL or CONTRADICTION: what the premise implies for the hypothesis, which is not open."""
+    for said in premise:
+        if (said.subject, said.relation) == (hypothesis.subject, hypothesis.relation) and said.held is not None:
+            return ENTAILMENT if said.held == hypothesis.held else CONTRADICTION
     return NEUTRAL
 
 
-def _implied(fact: Fact, value: str) -> bool | None:
-    """Whether a fact implies that its subject has this value (True) or has not (False); None: neither."""
-    known, claimed = CLASSES.get(fact.value, (fact.value,)), CLASSES.get(value, (value,))
-    if fact.denied:
-        return False if set(claimed) <= set(known) else None
-    if set(known) <= set(claimed):
-        return True
-    return False if fact.kind.exclusive and not set(known) & set(claimed) else None
-
-
-def draw_scene(draw: Draw, num_people: int, *, num_ties: int = 2) -> list[Fact]:
-    """All facts of a scene: every trait of every person, then ties, no two between the same people."""
-    people = draw.some(PEOPLE, num_people)
-    traits = list[Fact]()
+def draw_scene(draw: Draw, one: str, other: str) -> list[Fact]:
+    """All facts of a scene of two people: every trait of both, and every tie between them, one way."""
+    facts = list[Fact]()
     for relation in TRAITS:
-        values = draw.some(relation.values, num_people)
-        traits += [Fact(person, relation.name, value) for person, value in zip(people, values, strict=True)]
-    pairs = [(a, b) for i, a in enumerate(people) for b in people[i + 1 :]]
-    ties = []
-    for pair in draw.some(pairs, min(num_ties, len(pairs))):
-        subject, value = draw.some(pair, 2)
-        ties.append(Fact(subject, draw.one(TIES).name, value))
-    return traits + ties
-
-
-def denial(fact: Fact, draw: Draw) -> Fact:
-    """Something that is not so because the fact is: another value denied, or for a tie the other direction."""
-    if fact.kind.exclusive:
-        return replace(fact, value=draw.other(fact.kind.values, fact.value), denied=True)
-    return replace(fact, subject=fact.value, value=fact.subject, denied=True)
+        values = draw.some(relation.values, 2)
+        facts += [Fact(person, relation.name, value) for person, value in zip((one, other), values, strict=True)]
+    for relation in TIES:
+        subject, value = draw.some((one, other), 2)
+        facts.append(Fact(subject, relation.name, value))
+    return facts

@@ -23,11 +23,15 @@ def _texts() -> Iterator[str]:
     """Every piece that a text of the world is made of; what stands in braces is filled in with others of them."""
     for relation in words.RELATIONS:
         yield from relation.values
-        for pair in relation.forms:
-            yield from (re.sub(r"{.}", "", form) for form in pair)
-        yield from (re.sub(r"{.}", "", form) for form in (*relation.asks_value, *relation.asks_subject))
-    yield from (*words.PEOPLE, *words.CLASSES, *words.SUBJECTS, *words.PARTS, *words.PRAISE, *words.BLAME)
+        forms = (*relation.forms, *relation.asks_value, *relation.asks_subject)
+        yield from (re.sub(r"{.}", "", form) for form in forms)
+        yield from relation.nouns
+    yield from (*words.PEOPLE, *words.SUBJECTS, *words.PARTS, *words.PRAISE, *words.BLAME)
     yield from (*words.CHEERS, *words.JEERS)
-    yield from (*grammar.OPENERS, *grammar.ASKERS, *grammar.JOINERS)
-    yield from (*opinions.PLAIN, *opinions.TURNED, *opinions.VERBS)
+    yield from (*grammar.OPENERS, *grammar.JOINERS, *grammar.ASKED, *grammar.KNOWN)
+    yield from (*grammar.HAVING.values(), *grammar.ANSWERS.values())
+    for said in grammar.HELD.values():
+        yield from said
+    yield from ("it is now that has if are with", "asked known")
+    yield from (*opinions.PLAIN, *opinions.TURNED, *opinions.VERBS, *opinions.TAILS)
     yield from (re.sub(r"{\w+}", "", shape) for shape in (*opinions.CONTRASTS, *opinions.REMARKS))

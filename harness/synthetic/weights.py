@@ -2,8 +2,9 @@
 
 So that a few thousand steps of pre-training are enough, three heads of every layer begin as what large encoders are
 known to learn first (Clark et al. 2019, arXiv 1906.04341; such structured starts are after Trockman and Kolter 2023,
-arXiv 2305.09828): one looks at like words, one at the token before, one at the token after. The last head, and
-everything behind the attention weights, begins as drawn. Positions begin as sinusoids (Vaswani et al. 2017, section
+arXiv 2305.09828): one looks at like words, between the first layer and the last at those of the other text, of which it
+also sees the separator that ends it; one looks before a token, one behind. The last head, and everything behind the
+attention weights, begins as drawn. Positions begin as sinusoids (Vaswani et al. 2017, section
 3.5) in dimensions of their own, where a step is a rotation.
 """
 
@@ -15,11 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from harness.synthetic.encoders import ENCODERS, POSITIONS, SEED, TOKENIZER_CONFIG, Encoder
-from harness.synthetic.vocabulary import vocabulary
+from harness.synthetic.vocabulary import SPECIAL_TOKENS, vocabulary
 
 FASTEST, SLOWEST = 2.0, 0.05  # radians a position
+REST = 0.7  # how much it looks at the separator: as a share of a like word
+SEPARATOR = SPECIAL_TOKENS.index("[SEP]")
+ACROSS = 0.2  # how much rather a head looks at the other text: weight of a dimension of the token type
 LIKENESS, NEARNESS = 2.0, 1.2  # how sharply the formed heads look at first
-WINDOWS = (-2, 2)  # where the heads that look nearby begin to look: around the token so many further
+# Where the heads that look nearby begin to look, around the token so many further: in the first layer, in those between
+# it and the last, in the last.
+WINDOWS = ((-3, 2), (-2, 2), (-2,))
 
 
 def weights(encoder: Encoder) -> dict[str, np.ndarray]:
@@ -46,16 +52,19 @@ def weights(encoder: Encoder) -> dict[str, np.ndarray]:
     }
     for i in range(encoder.layers):
         layer = f"encoder.layer.{i}"
-        query, key = drawn(width, width), drawn(width, width)
+        query, key, rest = drawn(width, width), drawn(width, width), np.zeros(width)
         is_last = i == encoder.layers - 1
         if is_last:
             look_everywhere(query, own)
         else:
             look_at_like_words(query, key, own, num_words)
-        for head, step in enumerate(WINDOWS[:1] if is_last else WINDOWS, start=1):
+            if i:
+                look_across(query, key, own, slice(num_words, width - own))
+                rest[:own] = REST * key[:own] @ words[SEPARATOR] / spread
+        for head, step in enumerate(WINDOWS[-1 if is_last else min(i, 1)], start=1):
             look_nearby(query, key, own, head, step)
         found |= {
-            **_linear(f"{layer}.attention.self.query", query),
+            **_linear(f"{layer}.attention.self.query", query, rest),
             **_linear(f"{layer}.attention.self.key", key),
             **_linear(f"{layer}.attention.self.value", drawn(width, width)),
             **_linear(f"{layer}.attention.output.dense", drawn(width, width)),
@@ -73,6 +82,14 @@ def look_at_like_words(query: np.ndarray, key: np.ndarray, size: int, num_words:
     query[:size, num_words:] = 0.0
     query[:size] *= LIKENESS
     key[:size] = query[:size]
+
+
+def look_across(query: np.ndarray, key: np.ndarray, size: int, types: slice) -> None:
+    """Forms the first head further: rather at the other text of a pair, so that a word finds its like and not itself.
+
+    types: the dimensions of the token type, where the two texts are opposite.
+    """
+    query[:size, types], key[:size, types] = ACROSS, -ACROSS
 
 
 def look_everywhere(query: np.ndarray, size: int) -> None:
@@ -108,8 +125,8 @@ def rotation(step: int, size: int) -> np.ndarray:
     return turned
 
 
-def _linear(name: str, weight: np.ndarray) -> dict[str, np.ndarray]:
-    return {f"{name}.weight": weight, f"{name}.bias": np.zeros(len(weight))}
+def _linear(name: str, weight: np.ndarray, bias: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    return {f"{name}.weight": weight, f"{name}.bias": np.zeros(len(weight)) if bias is None else bias}
 
 
 def _norm(name: str, width: int) -> dict[str, np.ndarray]:

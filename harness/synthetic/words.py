@@ -5,7 +5,7 @@ Changing anything here changes every text: raise `harness.synthetic.source.GENER
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -13,104 +13,65 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-PEOPLE = _words(
-    "Anna Ben Carl Dora Emil Fay Greta Hugo Ida Jon Karl Lena Milo Nina Otto Petra Quinn Rosa Sven Tara Ursula Vera "
-    "Willem Xenia Yuri Zora"
-)
-CITIES = _words("Paris Rome Oslo Cairo Lima Delhi Kyoto Quito Tunis Riga Bern Hanoi")
-TRADES = _words("baker nurse pilot judge doctor farmer painter tailor")
-MAMMALS = _words("dog cat horse goat rabbit")
-BIRDS = _words("parrot goose hen duck falcon")
-STRINGS = _words("violin cello harp guitar lute")
-WINDS = _words("flute horn oboe trumpet bassoon")
+PEOPLE = _words("Anna Ben Carl Dora Emil Fay Greta Hugo Ida Jon Karl Lena Milo Nina Otto Petra Quinn Rosa Sven Tara")
+CITIES = _words("Paris Rome Oslo Cairo Lima Delhi Kyoto Quito")
+TRADES = _words("baking nursing flying farming painting sewing fishing banking")
+PETS = _words("dogs cats horses goats parrots geese hens ducks")
+GAMES = _words("chess tennis golf rugby hockey darts polo squash")
 
 
 @dataclass(frozen=True)
 class Relation:
     """One thing that can be said of a person.
 
-    values: what may stand at its other end. exclusive: a person has one value in a scene, so that naming another
-    denies it. forms: (said, denied), with {s} the person and {v} the value; asks_value, asks_subject: questions, the
-    first with {s}, the second with {v}.
+    values: what may stand at its other end. exclusive: a person has one value in a scene; where it is not, people are
+    at both ends. forms: said, with {s} the person and {v} the value; asks_value, asks_subject: questions, the first
+    with {s}, the second with {v}. nouns: two words for what a trait is about.
     """
 
     name: str
     values: tuple[str, ...]
     exclusive: bool
-    forms: tuple[tuple[str, str], ...]
+    forms: tuple[str, ...]
     asks_value: tuple[str, ...]
     asks_subject: tuple[str, ...] = ()
+    nouns: tuple[str, str] = ("", "")
 
 
-RELATIONS = (
-    Relation(
-        "lives in",
-        CITIES,
-        True,
-        (
-            ("{s} lives in {v}", "{s} does not live in {v}"),
-            ("{v} is home to {s}", "{v} is not home to {s}"),
-        ),
-        ("where does {s} live", "which city is home to {s}"),
-    ),
-    Relation(
-        "works as",
-        TRADES,
-        True,
-        (
-            ("{s} works as a {v}", "{s} does not work as a {v}"),
-            ("{s} is a {v} by trade", "{s} is not a {v} by trade"),
-        ),
-        ("what does {s} work as", "what is {s} by trade"),
-    ),
-    Relation(
-        "keeps",
-        MAMMALS + BIRDS,
-        True,
-        (
-            ("{s} keeps a {v}", "{s} does not keep a {v}"),
-            ("the pet of {s} is a {v}", "the pet of {s} is not a {v}"),
-        ),
-        ("which animal does {s} keep", "what is the pet of {s}"),
-    ),
-    Relation(
-        "plays",
-        STRINGS + WINDS,
-        True,
-        (
-            ("{s} plays the {v}", "{s} does not play the {v}"),
-            ("the {v} is played by {s}", "the {v} is not played by {s}"),
-        ),
-        ("what does {s} play", "what is played by {s}"),
-    ),
-    Relation(
-        "teaches",
+def _trait(name: str, values: tuple[str, ...], forms: tuple[str, str], nouns: tuple[str, str]) -> Relation:
+    """What a person has one of. All are said and asked in one shape, so that places and lengths tell nothing."""
+    asks = (f"which of the {nouns[1]} has {{s}}", f"what {nouns[0]} has {{s}}")
+    return Relation(name, values, True, forms, asks, nouns=nouns)
+
+
+def _tie(name: str, forward: Sequence[str], backward: Sequence[str]) -> Relation:
+    """What one person does to another: `forward` between {s} and {v}, `backward` the same between {v} and {s}.
+
+    All forms have one shape, so that only the words tell who does it; no two share the word before or behind a name.
+    """
+    return Relation(
+        name,
         PEOPLE,
         False,
-        (
-            ("{s} teaches {v}", "{s} does not teach {v}"),
-            ("{v} is taught by {s}", "{v} is not taught by {s}"),
-        ),
-        ("whom does {s} teach", "who is taught by {s}"),
-        ("who teaches {v}", "by whom is {v} taught"),
-    ),
-    Relation(
-        "helps",
-        PEOPLE,
-        False,
-        (
-            ("{s} helps {v}", "{s} does not help {v}"),
-            ("{v} is helped by {s}", "{v} is not helped by {s}"),
-        ),
-        ("whom does {s} help", "who is helped by {s}"),
-        ("who helps {v}", "by whom is {v} helped"),
-    ),
+        (*(f"{{s}} {words} {{v}}" for words in forward), *(f"{{v}} {words} {{s}}" for words in backward)),
+        tuple(f"who {words} {{s}}" for words in backward),
+        tuple(f"who {words} {{v}}" for words in forward),
+    )
+
+
+TRAITS = (
+    _trait("lives in", CITIES, ("{s} lives in {v}", "{v} is home to {s}"), ("houses", "cities")),
+    _trait("earns by", TRADES, ("{s} earns by {v}", "{v} is work for {s}"), ("jobs", "trades")),
+    _trait("looks after", PETS, ("{s} looks after {v}", "{v} are kept by {s}"), ("pets", "animals")),
+    _trait("competes at", GAMES, ("{s} competes at {v}", "{v} is played by {s}"), ("games", "sports")),
 )
-TRAITS = tuple(relation for relation in RELATIONS if relation.exclusive)
-TIES = tuple(relation for relation in RELATIONS if not relation.exclusive)
-
-# A wider word for some values of a relation, said in the same forms: whoever keeps a hen keeps a bird.
-CLASSES: Mapping[str, tuple[str, ...]] = {"mammal": MAMMALS, "bird": BIRDS}
+TIES = (
+    _tie("teaches", ("teaches", "gives lessons to"), ("learns from", "is a pupil of")),
+    _tie("employs", ("employs", "gives work to"), ("works for", "is paid by")),
+    _tie("lends to", ("lends to", "is owed by"), ("borrows from", "owes")),
+    _tie("leads", ("leads", "goes ahead of"), ("follows", "walks behind")),
+)
+RELATIONS = (*TRAITS, *TIES)
 
 SUBJECTS = _words("film book song play show tale dish walk poem dance story picture")
 PARTS = _words("start end middle plot cast music pace style")

@@ -1,4 +1,4 @@
-"""Baseline: what a task's metric reaches without the model: by chance, or from counts of words.
+"""Baseline: what a task's metric reaches without the model: by chance, or from shallow features.
 
 Chance of a classification is 100 / labels on any data: a label drawn evenly. Everything else is in `baselines.toml`,
 with its source, and holds for one data source: a study's evaluations tell by content id which data they read.
@@ -21,7 +21,10 @@ SYNTHETIC = "synthetic:0"
 
 @dataclass(frozen=True)
 class Baseline:
-    """value: in percent. kind: "chance" or "words" (the best of several counts of words). source: where it is from."""
+    """value: in percent. source: where it is from.
+
+    kind: "chance", or "shallow" for the best of several learners of words, overlap, place and length.
+    """
 
     kind: str
     value: float

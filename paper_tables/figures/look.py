@@ -65,12 +65,12 @@ def method_looks(methods: Collection[str]) -> dict[str, Look]:
     return looks
 
 
-BASELINES = {"chance": "chance", "words": "counts of words, at most"}
+BASELINES = {"chance": "chance", "shallow": "shallow features, at most"}
 DENSE_LINE: Mapping[str, Any] = {"color": PALE_INK, "linestyle": (0, (4, 2.5)), "linewidth": 0.7}
 FRONT_LINE: Mapping[str, Any] = {"color": "#c4c4c4", "linestyle": "-", "linewidth": 1.3}
 BASELINE_LINES: Mapping[str, Mapping[str, Any]] = {
     "chance": {"color": PALE_INK, "linestyle": ":", "linewidth": 0.8},
-    "words": {"color": PALE_INK, "linestyle": (0, (5, 1.5, 1, 1.5)), "linewidth": 0.7},
+    "shallow": {"color": PALE_INK, "linestyle": (0, (5, 1.5, 1, 1.5)), "linewidth": 0.7},
 }
 BAND: Mapping[str, Any] = {"alpha": 0.16, "linewidth": 0}
 SEED_MARK: Mapping[str, Any] = {"marker": "o", "markersize": SEED, "markeredgewidth": 0, "linestyle": "none"}

@@ -1,8 +1,9 @@
 """Check: every entry of an expected file against a study's numbers. Values in, a report out; no bits are compared.
 
 Seeds of another machine are other draws, so means are held against each other: a fall counts where it is larger than
-equal runs would give, over the whole table, in one of a hundred cases. Seeds that both sides have are not taken for
-paired; on the machine that wrote the file they are, and the tolerances are then wider than they need be.
+equal runs would give, over the whole table, in one of a hundred cases. Scores of a seed that both sides have are not
+taken for paired; on the machine that wrote the file they are, and the tolerances are then wider than they need be. An
+opening loss is for the greater part its seed's own on every machine: of those the seeds that both sides have count.
 """
 
 from __future__ import annotations
@@ -96,21 +97,28 @@ def _check_loss(entry: ExpectedLoss, measured: Measured, conditions: Comparison)
 
 def _check_number(expected: Expected, entry: ExpectedNumber, measured: Measured, conditions: Comparison) -> Finding:
     found = measured.numbers.get(entry.key)
-    mine = independent(entry.seeds)
+    mine: Sequence[float] = independent(entry.seeds)
     if found is None:
         return _untold(entry, mine, Verdict.MISSING, "not in the study")
     if differing := _differing(entry.stage, found.stages, conditions):
         return _untold(entry, mine, Verdict.NOT_COMPARABLE, differing)
     if not found.seeds:
         return _untold(entry, mine, Verdict.MISSING, "no seed has a result")
-    theirs = _draws(entry, found)
+    mine, theirs = _draws(entry, found)
     means = statistics.fmean(mine), statistics.fmean(theirs)
     return _compared(expected, entry, means, (len(mine), len(theirs)), found.missing)
 
 
-def _draws(entry: ExpectedNumber, found: MeasuredNumber) -> list[float]:
-    """The measured draws, of the kind that the entry's noise is of: where that is of prunings, one pruning is one."""
-    return independent(found.seeds, of_prunings=prunings(entry.seeds) > 1)
+def _draws(entry: ExpectedNumber, found: MeasuredNumber) -> tuple[Sequence[float], Sequence[float]]:
+    """The draws on both sides, of the kind that the entry's noise is of: where that is of prunings, one pruning is one.
+
+    Of a loss those of the seeds that both sides have, if there are any: another set of seeds has another mean.
+    """
+    mine, theirs = entry.seeds, found.seeds
+    if entry.direction == EQUAL and (common := [seed for seed in mine if seed in theirs]):
+        mine, theirs = ({seed: side[seed] for seed in common} for side in (mine, theirs))
+    of_prunings = prunings(entry.seeds) > 1
+    return independent(mine, of_prunings=of_prunings), independent(theirs, of_prunings=of_prunings)
 
 
 def _differing(expected: str, stages: Sequence[str], conditions: Comparison) -> str:
@@ -129,13 +137,11 @@ def _check_mean(expected: Expected, entry: ExpectedMean, measured: Measured, fin
             return _untold(entry, [], verdict, f"{several} of its {len(mine)} numbers: {verdict}")
     weights = [entry.weight(number.key) for number in mine]
     theirs = [measured.numbers[number.key] for number in mine]
-    draws = (
-        [independent(number.seeds) for number in mine],
-        [_draws(number, found) for number, found in zip(mine, theirs, strict=True)],
-    )
-    means = _weighted(weights, draws[0]), _weighted(weights, draws[1])
-    fewest = tuple(min(map(len, side)) for side in draws)
-    return _compared(expected, entry, means, (fewest[0], fewest[1]), sum(number.missing for number in theirs))
+    draws = [_draws(number, found) for number, found in zip(mine, theirs, strict=True)]
+    sides = [side for side, _ in draws], [side for _, side in draws]
+    means = _weighted(weights, sides[0]), _weighted(weights, sides[1])
+    fewest = min(map(len, sides[0])), min(map(len, sides[1]))
+    return _compared(expected, entry, means, fewest, sum(number.missing for number in theirs))
 
 
 def _weighted(weights: Sequence[float], values: Iterable[Sequence[float]]) -> float:

@@ -93,10 +93,13 @@ def _number(row: Row, ids: Mapping[str, str]) -> MeasuredNumber:
 
 
 def _opening_losses(found: StudyNumbers, ids: Mapping[str, str]) -> dict[NumberKey, MeasuredNumber]:
-    """Of each row and task: the opening loss of the stage that trained the scored model."""
+    """Of each row and task: the opening loss of the stage that trained the scored model.
+
+    None of int8: that training begins where another ended, and tells of that one's luck alone (docs/gate.md).
+    """
     plan = found.study.plan
     cells: dict[NumberKey, list[Cell]] = defaultdict(list)
-    for cell in sorted(plan.paths):
+    for cell in sorted(cell for cell in plan.paths if cell.quantization == "none"):
         cells[NumberKey(cell.model, cell.method, cell.sparsity, cell.quantization, cell.task, OPENING)].append(cell)
     losses = {}
     for key, several in cells.items():

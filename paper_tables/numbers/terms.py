@@ -1,4 +1,8 @@
-"""Terms: what a row's model was fine-tuned with and scored on. Only where they are equal are methods ranked."""
+"""Terms: what a row's model was fine-tuned with and scored on. Only where they are equal are methods ranked.
+
+A setting that was searched is told by how it was searched: methods whose learning rates were chosen from the same
+values, on the same data and seeds, are on equal terms, whichever of them each came to.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.planning.graph import Plan
-from harness.planning.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
+from harness.planning.kept_recipe import recipe_of
+from harness.planning.kinds import DISTILLATION, FINE_TUNING, KINDS, TASK_DATA
+from harness.planning.recipe import SEARCHED
+from harness.specs import StageSpec
 from harness.studies.study import Study
 from paper_tables.numbers.rows import Row
 
@@ -16,15 +23,32 @@ _OF_MODEL = ("model", "tokenizer", "checkpoint")  # inputs that are no data
 
 
 def terms(study: Study, stage_id: str) -> dict[str, Any]:
-    """Parameters and data of the stage whose model an evaluation scored, whatever the preset's name."""
+    """Parameters and data of the stage whose model an evaluation scored, whatever the preset's name.
+
+    In the place of a parameter's value stands how it was searched, where it was.
+    """
     evaluation = study.plan.stages[stage_id]
     stage = study.plan.stages[evaluation.parents["model"]]
-    found = {name: stage.parameters.get(name) for name in (*FINE_TUNING, *TASK_DATA)}
+    found = {name: stage.parameters.get(name) for name in (*FINE_TUNING, *TASK_DATA)} | _searches(study, stage)
     found["distillation"] = [stage.parents.get("teacher"), *(stage.parameters.get(name) for name in DISTILLATION)]
     found["modules"] = stage.parameters.get("prune_pooler", stage.parameters.get("lock_pooler"))
     trained_on = {role: content for role, content in stage.inputs.items() if role not in _OF_MODEL}
     found[DATA] = [trained_on, dict(evaluation.inputs)]
     return found
+
+
+def _searches(study: Study, stage: StageSpec) -> dict[str, Any]:
+    """How those of a stage's fine-tuning parameters were searched that were: name -> [SEARCHED, the words]."""
+    if stage.kind not in KINDS or all(evidence != SEARCHED for _, evidence, _ in study.recipe["settings"].values()):
+        return {}
+    recipe, model = recipe_of(study.recipe), study.plan.base_model(stage)
+    keys = {name: recipe.key_for(KINDS[stage.kind], name, model, stage.parameters.get("task")) for name in FINE_TUNING}
+    given = {name: recipe.settings[key] for name, key in keys.items() if key is not None}
+    return {
+        name: [SEARCHED, setting.source]
+        for name, setting in given.items()
+        if setting.evidence == SEARCHED and setting.value == stage.parameters.get(name)
+    }
 
 
 def on_equal_terms(study: Study, rows: Sequence[Row]) -> list[list[Row]]:

@@ -39,7 +39,7 @@ _KNOWN_LOOKS = {
     "finetune-pruning-no-kd": (4, 4),
 }
 NUM_COLORS = 8
-BASELINES = {"chance": "chance", "words": "counts of words, at most"}
+BASELINES = {"chance": "chance", "shallow": "shallow features, at most"}
 
 
 class Shared:

@@ -20,7 +20,7 @@ from paper_tables.numbers.study_numbers import StudyNumbers
 PAPER_DUMP = "20200501"
 PAPER_LENGTH = 512  # tokens of a pre-training example
 FAR_OFF = 1.0  # points between the zeros that a name tells and those that are counted; rounding makes less
-KINDS_OF_EVIDENCE = ("set", "assumed", "partner", "published")  # the further from the paper the sooner
+KINDS_OF_EVIDENCE = ("set", "assumed", "searched", "partner", "published")  # the further from the paper the sooner
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Evidence:
 
 
 def settings(numbers: StudyNumbers) -> list[Evidence]:
-    """Every setting of the recipe: those given on the command line first, then assumed, partners', published ones."""
+    """Every setting of the recipe: given on the command line first, then assumed, searched, partners', published."""
     found = [
         Evidence(key, value, kind, source) for key, (value, kind, source) in numbers.study.recipe["settings"].items()
     ]

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from harness.planning.recipe import SEARCHED
 from harness.studies.row_check import mixed_rows
 from harness.studies.study import Study
 from harness.studies.verification import Records
@@ -16,7 +17,7 @@ def notes(study: Study, records: Records, differing: Differing | None = None) ->
     """What a reader must know, in sentences.
 
     Rows of unlike seeds and sources, why numbers of the paper are left out, the preset's own notes, the pre-training
-    budget, and the assumed settings.
+    budget, and the assumed and the searched settings.
 
     differing: what sets cells apart from the paper's.
     """
@@ -32,9 +33,19 @@ def notes(study: Study, records: Records, differing: Differing | None = None) ->
         found.append(
             f"{len(assumed)} of {len(settings)} settings are assumed, not published (study file, recipe.settings)."
         )
+    found += _searched(settings)
     if changed:
         found.append(f"Changed by --set: {', '.join(sorted(changed))}.")
     return found
+
+
+def _searched(settings: Mapping[str, list[Any]]) -> list[str]:
+    """What was searched, and how; settings that were searched alike in one sentence."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for key, (value, evidence, source) in sorted(settings.items()):
+        if evidence == SEARCHED:
+            alike[source].append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
+    return [f"Searched, alike for each: {', '.join(keys)}: {source}." for source, keys in alike.items()]
 
 
 def _sources(study: Study, records: Records) -> list[str]:

@@ -76,7 +76,7 @@ def test_fetch_of_nothing_says_so(run_harness: Run) -> None:
     done = run_harness(["fetch", "--preset", "quick"])
     assert (done.code, done.out) == (0, "")
     assert done.err == (
-        "nothing to fetch: the models (tiny-narrow, tiny-wide) are generated or installed, and the data are "
+        "nothing to fetch: the models (tiny-narrow) are generated or installed, and the data are "
         "synthetic, not the hub's.\n"
     )
 

@@ -18,7 +18,7 @@ from slurm.devcluster.cluster import Cluster
 from slurm.devcluster.daemons import wait_until
 
 GRID = ("grid", "--preset", "quick")
-CELLS, STAGES = 84, 176
+CELLS, STAGES = 63, 131
 # A task fills a node of the dev cluster, so that two run at a time, as with the two workers of the other executor.
 PROFILE = """[default]
 time = 30

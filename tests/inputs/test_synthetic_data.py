@@ -69,18 +69,18 @@ def dry(capsys: pytest.CaptureFixture[str], store: Path, *words: str) -> dict[st
 
 def test_the_quick_preset_is_the_whole_comparison(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     plan = dry(capsys, tmp_path, "--models", "tiny-wide,tiny-narrow")
-    # 2 models x 3 tasks x 2 seeds x (dense, 2 finetune-pruning, 2 prune-ofa, 2 of them int8)
-    assert plan["counts"]["cells"] == 84
+    # 2 models x 3 tasks x 3 seeds x (dense, 2 finetune-pruning, 2 prune-ofa, 2 of them int8)
+    assert plan["counts"]["cells"] == 126
     assert plan["counts"]["stages"] == {
         "corpus": 1,
         "pairs": 1,  # both encoders have the same words
         "teacher_preparation": 2,
-        "dense": 12,
-        "evaluation": 84,
-        "task_pruning": 24,
+        "dense": 18,
+        "evaluation": 126,
+        "task_pruning": 36,
         "student_pruning": 4,
-        "transfer": 24,
-        "quantization": 24,
+        "transfer": 36,
+        "quantization": 36,
     }
     assert not tmp_path.exists() or not any(tmp_path.iterdir())  # planning makes no model and no data
 
@@ -144,6 +144,7 @@ def test_a_seed_that_is_none_is_refused(data: str, capsys: pytest.CaptureFixture
 
 def test_encoders_made_for_it_are_refused_on_other_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ["grid", "--preset", "quick", "--tasks", "sst2", "--store", str(tmp_path), "--dry-run"]
+    words += ["--models", "tiny-narrow,tiny-wide"]
     assert main([*words, "--data", "hub"]) == 2
     stored = capsys.readouterr().err.splitlines()
     for name in ("tiny-narrow", "tiny-wide"):

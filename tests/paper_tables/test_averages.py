@@ -135,7 +135,7 @@ def test_the_papers_average_is_relative_to_the_papers_dense() -> None:
 
 
 def test_a_baseline_is_averaged_where_every_task_has_one() -> None:
-    chance, words = Baseline("chance", 50.0, "labels"), Baseline("words", 60.0, "a test")
+    chance, words = Baseline("chance", 50.0, "labels"), Baseline("shallow", 60.0, "a test")
     found = [*scores("sst2", "accuracy", [80], [60]), *scores("qnli", "accuracy", [100], [90])]
     panel, _ = averaged(found, sst2=(chance, words), qnli=(chance,))
     assert [(baseline.kind, baseline.value) for baseline in panel.baselines] == [("chance", (62.5 + 50) / 2)]

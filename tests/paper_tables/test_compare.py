@@ -77,7 +77,7 @@ def test_what_one_alone_has_and_what_sets_them_apart_is_said(store: Store, make_
 def test_a_study_differs_from_itself_in_nothing() -> None:
     numbers = read_numbers(Store(QUICK), "quick")
     found = compare(numbers, numbers)
-    assert len(found.shared) == len(numbers.rows) == 56
+    assert len(found.shared) == len(numbers.rows) == 28
     assert {(each.difference.mean, each.seeds) for each in found.shared} == {(0.0, (0, 1, 2, 3, 4))}
     assert (found.only_one, found.only_other, found.apart, found.other) == ((), (), (), "quick (other)")
 
@@ -89,8 +89,8 @@ def test_every_format_fits_and_repeats(tmp_path: Path, capsys: pytest.CaptureFix
         assert comparison_page(found, form) == comparison_page(found, form)
     rows = [line for line in comparison_page(found, "md").splitlines() if line.startswith("|")]
     assert max(map(len, rows)) <= 100
-    assert sum(len(grid.body) for grid in comparison_grids(found)) == len(found.shared) == 8
-    assert found.apart == ("teacher_preparation.steps (3000 and 1)",)
+    assert sum(len(grid.body) for grid in comparison_grids(found)) == len(found.shared) == 4
+    assert found.apart == ("teacher_preparation.steps (1600 and 1)",)
     assert found.condition is None  # only dense rows are in both
     same = compare(read_numbers(store, "quick"), read_numbers(store, "quick"))
     assert same.condition is None  # of no difference there is no interval

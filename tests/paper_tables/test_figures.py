@@ -54,7 +54,7 @@ def point(method: str = "prune-ofa", value: float = 80.0, *, seeds: Sequence[flo
 
 def chart(points: Sequence[Point], panels: int = 1, subject: str = "tiny", missing: int = 0) -> Chart:
     dense = next((p.value for p in points if p.method == "dense" and not p.from_paper), None)
-    chance = (Baseline("chance", 50.0, "here"), Baseline("words", 66.0, "here"))
+    chance = (Baseline("chance", 50.0, "here"), Baseline("shallow", 66.0, "here"))
     found = [Panel(task=t, metric=m, points=tuple(points), dense=dense, baselines=chance) for t, m in COLUMNS[:panels]]
     return with_average(Chart(subject=subject, panels=tuple(found), cells=14, missing=missing))
 
@@ -312,15 +312,15 @@ def test_a_baseline_out_of_sight_and_an_axis_that_is_not_shared_are_told_in_word
     figure = drawn(Chart(subject="tiny", panels=tuple(panels), cells=1, missing=0))
     said = " ".join(text.get_text() for text in texts(figure))
     assert "y axes, where a shared one would flatten a panel: sst2 accuracy; qnli accuracy." in said
-    assert "Below the axis: sst2 accuracy 50 (chance), sst2 accuracy 66 (counts of words, at most)." in said
+    assert "Below the axis: sst2 accuracy 50 (chance), sst2 accuracy 66 (shallow features, at most)." in said
 
 
 def test_a_baseline_that_no_model_reaches_is_told_to_be_above() -> None:
-    """A model that has learnt nothing: what counts of words reach is no floor that it stands on."""
+    """A model that has learnt nothing: what shallow features reach is no floor that it stands on."""
     figure = drawn(chart([point(value=40.0), point("dense", 41.0)]))
     said = " ".join(text.get_text() for text in texts(figure))
     assert "Above the axis: " in said
-    assert "sst2 accuracy 66 (counts of words, at most)" in said.partition("Above the axis: ")[2]
+    assert "sst2 accuracy 66 (shallow features, at most)" in said.partition("Above the axis: ")[2]
     assert "Below the axis" not in said
 
 
@@ -364,7 +364,7 @@ def test_the_key_names_only_what_occurs() -> None:
     names = {
         *("prune-ofa", "dense", "filled: fp32 (32 bits)", "half filled: int8 (8 bits)", "pale: some seeds missing"),
         *("hollow: the paper (arXiv 2111.05754)", "small: single seeds", "bar: 95 % interval (bootstrap)"),
-        *("dense fp32", "Pareto front of the means", "chance", "counts of words, at most"),
+        *("dense fp32", "Pareto front of the means", "chance", "shallow features, at most"),
     }
 
     def key(of: list[Point]) -> set[str]:

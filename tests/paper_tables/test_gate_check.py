@@ -69,6 +69,21 @@ def test_a_loss_may_move_neither_way() -> None:
     assert held(losses, before=losses, key=key).verdict is Verdict.OK
 
 
+def test_of_a_loss_the_seeds_that_both_sides_have_count() -> None:
+    """0.9 is the fifth seed's own; where no seed is on both sides all count."""
+    key, losses = SST2._replace(metric=OPENING), (0.50, 0.51, 0.49, 0.50, 0.90)
+    found = held(losses[:3], before=losses, key=key)
+    assert (found.verdict, found.expected, found.measured) == (Verdict.OK, 0.50, 0.50)
+    assert (found.n_expected, found.n_measured) == (3, 3)
+    scores = held(SEEDS[:3])
+    assert (scores.expected, scores.measured, scores.n_expected) == (80.0, 79.0, 5)
+    wanted, other = expected([key], np.array([losses])), measured([key], np.array([losses[:3]]))
+    seeds = {str(seed): value for seed, value in enumerate(losses[:3], start=7)}
+    other = replace(other, numbers={key: replace(other.numbers[key], seeds=seeds)})
+    (apart,) = check(wanted, other).findings
+    assert (apart.expected, apart.n_expected, apart.n_measured) == (pytest.approx(0.58), 5, 3)
+
+
 def test_other_seeds_of_the_same_distribution_are_ok_whatever_their_bits() -> None:
     assert held([79.3, 80.2]).verdict is Verdict.OK
 

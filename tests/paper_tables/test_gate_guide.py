@@ -60,7 +60,7 @@ def test_the_workflows_grid_is_one_that_can_be_planned(tmp_path: Path, capsys: p
     _, *words = shlex.split(command)
     words[words.index("--store") + 1] = str(tmp_path / "runs")
     assert main([*words, "--dry-run"]) == 0
-    assert "84 cells" in capsys.readouterr().out
+    assert "63 cells" in capsys.readouterr().out
 
 
 def test_the_commands_of_the_page_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

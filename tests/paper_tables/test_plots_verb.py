@@ -124,11 +124,11 @@ def test_every_kind_of_the_committed_study_is_drawn_from_its_records_alone(tmp_p
     assert list(dict.fromkeys(figure["kind"] for figure in told["figures"])) == ALL
     files = [file for figure in told["figures"] for file in figure["files"]]
     assert sorted(files) == sorted(map(str, tmp_path.iterdir()))
-    assert len(files) == 2 * (5 + 5 + 1 + 2 + 4) + 1  # the page beside the figure over tokens
-    (curve,) = [figure for figure in told["figures"] if figure.get("label") == "student_pruning tiny-wide 0.9 seed 0"]
+    assert len(files) == 2 * (2 + 2 + 1 + 1 + 2) + 1  # the page beside the figure over tokens
+    (curve,) = [figure for figure in told["figures"] if figure.get("label") == "student_pruning tiny-narrow 0.9 seed 0"]
     assert curve["sparsity"][-1][1] == 0.9
     maps = [figure for figure in told["figures"] if figure["kind"] == "sparsity"]
-    assert [figure["sizes"] for figure in maps] == [[4096] * 4 + [8192] * 2, [4096] * 4 + [16384] * 2]
+    assert [figure["sizes"] for figure in maps] == [[9216] * 4 + [18432] * 2]
 
 
 def test_what_cannot_be_drawn_is_said_and_ends_with_4(
@@ -153,11 +153,11 @@ def test_a_stage_is_named_as_everywhere_and_one_without_losses_is_left_out(
     store: Store, make_study: Make, tmp_path: Path, capsys: Captured
 ) -> None:
     quick = Store(Path(__file__).parents[2] / "results" / "quick")
-    what = "kind=transfer,model=tiny-wide,task=sst2,sparsity=0.9,seed=1"
+    what = "kind=transfer,model=tiny-narrow,task=sst2,sparsity=0.9,seed=1"
     assert plots(quick, tmp_path, "--study", "quick", "--stage", what) == 0
     png, svg = map(Path, capsys.readouterr().out.splitlines())
     assert (png.suffix, svg.suffix) == (".png", ".svg")
-    assert "transfer tiny-wide" in svg.read_text()
+    assert "transfer tiny-narrow" in svg.read_text()
     make_study(methods=["dense"], tasks=["sst2"])
     assert plots(store, tmp_path, "--stage", "kind=dense") == 4
     assert "it is not finished." in capsys.readouterr().err
@@ -193,5 +193,5 @@ def test_every_word_that_names_nothing_is_told_at_once(
 def test_more_curves_than_anybody_looks_at_are_refused(tmp_path: Path, capsys: Captured) -> None:
     quick = Store(Path(__file__).parents[2] / "results" / "quick")
     assert plots(quick, tmp_path / "figures", "--study", "quick", "--stage", "dense") == 2
-    assert "--stage dense matches 30 stages, expected at most 12. Add words:" in capsys.readouterr().err
+    assert "--stage dense matches 15 stages, expected at most 12. Add words:" in capsys.readouterr().err
     assert not (tmp_path / "figures").exists()

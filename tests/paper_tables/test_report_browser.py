@@ -213,17 +213,17 @@ def test_a_column_is_sorted_from_the_keyboard(browser: Browser, quick: Path, key
 @pytest.mark.parametrize(
     ("name", "value", "lines"),
     [
-        ("model", "tiny-wide", 7),
-        ("method", "prune-ofa", 8),
-        ("sparsity", "0.90", 6),
-        ("bits", "8", 4),
-        ("task", "qqp", 14),
+        ("model", "tiny-narrow", 7),
+        ("method", "prune-ofa", 4),
+        ("sparsity", "0.90", 3),
+        ("bits", "8", 2),
+        ("task", "qqp", 7),
     ],
 )
 def test_a_filter_leaves_its_own(browser: Browser, quick: Path, name: str, value: str, lines: int) -> None:
-    """Counted by hand in the committed table: 2 models, each of 7 lines."""
+    """Counted by hand in the committed table: one model of 7 lines."""
     with opened(browser, quick) as page:
-        assert len(texts(page, "#table tbody tr")) == 14
+        assert len(texts(page, "#table tbody tr")) == 7
         choose(page, name, value)
         assert len(texts(page, "#table tbody tr")) == lines
         if name == "task":
@@ -231,7 +231,7 @@ def test_a_filter_leaves_its_own(browser: Browser, quick: Path, name: str, value
         else:
             assert f"{name} {value}" in texts(page, "#shown")[0] or set(column(page, name)) == {value}
         page.run("document.querySelector('#filters button').click()")
-        assert len(texts(page, "#table tbody tr")) == 14
+        assert len(texts(page, "#table tbody tr")) == 7
 
 
 def test_filters_join_and_one_that_leaves_nothing_says_so(browser: Browser, quick: Path) -> None:
@@ -249,10 +249,11 @@ def test_a_number_leads_to_its_seeds_records_and_path(browser: Browser, quick: P
     cells = [
         cell
         for cell in study.plan.paths
-        if (cell.model, cell.method, cell.sparsity, cell.task, cell.bits) == ("tiny-wide", "prune-ofa", 0.9, "sst2", 8)
+        if (cell.model, cell.method, cell.sparsity, cell.task, cell.bits)
+        == ("tiny-narrow", "prune-ofa", 0.9, "sst2", 8)
     ]
     with opened(browser, quick) as page:
-        for name, value in (("model", "tiny-wide"), ("method", "prune-ofa"), ("sparsity", "0.90"), ("bits", "8")):
+        for name, value in (("model", "tiny-narrow"), ("method", "prune-ofa"), ("sparsity", "0.90"), ("bits", "8")):
             choose(page, name, value)
         choose(page, "task", "sst2")
         page.run("document.querySelector('#table tbody button').click()")
@@ -348,7 +349,7 @@ def test_the_papers_numbers_are_hollow(browser: Browser, written: Callable[[Stud
 
 
 def test_what_is_reached_without_the_model_is_a_line_with_its_name(browser: Browser, quick: Path) -> None:
-    """docs/synthetic-world.md has the counts of words; chance of two labels is a half."""
+    """docs/synthetic-world.md has the shallow features; chance of two labels is a half."""
     with opened(browser, quick) as page:
         names = []
         for panel in range(4):
@@ -357,7 +358,7 @@ def test_what_is_reached_without_the_model_is_a_line_with_its_name(browser: Brow
                 f" s.value = '{panel}'; s.dispatchEvent(new Event('change')); }})()"
             )
             drawn = page.run("document.querySelectorAll('#figure-large .baseline').length")
-            told = [text for text in texts_of_svg(page) if re.match(r"(chance|counts of words)", text)]
+            told = [text for text in texts_of_svg(page) if re.match(r"(chance|shallow features)", text)]
             assert len(told) == drawn
             names += told
         assert names
@@ -440,7 +441,7 @@ def test_the_policy_stops_what_gets_through(browser: Browser, quick: Path, tmp_p
     with opened(browser, path) as page:
         assert page.run("document.title") == "quick: report"
         assert len(page.complaints) >= 2
-        assert len(texts(page, "#table tbody tr")) == 14
+        assert len(texts(page, "#table tbody tr")) == 7
 
 
 @pytest.mark.parametrize("study", ["quick", "reduced"])

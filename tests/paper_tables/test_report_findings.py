@@ -31,7 +31,7 @@ def test_a_lock_that_kept_all_is_exact_and_counted(judged: list[tuple[ClaimVerdi
     (lock,) = [finding for verdict, finding in judged if verdict.found.is_exact]
     assert (lock.verdict, lock.effect, lock.interval) == ("held", "0 lost", "exact")
     assert {ground.verdict for ground in lock.grounds} == {"held"}
-    assert sum(int(ground.n) for ground in lock.grounds) == int(lock.n) == 120  # 60 transferred, 60 quantized
+    assert sum(int(ground.n) for ground in lock.grounds) == int(lock.n) == 60  # 30 transferred, 30 quantized
 
 
 def test_an_effect_has_its_sign_and_its_interval(judged: list[tuple[ClaimVerdict, Finding]]) -> None:

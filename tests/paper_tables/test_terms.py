@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from grid_world import settings
 
 from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.grid import Axes, expand
 from harness.planning.planner import plan_cells
 from harness.planning.preset import load_preset
+from harness.planning.recipe import Setting
 from harness.store.store import Store
 from harness.studies.study import Study, merged, read_study, write_study
 from paper_tables.claims.verdicts import read_claims
@@ -19,15 +21,25 @@ from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import read_numbers
 from paper_tables.numbers.terms import TERMS, differing_terms, terms
 from paper_tables.tables.build import build
+from paper_tables.tables.notes import notes
 from paper_tables.tables.table_file import load_table_file
 
 SLICE = Path(__file__).parents[1] / "support" / "presets" / "slice.toml"
 SPLITS = ("corpus/train", "corpus/validation", "sst2/train", "sst2/validation")
 
 
-def add(store: Store, method: str, seeds: Sequence[int], newer: str = "", quantization: str = "none") -> None:
-    """Cells of a method in the study "mine". newer: a split that has other contents by now."""
+def add(
+    store: Store,
+    method: str,
+    seeds: Sequence[int],
+    newer: str = "",
+    quantization: str = "none",
+    given: Mapping[str, Setting] | None = None,
+) -> None:
+    """Cells of a method in the study "mine". newer: a split that has other contents by now. given: over the preset."""
     chosen = load_preset(str(SLICE)).changed(settings())
+    recipe = replace(chosen.recipe, settings={**chosen.recipe.settings, **(given or {})})
+    chosen = replace(chosen, recipe=recipe)
     axes = Axes(models=["tiny"], tasks=["sst2"], methods=[method], seeds=list(seeds), quantization=[quantization])
     data = {split: f"{split} new" if split == newer else split for split in SPLITS}
     identities = {"tiny": ModelIdentity(weights="w", tokenizer="t")}
@@ -51,6 +63,37 @@ def test_rows_of_the_same_data_and_settings_are_on_equal_terms(store: Store) -> 
     add(store, "prune-ofa", range(3))
     add(store, "finetune-pruning", range(3))
     assert differing_terms(*compared(store)) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "differing"),
+    [
+        (("searched", "1e-4 to 4e-4 on a slice"), ("searched", "1e-4 to 4e-4 on a slice"), []),
+        (("searched", "1e-4 to 4e-4 on a slice"), ("searched", "1e-5 to 4e-4 on a slice"), ["learning_rate"]),
+        (("searched", "1e-4 to 4e-4 on a slice"), ("assumed", "1e-4 to 4e-4 on a slice"), ["learning_rate"]),
+        (("assumed", "usual"), ("assumed", "usual"), ["learning_rate"]),
+    ],
+)
+def test_learning_rates_that_were_searched_alike_are_equal_terms_whatever_they_came_to(
+    one: tuple[str, str], other: tuple[str, str], differing: list[str], store: Store
+) -> None:
+    given = {"transfer.learning_rate": Setting(4e-4, *one), "task_pruning.learning_rate": Setting(2e-4, *other)}
+    for method in ("prune-ofa", "finetune-pruning"):
+        add(store, method, range(3), given=given)
+    assert differing_terms(*compared(store)) == differing
+
+
+def test_a_note_tells_what_was_searched_and_how(store: Store) -> None:
+    words = "1e-4 to 4e-4 on a slice"
+    given = {
+        "transfer.learning_rate": Setting(4e-4, "searched", words),
+        "task_pruning.learning_rate": Setting(2e-4, "searched", words),
+    }
+    add(store, "prune-ofa", [0], given=given)
+    study = read_study(store, "mine")
+    assert f"Searched, alike for each: task_pruning.learning_rate=0.0002, transfer.learning_rate=0.0004: {words}." in (
+        notes(study, {})
+    )
 
 
 def test_rows_scored_or_trained_on_other_data_are_not(store: Store) -> None:

@@ -14,6 +14,7 @@ from harness.cli import main as cli
 from harness.store.store import Store
 from harness.studies.study import read_study, study_names
 from harness.synthetic.encoders import ENCODERS
+from harness.synthetic.page import CEILINGS
 
 ROOT = Path(__file__).parents[2]
 RESULTS, CONSTRAINTS = ROOT / "results", ROOT / "constraints.txt"
@@ -87,7 +88,9 @@ def test_the_committed_figures_show_the_points_of_the_records(
     drawn = {path.name for path in tmp_path.iterdir()}
     of_kind = [f"{name}-*{kind}", f"{name}-{kind}"] if kind != "accuracy" else [f"{name}-*"]
     forms = ("png", "svg", "md") if kind == "tokens" else ("png", "svg")
+    others = [other for store, other in STUDIES if store == folder and other.startswith(f"{name}-")]
     committed = {path.name for stem in of_kind for form in forms for path in folder.glob(f"{stem}.{form}")}
+    committed = {file for file in committed if not file.startswith(tuple(f"{other}-" for other in others))}
     if kind == "accuracy":
         committed = {file for file in committed if not file.partition(".")[0].endswith(("-tokens", "-sparsity"))}
     assert drawn == committed
@@ -137,7 +140,8 @@ def means_of_quick(study: str) -> dict[tuple[str, str, float, str, str], float]:
     return dict(groups.mean())
 
 
-def test_the_demo_was_run_with_five_seeds() -> None:
+@pytest.mark.parametrize(("study", "model"), [("quick", "tiny-narrow"), ("quick-wide", "tiny-wide")])
+def test_the_demo_was_run_with_five_seeds(study: str, model: str) -> None:
     rows = [("dense", 0.0, "none")]
     for sparsity in (0.85, 0.9):
         rows += [
@@ -145,32 +149,31 @@ def test_the_demo_was_run_with_five_seeds() -> None:
             ("prune-ofa", sparsity, "none"),
             ("prune-ofa", sparsity, "int8"),
         ]
-    assert set(means_of_quick("quick")) == {
-        (model, *row, task) for model in ENCODERS for row in rows for task in ("sst2", "qnli", "qqp")
-    }
+    assert set(means_of_quick(study)) == {(model, *row, task) for row in rows for task in ("sst2", "qnli", "qqp")}
 
 
 def test_dense_encoders_learn_the_demo_by_pre_training() -> None:
-    """Between 80 and 98 %, 8 points and more above what a bag of words reaches, 5 above those without pre-training."""
-    learned, untaught = means_of_quick("quick"), means_of_quick("quick-without-pre-training")
-    words = {"sst2": 66, "qnli": 54}  # the ceilings that tests/synthetic/test_bag_of_words.py holds
-    for (model, method, sparsity, quantization, task), mean in untaught.items():
-        assert method == "dense"
-        dense = learned[model, method, sparsity, quantization, task]
-        assert 80 <= dense <= 98
-        assert dense >= words.get(task, 0) + 8
-        assert dense >= mean + 5
+    """Under 98 % and 8 points above what shallow learners reach; without pre-training qnli and qqp are 20 points lower.
+
+    sst2 is learned without pre-training, too: it gives 3 points there.
+    """
+    learned = {**means_of_quick("quick"), **means_of_quick("quick-wide")}
+    untaught = means_of_quick("quick-without-pre-training")
+    assert {key[0] for key in untaught} == set(ENCODERS)
     assert len(untaught) == 6
+    for key, without in untaught.items():
+        task = key[-1]
+        assert CEILINGS[task][0] + 8 <= learned[key] <= 98
+        assert learned[key] - without >= (3 if task == "sst2" else 20)
 
 
 def test_the_other_tasks_can_be_learned_too() -> None:
-    """Well above chance, mnli 8 points above a bag of words."""
     frame = harness.records(RESULTS / "quick", "quick-other-tasks")
     means = frame.groupby(["model", "task", "metric"])["value"].mean()
     assert set(frame["model"]) == set(ENCODERS)
     for model in ENCODERS:
-        assert means[model, "mnli", "accuracy"] >= 40 + 8
-        assert means[model, "squad", "exact_match"] >= 50 + 10
+        assert means[model, "mnli", "accuracy"] >= CEILINGS["mnli"][0] + 8
+        assert means[model, "squad", "exact_match"] >= CEILINGS["squad"][0] + 8
 
 
 def test_each_training_record_of_the_reduced_study_shows_its_work() -> None:

@@ -20,6 +20,7 @@ from paper_tables.gate.write import means_of, with_noise
 
 STAGE = StageSpec(kind="evaluation", parameters={})
 STAGES = Plan(stages={STAGE.stage_id: STAGE})
+OWN = 0.78  # of the variance of an opening loss: the seed's, on every machine (docs/gate.md)
 TWIN = 0.95  # correlation of an int8 cell with the fp32 cell it was made from, and of F1 with accuracy
 MIDDLE = 75.0  # of every number; no matter to the gate
 
@@ -43,15 +44,22 @@ class World:
     def keys(self) -> list[NumberKey]:
         return list(self.spreads)
 
-    def run(self, generator: np.random.Generator, n: int) -> np.ndarray:
-        """[numbers, n]: the seeds of one run on a machine of its own."""
+    def run(self, generator: np.random.Generator, n: int, own: np.ndarray | None = None) -> np.ndarray:
+        """[numbers, n]: seeds 0 to n - 1 of one run on a machine of its own. own: as `own` gives it."""
         keys = self.keys
         models = sorted({key.model for key in keys})
         of_model = [models.index(key.model) for key in keys]
         noise = self._noise(generator, n) - 4 * (generator.random((len(keys), n)) < self.failures)
+        if own is not None:
+            is_loss = np.array([key.metric == OPENING for key in keys])
+            noise[is_loss] = np.sqrt(OWN) * own[is_loss, :n] + np.sqrt(1 - OWN) * noise[is_loss]
         luck = np.sqrt(self.common) * generator.standard_normal(len(models))[of_model][:, None]
         shift = self.shift * (luck + np.sqrt(1 - self.common) * self._related(generator, 1))
         return MIDDLE + np.array(list(self.spreads.values()))[:, None] * (noise + shift)
+
+    def own(self, generator: np.random.Generator, n: int) -> np.ndarray:
+        """[numbers, n]: what is a seed's own on every machine; it enters opening losses alone."""
+        return self._noise(generator, n)
 
     def _noise(self, generator: np.random.Generator, n: int) -> np.ndarray:
         """[numbers, n], of mean 0 and standard deviation 1."""

@@ -54,7 +54,7 @@ def kept_of(found: Measured, keys: dict[str, list[list[Any]]]) -> Kept:
     numbers = [found.numbers.get(NumberKey(*words), empty).seeds for words in keys["numbers"]]
     losses = [found.losses[StageKey(*words)].losses for words in keys["losses"]]
     return {
-        "numbers": [[_rounded(seeds.get(seed)) for seed in ("0", "1")] for seeds in numbers],
+        "numbers": [[_rounded(seeds.get(seed)) for seed in ("0", "1", "2")] for seeds in numbers],
         "zeros": [[list(count) for count in found.zeros.get(RowKey(*words), ())] for words in keys["zeros"]],
         "losses": [_rounded(values[0]) if values else None for values in losses],
     }

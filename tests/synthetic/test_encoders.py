@@ -18,9 +18,10 @@ from harness.inputs.models import find_models
 from harness.inputs.shapes import shape_of
 from harness.synthetic.encoders import ENCODER_VERSION, ENCODERS, weights_content_id
 from harness.synthetic.weights import rotation, sinusoids, weights, write_encoder
+from harness.synthetic.words import PEOPLE
 
 # SHA-256 of the weights by version; rounded, since the last bit of a sine may differ between machines.
-DIGESTS: dict[int, dict[str, str]] = {1: {"tiny-wide": "d4d6a72726c85553", "tiny-narrow": "a1180b74bc16ccf0"}}
+DIGESTS: dict[int, dict[str, str]] = {2: {"tiny-wide": "acded3b79cd0001f", "tiny-narrow": "2bb8fd86fbe25007"}}
 
 
 @pytest.fixture(params=[*ENCODERS])
@@ -79,11 +80,34 @@ def test_the_first_head_begins_blind_but_to_words_and_sees_like_ones(tmp_path: P
     assert abs(float(last[0].std()) - encoder.spread) < 0.1 * encoder.spread
 
 
+def test_a_head_of_the_second_layer_begins_by_looking_at_the_like_word_of_the_other_text(tmp_path: Path) -> None:
+    """Of most names; where there is none, it looks at that text all the same, the separator that ends it not last."""
+    folder = write_encoder("tiny-wide", tmp_path)
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found = {"like": 0, "separator": 0, "across": 0}
+    for name, other in zip(PEOPLE, PEOPLE[1:] + PEOPLE[:1], strict=True):
+        for second, expected, place in ((f"what has {name}", "like", 8), (f"what has {other}", "separator", 9)):
+            inputs = tokenizer(f"today it is {name}", second, return_tensors="pt")
+            assert inputs["input_ids"][0, -1] == tokenizer.sep_token_id
+            with torch.no_grad():
+                hidden = model.embeddings(inputs["input_ids"], token_type_ids=inputs["token_type_ids"])
+                attention = model.encoder.layer[1].attention.self
+                size = ENCODERS["tiny-wide"].width // ENCODERS["tiny-wide"].heads
+                scores = attention.query(hidden)[0, 4, :size] @ attention.key(hidden)[0, :, :size].T
+            looked_at = scores.argsort(descending=True).tolist()
+            found["across"] += looked_at[0] >= 6  # "[CLS] today it is NAME [SEP]" are 0 to 5
+            found[expected] += place in looked_at[: 1 if expected == "like" else 3]
+    assert found["like"] >= 0.7 * len(PEOPLE)
+    assert found["separator"] >= 0.7 * len(PEOPLE)
+    assert found["across"] >= 0.9 * 2 * len(PEOPLE)
+
+
 def test_two_heads_begin_by_looking_before_and_behind(tmp_path: Path) -> None:
     encoder = ENCODERS["tiny-narrow"]
     tensors = load_file(write_encoder("tiny-narrow", tmp_path) / "model.safetensors")
     size, positions = encoder.width // encoder.heads, tensors["embeddings.position_embeddings.weight"][:20]
-    for head, step in ((1, -2), (2, 2)):
+    for head, step in ((1, -3), (2, 2)):
         rows = slice(head * size, (head + 1) * size)
         query, key = (tensors[f"encoder.layer.0.attention.self.{role}.weight"][rows] for role in ("query", "key"))
         looked_at = ((positions @ query.T) @ (positions @ key.T).T).argmax(axis=1)

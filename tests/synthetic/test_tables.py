@@ -21,19 +21,19 @@ from harness.tasks import TASKS, get_task
 
 # Of every table under seed 0. A change of a digest is a change of the generator: raise GENERATOR_VERSION with it.
 DIGESTS = {
-    1: {
-        "sst2/train": "3124f3388c42e539",
-        "sst2/validation": "6070ff24c64e4200",
-        "qnli/train": "8c64b2ee405b619e",
-        "qnli/validation": "a7bf44e20984f35f",
-        "qqp/train": "3edcd0aa5620c0c1",
-        "qqp/validation": "1b09ac3bf98b0849",
-        "mnli/train": "81665062ee14bada",
-        "mnli/validation": "2a301997ad17756b",
-        "squad/train": "8778c4f0296e1d19",
-        "squad/validation": "22be9044d8e11ddf",
-        "corpus/train": "9d197563a09446c6",
-        "corpus/validation": "5c575ec8778142da",
+    2: {
+        "sst2/train": "28453fbbfb84774b",
+        "sst2/validation": "af964545476c9be3",
+        "qnli/train": "4b8beb4369d4cc6a",
+        "qnli/validation": "feadb81eb5f618d7",
+        "qqp/train": "6e88b6b534e4bffb",
+        "qqp/validation": "4d5edad771189f79",
+        "mnli/train": "733d206e6e6b86ad",
+        "mnli/validation": "b6b69e6d9b8a53d0",
+        "squad/train": "d3829e9986a84f75",
+        "squad/validation": "ace5b33f825be602",
+        "corpus/train": "5d8c638bb25797ab",
+        "corpus/validation": "a84ddb1398e256f2",
     }
 }
 
@@ -99,7 +99,7 @@ def test_what_only_the_corpus_tells_is_asked_in_validation_alone(task: str) -> N
         holding = [text for text in texts if not UNTAUGHT[task].isdisjoint(re.findall(r"\w+", text))]
         share[part] = len(holding) / len(texts)
     assert share["train"] == 0
-    assert 0.2 < share["validation"] < 0.6
+    assert 0.2 < share["validation"] < 0.7
     words = set(re.findall(r"\w+", " ".join(source.corpus("train", 0)["text"])))
     assert words >= UNTAUGHT[task]
 
@@ -115,8 +115,10 @@ def test_labels_are_balanced_also_in_the_beginning(task: str, part: str) -> None
     assert max(first.values()) - min(first.values()) < 60  # three standard deviations and more of a fair draw
 
 
-@pytest.mark.parametrize("task", ["sst2", "qnli", "mnli"])
-def test_no_single_word_gives_the_label_away(task: str) -> None:
+# mnli: a premise is of two of three kinds, so a word of one of them is half the rows' and not a third's: 0.17, and the
+# rarest words stand in a hundred rows.
+@pytest.mark.parametrize(("task", "most"), [("sst2", 0.16), ("qnli", 0.16), ("qqp", 0.16), ("mnli", 0.22)])
+def test_no_single_word_gives_the_label_away(task: str, most: float) -> None:
     """Of every frequent word's rows the largest class has little more than its share."""
     columns = table(task, "train")
     rows = zip(*(columns[name] for name in TASKS[task].text_columns), columns["label"], strict=True)
@@ -125,10 +127,10 @@ def test_no_single_word_gives_the_label_away(task: str) -> None:
         for word in set(re.findall(r"\w+", " ".join(texts).lower())):
             labels.setdefault(word, Counter())[label] += 1
     frequent = {word: counts for word, counts in labels.items() if counts.total() >= 100}
-    assert len(frequent) > 40
+    assert len(frequent) > 35
     share = 1 / NUM_LABELS[task]
     worst = max(max(counts.values()) / counts.total() - share for counts in frequent.values())
-    assert worst < 0.16
+    assert worst < most
 
 
 def test_the_world_written_down_is_a_data_folder(tmp_path: Path) -> None:
