@@ -115,7 +115,7 @@ def test_a_shipped_preset_resolves_for_every_kind_and_task_it_names(name: str) -
 @pytest.mark.parametrize("name", preset_names())
 def test_a_shipped_preset_gives_a_reason_for_every_value(name: str) -> None:
     for key, setting in load_preset(name).recipe.settings.items():
-        assert setting.evidence in ("published", "partner", "assumed"), key
+        assert setting.evidence in ("published", "partner", "searched", "assumed"), key
         assert len(setting.source) > 2, key
 
 
