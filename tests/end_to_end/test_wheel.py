@@ -120,7 +120,7 @@ def test_the_demo_runs_from_there_with_nothing_given_but_its_name(installed: Ins
     words += ["--methods", "dense,finetune-pruning,prune-ofa", "--sparsities", "0.85"]
     words += ["--quantization", "none,int8", "--store", "demo"]
     short = {"teacher_preparation.steps": 3, "student_pruning.steps": 8, "common.evaluation_pairs": 16}
-    short |= {"task.sst2.train_examples": 32}
+    short |= {"task.sst2.train_examples": 256}
     words += [word for key, value in short.items() for word in ("--set", f"{key}={value}")]
     done = installed.run("harness", *words)
     assert done.returncode == 0, done.stderr
