@@ -144,8 +144,10 @@ def test_held_out_pairs_are_measured_without_dropout() -> None:
 
     model.eval()
     with torch.no_grad():
-        answers = [model(input_ids=torch.tensor([row["input_ids"]]), token_type_ids=torch.tensor([row["token_type_ids"]]))
-                   for row in rows]  # fmt: skip
+        answers = [
+            model(input_ids=torch.tensor([row["input_ids"]]), token_type_ids=torch.tensor([row["token_type_ids"]]))
+            for row in rows
+        ]
     tokens = [answer.prediction_logits[0, row % 6].double() for row, answer in enumerate(answers)]
     losses = [-float(torch.log(torch.exp(z[7]) / torch.exp(z).sum())) for z in tokens]
     assert found["mlm_loss"] == pytest.approx(sum(losses) / 5, rel=1e-5)
@@ -203,9 +205,11 @@ def test_mnlis_matched_score_is_that_of_the_matched_split(monkeypatch: pytest.Mo
         "validation_mismatched": ([0, 0, 0, 0, 0], [0, 1, 1, 2, 2]),
     }
     rows = {
-        name: datasets.Dataset.from_dict({"input_ids": [[v] for v in votes], "label": labels, "length": [1] * len(votes)})
+        name: datasets.Dataset.from_dict(
+            {"input_ids": [[vote] for vote in votes], "label": labels, "length": [1] * len(votes)}
+        )
         for name, (votes, labels) in splits.items()
-    }  # fmt: skip
+    }
     monkeypatch.setattr(ClassificationHead, "evaluation_examples", lambda self, rows, *others: rows)
     monkeypatch.setattr(evaluation, "PaddingCollator", lambda tokenizer: OneBatch())
     monkeypatch.setattr(evaluation, "load_for_scoring", lambda *given: (Votes(), []))

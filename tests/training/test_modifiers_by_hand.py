@@ -1,4 +1,4 @@
-"""From a stage's parameters to what its modifier does: schedule, rates, matrices, ranking; numbers of the specification."""
+"""From a stage's parameters to what its modifier does: schedule, rates, matrices and ranking, by the specification."""
 
 from __future__ import annotations
 
