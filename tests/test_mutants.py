@@ -103,7 +103,8 @@ def test_a_fault_is_there_while_its_tests_run_and_gone_afterwards(project: Path)
             found.append((project / "source.py").read_text())
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, stopped)
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert found == [SOURCE.replace("a + b", "a - b")]
     assert (project / "source.py").read_text() == SOURCE
 

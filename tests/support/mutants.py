@@ -3,7 +3,7 @@
     make mutants
     python tests/support/mutants.py [--only NAME ..]
 
-The faults are in tests/mutants/faults.toml, a table each: its name, the file, the text `before` that occurs once in it,
+The faults are in tests/support/mutants.toml, a table each: its name, the file, the text `before` that occurs once in it,
 the text `after` that takes its place, what goes wrong (`what`), and the ids of the tests that must turn red (`tests`,
 pytest's; one red test of them is enough). All of them are run once without a fault, and must be green.
 
@@ -26,7 +26,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE = ROOT / "tests" / "mutants" / "faults.toml"
+FILE = Path(__file__).with_name("mutants.toml")
 NOT_COPIED = ("results/", ".ci/")  # large, and no test of a fault reads them
 SECONDS = 300  # a fault may make an endless loop: a test that ends by no other way has noticed it
 
