@@ -15,11 +15,13 @@ from torch import nn
 from toy_training import PARAMETERS
 from transformers import BertConfig, BertForPreTraining, BertForSequenceClassification, TrainerCallback, set_seed
 
+from harness.compression.quantization import FrozenQuantizedLinear, dequantize_linears, freeze, quantize_linears
+from harness.data.pairs import Pairing
 from harness.inputs.families import BERT
 from harness.progress import NEVER
-from harness.stages import evaluation, pretraining_data, task_data, task_heads
+from harness.stages import evaluation, pretraining, pretraining_data, task_data, task_heads
 from harness.stages.context import Resources
-from harness.stages.loading import load_for_pretraining, load_for_task
+from harness.stages.loading import load_for_pretraining, load_for_task, load_tokenizer, save_artifact
 from harness.stages.pretraining import pretraining_metrics
 from harness.stages.task_heads import ClassificationHead, QuestionAnsweringHead
 from harness.stages.training_run import TrainingOutcome, TrainingRun
@@ -158,6 +160,78 @@ def test_held_out_pairs_are_measured_without_dropout() -> None:
     assert (found["mlm_positions"], found["nsp_pairs"]) == (5, 5)
 
 
+class Begun(Exception):
+    """Raised where the measuring would begin."""
+
+
+def test_held_out_pairs_are_as_many_as_the_recipe_says_with_masks_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Every model is measured on the same masks, those of epoch 0; and on three pairs of the five."""
+    found: dict[str, Any] = {}
+    outcome = SimpleNamespace(model="the trained model", report=None, details={})
+    collators: list[dict[str, Any]] = []
+
+    def measure(model: Any, held_out: Any, collator: Any, *others: Any) -> None:
+        found.update(model=model, held_out=held_out["n"][:], collator=collator)
+        raise Begun
+
+    held_out = datasets.Dataset.from_dict({"n": list(range(5))})
+    monkeypatch.setattr(pretraining, "TrainingRun", lambda **given: SimpleNamespace(run=lambda: outcome))
+    monkeypatch.setattr(pretraining, "load_pairs", lambda context, split: held_out if split == "validation" else None)
+    monkeypatch.setattr(pretraining, "load_tokenizer", lambda folder: None)
+    monkeypatch.setattr(pretraining, "start_folder", lambda context: None)
+    monkeypatch.setattr(pretraining, "family_of", lambda folder: BERT)
+    monkeypatch.setattr(pretraining, "pretraining_metrics", measure)
+    monkeypatch.setattr(
+        pretraining, "MaskedLanguageModelCollator", lambda tokenizer, **options: collators.append(options) or options
+    )
+    parameters = {"seed": 7, "mlm_probability": 0.2, "padding": "longest", "evaluation_pairs": 3, "attention": "eager"}
+    context: Any = SimpleNamespace(
+        parameters=parameters,
+        parent_artifacts={"pairs": tmp_path},
+        parent_records={"pairs": {"parameters": {"max_length": 9}}},
+        stops=NEVER,
+    )
+    with pytest.raises(Begun):
+        pretraining.pretrain(context, modifier=lambda *given: Modifier(matrices=None))  # type: ignore[arg-type]
+    assert found["model"] == "the trained model"
+    assert found["held_out"] == [0, 1, 2]
+    assert found["collator"] == {"seed": 7, "selection_probability": 0.2, "fixed_epoch": 0}
+    assert collators[0] == {"seed": 7, "selection_probability": 0.2, "kd_positions": 1.0, "length": None}
+
+
+def test_every_parameter_of_pairing_reaches_the_pairs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: list[Pairing] = []
+
+    def pairs_dataset(articles: Any, tokenizer: Any, pairing: Pairing, **options: Any) -> None:
+        given.append(pairing)
+        raise Begun
+
+    monkeypatch.setattr(pretraining_data, "pairs_dataset", pairs_dataset)
+    monkeypatch.setattr(pretraining_data, "_tokenizer_folder", lambda context: None)
+    tokenizer = SimpleNamespace(save_pretrained=lambda folder: None)
+    monkeypatch.setattr(pretraining_data, "load_tokenizer", lambda folder: tokenizer)
+    monkeypatch.setattr(pretraining_data, "map_parquet", lambda *given: None)
+    parameters = {
+        "max_length": 17,
+        "short_sequence_probability": 0.3,
+        "next_sentence_probability": 0.7,
+        "seed": 5,
+    }
+    context: Any = SimpleNamespace(
+        parameters=parameters,
+        artifact=tmp_path,
+        checkpoints=tmp_path,
+        parent_artifacts={"corpus": tmp_path},
+        stops=NEVER,
+    )
+    with pytest.raises(Begun):
+        pretraining_data.pairs(context)
+    assert given == [Pairing(**parameters)]  # type: ignore[arg-type]
+    assert given[0] != Pairing()
+
+
 def corpus_order(folder: Path, shuffle_seed: int) -> list[str]:
     articles = datasets.Dataset.from_dict({"text": [f"Article {i} is short." for i in range(30)]})
     folder.mkdir()
@@ -255,6 +329,43 @@ def test_the_settings_of_windows_and_answers_reach_the_data(monkeypatch: pytest.
     assert given["train"] == given["score"] == windows
     assert given["answers"] == {"n_best": 7, "max_answer_length": 9, "stops": NEVER}
     assert given["logits"] == ("starts", "ends")
+
+
+def test_classes_are_trained_and_scored_on_texts_of_the_length_that_the_task_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(task_heads, "encode_classification", lambda *given_, **options: given.append(options))
+    head, task, rows = ClassificationHead(), get_task("sst2"), datasets.Dataset.from_dict({})
+    head.training_examples(rows, task, None, {"max_length": 11})
+    head.evaluation_examples(rows, task, None, {"max_length": 12})
+    assert given == [{"max_length": 11, "stops": NEVER}, {"max_length": 12, "stops": NEVER}]
+
+
+def test_an_int8_cell_is_scored_from_its_integers(tiny: Any, tmp_path: Path) -> None:
+    task = get_task("sst2")
+    model = load_for_task(tiny.model, task, seed=0, attention="eager", new_head=True)
+    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    assert len(linears) == 2 * 6 + 2
+    quantize_linears(model, linears, fp32_output_names=[])
+    ids = torch.tensor([[2, 9, 14, 3]])
+    model.train()(input_ids=ids)
+    int8 = freeze(model)
+    dequantize_linears(model, int8)
+    save_artifact(tmp_path, model, load_tokenizer(tiny.model), int8)
+    parameters = {"attention": "eager", "arithmetic": "int8"}
+    scored, did = evaluation.load_for_scoring(tmp_path, task, parameters)
+    frozen = [name for name, module in scored.named_modules() if isinstance(module, FrozenQuantizedLinear)]
+    assert frozen == linears
+    assert did == [
+        "loaded 14 Linear modules from int8.safetensors: int8 codes, frozen scales, stored activation ranges"
+    ]
+    assert not scored.training
+    plain, _ = evaluation.load_for_scoring(tmp_path, task, {**parameters, "arithmetic": "fp32"})
+    assert not any(isinstance(module, FrozenQuantizedLinear) for module in plain.modules())
+    assert not plain.training
+    with torch.no_grad():
+        assert not torch.equal(scored(input_ids=ids).logits, plain(input_ids=ids).logits)
 
 
 @pytest.mark.parametrize(("wanted", "count"), [(0, 10), (4, 4)])

@@ -3,9 +3,9 @@
     make mutants
     python tests/support/mutants.py [--only NAME ..]
 
-The faults are in tests/support/mutants.toml, a table each: its name, the file, the text `before` that occurs once in it,
-the text `after` that takes its place, what goes wrong (`what`), and the ids of the tests that must turn red (`tests`,
-pytest's; one red test of them is enough). All of them are run once without a fault, and must be green.
+The faults are in mutants.toml beside this file, a table each: its name, the file, the text `before` that occurs once in
+it, the text `after` that takes its place, what goes wrong (`what`), and the ids of the tests that must turn red
+(`tests`, pytest's; one red test of them is enough). All of them are run once without a fault, and must be green.
 
 Exit codes: 0 every fault was killed, 1 one survived, 2 the list is wrong or a test is red without a fault.
 """

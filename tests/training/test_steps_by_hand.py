@@ -171,3 +171,28 @@ def test_the_collator_is_told_the_epoch_of_every_batch(tmp_path: Path) -> None:
     collator = Stack()
     trainer(toy(), tmp_path, steps=6, collator=collator, batch_size=2).fit()
     assert collator.epochs == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("padding", ["longest", "max_length"])
+def test_the_seed_of_the_recipe_orders_the_examples(tmp_path: Path, padding: str) -> None:
+    rows = [{**ROWS[0], "labels": row % 2} for row in range(16)]
+
+    def order(seed: int) -> list[int]:
+        run = trainer(toy(), tmp_path, steps=1, rows=rows, seed=seed, padding=padding)
+        return list(run._get_train_sampler())
+
+    assert order(0) == order(0)
+    assert len({tuple(order(seed)) for seed in (0, 1, 2)}) == 3
+
+
+def test_a_rate_belongs_to_the_step_and_not_to_the_micro_batch(tmp_path: Path) -> None:
+    """Four examples in micro-batches of one: the optimizer, the schedule and the clock move once."""
+    whole, parts = toy(), toy()
+    for network, size, folder in ((whole, 4, "whole"), (parts, 1, "parts")):
+        run = trainer(network, tmp_path / folder, steps=3, factor=lambda step: FACTORS[min(step, 2)], **RECIPE)
+        run.micro_batch_size = size
+        progress = run.fit()
+        assert len(progress.losses) == 3
+        assert progress.tokens_seen == 3 * 4 * 6
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(parts.state_dict()[name], tensor, rtol=1e-6, atol=1e-9, msg=name)
