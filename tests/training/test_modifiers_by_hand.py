@@ -14,6 +14,7 @@ from harness.compression.schedule import PruningSchedule
 from harness.compression.sparsify import masked_names
 from harness.inputs.families import BERT
 from harness.stages import fine_tuning, pretraining
+from harness.training import modifiers
 from harness.training.modifiers import GradualPruning, LockedQuantization, Matrices, PatternLock
 
 PRUNING: dict[str, Any] = {
@@ -155,6 +156,79 @@ def test_the_ranking_of_the_recipe_is_the_one_that_is_made() -> None:
     """Global: of 1,024 weights 921 go, from the second layer, whose weights are a tenth as large, all 512."""
     zeros = zeros_after(pruning(ranking="global", prune_pooler=False), 11)
     assert (sum(zeros[:6]), sum(zeros[6:])) == (409, 512)
+
+
+@pytest.mark.oracle("O3")
+def test_after_the_last_event_the_masks_are_frozen_though_the_weights_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pre-training configuration on 100 steps: events at pruning steps 0 to 80, so 81; none in the steps after."""
+    model = toy()
+    fractions = {"ramp_end": 0.5, "first_event": 0.0, "last_event": 0.8, "frequency": 0.01}
+    made = pruning(100, **fractions)
+    made.attach(model)
+    (callback,) = made.callbacks(100)
+    events: list[int] = []
+    masks: dict[int, list[torch.Tensor]] = {}
+    update = modifiers.update_masks
+    monkeypatch.setattr(
+        modifiers, "update_masks", lambda *given, **options: (events.append(1), update(*given, **options))
+    )
+    nothing: Any = None
+    draw = torch.Generator().manual_seed(0)
+    for step in range(1, 101):
+        with torch.no_grad():
+            for name in masked_names(model):
+                shadow = model.get_submodule(name).parametrizations.weight.original
+                shadow.copy_(torch.randn(shadow.shape, generator=draw))
+        callback.on_step_end(nothing, SimpleNamespace(global_step=step), nothing, model=model)  # type: ignore[arg-type]
+        masks[step] = [
+            model.get_submodule(name).parametrizations.weight[0].mask.clone() for name in masked_names(model)
+        ]
+    assert len(events) == 81
+    assert not all(torch.equal(a, b) for a, b in zip(masks[80], masks[81], strict=True))  # the last event, t = 80
+    for step in range(82, 101):
+        assert all(torch.equal(a, b) for a, b in zip(masks[81], masks[step], strict=True)), step
+
+
+@pytest.mark.oracle("O34")
+def test_the_zeros_after_quantization_aware_training_are_those_of_the_masks() -> None:
+    """Matrix by matrix: every masked entry is 0 in floating point and in the codes; rounding makes a few more there."""
+    model = toy()
+    matrices = Matrices.of(model, BERT)
+    draw = torch.Generator().manual_seed(0)
+    masks = {}
+    with torch.no_grad():
+        for name in MATRICES:
+            weight = model.get_submodule(name).weight
+            masks[name] = torch.rand(weight.shape, generator=draw) < 0.3
+            weight.mul_(masks[name])
+    linears = [*MATRICES, "bert.pooler.dense", "classifier"]
+    made = LockedQuantization(
+        matrices=matrices,
+        with_pooler=True,
+        linears=linears,
+        fp32_outputs=linears,
+        weight_scale="max127",
+        activation_momentum=0.01,
+    )
+    made.attach(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
+    for label in (0, 1, 0):
+        optimizer.zero_grad()
+        model.train()(input_ids=torch.tensor([[2, 9, 7, 3]]), labels=torch.tensor([label])).loss.backward()
+        optimizer.step()
+    trained = {name: model.get_submodule(name).weight.detach().clone() for name in MATRICES}
+    report = made.detach(model)
+    assert report.int8 is not None
+    extra = 0
+    for name, mask in masks.items():
+        codes = report.int8[f"{name}.codes"]
+        assert torch.equal(trained[name] != 0, mask), name
+        assert not codes[~mask].any(), name
+        assert codes.any(), name
+        extra += int((codes[mask] == 0).sum())
+        assert torch.equal(model.get_submodule(name).weight != 0, codes != 0), name
+    assert report.details["int8"]["extra_zeros"] == extra
+    assert report.details["sparsity"]["encoder_zeros"] == sum(int((~mask).sum()) for mask in masks.values())
 
 
 # -- from the stages of a task

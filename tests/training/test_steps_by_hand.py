@@ -14,7 +14,7 @@ from toy_training import PARAMETERS
 from transformers import BertConfig, BertForSequenceClassification, set_seed
 
 from harness.training.checkpoints import Checkpoints
-from harness.training.objectives import ClassificationObjective
+from harness.training.objectives import ClassificationObjective, Distillation
 from harness.training.trainer import CompressionTrainer, training_arguments
 
 # Far from every default, so that a setting that is ignored shows.
@@ -196,3 +196,29 @@ def test_a_rate_belongs_to_the_step_and_not_to_the_micro_batch(tmp_path: Path) -
         assert progress.tokens_seen == 3 * 4 * 6
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(parts.state_dict()[name], tensor, rtol=1e-6, atol=1e-9, msg=name)
+
+
+@pytest.mark.oracle("O20")
+def test_a_teacher_stays_as_it_was_through_the_trainers_own_steps(tmp_path: Path) -> None:
+    """Not a bit of it changes, dropout is off in it, no optimizer group holds it, and no saved tensor is its own."""
+    student, teacher = toy(0.3), toy(0.3)
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.add_(0.1)
+    teacher.train()  # as a careless caller may leave it
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    names = set(student.state_dict())
+    heard: list[bytes] = []
+    teacher.register_forward_hook(lambda module, given, output: heard.append(output.logits.numpy().tobytes()))
+    run = trainer(student, tmp_path, steps=3, rows=SAME, weight_decay=0.1)
+    run.objective = ClassificationObjective(
+        distillation=Distillation(teacher=teacher, ce_weight=0.5, kd_weight=0.5, temperature=2.0)
+    )
+    run.fit()
+    assert len(heard) == 3
+    assert len(set(heard)) == 1
+    assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
+    owned = {id(parameter) for group in run.optimizer.param_groups for parameter in group["params"]}
+    assert owned == {id(parameter) for parameter in student.parameters()}
+    assert not owned & {id(parameter) for parameter in teacher.parameters()}
+    assert set(student.state_dict()) == names
