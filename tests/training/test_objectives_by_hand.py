@@ -112,7 +112,10 @@ def toy_pretraining(seed: int) -> BertForPreTraining:
         attention_probs_dropout_prob=0.0,
         initializer_range=0.8,  # so that student and teacher disagree
     )
-    return BertForPreTraining(config).double().eval()
+    model = BertForPreTraining(config).double().eval()
+    with torch.no_grad():
+        model.cls.seq_relationship.weight.mul_(10)
+    return model
 
 
 def softmax(logits: list[float], temperature: float) -> list[float]:
@@ -153,7 +156,11 @@ def test_pre_training_takes_every_live_token_as_soft_target_and_the_masked_ones_
     hard_pairs = -(math.log(softmax(pairs[0], 1)[0]) + math.log(softmax(pairs[1], 1)[1])) / 2
     assert plain == pytest.approx(hard_tokens + hard_pairs, rel=1e-9)
     assert loss == pytest.approx(CE * (hard_tokens + hard_pairs) + KD * (soft_tokens + soft_pairs), rel=1e-6)
-    assert abs(soft_tokens - hard_tokens) > 0.1  # far enough apart for an exchange to show
+    # Far enough apart for an exchange of hard and soft, or of student and teacher, to show.
+    assert abs(soft_tokens - hard_tokens) > 0.1
+    assert abs(soft_pairs - hard_pairs) > 0.1
+    assert abs(divergence(pairs[0], taught_pairs[0]) - divergence(taught_pairs[0], pairs[0])) > 0.01
+    assert abs(divergence(tokens[0][0], taught_tokens[0][0]) - divergence(taught_tokens[0][0], tokens[0][0])) > 0.01
 
 
 def test_student_and_teacher_get_all_that_they_name_and_no_label() -> None:
