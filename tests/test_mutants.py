@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import mutants
 import pytest
-from mutants import Fault, FaultyList, Outcome, misfits, parse_faults, planted, report, run_tests
+from mutants import Fault, FaultyList, Outcome, misfits, parse_faults, planted, report
 
 ENTRY = """
 [[fault]]
@@ -143,11 +146,35 @@ def test_a_test_that_is_red_without_a_fault_ends_the_run(
 
 @pytest.mark.slow
 def test_pytest_runs_the_named_tests_of_the_copy_alone(project: Path) -> None:
-    with planted(FAULT, project):
-        assert run_tests(TESTS, project) == Outcome(1, "test_sum")
-        assert run_tests(TESTS[1:], project).code == 0
-    assert run_tests(TESTS, project).code == 0
-    assert run_tests(["test_source.py::test_product"], project).code not in (0, 1)  # no test: nothing was noticed
+    """In a process of its own, as the program is: a fork of this one would run pytest within pytest."""
+    other = project / "other"
+    (other / "harness").mkdir(parents=True)
+    (other / "harness" / "__init__.py").write_text("")
+    (project / "test_elsewhere.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(other)!r})\nimport harness\n\n\ndef test_nothing():\n    pass\n"
+    )
+    program = f"""
+from pathlib import Path
+from mutants import Fault, planted, run_tests
+root, tests = Path({str(project)!r}), {TESTS!r}
+fault = {FAULT!r}
+with planted(fault, root):
+    print([run_tests(tests, root), run_tests(tests[1:], root).code])
+print(run_tests(tests, root).code)
+print(run_tests(["test_source.py::test_product"], root).code)
+(root / "other").rename(root.parent / "elsewhere")
+(root / "test_elsewhere.py").write_text((root / "test_elsewhere.py").read_text().replace(
+    str(root / "other"), str(root.parent / "elsewhere")))
+print(run_tests(["test_elsewhere.py"], root).code)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(mutants.SUPPORT)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines() == [
+        "[Outcome(code=1, told='test_sum'), 0]",
+        "0",
+        "4",  # pytest's for no such test: nothing was noticed
+        "70",
+    ], done.stderr
 
 
 def test_an_unknown_fault_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:

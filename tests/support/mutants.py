@@ -13,8 +13,10 @@ Exit codes: 0 every fault was killed, 1 one survived, 2 the list is wrong or a t
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,9 +26,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE = Path(__file__).with_name("mutants.toml")
+SUPPORT = Path(__file__).resolve().parent
+FILE = SUPPORT / "mutants.toml"
 NOT_COPIED = ("results/", ".ci/")  # large, and no test of a fault reads them
 SECONDS = 300  # a fault may make an endless loop: a test that ends by no other way has noticed it
 
@@ -136,22 +140,70 @@ class Outcome:
 
 
 def run_tests(tests: Sequence[str], root: Path) -> Outcome:
-    """pytest on these tests of the copy, until the first that fails; the copy's source is the one imported."""
-    options = ["-p", "no:cacheprovider", "-p", "no:xdist", "-x", "-q", "--no-header", "--tb=line"]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(root),
-        "PYTHONDONTWRITEBYTECODE": "1",  # compiled files are told apart by second and size: a fault has often the same
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-m", "pytest", *options, *tests]
-    try:
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=SECONDS)
-    except subprocess.TimeoutExpired:
+    """pytest on these tests of the copy, until the first that fails, in a process forked from this one.
+
+    Forked, because the libraries take longer to import than most tests to run; this process has them (`preload`), and
+    nothing of the project. The child imports the copy's source, and fails where it finds another.
+    """
+    with tempfile.TemporaryFile() as printed:
+        child = os.fork()
+        if child == 0:
+            _pytest_in_child(tests, root, printed.fileno())
+        code = _exit_code(child, SECONDS)
+        printed.seek(0)
+        lines = printed.read().decode(errors="replace").splitlines()
+    if code is None:
         return Outcome(1, f"not done after {SECONDS} s")
-    lines = (done.stdout + done.stderr).splitlines()
     failed = [line.split()[1].rpartition("::")[2] for line in lines if line.startswith(("FAILED ", "ERROR "))]
-    return Outcome(done.returncode, ", ".join(failed) or "\n".join(lines[-15:]))
+    return Outcome(code, ", ".join(failed) or "\n".join(lines[-15:]))
+
+
+def _pytest_in_child(tests: Sequence[str], root: Path, printed: int) -> NoReturn:
+    """Never returns: ends the process with pytest's exit code, or 70 for another source than the copy's."""
+    code = 70
+    try:
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
+        os.chdir(root)
+        sys.path[:] = [str(root), *(path for path in sys.path if Path(path or ".").resolve() not in (ROOT, SUPPORT))]
+        os.environ.update({"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"})
+        sys.dont_write_bytecode = True  # compiled files are told apart by second and size, and faults often have both
+        sys.modules.pop("mutants", None)
+        import pytest
+
+        options = ["-p", "no:cacheprovider", "-p", "no:xdist", "-x", "-q", "--no-header", "--tb=line"]
+        code = int(pytest.main([*options, *tests]))
+        for name in ("harness", "methods"):
+            file = getattr(sys.modules.get(name), "__file__", None)
+            if file is not None and not Path(file).is_relative_to(root):
+                print(f"{name} was imported from {file}, not from the copy")
+                code = 70
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _exit_code(child: int, seconds: float) -> int | None:
+    """The child's exit code once it ended; None: it had not after so long, and was killed."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def preload() -> None:
+    """Import what the tests need of other projects, once for all faults; nothing that starts a thread."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for name in ("torch", "datasets", "evaluate", "sklearn.metrics", "transformers"):
+        importlib.import_module(name)
+    for name in ("Trainer", "BertForPreTraining", "DistilBertForMaskedLM", "AutoTokenizer"):
+        getattr(importlib.import_module("transformers"), name)
 
 
 def report(faults: Sequence[Fault], root: Path) -> int:
@@ -190,6 +242,7 @@ def main(arguments: Sequence[str]) -> int:
     except FaultyList as error:
         print(error, file=sys.stderr)
         return 2
+    preload()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy_source(Path(folder))
         return report(faults, Path(folder))

@@ -188,12 +188,15 @@ def test_the_seed_of_the_recipe_orders_the_examples(tmp_path: Path, padding: str
 def test_a_rate_belongs_to_the_step_and_not_to_the_micro_batch(tmp_path: Path) -> None:
     """Four examples in micro-batches of one: the optimizer, the schedule and the clock move once."""
     whole, parts = toy(), toy()
+    losses: list[list[float]] = []
     for network, size, folder in ((whole, 4, "whole"), (parts, 1, "parts")):
         run = trainer(network, tmp_path / folder, steps=3, factor=lambda step: FACTORS[min(step, 2)], **RECIPE)
         run.micro_batch_size = size
         progress = run.fit()
-        assert len(progress.losses) == 3
+        losses.append(progress.losses)
         assert progress.tokens_seen == 3 * 4 * 6
+    assert len(losses[0]) == 3
+    assert losses[1] == pytest.approx(losses[0], rel=1e-9)  # clipping would hide a gradient four times as long
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(parts.state_dict()[name], tensor, rtol=1e-6, atol=1e-9, msg=name)
 
