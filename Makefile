@@ -65,7 +65,7 @@ lint: environment
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# One fault after the other in a copy of the source: the tests named for it must turn red. Some fifteen minutes, one core.
+# One fault after the other in a copy of the source: the tests named for it must turn red. Some ten minutes, one core.
 mutants: environment
 	$(BIN)/python tests/support/mutants.py
 
