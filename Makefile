@@ -6,7 +6,7 @@ DATA ?= synthetic
 BENCH_OUT ?= bench.json
 
 # On a machine with nothing but Python, git and make: the environment is made first.
-.PHONY: environment demo results bench test test-cluster test-all lint soak same-numbers code-versions clean
+.PHONY: environment demo results bench test test-cluster test-all lint mutants soak same-numbers code-versions clean
 
 environment: $(VENV)/.ready
 
@@ -64,6 +64,10 @@ lint: environment
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# One fault after the other in a copy of the source: the tests named for it must turn red. Some ten minutes, one core.
+mutants: environment
+	$(BIN)/python tests/support/mutants.py
 
 # Every fault on the dev cluster three times, some ten minutes; the log is committed.
 soak: environment

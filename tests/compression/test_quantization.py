@@ -598,3 +598,14 @@ def _locked_quantised_classifier(seed: int) -> tuple[nn.Sequential, float]:
         optimizer.step()
     x, y = _classification_data(seed=14)
     return model, (model.eval()(x).argmax(dim=1) == y).float().mean().item()
+
+
+def test_bias_codes_are_rounded_to_the_nearest() -> None:
+    """Weight scale 1.27 / 127 = .01, input scale 2.55 / 255 = .01: a bias of 1.7e-4 is 1.7 units of 1e-4, so 2."""
+    model = nn.Sequential(nn.Linear(2, 4))
+    quantize_linears(model, ["0"], fp32_output_names=["0"])
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[1.27, 0.0]] * 4))
+        model[0].bias.copy_(torch.tensor([1.7e-4, -1.7e-4, 1.2e-4, -3.9e-4]))
+    model.train()(torch.tensor([[0.0, 2.55]]))
+    assert freeze(model)["0.bias_codes"].tolist() == [2, -2, 1, -4]

@@ -109,6 +109,8 @@ def test_padding_and_names_are_what_the_model_expects(tokenizer: PreTrainedToken
     assert batch["input_ids"][1, 8:].tolist() == [tokenizer.pad_token_id] * 4
     assert batch["labels"][1, 8:].tolist() == [-100] * 4
     assert batch["next_sentence_label"].tolist() == [0, 1]
+    # The second of the pair begins after its separator in the middle; padding is of the first.
+    assert batch["token_type_ids"].tolist() == [[0] * 7 + [1] * 5, [0] * 5 + [1] * 3 + [0] * 4]
 
 
 def test_limits_of_the_selection_probability(tokenizer: PreTrainedTokenizerBase):

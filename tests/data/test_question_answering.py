@@ -61,6 +61,14 @@ def gold_logits(training: datasets.Dataset) -> tuple[list[np.ndarray], list[np.n
     return starts, ends
 
 
+def test_the_context_of_a_question_has_the_second_token_type(tokenizer: PreTrainedTokenizerBase):
+    """[CLS] question [SEP] are of type 0, context [SEP] of type 1, in every window."""
+    for encode in (encode_training, encode_evaluation):
+        for row in encode(EXAMPLES, tokenizer, **SHORT):
+            question = row["input_ids"].index(tokenizer.sep_token_id) + 1
+            assert row["token_type_ids"] == [0] * question + [1] * (row["length"] - question)
+
+
 @pytest.mark.parametrize("window", [SHORT, {"max_length": 384, "stride": 128}], ids=["short", "long"])
 def test_gold_logits_score_100(tokenizer: PreTrainedTokenizerBase, window: dict[str, int]):
     features = encode_evaluation(EXAMPLES, tokenizer, **window)
