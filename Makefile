@@ -28,7 +28,8 @@ demo: environment
 
 # Every page beside the committed records, from these alone. Nothing may change: `git diff results` shows what would.
 results: environment
-	for study in quick:quick quick:quick-wide quick:quick-other-tasks quick:quick-without-pre-training sweep:sweep reduced:reduced; do \
+	for study in quick:quick quick:quick-wide quick:quick-other-tasks quick:quick-without-pre-training sweep:sweep \
+	        sweep:sweep-160 sweep:sweep-480 reduced:reduced; do \
 	    from="--store results/$${study%:*} --study $${study#*:}"; to=results/$${study%:*}; \
 	    $(BIN)/harness tables $$from --out $$to || exit 1; \
 	done
@@ -37,6 +38,7 @@ results: environment
 	    $(BIN)/harness tables $$from --claims --out $$to && \
 	    $(BIN)/harness plots $$from --only accuracy,tokens,sparsity --out $$to || exit 1; \
 	done
+	$(BIN)/harness plots --store results/sweep --study sweep --with sweep-160,sweep-480 --only tokens --out results/sweep
 	for study in quick reduced; do \
 	    from="--store results/$$study --study $$study"; to=results/$$study; \
 	    $(BIN)/harness tables $$from --table all --out $$to/tables && \
