@@ -35,7 +35,7 @@ from harness.planning.kept_recipe import hash_of
 from harness.planning.kinds import KINDS, StageKind
 from harness.planning.method_registry import all_loaded, is_owner, owned_kinds
 from harness.planning.preset_form import form_problems
-from harness.planning.recipe import OF_PRESETS, Recipe, Setting, is_of_unknown_owner, parameter_of_key, split_key
+from harness.planning.recipe import PRESET_EVIDENCE, Recipe, Setting, is_of_unknown_owner, parameter_of_key, split_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,9 +222,9 @@ def _settings(
         if declared is None and is_judged and not _is_of_another_method(key, others):
             problems.append(f"recipe key {key!r} belongs to no stage kind.")
             continue
-        evidence = [word for word in OF_PRESETS if word in entry]
+        evidence = [word for word in PRESET_EVIDENCE if word in entry]
         if "value" not in entry or len(evidence) != 1 or len(entry) != 2:
-            problems.append(f"{key} needs a value and exactly one of {', '.join(OF_PRESETS)}.")
+            problems.append(f"{key} needs a value and exactly one of {', '.join(PRESET_EVIDENCE)}.")
             continue
         source = entry[evidence[0]]
         if not isinstance(source, str) or not source.strip():
@@ -251,7 +251,7 @@ def _entries(
         if (
             isinstance(value, Mapping)
             and parameter_of_key(f"{prefix}{key}", kinds) is None
-            and not {"value", *OF_PRESETS, "set"} & set(value)
+            and not {"value", *PRESET_EVIDENCE, "set"} & set(value)
         ):
             yield from _entries(value, kinds, f"{prefix}{key}.")
         else:

@@ -14,8 +14,8 @@ from harness.tasks import TASKS, get_task
 from harness.wording import assignment, option
 
 SEARCHED = "searched"  # methods for which it was done in the same words are on equal terms
-OF_PRESETS = (*parameter.EVIDENCE, SEARCHED)
-EVIDENCE = (*OF_PRESETS, "set")
+PRESET_EVIDENCE = (*parameter.EVIDENCE, SEARCHED)
+EVIDENCE = (*PRESET_EVIDENCE, "set")
 
 
 class WrongCall(UsageError):

@@ -97,13 +97,13 @@ def _check_loss(entry: ExpectedLoss, measured: Measured, conditions: Comparison)
 
 def _check_number(expected: Expected, entry: ExpectedNumber, measured: Measured, conditions: Comparison) -> Finding:
     found = measured.numbers.get(entry.key)
-    mine: Sequence[float] = independent(entry.seeds)
+    expects = independent(entry.seeds)
     if found is None:
-        return _untold(entry, mine, Verdict.MISSING, "not in the study")
+        return _untold(entry, expects, Verdict.MISSING, "not in the study")
     if differing := _differing(entry.stage, found.stages, conditions):
-        return _untold(entry, mine, Verdict.NOT_COMPARABLE, differing)
+        return _untold(entry, expects, Verdict.NOT_COMPARABLE, differing)
     if not found.seeds:
-        return _untold(entry, mine, Verdict.MISSING, "no seed has a result")
+        return _untold(entry, expects, Verdict.MISSING, "no seed has a result")
     mine, theirs = _draws(entry, found)
     means = statistics.fmean(mine), statistics.fmean(theirs)
     return _compared(expected, entry, means, (len(mine), len(theirs)), found.missing)

@@ -11,9 +11,10 @@ from typing import Any
 
 from harness.planning.graph import Plan
 from harness.planning.kept_recipe import recipe_of
-from harness.planning.kinds import DISTILLATION, FINE_TUNING, KINDS, TASK_DATA
+from harness.planning.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
 from harness.planning.recipe import SEARCHED
 from harness.specs import StageSpec
+from harness.studies.description import settings_with_evidence
 from harness.studies.study import Study
 from paper_tables.numbers.rows import Row
 
@@ -39,15 +40,13 @@ def terms(study: Study, stage_id: str) -> dict[str, Any]:
 
 def _searches(study: Study, stage: StageSpec) -> dict[str, Any]:
     """How those of a stage's fine-tuning parameters were searched that were: name -> [SEARCHED, the words]."""
-    if stage.kind not in KINDS or all(evidence != SEARCHED for _, evidence, _ in study.recipe["settings"].values()):
+    if all(evidence != SEARCHED for _, evidence, _ in study.recipe["settings"].values()):
         return {}
-    recipe, model = recipe_of(study.recipe), study.plan.base_model(stage)
-    keys = {name: recipe.key_for(KINDS[stage.kind], name, model, stage.parameters.get("task")) for name in FINE_TUNING}
-    given = {name: recipe.settings[key] for name, key in keys.items() if key is not None}
+    settings = settings_with_evidence(stage, study.plan, recipe_of(study.recipe))
     return {
-        name: [SEARCHED, setting.source]
-        for name, setting in given.items()
-        if setting.evidence == SEARCHED and setting.value == stage.parameters.get(name)
+        each["name"]: [SEARCHED, each["source"]]
+        for each in settings
+        if each["evidence"] == SEARCHED and each["name"] in FINE_TUNING
     }
 
 

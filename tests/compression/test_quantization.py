@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from toy_training import BERT_LAYER
 from transformers import BertConfig, BertForSequenceClassification
 
 from harness.compression.mask import magnitude_mask
@@ -30,14 +31,6 @@ from harness.compression.quantization import (
 )
 from harness.compression.sparsify import attach_masks, lock_pattern, remove_masks, update_masks, zero_counts
 
-BERT_LAYER = (
-    "attention.self.query",
-    "attention.self.key",
-    "attention.self.value",
-    "attention.output.dense",
-    "intermediate.dense",
-    "output.dense",
-)
 BERT_FP32_OUTPUT = ("value", "output.dense", "classifier")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertForPreTraining, BertForSequenceClassification, set_seed
+from toy_training import BERT_LAYER, toy_config
+from transformers import BertForPreTraining, BertForSequenceClassification, set_seed
 
 from harness.compression.quantization import QuantizedLinear
 from harness.compression.schedule import PruningSchedule
@@ -29,29 +30,12 @@ PRUNING: dict[str, Any] = {
     "lr_rewind": True,
     "prune_pooler": True,
 }
-LAYER = [
-    "attention.self.query",
-    "attention.self.key",
-    "attention.self.value",
-    "attention.output.dense",
-    "intermediate.dense",
-    "output.dense",
-]
-MATRICES = [f"bert.encoder.layer.{layer}.{name}" for layer in range(2) for name in LAYER]
+MATRICES = [f"bert.encoder.layer.{layer}.{name}" for layer in range(2) for name in BERT_LAYER]
 
 
 def toy(kind: Any = BertForSequenceClassification) -> Any:
     set_seed(0)
-    return kind(
-        BertConfig(
-            vocab_size=20,
-            hidden_size=8,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=16,
-            max_position_embeddings=8,
-        )
-    )
+    return kind(toy_config(num_hidden_layers=2, intermediate_size=16))
 
 
 def pruning(num_steps: int = 20, model: Any = None, **changed: Any) -> GradualPruning:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertForPreTraining, DistilBertConfig, DistilBertForSequenceClassification, set_seed
+from toy_training import toy_config
+from transformers import BertForPreTraining, DistilBertConfig, DistilBertForSequenceClassification, set_seed
 
 from harness.stages.task_heads import head_of
 from harness.tasks import TASKS
@@ -101,13 +102,8 @@ def test_the_objective_of_every_task_keeps_its_teacher(task: str) -> None:
 
 def toy_pretraining(seed: int) -> BertForPreTraining:
     set_seed(seed)
-    config = BertConfig(
+    config = toy_config(
         vocab_size=11,
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=8,
-        max_position_embeddings=8,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         initializer_range=0.8,  # so that student and teacher disagree

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from toy_training import PARAMETERS
-from transformers import BertConfig, BertForSequenceClassification, set_seed
+from toy_training import PARAMETERS, toy_config
+from transformers import BertForSequenceClassification, set_seed
 
 from harness.training.checkpoints import Checkpoints
 from harness.training.objectives import ClassificationObjective, Distillation
@@ -31,17 +31,7 @@ FACTORS = [0.5, 1.0, 0.25]
 
 def toy(dropout: float = 0.0) -> Any:
     set_seed(0)
-    config = BertConfig(
-        vocab_size=20,
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=8,
-        max_position_embeddings=8,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-        initializer_range=0.5,
-    )
+    config = toy_config(hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, initializer_range=0.5)
     return BertForSequenceClassification(config).double()
 
 
