@@ -160,8 +160,8 @@ def _check(said: dict[str, str], shell: Shell) -> None:
     assert "2 of 2 cells done" in of("harness status .* --watch")
     assert "prune-ofa" in of("harness tables --study trial")
     assert "#SBATCH --exclude=n2" in of(r"harness grid .* --study third .*")
-    assert "transfer  " in of(r"harness grid .*--study longer .* --dry-run")
-    assert "in 1 array" in of(r"harness grid .*--study longer .*mine.toml")
+    assert "transfer  " in of(r"harness grid .*--study slower .* --dry-run")
+    assert "in 1 array" in of(r"harness grid .*--study slower .*mine.toml")
     many = of(r"harness grid .*--max-jobs 8 --dry-run")
     assert re.search(r"on the cluster: [1-8] tasks? in", many), many
     root = shell.home / "shared" / "group" / "runs"

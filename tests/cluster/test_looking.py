@@ -73,7 +73,7 @@ def test_a_grid_is_followed_from_the_queue_to_its_end(harness: Harness, store: S
     followed = harness("logs", dense, "-f")
     assert followed.returncode == 0
     assert followed.stderr.startswith(f"queued: {labels[dense]} ({dense}): ")
-    assert "step 150 of 150" in followed.stdout
+    assert "step 75 of 75" in followed.stdout
     assert wait_until(lambda: harness("status").returncode == 0, 60, poll_s=1), harness("status").stdout
     found = status(harness, "--hours")
     assert found["cells"] == {"total": 1, "done": 1}
