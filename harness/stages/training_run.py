@@ -12,6 +12,7 @@ import datasets
 import torch
 from torch import nn
 
+from harness.errors import require
 from harness.inputs.families import Family
 from harness.stages.context import StageContext
 from harness.training.checkpoints import Checkpoints
@@ -87,7 +88,7 @@ class TrainingRun:
             hooks=modifier,
         )
         progress = trainer.fit()
-        assert len(progress.losses) == num_steps, "the step counts disagree"
+        require(len(progress.losses) == num_steps, f"{len(progress.losses)} steps were made of {num_steps}")
         report = modifier.detach(model)
         if progress.skipped_steps:
             report.summary.append(f"skipped {len(progress.skipped_steps)} steps whose gradient was not finite")

@@ -21,7 +21,7 @@ from transformers import BertConfig, BertForSequenceClassification, TrainerCallb
 
 from harness.compression.schedule import PruningSchedule
 from harness.compression.sparsify import lock_pattern
-from harness.errors import Interrupted
+from harness.errors import IntegrityError, Interrupted
 from harness.inputs.families import BERT
 from harness.stages.training_run import loss_curve
 from harness.store.leases import LeaseLost, acquire
@@ -176,6 +176,34 @@ def test_the_lock_holds_through_the_trainers_own_optimizer(tmp_path: Path, decay
         after = network.get_submodule(name).weight
         assert torch.equal(weight == 0, after == 0), name
         assert not torch.equal(weight, after), f"{name} did not train"
+
+
+@pytest.mark.parametrize("name", ["bert.encoder.layer.1.intermediate.dense", "bert.pooler.dense"])
+def test_a_pattern_that_changed_in_any_locked_matrix_the_poolers_too_is_no_result(name: str) -> None:
+    network = model()
+    with torch.no_grad():
+        network.get_submodule(name).weight[0, 0] = 0.0
+    lock = PatternLock(matrices=Matrices.of(network, BERT), with_pooler=True)
+    lock.attach(network)
+    weight = network.get_submodule(name).parametrizations.weight
+    weight[0].mask[0, 0] = True
+    weight.original.data[0, 0] = 1.0
+    with pytest.raises(IntegrityError, match="the locked zero pattern changed"):
+        lock.detach(network)
+
+
+def test_the_locked_pattern_is_told_with_the_pooler_and_the_encoders_without() -> None:
+    """Two models whose poolers alone differ in zeros."""
+    told = []
+    for zeros in (1, 2):
+        network = model()
+        with torch.no_grad():
+            network.bert.pooler.dense.weight[0, :zeros] = 0.0
+        lock = PatternLock(matrices=Matrices.of(network, BERT), with_pooler=True)
+        lock.attach(network)
+        told.append(lock.detach(network).details["sparsity"])
+    assert told[0]["pattern_sha256"] == told[1]["pattern_sha256"]
+    assert told[0]["locked_pattern_sha256"] != told[1]["locked_pattern_sha256"]
 
 
 @pytest.mark.oracle("O26")
