@@ -28,11 +28,11 @@ demo: environment
 
 # Every page beside the committed records, from these alone. Nothing may change: `git diff results` shows what would.
 results: environment
-	for study in quick:quick quick:quick-wide quick:quick-other-tasks quick:quick-without-pre-training reduced:reduced; do \
+	for study in quick:quick quick:quick-wide quick:quick-other-tasks quick:quick-without-pre-training sweep:sweep reduced:reduced; do \
 	    from="--store results/$${study%:*} --study $${study#*:}"; to=results/$${study%:*}; \
 	    $(BIN)/harness tables $$from --out $$to || exit 1; \
 	done
-	for study in quick:quick quick:quick-wide reduced:reduced; do \
+	for study in quick:quick quick:quick-wide sweep:sweep reduced:reduced; do \
 	    from="--store results/$${study%:*} --study $${study#*:}"; to=results/$${study%:*}; \
 	    $(BIN)/harness tables $$from --claims --out $$to && \
 	    $(BIN)/harness plots $$from --only accuracy,tokens,sparsity --out $$to || exit 1; \

@@ -25,7 +25,7 @@ SETTINGS = {
     "dense.learning_rate": 1e-9,
     "task_pruning.epochs": 1.0,
     "transfer.epochs": 1.0,
-    "task.sst2.train_examples": 32,
+    "task.sst2.train_examples": 256,
     "evaluation_pairs": 16,
 }
 
@@ -54,7 +54,7 @@ def test_an_encoder_without_pre_training_is_trained_on_the_corpus_first(tmp_path
     drawn = torch.from_numpy(weights(ENCODERS["tiny-wide"])[name])
     assert (tuned - left).abs().max() < 1e-6
     assert (tuned - drawn).abs().max() > 1e-4
-    assert AutoModel.from_pretrained(store.stage(dense).artifact_path).config.hidden_size == 64
+    assert AutoModel.from_pretrained(store.stage(dense).artifact_path).config.hidden_size == 96
     for spec in plan.stages.values():
         if spec.kind == "evaluation":
             score = store.stage(spec.stage_id).read_record()["result"]["metrics"]["sst2"]
