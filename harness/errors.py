@@ -21,6 +21,16 @@ class HarnessError(Exception):
     """Something the user can correct; printed without a traceback."""
 
 
+class IntegrityError(Exception):
+    """A result that must not be, whatever was asked for: a bug here, or in a library. Nothing is recorded."""
+
+
+def require(holds: bool, told: str) -> None:
+    """A guard of a result, which `python -O` does not take away. Raises IntegrityError with what was found."""
+    if not holds:
+        raise IntegrityError(told)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing for the user to mend. Its texts name options by `harness.wording.option`.

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+import harness.errors
 from harness.errors import Problem, Problems, UsageError
 from harness.wording import option
 
@@ -52,3 +58,27 @@ def test_problems_are_collected_once_each_and_raised_together() -> None:
         found.check()
     # An option that the problem names itself goes before the one that the collector knows.
     assert raised.value.problems == (Problem("a.", "tasks"), Problem("b.", "seeds"), Problem("c.", "seeds"))
+
+
+ROOMS_THAT_COMPUTE = ("compression", "data", "metrics", "stages", "training")
+
+
+def test_guards_of_results_are_no_assertions_which_optimised_python_would_drop() -> None:
+    """An `assert` may tell a type checker that a value is there; what must hold of a result is `require`d."""
+    folder = Path(harness.errors.__file__).parent
+    found = {
+        f"{path.relative_to(folder)}: {ast.unparse(node.test)}"
+        for room in ROOMS_THAT_COMPUTE
+        for path in (folder / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Assert) and not ast.unparse(node.test).endswith(" is not None")
+    }
+    assert not {told for told in found if "isinstance" not in told}
+    done = subprocess.run(
+        [sys.executable, "-O", "-c", "from harness.errors import require; require(False, 'zeros are gone')"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert done.stderr.rstrip().endswith("harness.errors.IntegrityError: zeros are gone")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from harness.compression.mask import TieRule, global_magnitude_masks, magnitude_mask, num_zeros
+from harness.errors import require
 
 Scope = Literal["local", "global"]
 
@@ -109,7 +110,7 @@ def update_masks(
     sparsity: fraction removed, in [0, 1). scope "local": every matrix gets that sparsity on its own, as in Prune OFA;
     "global": one ranking over all of them. names: default all masked modules. Shadow weights are not touched.
     Raises ValueError on a name without a Mask, a locked one, nothing to update, or the tie rule "threshold" with the
-    global scope; AssertionError if a count of zeros is not the requested one.
+    global scope; IntegrityError if a count of zeros is not the requested one.
     """
     chosen = masked_names(model) if names is None else list(names)
     if not chosen:
@@ -133,7 +134,7 @@ def update_masks(
         assert mask is not None
         mask.mask.copy_(new_mask)
         zeros[name] = new_mask.numel() - int(new_mask.sum())
-    _assert_counts(zeros, shadows, sparsity, tie_rule, scope)
+    _require_counts(zeros, shadows, sparsity, tie_rule, scope)
     return zeros
 
 
@@ -234,18 +235,18 @@ def _parametrizations(module: nn.Module) -> parametrize.ParametrizationList:
     return cast(parametrize.ParametrizationList, by_tensor["weight"])
 
 
-def _assert_counts(
+def _require_counts(
     zeros: dict[str, int], shadows: Sequence[Tensor], sparsity: float, tie_rule: TieRule, scope: Scope
 ) -> None:
     """Zeros found against zeros requested; the threshold rule may prune more, never fewer than its own floor."""
     if scope == "global":
         found, wanted = sum(zeros.values()), num_zeros(sparsity, sum(shadow.numel() for shadow in shadows))
-        assert found == wanted, f"global ranking: {found} zeros, expected {wanted}"
+        require(found == wanted, f"global ranking: {found} zeros, expected {wanted}")
         return
     for (name, found), shadow in zip(zeros.items(), shadows, strict=True):
         if tie_rule == "exact":
             wanted = num_zeros(sparsity, shadow.numel())
-            assert found == wanted, f"{name}: {found} zeros, expected {wanted}"
+            require(found == wanted, f"{name}: {found} zeros, expected {wanted}")
         else:
             wanted = int(sparsity * shadow.numel())
-            assert found >= wanted, f"{name}: {found} zeros, expected at least {wanted}"
+            require(found >= wanted, f"{name}: {found} zeros, expected at least {wanted}")

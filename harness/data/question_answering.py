@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.data.special_tokens import NUM_SPECIAL_TOKENS
+from harness.errors import require
 from harness.progress import NEVER, StopFlag
 
 if TYPE_CHECKING:
@@ -128,12 +129,12 @@ def predictions_from_logits(
         )
         if row not in best or span[0] > best[row][0]:
             best[row] = span
-    assert len(best) == len(examples), f"windows cover {len(best)} of {len(examples)} questions"
+    require(len(best) == len(examples), f"windows cover {len(best)} of {len(examples)} questions")
     predictions = {}
     for row, example in enumerate(examples.select_columns(["id", "context"])):
         _, start, end = best[row]
         predictions[example["id"]] = example["context"][start:end]
-    assert len(predictions) == len(examples), "an id occurs twice"
+    require(len(predictions) == len(examples), "an id occurs twice")
     return predictions
 
 

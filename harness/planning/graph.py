@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+from harness.errors import require
 from harness.planning.kinds import KINDS
 from harness.planning.method_summary import MethodFacts
 from harness.planning.recipe import Setting
@@ -72,7 +73,7 @@ class Plan:
         if spec.stage_id in self.stages:
             return self.stages[spec.stage_id]
         missing = [parent for parent in spec.parents.values() if parent not in self.stages]
-        assert not missing, f"parents of {spec.kind} are not planned: {missing}"
+        require(not missing, f"parents of {spec.kind} are not planned: {missing}")
         return self.stages.setdefault(spec.stage_id, spec)
 
     def ancestors(self, stage_id: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from harness.compression.quantization import load_frozen
 from harness.compression.sparsify import pattern_digest, total_zeros, zero_counts
 from harness.data.collate import PaddingCollator
+from harness.errors import require
 from harness.progress import NEVER, StageProgress, StopFlag
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import INT8_FILE, family_of, load_for_task, load_int8, load_tokenizer, quiet
@@ -157,7 +158,7 @@ def predict(
         after_batch(done, len(loader))
     found = {}
     for name, values in rows.items():
-        assert len(values) == len(features), "every feature is scored exactly once"
+        require(len(values) == len(features), f"{len(values)} scores of {len(features)} features: {name}")
         back: list[Any] = [None] * len(values)
         for position, row in zip(order, values, strict=True):
             back[position] = row

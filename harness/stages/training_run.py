@@ -12,13 +12,14 @@ import datasets
 import torch
 from torch import nn
 
+from harness.errors import require
 from harness.inputs.families import Family
 from harness.stages.context import StageContext
 from harness.training.checkpoints import Checkpoints
 from harness.training.micro_batch import first_micro_batch_size, num_micro_batches, run_with_oom_backoff
 from harness.training.modifiers import Matrices, ModifierFactory, TrainingReport
 from harness.training.objectives import Distillation, Objective
-from harness.training.trainer import CompressionTrainer, Progress, training_arguments
+from harness.training.trainer import CompressionTrainer, Progress, mean_of_finite, training_arguments
 
 CURVE_POINTS = 10
 
@@ -87,8 +88,10 @@ class TrainingRun:
             hooks=modifier,
         )
         progress = trainer.fit()
-        assert len(progress.losses) == num_steps, "the step counts disagree"
+        require(len(progress.losses) == num_steps, f"{len(progress.losses)} steps were made of {num_steps}")
         report = modifier.detach(model)
+        if progress.skipped_steps:
+            report.summary.append(f"skipped {len(progress.skipped_steps)} steps whose gradient was not finite")
         training = training_details(progress, num_steps, warmup_steps, len(self.examples), parameters)
         return TrainingOutcome(model=model, report=report, details={**report.details, **training})
 
@@ -118,9 +121,12 @@ def training_details(
 
     batches: the global batch, and from which step on how many of its examples were on the device at a time, in how many
     micro-batches. The caller adds `too_large`, the sizes that ran out of memory in the attempt that finished.
+    skipped_steps: counted from 1, where there are any.
     """
+    skipped = {"skipped_steps": progress.skipped_steps} if progress.skipped_steps else {}
     return {
         "training": {
+            **skipped,
             "steps": num_steps,
             "warmup_steps": warmup_steps,
             "examples": num_examples,
@@ -142,10 +148,12 @@ def training_details(
 
 
 def loss_curve(losses: list[float]) -> list[dict[str, float]]:
-    """Mean loss over up to ten equal windows of the run: [{"step": last step of the window, "loss": mean}, ..]."""
+    """Mean loss over up to ten equal windows of the run: [{"step": last step of the window, "loss": mean}, ..].
+
+    Over the steps that were made; a window in which all were skipped is left out.
+    """
     points = min(CURVE_POINTS, len(losses))
     ends = [round(len(losses) * (i + 1) / points) for i in range(points)]
     starts = [0, *ends[:-1]]
-    return [
-        {"step": end, "loss": sum(losses[start:end]) / (end - start)} for start, end in zip(starts, ends, strict=True)
-    ]
+    means = {end: mean_of_finite(losses[start:end]) for start, end in zip(starts, ends, strict=True)}
+    return [{"step": end, "loss": mean} for end, mean in means.items() if math.isfinite(mean)]

@@ -35,6 +35,7 @@ from harness.compression.sparsify import (
     update_masks,
     zero_counts,
 )
+from harness.errors import require
 from harness.inputs.families import Family
 from harness.training.hooks import TrainingHooks
 
@@ -167,20 +168,29 @@ class GradualPruning(Modifier):
 
 @dataclass(kw_only=True)
 class PatternLock(Modifier):
-    """Training with the zero pattern of the loaded weights kept (Prune OFA, pattern-lock)."""
+    """Training with the zero pattern of the loaded weights kept (Prune OFA, pattern-lock).
+
+    The pattern is that of every locked matrix, the pooler's too. `detach` raises IntegrityError for another one.
+    """
 
     with_pooler: bool
     pattern_before: str = ""
 
+    @property
+    def locked(self) -> list[str]:
+        return self.matrices.masked(with_pooler=self.with_pooler)
+
     def attach(self, model: nn.Module) -> None:
-        self.pattern_before = pattern_digest(model, self.matrices.encoder)
-        lock_pattern(model, self.matrices.masked(with_pooler=self.with_pooler))
+        self.pattern_before = pattern_digest(model, self.locked)
+        lock_pattern(model, self.locked)
 
     def detach(self, model: nn.Module) -> TrainingReport:
         report = _masked_report("locked", model, self.matrices)
         remove_masks(model)
+        pattern = pattern_digest(model, self.locked)
+        require(pattern == self.pattern_before, "the locked zero pattern changed during training")
         report.details.update(sparsity_details(model, self.matrices))
-        _assert_same_pattern(self.pattern_before, report)
+        report.details["sparsity"]["locked_pattern_sha256"] = pattern
         return report
 
 
@@ -264,8 +274,3 @@ def _masked_report(verb: str, model: nn.Module, matrices: Matrices) -> TrainingR
         if wanted:
             report.summary.append(f"{verb} {len(names & set(wanted))} of {len(wanted)} {what}")
     return report
-
-
-def _assert_same_pattern(before: str, report: TrainingReport) -> None:
-    after = report.details["sparsity"]["pattern_sha256"]
-    assert after == before, "the locked zero pattern changed during training"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -33,12 +34,14 @@ WEIGHTS = "training_state.safetensors"
 PROGRESS = "progress.json"
 LOG_EVERY_SECONDS = 15
 GROUPED = "group_by_length"  # the library's word
+SKIPPED_IN_A_ROW = 3  # steps whose gradient was not finite; one more, and the run ends
 
 
 @dataclass
 class Progress:
     """Counts of a run so far; saved with every checkpoint. losses: one per step. tokens_seen: not padding.
 
+    skipped_steps: counted from 1, whose gradient was not finite.
     device_batches: the micro-batch size in examples, and the step, counted from 1, from which it was used. Named as in
         checkpoints and records that exist.
     """
@@ -47,11 +50,23 @@ class Progress:
     tokens_seen: int = 0
     seconds: float = 0.0
     device_batches: list[dict[str, int]] = field(default_factory=list)
+    skipped_steps: list[int] = field(default_factory=list)
+
+    @property
+    def recent_loss(self) -> float:
+        """Mean over the last twenty steps that were made."""
+        return mean_of_finite(self.losses[-20:])
 
     def note_micro_batch_size(self, next_step: int, micro_batch_size: int) -> None:
         """From `next_step` on, steps are made with micro-batches of this size."""
         if not self.device_batches or self.device_batches[-1]["device_batch"] != micro_batch_size:
             self.device_batches.append({"from_step": next_step, "device_batch": micro_batch_size})
+
+
+def mean_of_finite(losses: Sequence[float]) -> float:
+    """NaN where none is: a step that was skipped has no loss to speak of."""
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    return sum(finite) / len(finite) if finite else math.nan
 
 
 class SeededLengthGroupedSampler(LengthGroupedSampler):
@@ -229,14 +244,27 @@ class CompressionTrainer(Trainer):
         return SeededLengthGroupedSampler(batch_size, self.lengths, self.args.seed)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        """Called once before every optimizer step, with clipping or without: refuses a step that is not finite."""
+        """Called once before every optimizer step, with clipping or without: skips a step that is not finite."""
         norm = super()._get_grad_norm(model, grad_norm)
         if not torch.isfinite(torch.as_tensor(norm)):
-            raise FloatingPointError(
-                f"the gradient norm is {float(norm)} at step {self.state.global_step + 1}; lower the learning rate, "
-                "or look for an infinite loss. Nothing was applied to the weights."
-            )
+            self._skip_step(model, float(norm))
         return norm
+
+    def _skip_step(self, model: nn.Module, norm: float) -> None:
+        """Takes the gradients away: the optimizer changes neither weights nor moments, clock and rate go on.
+
+        Raises FloatingPointError where `SKIPPED_IN_A_ROW` steps before it were skipped as well.
+        """
+        step, skipped = self.state.global_step + 1, self.progress.skipped_steps
+        if skipped[-SKIPPED_IN_A_ROW:] == list(range(step - SKIPPED_IN_A_ROW, step)):
+            raise FloatingPointError(
+                f"the gradient norm is {norm} at step {step}, and it was not finite at the {SKIPPED_IN_A_ROW} steps "
+                "before; lower the learning rate, or look for an infinite loss. Nothing of them was applied to the "
+                "weights."
+            )
+        skipped.append(step)
+        logger.warning("step %d is skipped: the gradient norm is %s", step, norm)
+        model.zero_grad(set_to_none=True)
 
     # -- checkpoints: written aside, then renamed. They hold the training state (shadow weights, masks, observers).
 
@@ -325,11 +353,10 @@ class _ProgressCallback(TrainerCallback):
         self.stepped = now
         progress = self.trainer.progress
         is_last = state.global_step >= state.max_steps
-        recent = progress.losses[-20:]
         shown = StageProgress(
             step=state.global_step,
             steps=state.max_steps,
-            loss=sum(recent) / len(recent),
+            loss=progress.recent_loss,
             tokens=progress.tokens_seen,
             seconds_left=progress.seconds / state.global_step * (state.max_steps - state.global_step),
         )

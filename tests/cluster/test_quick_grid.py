@@ -79,7 +79,7 @@ def test_the_quick_grid_gives_the_same_tables_and_artifacts_as_on_one_machine(
         assert here.read_text().count("prune-ofa") >= 4
     one, other = (same_numbers.read(tmp_path / name) for name in ("here", "there"))
     compared = same_numbers.compare(one, other)
-    assert (compared.differences, compared.stages) == ([], STAGES)
+    assert (compared.differences, compared.new_results, compared.stages) == ([], {}, STAGES)
     assert {stage: record["artifact"] for stage, record in one.records.items()} == {
         stage: record["artifact"] for stage, record in other.records.items()
     }

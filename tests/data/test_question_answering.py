@@ -14,6 +14,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from harness.data.question_answering import encode_evaluation, encode_training, predictions_from_logits
+from harness.errors import IntegrityError
 from harness.inputs.parquet import load_split
 from harness.metrics import question_answering_scores
 from harness.tasks import get_task
@@ -186,5 +187,5 @@ def test_every_question_is_answered_exactly_once(tokenizer: PreTrainedTokenizerB
         predictions_from_logits(EXAMPLES, features, logits[:-1], logits[:-1])
     kept = [row for row in range(len(features)) if features[row]["example_id"] != "q2"]
     kept_logits = [logits[row] for row in kept]
-    with pytest.raises(AssertionError, match="windows cover 3 of 4 questions"):
+    with pytest.raises(IntegrityError, match="windows cover 3 of 4 questions"):
         predictions_from_logits(EXAMPLES, features.select(kept), kept_logits, kept_logits)

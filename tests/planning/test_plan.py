@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from grid_world import OTHER_TASKS, inputs, of_kind, plan, preset, with_descendants
 
-from harness.errors import UsageError
+from harness.errors import IntegrityError, UsageError
 from harness.planning.chain import Chain
 from harness.planning.graph import ModelIdentity, Plan
 from harness.planning.kinds import DISTILLATION, KINDS, get_kind
@@ -86,7 +86,7 @@ def test_a_path_is_the_evaluation_and_all_it_rests_on() -> None:
 
 
 def test_a_stage_cannot_be_added_before_its_parent() -> None:
-    with pytest.raises(AssertionError, match="not planned"):
+    with pytest.raises(IntegrityError, match="not planned"):
         Plan().add(StageSpec(kind="transfer", parameters={}, parents={"model": "absent"}))
 
 

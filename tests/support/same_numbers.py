@@ -3,8 +3,8 @@
 `make same-numbers BASE=REV` runs the tiny grid (every stage kind, in this process and in worker processes) with the
 source of REV and with the source of the working tree, on the same machine and the same inputs. It compares the stages
 of every cell, every record and every artifact's digest, bit for bit, and prints what differs. Times, machine and commit
-are left out, and so are digests that cover them. A file that only the newer artifact has is no number that changed: it
-is told, and the files that both have must be equal. Where nothing differs, the working tree's source is recorded as one
+out, and so are digests that cover them. A file or a result that only the newer record has is no number that changed: it
+is told, and what both have must be equal. Where nothing differs, the working tree's source is recorded as one
 that gives the numbers of its versions (`code_versions`).
 
 The sources are copies (git archive for REV), so that editing goes on while the grids run.
@@ -59,12 +59,14 @@ class Comparison:
     """differences: a line each; empty when the two give the same numbers. stages: how many records were compared.
 
     new_files: kind and name of the files that artifacts have gained, with how many artifacts have.
+    new_results: likewise, kind and path of the values that records' results have gained.
     """
 
     stages: int = 0
     kinds: set[str] = field(default_factory=set)
     differences: list[str] = field(default_factory=list)
     new_files: Counter[str] = field(default_factory=Counter)
+    new_results: Counter[str] = field(default_factory=Counter)
 
 
 def read(root: Path) -> Store:
@@ -115,6 +117,9 @@ def compare(base: Store, head: Store) -> Comparison:
             theirs, ours = base.files.get(stage_id, {}), head.files.get(stage_id, {})
             old_numbers["artifact"], new_numbers["artifact"] = theirs, {name: ours.get(name) for name in theirs}
         for where, old, new in differing(old_numbers, new_numbers):
+            if old is _ABSENT and where.startswith("result."):
+                found.new_results[f"{before['kind']}: {where}"] += 1
+                continue
             found.differences.append(f"{before['kind']} {stage_id}: {where} was {_short(old)}, is {_short(new)}")
     return found
 
@@ -273,10 +278,14 @@ def compare_trees(
         total.stages += found.stages
         total.kinds |= found.kinds
         total.new_files += found.new_files
+        total.new_results += found.new_results
         total.differences += [f"{executor}: {line}" for line in found.differences]
     for executor, other in zip(executors[1:], heads[1:], strict=True):
-        between = compare(heads[0], other).differences
-        total.differences += [f"{executors[0]} against {executor}, here: {line}" for line in between]
+        between = compare(heads[0], other)
+        only_there = [f"only in {executor}: {name}" for name in (*between.new_files, *between.new_results)]
+        total.differences += [
+            f"{executors[0]} against {executor}, here: {line}" for line in (*between.differences, *only_there)
+        ]
     return total
 
 
@@ -300,6 +309,8 @@ def main(arguments: Sequence[str]) -> int:
             return 1
         for name, count in sorted(found.new_files.items()):
             print(f"new file, which changes no number: {name} (in {count} artifacts)")
+        for name, count in sorted(found.new_results.items()):
+            print(f"new result, which changes no number: {name} (in {count} records)")
         print(f"{base} and the working tree give the same numbers: {found.stages} stages, {len(found.kinds)} kinds.")
         if sources(head) != sources(ROOT):
             print("the source was edited meanwhile, so the proof is not recorded; run it again.", file=sys.stderr)

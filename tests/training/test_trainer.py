@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from collections.abc import Callable
 from itertools import chain
@@ -19,8 +20,10 @@ from toy_training import PARAMETERS
 from transformers import BertConfig, BertForSequenceClassification, TrainerCallback, set_seed
 
 from harness.compression.schedule import PruningSchedule
-from harness.errors import Interrupted
+from harness.compression.sparsify import lock_pattern
+from harness.errors import IntegrityError, Interrupted
 from harness.inputs.families import BERT
+from harness.stages.training_run import loss_curve
 from harness.store.leases import LeaseLost, acquire
 from harness.training.checkpoints import COMPLETE, Checkpoints
 from harness.training.modifiers import GradualPruning, Matrices, PatternLock
@@ -173,6 +176,34 @@ def test_the_lock_holds_through_the_trainers_own_optimizer(tmp_path: Path, decay
         after = network.get_submodule(name).weight
         assert torch.equal(weight == 0, after == 0), name
         assert not torch.equal(weight, after), f"{name} did not train"
+
+
+@pytest.mark.parametrize("name", ["bert.encoder.layer.1.intermediate.dense", "bert.pooler.dense"])
+def test_a_pattern_that_changed_in_any_locked_matrix_the_poolers_too_is_no_result(name: str) -> None:
+    network = model()
+    with torch.no_grad():
+        network.get_submodule(name).weight[0, 0] = 0.0
+    lock = PatternLock(matrices=Matrices.of(network, BERT), with_pooler=True)
+    lock.attach(network)
+    weight = network.get_submodule(name).parametrizations.weight
+    weight[0].mask[0, 0] = True
+    weight.original.data[0, 0] = 1.0
+    with pytest.raises(IntegrityError, match="the locked zero pattern changed"):
+        lock.detach(network)
+
+
+def test_the_locked_pattern_is_told_with_the_pooler_and_the_encoders_without() -> None:
+    """Two models whose poolers alone differ in zeros."""
+    told = []
+    for zeros in (1, 2):
+        network = model()
+        with torch.no_grad():
+            network.bert.pooler.dense.weight[0, :zeros] = 0.0
+        lock = PatternLock(matrices=Matrices.of(network, BERT), with_pooler=True)
+        lock.attach(network)
+        told.append(lock.detach(network).details["sparsity"])
+    assert told[0]["pattern_sha256"] == told[1]["pattern_sha256"]
+    assert told[0]["locked_pattern_sha256"] != told[1]["locked_pattern_sha256"]
 
 
 @pytest.mark.oracle("O26")
@@ -352,13 +383,95 @@ def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_
     assert all(torch.equal(a, b) for a, b in zip(resumed["moments"], whole["moments"], strict=True))
 
 
-def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_applied(tmp_path: Path) -> None:
+def test_gradients_that_are_never_finite_end_the_run_before_any_is_applied(tmp_path: Path) -> None:
     network = model()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.classifier.weight.register_hook(lambda gradient: torch.full_like(gradient, torch.inf))
-    with pytest.raises(FloatingPointError, match=r"the gradient norm is (nan|inf)"):
+    with pytest.raises(FloatingPointError, match=r"the gradient norm is (nan|inf) at step 4, and .* at the 3 steps"):
         trainer(network, tmp_path).fit()
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.oracle("O28")
+@pytest.mark.parametrize("max_grad_norm", [0.0, 1.0])
+@pytest.mark.parametrize("bad", [(5,), (2, 3, 4, 6), (1,), (STEPS,)])
+def test_a_step_whose_gradient_is_not_finite_is_skipped_and_clock_and_rate_go_on(
+    tmp_path: Path, bad: tuple[int, ...], max_grad_norm: float
+) -> None:
+    """An infinite gradient on a masked entry: against a loop by hand that makes no step there, but counts it."""
+    used = RatesUsed()
+    network = locked_model()
+    shadow = network.bert.encoder.layer[0].output.dense.parametrizations.weight.original
+    run = trainer(network, tmp_path, factor=rate, callbacks=(used,), max_grad_norm=max_grad_norm, weight_decay=0.1)
+
+    def spoil(gradient: torch.Tensor) -> torch.Tensor:
+        if run.state.global_step + 1 not in bad:
+            return gradient
+        return gradient.index_put(tuple(torch.tensor([i]) for i in MASKED), torch.tensor(torch.inf))
+
+    shadow.register_hook(spoil)
+    progress = run.fit()
+    assert progress.skipped_steps == list(bad)
+    assert used.rates == pytest.approx([PARAMETERS["learning_rate"] * rate(step) for step in range(STEPS)])
+    assert run.state.global_step == STEPS == len(progress.losses)
+    expected = trained_by_hand(locked_model(), run, bad, max_grad_norm)
+    for name, tensor in network.state_dict().items():
+        assert torch.isfinite(tensor).all()
+        assert torch.allclose(tensor, expected[name], rtol=0, atol=2e-5), name
+    assert shadow[MASKED] == 0
+
+
+MASKED = (3, 4)
+
+
+def rate(step: int) -> float:
+    return 1.0 - step / STEPS
+
+
+def locked_model() -> BertForSequenceClassification:
+    network = model()
+    dense = network.bert.encoder.layer[0].output.dense
+    with torch.no_grad():
+        dense.weight[MASKED] = 0.0
+    lock_pattern(network, ["bert.encoder.layer.0.output.dense"])
+    return network
+
+
+def trained_by_hand(
+    network: nn.Module, run: CompressionTrainer, bad: tuple[int, ...], max_grad_norm: float
+) -> dict[str, torch.Tensor]:
+    """AdamW over the same batches, in a loop of its own. At a bad step nothing is called."""
+    sampler, batches = run._get_train_sampler(), []
+    for epoch in range(STEPS):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        batches += [order[start : start + 4] for start in range(0, len(order), 4)]
+    decays = [p for name, p in network.named_parameters() if p.ndim > 1 and "LayerNorm" not in name]
+    others = [p for name, p in network.named_parameters() if not (p.ndim > 1 and "LayerNorm" not in name)]
+    options = {"lr": PARAMETERS["learning_rate"], "betas": (PARAMETERS["adam_beta1"], PARAMETERS["adam_beta2"])}
+    groups = [{"params": decays, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, **options, eps=PARAMETERS["adam_epsilon"], foreach=False)
+    data, objective = examples(), ClassificationObjective()
+    network.train()
+    for step in range(STEPS):
+        for group in optimizer.param_groups:
+            group["lr"] = PARAMETERS["learning_rate"] * rate(step)
+        if step + 1 in bad:
+            continue
+        optimizer.zero_grad()
+        objective(network, collate([data[row] for row in batches[step]]), None).backward()
+        if max_grad_norm:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), max_grad_norm)
+        optimizer.step()
+    return network.state_dict()
+
+
+def test_the_loss_curve_is_over_the_steps_that_were_made() -> None:
+    """Twelve steps in ten windows; a window of skipped steps alone is left out."""
+    losses = [1.0, math.inf, 3.0, 4.0, math.nan, math.nan, math.nan, 8.0, 9.0, 10.0, 11.0, 12.0]
+    assert [round(12 * (i + 1) / 10) for i in range(10)] == [1, 2, 4, 5, 6, 7, 8, 10, 11, 12]
+    steps = {point["step"]: point["loss"] for point in loss_curve(losses)}
+    assert steps == {1: 1.0, 4: 3.5, 8: 8.0, 10: 9.5, 11: 11.0, 12: 12.0}
 
 
 def write_checkpoint(checkpoints: Checkpoints | Path, step: int) -> Path:

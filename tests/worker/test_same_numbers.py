@@ -81,6 +81,15 @@ def test_a_file_that_is_new_is_told_and_is_no_difference_where_the_others_are_th
     assert {line.split(":")[1].split()[0] for line in compare(after, before).differences} >= {"artifact.digest"}  # gone
 
 
+def test_a_result_that_is_new_is_told_and_one_that_is_gone_or_changed_is_a_difference() -> None:
+    result = RECORD["result"]
+    found = compare(changed(), changed(result={**result, "pattern": "ab"}))
+    assert (found.differences, found.new_results) == ([], {"dense: result.pattern": 1})
+    gone = compare(changed(result={**result, "pattern": "ab"}), changed())
+    assert (gone.differences, gone.new_results) == (['dense aa01: result.pattern was "ab", is absent'], {})
+    assert compare(changed(), changed(added=1)).differences == ["dense aa01: added was absent, is 1"]
+
+
 def test_a_store_is_read_as_it_stands_on_disk(tmp_path: Path) -> None:
     for path, value in (
         ("studies/mine.json", {"cells": [{"task": "sst2", "stages": ["aa01"]}]}),

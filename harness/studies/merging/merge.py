@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import HarnessError, Problems, StoreError
+from harness.errors import HarnessError, Problems, StoreError, require
 from harness.files import files_of, folder_digest, sync_folder, sync_tree
 from harness.specs import StageSpec, stage_label
 from harness.store.cancellation import described
@@ -309,7 +309,7 @@ def carry_out(merge: Merge) -> None:
     Raises HarnessError where the target changed since it was read: what was written is sound, and the same command
     says what is left. OSError where it cannot be written.
     """
-    assert not merge.is_refused
+    require(not merge.is_refused, "a merge with conflicts is not written")
     store = merge.target.store
     if not (merge.new_records or merge.studies or merge.artifacts or merge.attempts or merge.choice.twins):
         return
