@@ -127,11 +127,8 @@ def test_they_start_from_the_dense_pre_trained_model_and_distil_from_the_task_te
 @pytest.mark.parametrize("target", KINDS)
 def test_under_quick_they_have_the_terms_of_fine_tune_pruning_and_schedules_of_their_own(target: str) -> None:
     ours = next(s for s in planned(target, tasks=["sst2"]).stages.values() if s.kind == KINDS[target])
-    theirs = next(
-        s
-        for s in planned("methods.finetune_pruning:METHOD", tasks=["sst2"]).stages.values()
-        if s.kind == "task_pruning"
-    )
+    papers = planned("methods.finetune_pruning:METHOD", tasks=["sst2"])
+    theirs = next(spec for spec in papers.stages.values() if spec.kind == "task_pruning")
     schedule = {"ramp_begin", "ramp_end", "first_event", "last_event", "frequency", "ranking", "lr_rewind"}
     own = {*schedule, "initial_sparsity", "num_cycles"}
     for name in ours.parameters.keys() - own:

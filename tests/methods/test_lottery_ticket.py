@@ -46,9 +46,11 @@ def test_a_tenth_of_the_original_weights_a_round_up_to_the_cells_sparsity() -> N
 
 
 def test_cells_share_the_rounds_that_they_have_alike() -> None:
-    """0.85 and 0.9: eight rounds and one more each; 0.5 and 0.8 are rounds of them."""
+    """0.85 and 0.9: eight rounds and one more each; 0.5 and 0.8 are rounds of them. Alone, sweep's would be 64."""
     assert len(rounds(plan_of(TICKET, [0.85, 0.9]), KIND)) == 10
     assert len(rounds(plan_of(TICKET, [0.5, 0.8, 0.85, 0.9]), KIND)) == 10
+    sweep = [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97]
+    assert len(rounds(plan_of(TICKET, sweep), KIND)) == 12
 
 
 def test_a_fifth_of_what_remains_a_round_and_the_last_as_exact_as_a_cell() -> None:

@@ -80,6 +80,19 @@ def test_the_pooler_stays_dense_where_the_recipe_says_so() -> None:
     assert masked_names(model) == MATRICES
 
 
+def test_a_family_without_a_pooler_has_none_to_prune() -> None:
+    model = toy()
+    matrices = Matrices(encoder=tuple(MATRICES), pooler=())
+    PrunedStart(matrices=matrices, sparsity=0.5, ranking="local", with_pooler=True).attach(model)
+    assert masked_names(model) == MATRICES
+
+
+def test_without_a_matrix_of_the_encoder_it_refuses_to_train() -> None:
+    matrices = Matrices(encoder=(), pooler=("bert.pooler.dense",))
+    with pytest.raises(ValueError, match="weights is empty: no matrix would be pruned"):
+        PrunedStart(matrices=matrices, sparsity=0.5, ranking="local", with_pooler=True).attach(toy())
+
+
 def test_a_start_with_zeros_among_the_weights_that_stay_is_refused() -> None:
     """The lock would keep them at zero: 33 zeros where 32 were asked for."""
     before, model = toy(), toy()
