@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from grid_world import Ran
 
 from harness.planning.chain import Chain
 from harness.planning.method_path import path_of
 from harness.planning.method_registry import BUILT_IN, get_method
 from harness.specs import StageSpec
+
+Run = Callable[[Sequence[str]], Ran]
 
 
 def test_the_stages_of_prune_ofa_and_the_axes_by_which_they_differ() -> None:
@@ -39,6 +44,22 @@ def test_the_cost_in_words() -> None:
         "a cell: 2 trainings; another sparsity: 1 training; another task: 2 trainings; another seed: 1 training"
     )
     assert path_of(get_method("dense")).cost == "a cell: 1 training; another task: 1 training; another seed: 1 training"
+
+
+def test_the_list_shows_stages_cost_and_source(run_harness: Run) -> None:
+    shown = run_harness(["ls", "methods", "prune-ofa"]).out.splitlines()
+    assert shown[0] == "prune-ofa"
+    assert shown[2] == "  source        arXiv 2111.05754"
+    assert "  stages        corpus: one for each model" in shown
+    assert "                student_pruning: one for each sparsity x pruning seed" in shown
+    (cost,) = (line for line in shown if line.startswith("  cost"))
+    assert cost.startswith("  cost          a cell: 2 pre-trainings, 2 trainings; another sparsity: 1 pre-training, 1")
+    assert max(map(len, shown)) <= 110
+    (row,) = json.loads(run_harness(["ls", "methods", "gordon", "--json"]).out)
+    assert (row["source"], row["stages"][2]) == (
+        "arXiv 2002.08307",
+        "gordon:pruning: one for each sparsity x pruning seed",
+    )
 
 
 def test_several_stages_of_one_kind_that_differ_alike_are_counted_together() -> None:
