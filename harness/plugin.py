@@ -8,10 +8,11 @@ module of its own, which imports `harness.stages`, `harness.training` and `harne
 
 from __future__ import annotations
 
-from harness.planning.chain import Chain, PretrainedModel
+from harness.planning.chain import DISTILLATION_PARAMETERS, Chain, PretrainedModel
 from harness.planning.kinds import (
     DISTILLATION,
     FINE_TUNING,
+    LEARNS,
     MASKED_LM,
     OPTIMIZER,
     PATTERN_LOCK,
@@ -23,6 +24,7 @@ from harness.planning.kinds import (
     TASK_DATA,
     TOKEN_DISTILLATION,
     TRAIN_DATA,
+    WINDOW,
     WORK,
     StageKind,
 )
@@ -32,7 +34,9 @@ from harness.specs import Cell, StageSpec
 
 __all__ = [
     "DISTILLATION",
+    "DISTILLATION_PARAMETERS",
     "FINE_TUNING",
+    "LEARNS",
     "MASKED_LM",
     "OPTIMIZER",
     "PATTERN_LOCK",
@@ -44,6 +48,7 @@ __all__ = [
     "TASK_DATA",
     "TOKEN_DISTILLATION",
     "TRAIN_DATA",
+    "WINDOW",
     "WORK",
     "Cell",
     "Chain",

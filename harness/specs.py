@@ -198,11 +198,15 @@ def stage_label(spec: StageSpec, specs: Mapping[str, StageSpec]) -> str:
     """A short name for people, different from those of the other stages of a plan.
 
     specs: the stages of the plan, by id; the name of a stage whose parents are not among them may be less specific. A
-    stage that goes on with a model of the same task is named by that model.
+    stage that goes on with a model of the same task is named by that model, and by its sparsity where it has one; a
+    round that goes on with the round before it by the model of the first.
     """
     model = specs.get(spec.parents.get("model", ""))
     if model is not None and "task" in model.parameters:
-        return f"{spec.kind} of {stage_label(model, specs)}"
+        while model.kind == spec.kind and model.parents.get("model") in specs:
+            model = specs[model.parents["model"]]
+        pruned = f" {spec.parameters['sparsity']:g}" if "sparsity" in spec.parameters else ""
+        return f"{spec.kind}{pruned} of {stage_label(model, specs)}"
     words = [spec.kind, *(spec.parameters[key] for key in ("model", "task") if key in spec.parameters)]
     sparsity = spec.parameters.get("sparsity", model.parameters.get("sparsity") if model is not None else None)
     words += [f"{sparsity:g}"] if sparsity is not None else []
@@ -210,5 +214,6 @@ def stage_label(spec: StageSpec, specs: Mapping[str, StageSpec]) -> str:
         "train" in spec.inputs and "task" in spec.parameters and "teacher" not in spec.parents and spec.kind != "dense"
     )
     words += ["without KD"] if undistilled else []
+    words += [f"from {model.kind}"] if model is not None and ":" in model.kind else []
     words += [f"seed {spec.parameters['seed']}"] if "seed" in spec.parameters else []
     return harmless(" ".join(str(word) for word in words))

@@ -15,5 +15,6 @@ METHOD = Method(
     stages=stages,
     sparse=False,
     transfer_kd="na",
+    source="arXiv 1810.04805",
     note="Fine-tunes the pre-trained model; nothing is pruned. Its seed 0 is the task teacher of the other methods.",
 )

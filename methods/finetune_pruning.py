@@ -21,6 +21,7 @@ METHOD = Method(
     stages=stages,
     sparse=True,
     transfer_kd="yes",
+    source="arXiv 2111.05754, the baseline; gradual magnitude pruning: arXiv 1710.01878",
     note=(
         "Starts from the dense pre-trained model; masks, learning-rate rewinding and distillation from the task "
         "teacher act during the one fine-tuning run (Prune OFA, Tables 1 and 3). Paid again for every task."

@@ -21,6 +21,7 @@ METHOD = Method(
     stages=stages,
     sparse=True,
     transfer_kd="yes",
+    source="arXiv 2111.05754",
     note=(
         "Teacher preparation and student pruning are shared by all tasks (a released checkpoint takes their place "
         "under paper-released); transfer keeps the zero pattern and distils from the task teacher."

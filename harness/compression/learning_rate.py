@@ -1,10 +1,12 @@
-"""Learning-rate factors per step: linear with warm-up, and linear with rewinding while pruning.
+"""Learning-rate factors per step: linear with warm-up, repeated, and linear with rewinding while pruning.
 
 A factor multiplies the peak rate. `step` counts scheduler steps taken so far: the rate of optimizer step n (1-based)
 is peak * factor(n - 1). Pure functions of integers; the optimizer belongs to the training loop.
 """
 
 from __future__ import annotations
+
+from bisect import bisect_right
 
 
 def linear_factor(step: int, *, num_steps: int, warmup_steps: int) -> float:
@@ -17,6 +19,24 @@ def linear_factor(step: int, *, num_steps: int, warmup_steps: int) -> float:
     if step < warmup_steps:
         return step / max(1, warmup_steps)
     return max(0.0, (num_steps - step) / max(1, num_steps - warmup_steps))
+
+
+def cyclic_factor(step: int, *, num_steps: int, warmup_steps: int, num_cycles: int) -> float:
+    """A run cut into `num_cycles` short ones, each with the whole schedule of `linear_factor`; in [0, 1].
+
+    Cycle i takes steps round(i * num_steps / num_cycles) to those of i + 1, halves to even. Its warm-up is its share of
+    warmup_steps, rounded up. One cycle is `linear_factor`; at num_steps, where the last has ended, the factor is 0.
+    Raises ValueError on a negative step, or unless 0 <= warmup_steps and 1 <= num_cycles <= num_steps.
+    """
+    _check_steps(step, num_steps, warmup_steps)
+    if not 1 <= num_cycles <= num_steps:
+        raise ValueError(f"num_cycles={num_cycles}, num_steps={num_steps}: expected 1 <= num_cycles <= num_steps.")
+    if step >= num_steps:
+        return 0.0
+    starts = [round(i * num_steps / num_cycles) for i in range(num_cycles + 1)]
+    cycle = bisect_right(starts, step) - 1
+    length = starts[cycle + 1] - starts[cycle]
+    return linear_factor(step - starts[cycle], num_steps=length, warmup_steps=-(-warmup_steps // num_cycles))
 
 
 def rewound_factor(

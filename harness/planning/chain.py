@@ -144,6 +144,20 @@ class Chain:
             roles["mask"] = mask_from
         return self.stage(declared, parents=roles, inputs=inputs, task=task.name, without=without, **identity)
 
+    def value(self, kind: str | StageKind, name: str) -> Any:
+        """What the recipe gives a stage of the cell for a parameter: for a method whose stages depend on it.
+
+        Where the recipe has none, the declared default. Raises UsageError where there is neither.
+        """
+        declared = self._declared(kind)
+        if name not in declared.recipe:
+            raise WrongCall(f"{declared.name}: {unknown_name('parameter', name, declared.recipe)}")
+        found = self.recipe.value_for(declared, name, self.cell.model, self.cell.task)
+        if found is None:
+            key = f"{declared.name}.{name}"
+            raise UsageError(f"the recipe has no value for {key}. Give one: {option('set')} {key}=..")
+        return found
+
     # -- pre-training
 
     def corpus(self) -> StageSpec:

@@ -31,6 +31,7 @@ class Method:
     transfer_kd: whether its transfer is meant to distil, "yes" or "no"; "na" where the question does not arise. For
     `harness ls methods`: a page tells what the stages did.
     note: what it does, where it stands in the paper, where we differ.
+    source: where it was published, as "arXiv 2111.05754"; empty: it does not say.
     quantization: what it is defined for.
     quantize: adds the stage that makes the cell's int8 model of its fp32 model.
 
@@ -43,12 +44,13 @@ class Method:
     sparse: bool
     transfer_kd: str
     note: str
+    source: str = ""
     kinds: tuple[StageKind, ...] = ()
     quantization: tuple[str, ...] = QUANTIZATIONS
     quantize: Callable[[Chain, StageSpec], StageSpec] = quantization_aware_training
 
     def __post_init__(self) -> None:
-        for name, text in {"name": self.name, "title": self.title, "note": self.note}.items():
+        for name, text in {"name": self.name, "title": self.title, "note": self.note, "source": self.source}.items():
             if not isinstance(text, str):
                 raise ValueError(f"{name}={text!r}: expected a text.")
         for name, function in {"stages": self.stages, "quantize": self.quantize}.items():

@@ -103,10 +103,16 @@ class StandIn:
 
 
 class _Chain(Chain):
-    """A chain whose stages have no parameters of a recipe, so that no value can be missing."""
+    """A chain whose stages have no parameters of a recipe, so that no value can be missing.
+
+    A method whose stages depend on a parameter is told its default.
+    """
 
     def _recipe(self, kind: StageKind, task: str | None, without: tuple[str, ...]) -> dict[str, Any]:
         return {}
+
+    def value(self, kind: str | StageKind, name: str) -> Any:
+        return self._declared(kind).recipe[name].default
 
 
 class _Anything(dict[Any, Any]):

@@ -35,6 +35,14 @@ BUILT_IN: Mapping[str, str] = {
     "dense": "methods.dense:METHOD",
     "finetune-pruning": "methods.finetune_pruning:METHOD",
     "finetune-pruning-no-kd": "methods.finetune_pruning:WITHOUT_KD",
+    "one-shot": "methods.one_shot:METHOD",
+    "one-shot-global": "methods.one_shot:GLOBAL",
+    "gordon": "methods.gordon:METHOD",
+    "lottery-ticket": "methods.lottery_ticket:METHOD",
+    "lottery-ticket-no-kd": "methods.lottery_ticket:WITHOUT_KD",
+    "imp-lr-rewinding": "methods.lottery_ticket:LR_REWINDING",
+    "gmp-neural-magic": "methods.gmp_neural_magic:METHOD",
+    "gmp-star": "methods.gmp_star:METHOD",
     "prune-ofa": "methods.prune_ofa:METHOD",
     "prune-ofa-no-kd": "methods.prune_ofa:WITHOUT_KD",
 }
@@ -200,8 +208,13 @@ def _named_by_target(target: str) -> FoundMethod:
 
 
 def _check_kinds(found: FoundMethod) -> None:
-    """Raises UsageError for a stage kind that is not named after its method or package."""
-    owners = list(dict.fromkeys(filter(None, (found.method.name, found.package))))
+    """Raises UsageError for a stage kind that is not named after its method or package.
+
+    Of the built-in methods those of one folder may share a kind, named after one of them.
+    """
+    folder = (found.target or "").partition(":")[0] if found.package is None else None
+    siblings = [name for name, target in BUILT_IN.items() if target.partition(":")[0] == folder]
+    owners = list(dict.fromkeys(filter(None, (found.method.name, found.package, *siblings))))
     for kind in found.method.kinds:
         if kind.owner not in owners:
             expected = " or ".join(f"{owner}:NAME" for owner in owners)

@@ -89,9 +89,21 @@ class Template:
                 if spec.parameters.get(name) != value:
                     return Mismatch("value", f"{spec.kind}.{name}", spec.parameters.get(name), value)
         for role, parent in self.parents.items():
-            if problem := parent._mismatch(plan, spec.parents[role], cell):
+            if problem := parent._mismatch(plan, before_rounds(spec, role, plan), cell):
                 return problem
         return None
+
+
+def before_rounds(spec: StageSpec, role: str, plan: Plan) -> str:
+    """The id of the parent of a stage that is of another kind, past the rounds before it.
+
+    A method may run a kind of its own in rounds, each the parent of the next in the same role. How many there are is
+    the recipe's matter, of which a template has nothing: the last stands for them all.
+    """
+    parent = spec.parents[role]
+    while ":" in spec.kind and plan.stages[parent].kind == spec.kind and role in plan.stages[parent].parents:
+        parent = plan.stages[parent].parents[role]
+    return parent
 
 
 @cache
@@ -121,5 +133,5 @@ def _template(spec: StageSpec, plan: Plan) -> Template:
         kind=spec.kind,
         fields={name: _FIELDS[value] for name, value in spec.parameters.items() if value in _FIELDS},
         fixed={name: value for name, value in spec.parameters.items() if value not in _FIELDS},
-        parents={role: _template(plan.stages[parent], plan) for role, parent in spec.parents.items()},
+        parents={role: _template(plan.stages[before_rounds(spec, role, plan)], plan) for role in spec.parents},
     )

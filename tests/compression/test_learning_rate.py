@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import get_linear_schedule_with_warmup
 
-from harness.compression.learning_rate import check_rewinding, linear_factor, rewound_factor
+from harness.compression.learning_rate import check_rewinding, cyclic_factor, linear_factor, rewound_factor
 
 
 @pytest.mark.oracle("O13")
@@ -99,3 +99,35 @@ def test_a_negative_step_is_refused() -> None:
         linear_factor(-1, num_steps=10, warmup_steps=0)
     with pytest.raises(ValueError, match="expected step >= 0"):
         rewound_factor(-1, num_steps=20, warmup_steps=2, ramp_begin=0, ramp_end=10, frequency=5)
+
+
+# -- a short run again and again
+
+
+def test_the_rate_of_a_short_run_is_repeated_with_its_warm_up() -> None:
+    """12 steps in three runs of 4, warm-up 3 in all, so 1 each: 0, 1, 2/3, 1/3, three times; 0 at the end."""
+    factors = [cyclic_factor(step, num_steps=12, warmup_steps=3, num_cycles=3) for step in range(13)]
+    assert factors == pytest.approx([0, 1, 2 / 3, 1 / 3] * 3 + [0])
+
+
+def test_without_warm_up_every_run_begins_at_the_peak() -> None:
+    factors = [cyclic_factor(step, num_steps=10, warmup_steps=0, num_cycles=5) for step in range(11)]
+    assert factors == [1, 0.5] * 5 + [0]
+
+
+def test_runs_that_do_not_divide_the_steps_differ_by_one_step_at_most() -> None:
+    """10 steps in 4: they begin at 0, 2.5, 5 and 7.5, rounded 0, 2, 5 and 8 (halves to even)."""
+    factors = [cyclic_factor(step, num_steps=10, warmup_steps=0, num_cycles=4) for step in range(10)]
+    assert factors == pytest.approx([1, 1 / 2, 1, 2 / 3, 1 / 3, 1, 2 / 3, 1 / 3, 1, 1 / 2])
+
+
+def test_one_cycle_is_the_linear_schedule() -> None:
+    for step in range(21):
+        linear = linear_factor(step, num_steps=20, warmup_steps=4)
+        assert cyclic_factor(step, num_steps=20, warmup_steps=4, num_cycles=1) == linear
+
+
+@pytest.mark.parametrize(("num_steps", "num_cycles"), [(10, 0), (3, 4)])
+def test_cycles_without_a_step_are_refused(num_steps: int, num_cycles: int) -> None:
+    with pytest.raises(ValueError, match=f"num_cycles={num_cycles}, num_steps={num_steps}: expected 1 <= num_cycles"):
+        cyclic_factor(0, num_steps=num_steps, warmup_steps=0, num_cycles=num_cycles)

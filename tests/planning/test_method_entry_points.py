@@ -215,7 +215,7 @@ def test_rows_of_a_preset_of_ones_own_may_name_it(run_harness: Run, world: World
 def test_its_name_is_suggested_and_is_no_name_for_a_checkpoint(run_harness: Run, world: World) -> None:
     done = run_harness(world.grid("--methods", "shrt"))
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("error: method 'shrt' is not known. Did you mean 'short'?")
+    assert done.err.startswith("error: method 'shrt' is not known. Did you mean 'short'")
     folder = write_sparse(world.folder / "sparse")
     done = run_harness(world.grid("--sparse-from", f"short={folder}"))
     assert done.code == 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from tabulate import tabulate
@@ -12,6 +14,7 @@ from harness.errors import UsageError, unknown_name
 from harness.grids.request import check_preset
 from harness.inputs.models import MODELS, PackageSource
 from harness.planning.method_entry_points import is_target
+from harness.planning.method_path import path_of
 from harness.planning.method_registry import BUILT_IN, get_method, installed_methods
 from harness.planning.preset import load_preset, preset_names
 from harness.tasks import TASKS
@@ -20,6 +23,7 @@ from paper_tables.tables.table_file import load_table_file, shipped_names, table
 from slurm.profiles import example_names, example_text, profile_text
 
 ASSUMED_MARK = "*"
+COLUMNS = 110
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,7 +54,10 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(rows, indent=1))
     else:
-        print(tabulate(rows, headers="keys", disable_numparse=True, maxcolwidths=[None, None, None, 70]))
+        if options.what == "methods":
+            print("\n\n".join(_block(row) for row in rows))
+        else:
+            print(tabulate(rows, headers="keys", disable_numparse=True, maxcolwidths=[None, None, None, 70]))
         if note:
             print(note)
     return 0
@@ -81,6 +88,19 @@ def _check(name: str | None, *, as_json: bool) -> int:
     return 1 if any(row["problem"] for row in rows) else 0
 
 
+def _block(row: Mapping[str, Any]) -> str:
+    """A row of long texts: its name, and below it a line or more for each of the others; a list has a line an entry."""
+    lines = [row["name"]]
+    for key, value in row.items():
+        if key == "name" or not value:
+            continue
+        start = f"  {key:<13} "
+        for entry in value if isinstance(value, list) else [value]:
+            lines += textwrap.wrap(entry, COLUMNS, initial_indent=start, subsequent_indent=" " * len(start))
+            start = " " * len(start)
+    return "\n".join(lines)
+
+
 def _models() -> list[dict[str, Any]]:
     return [
         {"name": name, "source": f"package {source.package}" if isinstance(source, PackageSource) else str(source)}
@@ -91,11 +111,23 @@ def _models() -> list[dict[str, Any]]:
 def _methods() -> list[dict[str, Any]]:
     """The built-in methods, and those of other packages. These are not imported: they may be broken or slow."""
     methods = [get_method(name) for name in BUILT_IN]
-    rows = [{"name": m.name, "in the paper": m.title, "transfer KD": m.transfer_kd, "note": m.note} for m in methods]
+    rows: list[dict[str, Any]] = []
+    for method in methods:
+        path = path_of(method)
+        rows.append(
+            {
+                "name": method.name,
+                "in the paper": method.title,
+                "source": method.source,
+                "transfer KD": method.transfer_kd,
+                "stages": [str(stages) for stages in path.stages],
+                "cost": path.cost,
+                "note": method.note,
+            }
+        )
     for found in installed_methods():
         if not found.problem:
-            note = f"package {found.package} {found.version}"
-            rows.append({"name": found.name, "in the paper": "", "transfer KD": "", "note": note})
+            rows.append({"name": found.name, "note": f"package {found.package} {found.version}"})
     return rows
 
 

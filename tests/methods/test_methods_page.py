@@ -1,0 +1,38 @@
+"""methods/README.md is the catalogue as it is, and every method has a page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import methods_page
+import pytest
+
+from harness.planning.method_registry import BUILT_IN
+
+FOLDERS = sorted({target.partition(":")[0].partition(".")[2] for target in BUILT_IN.values()})
+
+
+def test_the_table_of_the_page_is_that_of_the_catalogue() -> None:
+    text = methods_page.PAGE.read_text(encoding="utf-8")
+    assert text == methods_page.page_with(text, methods_page.table()), "python tests/support/methods_page.py"
+
+
+@pytest.mark.parametrize("module", FOLDERS)
+def test_every_method_has_a_page_that_says_where_it_comes_from_and_what_it_costs(module: str) -> None:
+    names = [name for name, target in BUILT_IN.items() if target.partition(":")[0] == f"methods.{module}"]
+    folder = methods_page.ROOT / "methods" / module
+    text = (folder / "README.md" if folder.is_dir() else methods_page.PAGE).read_text(encoding="utf-8")
+    for name in names:
+        assert f"`{name}`" in text
+    if folder.is_dir():
+        for word in ("source", "recipe", "cost"):
+            assert word in text.lower()
+
+
+@pytest.mark.parametrize(
+    "page", sorted(methods_page.ROOT.glob("methods/**/README.md")), ids=lambda page: page.parent.name
+)
+def test_links_of_the_pages_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert link.startswith("https://") or (page.parent / link).exists(), link
