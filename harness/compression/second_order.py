@@ -10,8 +10,8 @@ with q = 1 for the weights that are pruned now, else 0. The update is the **sum 
 itself**, as in the authors' release: not the exact solution for all of them jointly, whose cost grows with the cube of
 how many of a block go at once. For one weight of a block the two are the same.
 
-Pure functions of tensors, fp32 or whatever type the weights have; entries that were pruned before stay out: they are not
-ranked, and gradients that are zero there leave F^-1 diagonal there, so that nothing reaches them or comes from them.
+Pure functions of tensors, in fp32 or whatever type the weights have. Entries that were pruned before stay out: they
+are not ranked, and gradients that are zero there leave F^-1 diagonal there: nothing reaches them or comes from them.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class BlockFisherInverse:
         diagonal = self.blocks.diagonal(dim1=1, dim2=2).flatten()[: self.numel]
         if not bool((diagonal > 0).all()):
             raise ValueError(
-                "the inverse Fisher matrix is not positive: the gradients are not finite, or their squares so far above "
-                "the dampening that nothing is left of it in this precision. Raise the dampening by a few decades."
+                "the inverse Fisher matrix is not positive: the gradients are not finite, or their squares are so far "
+                "above the dampening that nothing is left of it in this precision. Raise the dampening by some decades."
             )
         return diagonal
 

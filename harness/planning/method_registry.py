@@ -37,6 +37,8 @@ BUILT_IN: Mapping[str, str] = {
     "finetune-pruning-no-kd": "methods.finetune_pruning:WITHOUT_KD",
     "prune-ofa": "methods.prune_ofa:METHOD",
     "prune-ofa-no-kd": "methods.prune_ofa:WITHOUT_KD",
+    "obert": "methods.obert:METHOD",
+    "obert-upstream": "methods.obert:UPSTREAM_METHOD",
 }
 
 
