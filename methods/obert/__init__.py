@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.inputs.shapes import FP32_BYTES, Shape
+from harness.planning.kinds import LEARNS, WINDOW
 from harness.plugin import (
     DISTILLATION,
     FINE_TUNING,
@@ -34,9 +35,7 @@ IN_ORDER = (
         (FIRST, LAST, NUM), lambda first, last, num: num == 1 or first < last, "two events or more at different times"
     ),
     Relation(("batch_size", "gradient_batch"), lambda all_, part: part <= all_, "a gradient_batch within a batch"),
-    Relation(
-        ("ce_weight", "kd_weight"), lambda ce, kd: ce > 0 or kd > 0, "one of them above 0: else nothing is learnt"
-    ),
+    LEARNS,
 )
 CURVATURE: Mapping[str, Parameter] = {
     "num_gradients": Parameter(int, at_least=1, default=1024, published=SQUAD),
@@ -79,7 +78,7 @@ ON_TASK = StageKind(
     identity=("model", "task", "sparsity", "seed"),
     task_data=TRAIN_DATA,
     work="training",
-    relations=IN_ORDER,
+    relations=(*IN_ORDER, WINDOW),
     memory=memory,
 )
 UPSTREAM = StageKind(
