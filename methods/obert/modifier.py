@@ -130,7 +130,7 @@ class SecondOrderPruning(Modifier):
             f"{len(self.cycles.events)} events to sparsity {self.cycles.sparsities[-1]:g}, each by "
             f"{estimate.num_gradients} gradients of up to {estimate.gradient_batch} examples"
         )
-        report.details["schedule"] = {
+        report.details["cycles"] = {
             "events": [*self.cycles.events],
             "sparsities": [*self.cycles.sparsities],
             "cycle_end": self.cycles.cycle_end,

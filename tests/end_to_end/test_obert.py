@@ -64,9 +64,9 @@ def test_the_sparsity_is_exact_over_all_matrices(finished: dict[str, Any], kind:
     assert len({zeros[name] for name in ENCODER}) > 2  # one ranking for all
     result = record["result"]
     assert "masked 12 of 12 encoder matrices" in result["did"]
-    assert result["schedule"]["sparsities"][-1] == 0.9
+    assert result["cycles"]["sparsities"][-1] == 0.9
     events = {"obert:pruning": [2, 7, 12, 17, 22, 26, 31], "obert-upstream:pruning": [1, *range(2, 23, 2)]}
-    assert result["schedule"]["events"] == events[kind]
+    assert result["cycles"]["events"] == events[kind]
 
 
 @pytest.mark.oracle("O44")

@@ -184,8 +184,8 @@ def test_the_last_pattern_is_in_the_plain_weights_and_the_report_says_what_was_d
         "4 events to sparsity 0.9, each by 6 gradients of up to 3 examples",
     ]
     assert report.details["sparsity"]["encoder_zeros"] == num_zeros(0.9, ENCODER_WEIGHTS)
-    assert report.details["schedule"]["events"] == [*EVENTS]
-    assert report.details["schedule"]["sparsities"] == pytest.approx(SPARSITIES)
+    assert report.details["cycles"]["events"] == [*EVENTS]
+    assert report.details["cycles"]["sparsities"] == pytest.approx(SPARSITIES)
 
 
 def test_the_rate_begins_anew_after_every_event(tmp_path: Path) -> None:
