@@ -138,6 +138,39 @@ def update_masks(
     return zeros
 
 
+def kept_entries(model: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
+    """The masks of the named modules, True = kept. Raises ValueError on a name without a Mask."""
+    masks = {name: _mask_of(model.get_submodule(name)) for name in names}
+    if unmasked := [name for name, mask in masks.items() if mask is None]:
+        raise ValueError(f"without a mask: {unmasked}: call attach_masks first, or nothing is pruned.")
+    return {name: mask.mask for name, mask in masks.items() if mask is not None}
+
+
+def shadow_weights(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Parameter]:
+    """The dense shadow weights of masked modules. Raises as `kept_entries`."""
+    kept_entries(model, names)
+    return {name: cast(nn.Parameter, _shadow(model.get_submodule(name))) for name in names}
+
+
+@torch.no_grad()
+def prune_further(model: nn.Module, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
+    """One pruning step without regrowth: the named modules get these masks, and these weights as shadow weights.
+
+    weights, masks: by name, of the weight's shape; True = kept. A masked entry stays zero until `remove_masks`,
+    whatever an optimizer makes of its shadow. Raises ValueError on a name without a Mask or a locked one,
+    IntegrityError where an entry that was pruned would return.
+    """
+    before, shadows = kept_entries(model, list(masks)), shadow_weights(model, list(masks))
+    for name, mask in masks.items():
+        if cast(Mask, _mask_of(model.get_submodule(name))).locked:
+            raise ValueError(f"{name} is locked, so fixed until remove_masks.")
+        returned = int((mask & ~before[name]).sum())
+        require(not returned, f"{name}: {returned} entries that were pruned would return")
+    for name, mask in masks.items():
+        shadows[name].copy_(weights[name])
+        before[name].copy_(mask)
+
+
 @torch.no_grad()
 def remove_masks(model: nn.Module) -> None:
     """Makes the masks permanent: every masked weight becomes the plain Parameter W = V * M, the same object as V.

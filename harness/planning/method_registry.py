@@ -45,6 +45,8 @@ BUILT_IN: Mapping[str, str] = {
     "gmp-star": "methods.gmp_star:METHOD",
     "prune-ofa": "methods.prune_ofa:METHOD",
     "prune-ofa-no-kd": "methods.prune_ofa:WITHOUT_KD",
+    "obert": "methods.obert:METHOD",
+    "obert-upstream": "methods.obert:UPSTREAM_METHOD",
 }
 
 
