@@ -12,6 +12,7 @@ from harness.planning.chain import Chain, PretrainedModel
 from harness.planning.kinds import (
     DISTILLATION,
     FINE_TUNING,
+    LEARNS,
     MASKED_LM,
     OPTIMIZER,
     PATTERN_LOCK,
@@ -23,6 +24,7 @@ from harness.planning.kinds import (
     TASK_DATA,
     TOKEN_DISTILLATION,
     TRAIN_DATA,
+    WINDOW,
     WORK,
     StageKind,
 )
@@ -33,6 +35,7 @@ from harness.specs import Cell, StageSpec
 __all__ = [
     "DISTILLATION",
     "FINE_TUNING",
+    "LEARNS",
     "MASKED_LM",
     "OPTIMIZER",
     "PATTERN_LOCK",
@@ -44,6 +47,7 @@ __all__ = [
     "TASK_DATA",
     "TOKEN_DISTILLATION",
     "TRAIN_DATA",
+    "WINDOW",
     "WORK",
     "Cell",
     "Chain",

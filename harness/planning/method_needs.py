@@ -105,7 +105,9 @@ class StandIn:
 class _Chain(Chain):
     """A chain whose stages have no parameters of a recipe, so that no value can be missing."""
 
-    def _recipe(self, kind: StageKind, task: str | None, without: tuple[str, ...]) -> dict[str, Any]:
+    def _recipe(
+        self, kind: StageKind, task: str | None, sparsity: float | None, without: tuple[str, ...]
+    ) -> dict[str, Any]:
         return {}
 
 

@@ -35,6 +35,8 @@ BUILT_IN: Mapping[str, str] = {
     "dense": "methods.dense:METHOD",
     "finetune-pruning": "methods.finetune_pruning:METHOD",
     "finetune-pruning-no-kd": "methods.finetune_pruning:WITHOUT_KD",
+    "movement": "methods.movement:METHOD",
+    "soft-movement": "methods.movement:SOFT",
     "prune-ofa": "methods.prune_ofa:METHOD",
     "prune-ofa-no-kd": "methods.prune_ofa:WITHOUT_KD",
 }
@@ -69,6 +71,7 @@ class FoundMethod:
             package=self.package,
             version=self.version,
             kinds={kind.name: kind.work for kind in self.method.kinds},
+            sparsity_is=self.method.sparsity_is,
         )
 
 
