@@ -85,17 +85,19 @@ class Recipe:
     ) -> dict[str, Any]:
         """Every recipe parameter of a stage, fully resolved. Raises UsageError naming every missing key.
 
-        sparsity: of a stage that has one, whose parameters may be given for each.
+        sparsity: of a stage that has one, whose parameters may be given for each. One that is given for some has no
+        default for the others: what was chosen for a sparsity says that no one value is right for all.
         """
         found, missing = {}, []
         for name, declared in kind.recipe.items():
             setting = self._given(kind, name, model, task, sparsity)
             if setting is not None:
                 found[name] = setting.value
-            elif declared.default is not None:
+            elif declared.default is not None and not self._is_for_others(kind, name, sparsity):
                 found[name] = declared.default
             else:
-                missing.append(self._missing(kind, name, sparsity))
+                scope = f".{_of_sparsity(sparsity)}" if self._is_for_others(kind, name, sparsity) else ""
+                missing.append(f"{kind.name}{scope}.{name}")
         if task is not None:
             for name in kind.task_data:
                 if not get_task(task).has_setting(name):
@@ -114,15 +116,12 @@ class Recipe:
             )
         return found
 
-    def _missing(self, kind: StageKind, name: str, sparsity: float | None) -> str:
-        """The key to give: for the sparsity alone where the recipe gives the parameter for others."""
-        scopes = (split_key(key) for key in self.settings)
-        is_given_for_others = any(
-            (section, word) == (kind.name, name) and SPARSITIES in scope[::2] for section, scope, word in scopes
-        )
-        if sparsity is None or not is_given_for_others:
-            return f"{kind.name}.{name}"
-        return f"{kind.name}.{_of_sparsity(sparsity)}.{name}"
+    def _is_for_others(self, kind: StageKind, name: str, sparsity: float | None) -> bool:
+        """Whether the recipe gives a parameter for single sparsities, asked where it gives none for this one."""
+        if sparsity is None:
+            return False
+        scopes = (split_key(key) for key in self.settings if key.endswith(f".{name}"))
+        return any(section == kind.name and SPARSITIES in scope[::2] for section, scope, _ in scopes)
 
     def defaults(
         self,

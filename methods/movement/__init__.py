@@ -72,7 +72,7 @@ SOFT_MOVEMENT_PRUNING = StageKind(
     recipe={
         **_RECIPE,
         "final_threshold": Parameter(float, above=0, below=1, default=0.1, published=_SQUAD),
-        "final_lambda": Parameter(float, at_least=0),  # 400 in the SQuAD recipe; sparsity is what comes of it
+        "final_lambda": Parameter(float, at_least=0, default=400.0, published=_SQUAD),  # sparsity is what comes of it
         "least_kept": Parameter(
             float, at_least=0, below=1, default=0.005, published="the authors' release: half a percent of each matrix"
         ),
