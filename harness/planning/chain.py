@@ -24,11 +24,13 @@ DISTILLATION_PARAMETERS = tuple(TOKEN_DISTILLATION)
 class PlanCache:
     """What the chains of one plan have computed already; it saves time and nothing else.
 
-    parameters: by kind, model, task and what is left out of the recipe.
+    parameters: by kind, model, task, sparsity and what is left out of the recipe.
     stages: by all that a call assembles: kind, model, task, what is left out, other parameters, parents and inputs.
     """
 
-    parameters: dict[tuple[str, str, str | None, tuple[str, ...]], dict[str, Any]] = field(default_factory=dict)
+    parameters: dict[tuple[str, str, str | None, float | None, tuple[str, ...]], dict[str, Any]] = field(
+        default_factory=dict
+    )
     stages: dict[tuple[Any, ...], StageSpec] = field(default_factory=dict)
 
 
@@ -81,7 +83,8 @@ class Chain:
         known = self.cache.stages.get(key)
         if known is not None:
             return known
-        resolved = {**self._recipe(declared, task, without), **parameters}
+        sparsity = parameters.get("sparsity") if "sparsity" in declared.identity else None
+        resolved = {**self._recipe(declared, task, sparsity, without), **parameters}
         if task is not None:
             resolved["task"] = task
         self._check_values(declared, resolved)
@@ -312,11 +315,13 @@ class Chain:
             )
         self.problems.update(dict.fromkeys(found))
 
-    def _recipe(self, kind: StageKind, task: str | None, without: tuple[str, ...]) -> dict[str, Any]:
-        key = (kind.name, self.cell.model, task, without)
+    def _recipe(
+        self, kind: StageKind, task: str | None, sparsity: float | None, without: tuple[str, ...]
+    ) -> dict[str, Any]:
+        key = (kind.name, self.cell.model, task, sparsity, without)
         if key not in self.cache.parameters:
-            recipe = self.recipe.parameters(kind, model=self.cell.model, task=task)
-            defaults = self.recipe.defaults(kind, model=self.cell.model, task=task)
+            recipe = self.recipe.parameters(kind, model=self.cell.model, task=task, sparsity=sparsity)
+            defaults = self.recipe.defaults(kind, model=self.cell.model, task=task, sparsity=sparsity)
             unread = {f"{kind.name}.{name}" for name in without}
             self.plan.defaults.update({key: setting for key, setting in defaults.items() if key not in unread})
             kept = sorted(name for name in recipe if name not in without)  # sorted here, canonical JSON sorts faster

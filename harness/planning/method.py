@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.planning.chain import Chain
 from harness.planning.kinds import StageKind
-from harness.planning.method_summary import check_transfer_kd
+from harness.planning.method_summary import EXACT, check_sparsity_is, check_transfer_kd
 from harness.specs import QUANTIZATIONS, StageSpec
 
 
@@ -28,6 +28,8 @@ class Method:
     stages: adds the stages of a cell to the chain and returns the one whose artifact is the cell's fp32 model.
     kinds: the stage kinds that it brings, each named OWNER:NAME after the method or its package.
     sparse: whether sparsity is an axis; a dense method collapses it to 0.
+    sparsity_is: "exact" where a cell's model has the zeros of the cell's sparsity; "outcome" where that is aimed at:
+    tables and figures show what was reached, and a claim at equal sparsity compares no model that missed it.
     transfer_kd: whether its transfer is meant to distil, "yes" or "no"; "na" where the question does not arise. For
     `harness ls methods`: a page tells what the stages did.
     note: what it does, where it stands in the paper, where we differ.
@@ -46,6 +48,7 @@ class Method:
     note: str
     source: str = ""
     kinds: tuple[StageKind, ...] = ()
+    sparsity_is: str = EXACT
     quantization: tuple[str, ...] = QUANTIZATIONS
     quantize: Callable[[Chain, StageSpec], StageSpec] = quantization_aware_training
 
@@ -59,6 +62,7 @@ class Method:
         if not isinstance(self.sparse, bool):
             raise ValueError(f"sparse={self.sparse!r}: expected True or False.")
         check_transfer_kd(self.transfer_kd)
+        check_sparsity_is(self.sparsity_is)
         if not self.quantization or not set(self.quantization) <= set(QUANTIZATIONS):
             raise ValueError(f"quantization={self.quantization!r}: expected some of {', '.join(QUANTIZATIONS)}.")
         if not isinstance(self.kinds, tuple) or not all(isinstance(kind, StageKind) for kind in self.kinds):

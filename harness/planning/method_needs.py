@@ -108,7 +108,9 @@ class _Chain(Chain):
     A method whose stages depend on a parameter is told its default.
     """
 
-    def _recipe(self, kind: StageKind, task: str | None, without: tuple[str, ...]) -> dict[str, Any]:
+    def _recipe(
+        self, kind: StageKind, task: str | None, sparsity: float | None, without: tuple[str, ...]
+    ) -> dict[str, Any]:
         return {}
 
     def value(self, kind: str | StageKind, name: str) -> Any:

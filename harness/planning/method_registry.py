@@ -43,6 +43,8 @@ BUILT_IN: Mapping[str, str] = {
     "imp-lr-rewinding": "methods.lottery_ticket:LR_REWINDING",
     "gmp-neural-magic": "methods.gmp_neural_magic:METHOD",
     "gmp-star": "methods.gmp_star:METHOD",
+    "movement": "methods.movement:METHOD",
+    "soft-movement": "methods.movement:SOFT",
     "prune-ofa": "methods.prune_ofa:METHOD",
     "prune-ofa-no-kd": "methods.prune_ofa:WITHOUT_KD",
     "obert": "methods.obert:METHOD",
@@ -79,6 +81,7 @@ class FoundMethod:
             package=self.package,
             version=self.version,
             kinds={kind.name: kind.work for kind in self.method.kinds},
+            sparsity_is=self.method.sparsity_is,
         )
 
 

@@ -9,6 +9,9 @@ from typing import Any
 from harness.wording import shown
 
 TRANSFER_KD = ("yes", "no", "na")
+# What the sparsity of a cell says of its model: "exact", it has so many zeros; "outcome", it was aimed at, and what was
+# reached is counted.
+SPARSITY_IS = EXACT, OUTCOME = "exact", "outcome"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +21,7 @@ class MethodFacts:
     transfer_kd: as in `Method`. prunes_in_pretraining: whether its cells differ by pruning seed.
     package, version: of the package that declared it when its cells were last planned; None: it is built in.
     kinds: the stage kinds that it brings, by name, with the work of each (`kinds.WORK`).
+    sparsity_is: one of `SPARSITY_IS`, as in `Method`.
     """
 
     transfer_kd: str
@@ -25,9 +29,11 @@ class MethodFacts:
     package: str | None = None
     version: str | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
+    sparsity_is: str = EXACT
 
     def __post_init__(self) -> None:
         check_transfer_kd(self.transfer_kd)
+        check_sparsity_is(self.sparsity_is)
         if not isinstance(self.prunes_in_pretraining, bool):
             raise ValueError(f"prunes_in_pretraining={shown(self.prunes_in_pretraining)}: expected true or false.")
         for name, value in (("package", self.package), ("version", self.version)):
@@ -47,12 +53,19 @@ class MethodFacts:
         }
         if not self.is_built_in:
             facts |= {"package": self.package, "version": self.version}
+        if self.sparsity_is != EXACT:
+            facts["sparsity_is"] = self.sparsity_is
         return {**facts, **({"kinds": dict(self.kinds)} if self.kinds else {})}
 
 
 def check_transfer_kd(value: str) -> None:
     if value not in TRANSFER_KD:
         raise ValueError(f"transfer_kd={value!r}: expected one of {', '.join(TRANSFER_KD)}.")
+
+
+def check_sparsity_is(value: str) -> None:
+    if value not in SPARSITY_IS:
+        raise ValueError(f"sparsity_is={value!r}: expected one of {', '.join(SPARSITY_IS)}.")
 
 
 # A method that is made for a name: sparse-from:NAME is the user's own checkpoint NAME.

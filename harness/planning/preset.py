@@ -9,8 +9,9 @@ A value in a preset is a table {value = .., EVIDENCE = "source or reason"}, wher
     assumed     nobody published it; the text says why this value
 
 Where a key is given more than once for a stage, the most specific one counts: KIND.models.MODEL.tasks.TASK.KEY, then
-KIND.tasks.TASK.KEY, KIND.models.MODEL.KEY, KIND.KEY and common.KEY. Data settings stand under task.TASK.KEY. The
-section of a kind that a method brings is [recipe."OWNER:NAME"]; it counts in grids that name such a method.
+KIND.tasks.TASK.KEY, KIND.models.MODEL.KEY, KIND.KEY and common.KEY. Of a kind that has a sparsity the first four may be
+given for one, KIND.sparsities."0.9".KEY, which goes before the same without. Data settings stand under task.TASK.KEY.
+The section of a kind that a method brings is [recipe."OWNER:NAME"]; it counts in grids that name such a method.
 
 A preset may extend a shipped one (extends = "NAME"): what it does not give, it takes from there. A preset of the user's
 own is a file of the same form, named by its path.

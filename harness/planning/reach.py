@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.planning.graph import Plan
 from harness.planning.kinds import StageKind
-from harness.planning.recipe import Recipe, split_key
+from harness.planning.recipe import SPARSITIES, Recipe, split_key
 from harness.specs import StageSpec
 from harness.wording import assignment, counted, option
 
@@ -96,7 +96,7 @@ def reach_of(key: str, recipe: Recipe, plan: Plan) -> Reach:
     changes = False
     for stage_id, spec in concerned.items():
         kind, task = recipe.kinds[spec.kind], spec.parameters.get("task")
-        place = (kind, name, plan.models.get(stage_id), task)
+        place = (kind, name, plan.models.get(stage_id), task, spec.parameters.get("sparsity"))
         given = recipe.key_for(*place)
         if given == key and spec.parameters[name] == setting.value:
             reached.append(stage_id)
@@ -114,9 +114,10 @@ def reach_of(key: str, recipe: Recipe, plan: Plan) -> Reach:
 
 
 def _concerned(key: str, kinds: Mapping[str, StageKind], plan: Plan) -> Iterator[str]:
-    """The stages that have the key's parameter, of the kind, model and task that it names, where it names any."""
+    """The stages that have the key's parameter, of the kind, model, task and sparsity that it names, if it does."""
     section, scope, name = split_key(key)
-    words = dict(zip(scope[::2], scope[1::2], strict=False))  # {"models": MODEL, "tasks": TASK}
+    words = dict(zip(scope[::2], scope[1::2], strict=False))  # {"models": MODEL, "tasks": TASK, "sparsities": SHARE}
+    sparsity = float(words[SPARSITIES]) if SPARSITIES in words else None
     task = scope[0] if section == "task" else words.get("tasks")
     for stage_id, spec in plan.stages.items():
         kind = kinds.get(spec.kind)
@@ -132,5 +133,6 @@ def _concerned(key: str, kinds: Mapping[str, StageKind], plan: Plan) -> Iterator
             is_meant
             and (task is None or spec.parameters.get("task") == task)
             and words.get("models") in (None, plan.models.get(stage_id))
+            and sparsity in (None, spec.parameters.get("sparsity"))
         ):
             yield stage_id

@@ -10,9 +10,11 @@ from harness.errors import Problem, UsageError, unknown, unknown_name
 from harness.planning import parameter
 from harness.planning.kinds import KINDS, TASK_DATA, StageKind
 from harness.planning.parameter import Parameter
+from harness.specs import as_sparsity, sparsity_problem
 from harness.tasks import TASKS, get_task
 from harness.wording import assignment, option
 
+SPARSITIES = "sparsities"  # the word of a scope
 SEARCHED = "searched"  # methods for which it was done in the same words are on equal terms
 PRESET_EVIDENCE = (*parameter.EVIDENCE, SEARCHED)
 EVIDENCE = (*PRESET_EVIDENCE, "set")
@@ -73,17 +75,29 @@ class Recipe:
         over = {key: self.given_over.get(key, self.settings.get(key)) for key in values if key in settings}
         return replace(self, settings=settings, given_over={**self.given_over, **over})
 
-    def parameters(self, kind: StageKind, *, model: str | None = None, task: str | None = None) -> dict[str, Any]:
-        """Every recipe parameter of a stage, fully resolved. Raises UsageError naming every missing key."""
+    def parameters(
+        self,
+        kind: StageKind,
+        *,
+        model: str | None = None,
+        task: str | None = None,
+        sparsity: float | None = None,
+    ) -> dict[str, Any]:
+        """Every recipe parameter of a stage, fully resolved. Raises UsageError naming every missing key.
+
+        sparsity: of a stage that has one, whose parameters may be given for each. One that is given for some has no
+        default for the others: what was chosen for a sparsity says that no one value is right for all.
+        """
         found, missing = {}, []
         for name, declared in kind.recipe.items():
-            setting = self._given(kind, name, model, task)
+            setting = self._given(kind, name, model, task, sparsity)
             if setting is not None:
                 found[name] = setting.value
-            elif declared.default is not None:
+            elif declared.default is not None and not self._is_for_others(kind, name, sparsity):
                 found[name] = declared.default
             else:
-                missing.append(f"{kind.name}.{name}")
+                scope = f".{_of_sparsity(sparsity)}" if self._is_for_others(kind, name, sparsity) else ""
+                missing.append(f"{kind.name}{scope}.{name}")
         if task is not None:
             for name in kind.task_data:
                 if not get_task(task).has_setting(name):
@@ -102,26 +116,54 @@ class Recipe:
             )
         return found
 
-    def defaults(self, kind: StageKind, *, model: str | None = None, task: str | None = None) -> dict[str, Setting]:
+    def _is_for_others(self, kind: StageKind, name: str, sparsity: float | None) -> bool:
+        """Whether the recipe gives a parameter for single sparsities, asked where it gives none for this one."""
+        if sparsity is None:
+            return False
+        scopes = (split_key(key) for key in self.settings if key.endswith(f".{name}"))
+        return any(section == kind.name and SPARSITIES in scope[::2] for section, scope, _ in scopes)
+
+    def defaults(
+        self,
+        kind: StageKind,
+        *,
+        model: str | None = None,
+        task: str | None = None,
+        sparsity: float | None = None,
+    ) -> dict[str, Setting]:
         """The declared defaults that such a stage uses, by dotted key, with their evidence."""
         return {
             f"{kind.name}.{name}": Setting(declared.default, *declared.evidence)
             for name, declared in kind.recipe.items()
-            if declared.default is not None and self._given(kind, name, model, task) is None
+            if declared.default is not None and self._given(kind, name, model, task, sparsity) is None
         }
 
-    def key_for(self, kind: StageKind, name: str, model: str | None = None, task: str | None = None) -> str | None:
+    def key_for(
+        self,
+        kind: StageKind,
+        name: str,
+        model: str | None = None,
+        task: str | None = None,
+        sparsity: float | None = None,
+    ) -> str | None:
         """The dotted key that gives a stage its value of a parameter: the most specific one; None: no setting does."""
         if name in kind.task_data:
             key = f"task.{task}.{name}"
             return key if key in self.settings else None
-        keys = setting_keys(kind.name, name, model=model, task=task)
+        keys = setting_keys(kind.name, name, model=model, task=task, sparsity=sparsity)
         keys += [f"common.{name}"] if kind.is_common(name) else []
         return next((key for key in keys if key in self.settings), None)
 
-    def value_for(self, kind: StageKind, name: str, model: str | None = None, task: str | None = None) -> Any:
+    def value_for(
+        self,
+        kind: StageKind,
+        name: str,
+        model: str | None = None,
+        task: str | None = None,
+        sparsity: float | None = None,
+    ) -> Any:
         """A stage's value of a parameter, by a setting or its declared default; None where there is neither."""
-        key = self.key_for(kind, name, model, task)
+        key = self.key_for(kind, name, model, task, sparsity)
         if key is not None:
             return self.settings[key].value
         return kind.recipe[name].default if name in kind.recipe else None
@@ -132,16 +174,30 @@ class Recipe:
         settings = {each: setting for each, setting in self.settings.items() if each != key}
         return replace(self, settings={**settings, key: before} if before is not None else settings)
 
-    def _given(self, kind: StageKind, name: str, model: str | None, task: str | None) -> Setting | None:
+    def _given(
+        self, kind: StageKind, name: str, model: str | None, task: str | None, sparsity: float | None
+    ) -> Setting | None:
         """The most specific setting for a parameter of a stage."""
-        key = self.key_for(kind, name, model, task)
+        key = self.key_for(kind, name, model, task, sparsity)
         return None if key is None else self.settings[key]
 
 
-def setting_keys(kind: str, name: str, *, model: str | None, task: str | None) -> list[str]:
-    """The keys of a kind's own that may give a parameter of a stage its value, the most specific first."""
+def setting_keys(
+    kind: str, name: str, *, model: str | None, task: str | None, sparsity: float | None = None
+) -> list[str]:
+    """The keys of a kind's own that may give a parameter of a stage its value, the most specific first.
+
+    The sparsity counts least: what is given for a task goes before what is given for a sparsity alone.
+    """
     scopes = [f"{kind}.models.{model}.tasks.{task}", f"{kind}.tasks.{task}", f"{kind}.models.{model}", kind]
+    if sparsity is not None:
+        scopes = [each for scope in scopes for each in (f"{scope}.{_of_sparsity(sparsity)}", scope)]
     return [f"{scope}.{name}" for scope in scopes]
+
+
+def _of_sparsity(sparsity: float) -> str:
+    """sparsities.0.9: as a page prints it."""
+    return f"{SPARSITIES}.{as_sparsity(sparsity):g}"
 
 
 def fixed_settings(kind: StageKind, values: Mapping[str, Any], *, without: Sequence[str] = ()) -> dict[str, Any]:
@@ -169,7 +225,7 @@ def parameter_of_key(key: str, kinds: Mapping[str, StageKind]) -> Parameter | No
         return None if scope else next((kind.recipe[name] for kind in KINDS.values() if name in kind.recipe), None)
     if section == "task":
         return TASK_DATA.get(name) if len(scope) == 1 and scope[0] in TASKS else None
-    if section in kinds and _is_scope(scope):
+    if section in kinds and _is_scope(scope, has_sparsity="sparsity" in kinds[section].identity):
         return kinds[section].recipe.get(name)
     return None
 
@@ -177,7 +233,7 @@ def parameter_of_key(key: str, kinds: Mapping[str, StageKind]) -> Parameter | No
 def split_key(key: str) -> tuple[str, list[str], str]:
     """Section, scope and name: "transfer.tasks.sst2.epochs" is of transfer, scope [tasks, sst2].
 
-    The section of an owned kind is OWNER:NAME; its OWNER may have dots.
+    The section of an owned kind is OWNER:NAME; its OWNER may have dots, as a sparsity, the last word of a scope, has.
     """
     head, _, name = key.rpartition(".")
     section = head.partition(".")[0]
@@ -185,7 +241,11 @@ def split_key(key: str) -> tuple[str, list[str], str]:
         owner, _, rest = head.partition(":")
         section = f"{owner}:{rest.partition('.')[0]}"
     scope = head.removeprefix(section).removeprefix(".")
-    return section, scope.split(".") if scope else [], name
+    words = scope.split(".") if scope else []
+    if SPARSITIES in words[::2]:
+        at = words[::2].index(SPARSITIES) * 2 + 1
+        words = [*words[:at], ".".join(words[at:])]
+    return section, words, name
 
 
 def is_of_unknown_owner(key: str, kinds: Mapping[str, StageKind]) -> bool:
@@ -194,8 +254,22 @@ def is_of_unknown_owner(key: str, kinds: Mapping[str, StageKind]) -> bool:
     return ":" in section and section not in kinds
 
 
-def _is_scope(words: list[str]) -> bool:
-    """[], [tasks, TASK], [models, MODEL] or [models, MODEL, tasks, TASK]."""
+def _is_scope(words: list[str], *, has_sparsity: bool) -> bool:
+    """[], [tasks, TASK], [models, MODEL] or [models, MODEL, tasks, TASK]; of a kind that has a sparsity each of them
+    may go on with [sparsities, SPARSITY]."""
+    if has_sparsity and words[-2:-1] == [SPARSITIES]:
+        if not _is_sparsity(words[-1]):
+            return False
+        words = words[:-2]
     if words[:1] == ["models"] and len(words) >= 2:
         words = words[2:]
     return not words or (len(words) == 2 and words[0] == "tasks" and words[1] in TASKS)
+
+
+def _is_sparsity(text: str) -> bool:
+    """A fraction in [0, 1) as a page prints it: 0.9, not .90."""
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return sparsity_problem(value) is None and f"{as_sparsity(value):g}" == text

@@ -170,11 +170,11 @@ def _seconds(record: Mapping[str, Any] | None) -> float | None:
 
 def settings_with_evidence(spec: StageSpec, plan: Plan, recipe: Recipe) -> list[dict[str, Any]]:
     """Every parameter of a stage with the recipe's key that gave it, and the evidence for the value."""
-    model, task = plan.base_model(spec), spec.parameters.get("task")
+    model, task, sparsity = plan.base_model(spec), spec.parameters.get("task"), _sparsity(spec)
     kind = KINDS.get(spec.kind) or _told_by(spec, recipe, model)
     rows = []
     for name, value in sorted(spec.parameters.items()):
-        key = recipe.key_for(kind, name, model, task)
+        key = recipe.key_for(kind, name, model, task, sparsity)
         given = Setting(value, PLAN, "") if key is None else recipe.settings[key]
         evidence, source = given.evidence, given.source
         if given.value != value:
@@ -183,16 +183,22 @@ def settings_with_evidence(spec: StageSpec, plan: Plan, recipe: Recipe) -> list[
     return rows
 
 
+def _sparsity(spec: StageSpec) -> float | None:
+    """An author's kind may have another thing of that name."""
+    found = spec.parameters.get("sparsity")
+    return found if isinstance(found, float) else None
+
+
 def _told_by(spec: StageSpec, recipe: Recipe, model: str | None) -> StageKind:
     """A method's own kind as far as a stage tells it: its package may be gone.
 
     A parameter that has a setting of the kind is no setting of the task's data.
     """
-    task = spec.parameters.get("task")
+    task, sparsity = spec.parameters.get("task"), _sparsity(spec)
     own = {
         name
         for name in spec.parameters
-        if set(setting_keys(spec.kind, name, model=model, task=task)) & {*recipe.settings}
+        if set(setting_keys(spec.kind, name, model=model, task=task, sparsity=sparsity)) & {*recipe.settings}
     }
     shared = {name for kind in KINDS.values() for name, each in kind.recipe.items() if each.shared}
     return StageKind(

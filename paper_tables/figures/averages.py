@@ -119,8 +119,11 @@ def _point(points: Sequence[Point], dense: Sequence[float]) -> Point:
         [100 * value / of for value in independent_values(point.seeds)] for point, of in zip(points, dense, strict=True)
     ]
     seeds = _seeds(points, dense)
+    reached = [point.reached for point in points if point.reached is not None]
     return replace(
         points[0],
+        compression=points[0].compression if not reached else fmean(point.compression for point in points),
+        reached=fmean(reached) if reached else None,
         x=fmean(point.x for point in points),
         value=fmean(100 * point.value / of for point, of in zip(points, dense, strict=True)),
         spread=None,

@@ -277,8 +277,8 @@ class _TickLabels:
         points = [point for panel in chart.panels for point in panel.points]
         sparsities: dict[float, dict[float, None]] = {}
         values: dict[float, float] = {}
-        for point in sorted(points, key=lambda point: (point.x, point.sparsity)):
-            sparsities.setdefault(where.centres[point.x], {})[point.sparsity] = None
+        for point in sorted(points, key=lambda point: (point.x, point.zeros)):
+            sparsities.setdefault(where.centres[point.x], {})[point.zeros] = None
             values.setdefault(where.centres[point.x], point.x)
         self._placed: list[tuple[float, int, list[str]]] = []
         ends = [-math.inf, -math.inf]

@@ -27,6 +27,7 @@ class Point:
     x: the place; nominal compression, compression as stored, or pre-training tokens. compression: nominal, of the
     encoder (see `nominal_compression`), on every axis. value, spread: in the panel's unit (points); spread is the
     sample standard deviation over what `spread_over` names, None when n < 2. interval: of an average, for n >= 3.
+    reached: of a row whose sparsity is an outcome, the share of zeros that it has; it stands where that puts it.
     n: seeds behind the value, missing: planned seeds that have none. seeds: those that have a value, in the panel's
     unit. stage_ids: the evaluations behind it.
     from_paper: printed in the paper; such a point has neither seeds nor stages here.
@@ -46,6 +47,12 @@ class Point:
     from_paper: bool = False
     seeds: tuple[SeedValue, ...] = ()
     stage_ids: tuple[str, ...] = ()
+    reached: float | None = None
+
+    @property
+    def zeros(self) -> float:
+        """The share of zeros that it is drawn as."""
+        return self.sparsity if self.reached is None else self.reached
 
     @property
     def row(self) -> tuple[str, float, int]:
@@ -112,7 +119,7 @@ class Chart:
 
 
 def nominal_place(row: Row) -> float:
-    return nominal_compression(row.bits, row.sparsity)
+    return row.compression
 
 
 def charts(
@@ -158,7 +165,7 @@ def _ours(row: Row, place: Place) -> tuple[Point, ...]:
         method=row.method,
         bits=row.bits,
         sparsity=row.sparsity,
-        compression=nominal_compression(row.bits, row.sparsity),
+        compression=row.compression,
         x=x,
         value=row.value,
         spread=row.spread,
@@ -167,6 +174,7 @@ def _ours(row: Row, place: Place) -> tuple[Point, ...]:
         missing=row.missing,
         seeds=tuple(seed for seed in row.seeds if seed.value is not None),
         stage_ids=row.stage_ids,
+        reached=row.reached,
     )
     return (point,)
 

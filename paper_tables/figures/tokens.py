@@ -62,7 +62,7 @@ class _Averages:
         return list(dict.fromkeys(point.method for point in points if self._is_level(point, sparsity)))
 
     def _is_level(self, point: Point, sparsity: float) -> bool:
-        is_there = point.bits == FP32 and as_sparsity(point.sparsity) == sparsity and not point.from_paper
+        is_there = point.bits == FP32 and as_sparsity(point.zeros) == sparsity and not point.from_paper
         return is_there and _is_pruned_on_the_task(self.numbers, point)
 
 

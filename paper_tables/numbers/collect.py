@@ -23,7 +23,7 @@ def cell_scores(study: Study, records: Records, cell: Cell, *, comparable: bool 
     stage_id = study.plan.endpoint(cell)
     record = records.get(stage_id)
     task = get_task(cell.task)
-    prunes = study.plan.methods[cell.method].prunes_in_pretraining
+    facts = study.plan.methods[cell.method]
     kd = transfer_kd(study.plan, cell)
     splits = study.plan.stages[stage_id].inputs
     for split, reported_as in task.evaluation_splits:
@@ -40,11 +40,12 @@ def cell_scores(study: Study, records: Records, cell: Cell, *, comparable: bool 
                 task=reported_as,
                 metric=metric,
                 seed=cell.seed,
-                pruning_seed=cell.pruning_seed if prunes else None,
+                pruning_seed=cell.pruning_seed if facts.prunes_in_pretraining else None,
                 value=None if record is None else _percent(record, task, reported_as, metric),
                 measured_sparsity=None if record is None else record["result"]["cell_sparsity"],
                 stage_id=stage_id,
                 comparable=comparable,
+                sparsity_is=facts.sparsity_is,
             )
 
 

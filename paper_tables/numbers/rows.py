@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from harness.planning.method_summary import SPARSE_FROM
+from harness.planning.method_summary import EXACT, OUTCOME, SPARSE_FROM
+from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.published import PAPER_COLUMNS, PAPER_METHOD_ORDER, PAPER_MODELS, published_value
 from paper_tables.numbers.score import Score
 from paper_tables.statistics.intervals import standard_deviation
+
+SAME_ZEROS = 0.001  # two shares of zeros that are closer are one sparsity: a tenth of a point, more than counts round
 
 
 class SeedValue(NamedTuple):
@@ -35,6 +38,7 @@ class Row:
     published: the paper's number, None where it prints none or a seed is not comparable with it. difference: value -
     published.
     measured_sparsity: smallest and largest counted share of zeros. seeds: every planned one, in order of its numbers.
+    sparsity_is: "exact", or "outcome" where `sparsity` is what was aimed at.
     """
 
     table: str
@@ -54,6 +58,26 @@ class Row:
     missing: int
     measured_sparsity: tuple[float, float] | None
     seeds: tuple[SeedValue, ...]
+    sparsity_is: str = EXACT
+
+    @property
+    def reached(self) -> float | None:
+        """The middle of the shares of zeros that were reached, where the sparsity is an outcome; else None."""
+        if self.sparsity_is != OUTCOME or self.measured_sparsity is None:
+            return None
+        return fmean(self.measured_sparsity)
+
+    @property
+    def compression(self) -> float:
+        """Nominal; where the sparsity is an outcome, by the zeros that were reached."""
+        return nominal_compression(self.bits, self.sparsity if self.reached is None else self.reached)
+
+    @property
+    def is_at_its_sparsity(self) -> bool:
+        """Whether it may stand for its sparsity beside others: not where that is an outcome and was missed."""
+        if self.sparsity_is != OUTCOME:
+            return True
+        return all(abs(share - self.sparsity) < SAME_ZEROS for share in self.measured_sparsity or ())
 
     @property
     def stage_ids(self) -> tuple[str, ...]:
@@ -61,7 +85,10 @@ class Row:
         return tuple(seed.stage_id for seed in self.seeds if seed.stage_id is not None)
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "seeds": [seed._asdict() for seed in self.seeds]}
+        fields = {**asdict(self), "seeds": [seed._asdict() for seed in self.seeds]}
+        if self.sparsity_is == EXACT:  # as it was before there was another
+            del fields["sparsity_is"]
+        return fields
 
 
 class _Number(NamedTuple):
@@ -171,6 +198,7 @@ def _row(table: str, number: _Number, scores: Sequence[Score]) -> Row:
         missing=len(scores) - len(values),
         measured_sparsity=(min(zeros), max(zeros)) if zeros else None,
         seeds=tuple(SeedValue(score.seed, score.pruning_seed, score.value, score.stage_id) for score in scores),
+        sparsity_is=scores[0].sparsity_is,
     )
 
 

@@ -5,7 +5,7 @@ Where scores come from (records, a CSV file, a test) is the caller's business.
 
 from dataclasses import dataclass
 
-from harness.planning.method_summary import TRANSFER_KD
+from harness.planning.method_summary import EXACT, TRANSFER_KD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class Score:
     pruning_seed: of the sparse model it started from, None where there is none.
     value: in percent for every metric, in [0, 100]; None while the cell has no result. stage_id: the evaluation it
     was read from.
+    sparsity_is: "exact", or "outcome" where `sparsity` is what was aimed at and `measured_sparsity` what was reached.
     comparable: whether the cell is the paper's own (`numbers.comparable`), so that its number may stand beside.
     Raises ValueError when a field is outside its range.
     """
@@ -37,6 +38,7 @@ class Score:
     measured_sparsity: float | None = None
     stage_id: str | None = None
     comparable: bool = False
+    sparsity_is: str = EXACT
 
     def __post_init__(self) -> None:
         # `not (a <= x <= b)` also catches NaN.

@@ -19,7 +19,8 @@ from harness.studies.study import Study
 from paper_tables.numbers.rows import Row
 
 DATA = "data"  # of the training on the task and of the evaluation, by content
-TERMS = (*FINE_TUNING, *TASK_DATA, "distillation", "modules", DATA)  # by name
+SPARSITY = "sparsity"  # of a row that aimed at it: what was reached is another
+TERMS = (*FINE_TUNING, *TASK_DATA, "distillation", "modules", DATA, SPARSITY)  # by name
 _OF_MODEL = ("model", "tokenizer", "checkpoint")  # inputs that are no data
 
 
@@ -63,7 +64,11 @@ def on_equal_terms(study: Study, rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def differing_terms(study: Study, one: Row, other: Row) -> list[str]:
-    """The names of the terms in which two rows differ on a seed of both; where they share none, on their first."""
+    """The names of the terms in which two rows differ on a seed of both; where they share none, on their first.
+
+    "sparsity" is among them where that of a row is an outcome and its models have another share of zeros: it may not
+    stand at that sparsity beside others.
+    """
     ours, theirs = _stages_by_seed(one), _stages_by_seed(other)
     shared = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
     if not shared:
@@ -75,7 +80,10 @@ def differing_terms(study: Study, one: Row, other: Row) -> list[str]:
         for second in its
     }
     compared = [(terms(study, first), terms(study, second)) for first, second in unlike.values()]
-    return sorted({name for first, second in compared for name in first if first[name] != second[name]})
+    found = {name for first, second in compared for name in first if first[name] != second[name]}
+    if not (one.is_at_its_sparsity and other.is_at_its_sparsity):
+        found.add(SPARSITY)
+    return sorted(found)
 
 
 def _but_for_seeds(plan: Plan, stage_id: str) -> tuple[int, str | None]:

@@ -15,7 +15,6 @@ from harness.planning.graph import Plan
 from harness.specs import StageSpec
 from harness.studies.verification import Records
 from paper_tables.figures.baselines import Baseline, Baselines
-from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.metrics import METRIC_LABELS
 from paper_tables.numbers.pairs import independent_values
 from paper_tables.numbers.published import published_value
@@ -101,6 +100,7 @@ def _rows(rows: Sequence[Row], models: Shared, methods: Shared, places: Mapping[
     sparsities = sparsity_texts(row.sparsity for row in rows)
     return {
         **_lines(rows, models, methods, sparsities),
+        "compression": [row.compression for row in rows],
         "column": [columns[row.task, row.metric] for row in rows],
         "value": [_rounded(row.value) for row in rows],
         "spread": [_rounded(row.spread) for row in rows],
@@ -128,7 +128,6 @@ def _lines(lines: Sequence[Any], models: Shared, methods: Shared, sparsities: Ma
         "sparsity": [sparsities[line.sparsity] for line in lines],
         "kd": [line.transfer_kd for line in lines],
         "bits": [line.bits for line in lines],
-        "compression": [nominal_compression(line.bits, line.sparsity) for line in lines],
     }
 
 
@@ -137,6 +136,7 @@ def _averages(found: Averages, models: Shared, methods: Shared) -> dict[str, Any
     lines = [average.line for average in every]
     return {
         **_lines(lines, models, methods, sparsity_texts(line.sparsity for line in lines)),
+        "compression": [average.compression for average in every],
         "value": [_rounded(average.value) for average in every],
         "interval": [_ends(average.interval) for average in every],
         "published": [_rounded(average.published) for average in every],

@@ -29,10 +29,12 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Average:
-    """value: percent of dense. seeds: the average of each seed that has a value of every task; they name no stage, for
-    each is of several. published: the same of the paper's numbers, None where one of them is missing."""
+    """compression: nominal, as the figure has it. value: percent of dense. seeds: the average of each seed that has a
+    value of every task; they name no stage, for each is of several. published: the same of the paper's numbers, None
+    where one of them is missing."""
 
     line: Line
+    compression: float
     value: float
     interval: Interval | None
     seeds: tuple[SeedValue, ...]
@@ -77,7 +79,9 @@ def _average(line: Line, panel: Panel) -> Average | None:
     ours, papers = (_point(line, panel, from_paper=from_paper) for from_paper in (False, True))
     if ours is None:
         return None
-    return Average(line, ours.value, ours.interval, ours.seeds, None if papers is None else papers.value)
+    return Average(
+        line, ours.compression, ours.value, ours.interval, ours.seeds, None if papers is None else papers.value
+    )
 
 
 def _point(line: Line, panel: Panel, *, from_paper: bool) -> Point | None:

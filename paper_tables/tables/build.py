@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from harness.planning.method_summary import OUTCOME
 from paper_tables.numbers.published import PublishedNumber, published_value
 from paper_tables.numbers.remarks import remark_on
 from paper_tables.numbers.rows import Row, column_order, row_order
@@ -26,6 +27,7 @@ from paper_tables.tables.words import (
     paper_text,
     printable,
     shortened,
+    sparsity_texts,
     two_decimals,
     usual_seeds,
 )
@@ -147,7 +149,7 @@ class _Builder:
         parts = [] if _label(line).startswith(whole) else [whole]
         if line.shows_source:
             parts.append(line.key.source)
-        return [f"{': '.join(parts)}."] if parts else []
+        return [*([f"{': '.join(parts)}."] if parts else []), *_said_of_outcome(line)]
 
     def _cell(self, line: Found, column: Column) -> Cell:
         if column.measure:
@@ -188,6 +190,16 @@ class _Builder:
     def _own(self, line: Found, column: Column, on: str) -> list[str]:
         """The texts of the table file's footnotes that belong to a cell."""
         return [note.text for note in self.table_file.footnotes if note.on == on and _belongs(note, line, column)]
+
+
+def _said_of_outcome(line: Found) -> list[str]:
+    """What was reached, where the sparsity of a line is an outcome."""
+    rows = [row for row in line.rows.values() if row.sparsity_is == OUTCOME]
+    if not rows:
+        return []
+    sparsity, reached = line.key.sparsity, zeros_text(rows)
+    aimed = f"{printable(line.label)}: its sparsity is an outcome; {sparsity_texts([sparsity])[sparsity]} was aimed at"
+    return [f"{aimed}." if reached == NOT_IN_STUDY else f"{aimed}, {reached} of the encoder's weights are zero."]
 
 
 def _beside(row: Row | None) -> PublishedNumber | None:

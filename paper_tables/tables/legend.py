@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 
 from paper_tables.numbers.pairs import is_of_one_pruning
-from paper_tables.numbers.rows import Row, method_title
+from paper_tables.numbers.rows import SAME_ZEROS, Row, method_title
 from paper_tables.tables.measures import MEASURES
 from paper_tables.tables.table import MISSING, Table
 from paper_tables.tables.words import BEYOND_NOISE, NOT_IN_STUDY, OF_PAPER, numbers_text, printable, usual_seeds
 
-_NOTED_ZEROS = 0.001  # how far counted zeros are from the sparsity where they get a column of their own: a tenth point
 _ZEROS = "counted share of zeros in the prunable encoder matrices"
 
 
@@ -80,7 +79,7 @@ def _of_zeros(rows: Sequence[Row]) -> list[str]:
 
 def zeros_are_off(row: Row) -> bool:
     """Whether the zeros that were counted in it are not the sparsity it names, to the tenth of a point."""
-    return any(abs(share - row.sparsity) >= _NOTED_ZEROS for share in row.measured_sparsity or ())
+    return any(abs(share - row.sparsity) >= SAME_ZEROS for share in row.measured_sparsity or ())
 
 
 def zeros_text(rows: Sequence[Row]) -> str:

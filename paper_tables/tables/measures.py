@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.studies.results import counts_of
-from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import StudyNumbers
 
@@ -23,7 +22,9 @@ class Measure(NamedTuple):
 
 
 def _nominal(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
-    return f"{nominal_compression(rows[0].bits, rows[0].sparsity):.1f}x"
+    """Of an outcome by what was reached, a range where the tasks reached unlike shares."""
+    found = [row.compression for row in rows]
+    return " to ".join(dict.fromkeys(f"{value:.1f}x" for value in (min(found), max(found))))
 
 
 def _zeros(numbers: StudyNumbers, rows: Sequence[Row]) -> str:

@@ -19,7 +19,7 @@ from harness.studies.study import Study, merged, read_study, write_study
 from paper_tables.claims.verdicts import read_claims
 from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import read_numbers
-from paper_tables.numbers.terms import TERMS, differing_terms, terms
+from paper_tables.numbers.terms import SPARSITY, TERMS, differing_terms, terms
 from paper_tables.tables.build import build
 from paper_tables.tables.notes import notes
 from paper_tables.tables.table_file import load_table_file
@@ -56,7 +56,7 @@ def test_the_names_of_terms_are_those_that_are_told(store: Store) -> None:
     add(store, "prune-ofa", [0])
     study = read_study(store, "mine")
     (stage_id,) = (study.plan.endpoint(cell) for cell in study.plan.paths)
-    assert set(terms(study, stage_id)) == set(TERMS)
+    assert {*terms(study, stage_id), SPARSITY} == set(TERMS)  # the last is told of rows
 
 
 def test_rows_of_the_same_data_and_settings_are_on_equal_terms(store: Store) -> None:
