@@ -210,5 +210,6 @@ def stage_label(spec: StageSpec, specs: Mapping[str, StageSpec]) -> str:
         "train" in spec.inputs and "task" in spec.parameters and "teacher" not in spec.parents and spec.kind != "dense"
     )
     words += ["without KD"] if undistilled else []
+    words += [f"from {model.kind}"] if model is not None and ":" in model.kind else []
     words += [f"seed {spec.parameters['seed']}"] if "seed" in spec.parameters else []
     return harmless(" ".join(str(word) for word in words))

@@ -37,6 +37,12 @@ BUILT_IN: Mapping[str, str] = {
     "finetune-pruning-no-kd": "methods.finetune_pruning:WITHOUT_KD",
     "prune-ofa": "methods.prune_ofa:METHOD",
     "prune-ofa-no-kd": "methods.prune_ofa:WITHOUT_KD",
+    "dense-kd": "methods.controls:DENSE_KD",
+    "dense-prepared": "methods.controls:DENSE_PREPARED",
+    "dense-prepared-kd": "methods.controls:DENSE_PREPARED_KD",
+    "dense-continued": "methods.controls:DENSE_CONTINUED",
+    "finetune-pruning-prepared": "methods.controls:FINETUNE_PRUNING_PREPARED",
+    "random-mask": "methods.random_mask:METHOD",
 }
 
 
