@@ -110,10 +110,11 @@ def of_many_lengths(folder: Path) -> Path:
 
 
 def wide(model: nn.Module) -> nn.Module:
-    """With a head whose logits lie apart, so that a mistaken one is seen."""
-    for module in model.children():
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=2.0, generator=torch.Generator().manual_seed(4))
+    """With weights so large that the logits of two examples lie apart, so that a mistaken one is seen."""
+    draw = torch.Generator().manual_seed(4)
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.4, generator=draw)
     return model
 
 
@@ -188,6 +189,7 @@ def test_the_artifact_is_in_the_order_of_the_examples_and_the_record_counts_them
             start = int(tensors["places"][row]) if "places" in tensors else row
             stored = tensors[name][start : start + ids.shape[1]] if "places" in tensors else tensors[name][row]
             torch.testing.assert_close(stored, logits[0], atol=1e-5, rtol=0)
+    assert all(float(tensors[name].std(dim=0).min()) > 0.3 for name in tensors if name.endswith("logits")), "see wide"
     tokens = sum(len(ids) for ids in setup.examples["input_ids"][:])
     assert setup.result.details[TEACHER_LOGITS] == {"examples": len(setup.examples), "tokens": tokens}
     assert f"{len(setup.examples)} of {len(setup.examples)}" in setup.result.did[0]
