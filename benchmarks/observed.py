@@ -20,6 +20,7 @@ from harness.specs import StageSpec
 from harness.stages import evaluation, pretraining, training_run
 from harness.stages.context import Resources, Sources, StageContext
 from harness.store.store import Store
+from harness.training.stored_teacher import StoredTeacher
 from harness.training.trainer import CompressionTrainer
 from harness.worker.heap import freed_memory_kept
 from harness.worker.stage_call import call_stage
@@ -112,6 +113,8 @@ class _StepClock(TrainerCallback):
     def on_step_end(self, *given: Any, **options: Any) -> None:
         seconds = self.seen.clock() - self.began
         inputs, teacher = self.trainer.met, getattr(self.trainer.objective.distillation, "teacher", None)
+        if isinstance(teacher, StoredTeacher):  # which multiplies nothing
+            teacher = None
         rows = Rows.of_student(inputs, distilled=teacher is not None)
         counted = Products()
         if self.products:

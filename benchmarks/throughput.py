@@ -46,6 +46,9 @@ class Workload:
     settings: Mapping[str, Any]
 
 
+ONLINE_KD, STORED_KD, WITHOUT_KD = (
+    f"fine-tuning, locked, {how}" for how in ("with KD", "with KD of stored logits", "without KD")
+)
 ORDINARY, PADDED_NAME = "fine-tuning", "fine-tuning, padded to 128, any order"
 WORKLOADS = (
     Workload(name="teacher preparation", kind="teacher_preparation", settings={}),
@@ -58,8 +61,9 @@ WORKLOADS = (
         for share in (1.0, 0.25)
     ),
     Workload(name=ORDINARY, kind="dense", settings={}),
-    Workload(name="fine-tuning, locked, with KD", kind="transfer", settings={}),
-    Workload(name="fine-tuning, locked, without KD", kind="transfer", method="prune-ofa-no-kd", settings={}),
+    Workload(name=ONLINE_KD, kind="transfer", settings={}),
+    Workload(name=STORED_KD, kind="transfer", settings={"common.teacher_logits": "stored"}),
+    Workload(name=WITHOUT_KD, kind="transfer", method="prune-ofa-no-kd", settings={}),
     Workload(name="QAT, locked, with KD", kind="quantization", settings={}),
     Workload(name=PADDED_NAME, kind="dense", settings=PADDED),
 )

@@ -17,6 +17,10 @@ from harness.wording import harmless, shown
 
 QUANTIZATIONS = ("none", "int8")
 LARGEST_SEED = 2**32 - 1
+# The setting that says where a student's teacher logits come from, the kind of the stage that stores them, and the role
+# that it has as a parent.
+TEACHER_LOGITS = "teacher_logits"
+ONLINE, STORED = "online", "stored"
 
 
 SPARSITY_DECIMALS = 6  # as a page prints it

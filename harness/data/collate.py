@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TENSOR_COLUMNS = ("input_ids", "token_type_ids", "attention_mask", "labels", "start_positions", "end_positions")
+INDEX = "index"  # 0, 1, .. in the order of the data set
 
 
 class PaddingCollator:
@@ -18,11 +19,15 @@ class PaddingCollator:
     Every other column (index, length, offsets, ids of questions) stays behind. Padding is on the tokenizer's padding
     side, with its pad token; pad positions have attention_mask 0.
 
-    length: tokens of every batch; None: those of its longest example.
+    length: tokens of every batch; None: those of its longest example. with_index: the examples' places in their data
+    set come along, for who looks something up by them.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, length: int | None = None) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, length: int | None = None, *, with_index: bool = False
+    ) -> None:
         self._length = length
+        self._names = (*TENSOR_COLUMNS, INDEX) if with_index else TENSOR_COLUMNS
         self._side = tokenizer.padding_side
         self._pads = {
             "input_ids": tokenizer.pad_token_id,
@@ -41,7 +46,7 @@ class PaddingCollator:
 
         columns = {
             name: [torch.as_tensor(feature[name], dtype=torch.int64) for feature in features]
-            for name in TENSOR_COLUMNS
+            for name in self._names
             if name in features[0]
         }
         columns.setdefault("attention_mask", [torch.ones_like(ids) for ids in columns["input_ids"]])

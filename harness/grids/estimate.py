@@ -26,11 +26,12 @@ from harness.grids.workload import (
     corpus_bytes,
     group_of,
     shape_for,
+    stored_logits_bytes,
     work_of,
 )
 from harness.inputs.shapes import FP32_BYTES
 from harness.planning.graph import Plan
-from harness.specs import StageSpec
+from harness.specs import TEACHER_LOGITS, StageSpec
 from harness.wording import counted, option
 
 # An A100-class card in fp32 without TensorFloat-32 (torch's default): about 70 % of its peak of 19.5 TFLOP/s.
@@ -227,11 +228,13 @@ def _rate(
 
 
 def _artifact_bytes(spec: StageSpec, plan: Plan, sizes: InputSizes) -> float:
-    """fp32 weights; quantization writes the int8 encoder and pooler beside them."""
+    """fp32 weights; quantization writes the int8 encoder and pooler beside them. Of a teacher's logits: these."""
     if spec.kind == "corpus":
         return corpus_bytes(sizes) * CORPUS_BYTES_PER_TEXT_BYTE
     if spec.kind == "pairs":
         return (work_of(spec, plan, sizes) or 0.0) * PAIRS_BYTES_PER_TOKEN
+    if spec.kind == TEACHER_LOGITS:
+        return stored_logits_bytes(spec, sizes.data)
     shape = shape_for(spec, plan, sizes.shapes)
     work = plan.work_of_kind(spec.kind)
     if shape is None or work == "scoring":

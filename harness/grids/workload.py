@@ -1,8 +1,8 @@
 """How much there is to compute: the work of a planned stage, and the work and seconds of a finished one.
 
 Work is counted in FLOPs for stages that run a model (Kaplan et al. 2020: 2 a weight and token forward, 4 backward; a
-teacher's forward pass adds its 2), in bytes of text for the corpus and in tokens for the pairs. Attention scores
-(a tenth at 512 tokens of BERT-Base), embeddings and task heads are left out.
+teacher's forward pass adds its 2, unless its logits are stored), in bytes of text for the corpus and in tokens for the
+pairs. Attention scores (a tenth at 512 tokens of BERT-Base), embeddings and task heads are left out.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.inputs.data_sources import Sizes
-from harness.inputs.shapes import Shape
+from harness.inputs.shapes import FP32_BYTES, Shape
 from harness.planning.graph import Plan
-from harness.specs import StageSpec
+from harness.specs import TEACHER_LOGITS, StageSpec
 from harness.store.store import Store
+from harness.tasks import EXTRACTIVE_QA, get_task
 
 # Word pieces of an example with its special tokens, before truncation: means over 2,500 training examples each.
 TYPICAL_TOKENS: Mapping[str, float] = {"sst2": 13, "qqp": 31, "mnli": 40, "qnli": 50, "squad": 190}
@@ -109,12 +110,16 @@ def _tokens_of(work: str | None, spec: StageSpec, plan: Plan, sizes: Sizes) -> f
         return float(parameters["steps"] * parameters["batch_size"] * length)
     if work not in ("training", "scoring") or parameters["task"] not in TYPICAL_TOKENS:
         return None
+    if work == "training" or spec.kind == TEACHER_LOGITS:
+        passes = 1 if spec.kind == TEACHER_LOGITS else parameters["epochs"]
+        return float(passes * _training_examples(parameters, sizes) * _example_tokens(parameters))
     task = parameters["task"]
-    if work == "scoring":
-        return sum(sizes.rows[f"{task}/{split}"] for split in spec.inputs) * _example_tokens(parameters)
-    available = sizes.rows[f"{task}/train"]
-    examples = min(parameters["train_examples"] or available, available)
-    return float(parameters["epochs"] * examples * _example_tokens(parameters))
+    return sum(sizes.rows[f"{task}/{split}"] for split in spec.inputs) * _example_tokens(parameters)
+
+
+def _training_examples(parameters: Mapping[str, Any], sizes: Sizes) -> int:
+    available = sizes.rows[f"{parameters['task']}/train"]
+    return min(parameters["train_examples"] or available, available)
 
 
 def _example_tokens(parameters: Mapping[str, Any]) -> float:
@@ -122,13 +127,25 @@ def _example_tokens(parameters: Mapping[str, Any]) -> float:
     return min(TYPICAL_TOKENS[parameters["task"]], parameters["max_length"])
 
 
+def stored_logits_bytes(spec: StageSpec, sizes: Sizes) -> float:
+    """What a stage teacher_logits writes: the fp32 logits of every example, and a fingerprint of 8 bytes.
+
+    Of an example of question answering two logits a token, and 8 bytes more for its place.
+    """
+    task, examples = get_task(spec.parameters["task"]), _training_examples(spec.parameters, sizes)
+    if task.head == EXTRACTIVE_QA:
+        return examples * (2 * FP32_BYTES * _example_tokens(spec.parameters) + 16)
+    return examples * (FP32_BYTES * task.num_labels + 8)
+
+
 def flops_per_token(spec: StageSpec, plan: Plan, shape: Shape) -> float:
-    """Training: 6 FLOPs a weight, and 2 for a teacher of the same shape; evaluation: 2.
+    """Training: 6 FLOPs a weight, and 2 for a teacher of the same shape that runs; evaluation: 2.
 
     The vocabulary head runs on the masked positions, and with a teacher on the distilled ones too, there twice. Where
     every example is padded to one length, a token carries its share of that.
     """
-    has_teacher, work = "teacher" in spec.parents, plan.work_of_kind(spec.kind)
+    has_teacher = "teacher" in spec.parents and TEACHER_LOGITS not in spec.parents
+    work = plan.work_of_kind(spec.kind)
     own, taught = (2 if work == "scoring" else 6), (2 if has_teacher else 0)
     padded = 1.0
     if work == "training" and spec.parameters.get("padding") == "max_length":
@@ -155,7 +172,9 @@ def timing_of(record: Mapping[str, Any], plan: Plan, shapes: Mapping[str, Shape]
         elif spec.kind == "pairs":
             work = sum(split["tokens"] for split in result["pairs"].values())
         else:
-            if plan.work_of_kind(spec.kind) == "scoring":
+            if spec.kind == TEACHER_LOGITS:
+                tokens = result["teacher_logits"]["tokens"]
+            elif plan.work_of_kind(spec.kind) == "scoring":
                 examples = sum(split["num_examples"] for split in result["metrics"].values())
                 tokens = examples * _example_tokens(spec.parameters)
             else:

@@ -9,15 +9,22 @@ from typing import Any
 from harness.errors import Problem, UsageError, unknown_name
 from harness.planning.equivalents import identity_version
 from harness.planning.graph import Inputs, Plan
-from harness.planning.kinds import KINDS, RESERVED, TOKEN_DISTILLATION, StageKind, get_kind
+from harness.planning.kinds import (
+    DISTILLATION,
+    KINDS,
+    RESERVED,
+    TOKEN_DISTILLATION,
+    StageKind,
+    get_kind,
+)
 from harness.planning.recipe import Recipe, WrongCall, fixed_settings
-from harness.specs import Cell, StageSpec
+from harness.specs import STORED, TEACHER_LOGITS, Cell, StageSpec
 from harness.tasks import get_task
 from harness.wording import option
 
 TEACHER_SEED = 0
 PRETRAINING_SEED = 0  # where a model with random weights is pre-trained
-DISTILLATION_PARAMETERS = tuple(TOKEN_DISTILLATION)
+DISTILLATION_PARAMETERS = tuple({**DISTILLATION, **TOKEN_DISTILLATION})
 
 
 @dataclass
@@ -73,7 +80,8 @@ class Chain:
         """Add a stage: the recipe's parameters of its kind less `without`, and `parameters`, which go before them.
 
         parents: role -> stage. inputs: role -> content hash. Raises UsageError for a kind that is neither built in nor
-        the method's own, and for every value that the recipe lacks.
+        the method's own, and for every value that the recipe lacks. A stage on a task whose teacher's logits are stored
+        has their stage as one more parent.
         """
         declared = self._declared(kind)
         roles = {role: parent.stage_id for role, parent in parents.items()} if parents else {}
@@ -91,6 +99,11 @@ class Chain:
         for name in declared.silent:
             if name in resolved and not declared.recipe[name].is_told(resolved[name]):
                 del resolved[name]
+        if resolved.get(TEACHER_LOGITS) == STORED:
+            if task is not None and parents and "teacher" in parents:
+                roles[TEACHER_LOGITS] = self.teacher_logits(parents["teacher"]).stage_id
+            else:  # nothing to store: no teacher, or tokens that are masked anew in every epoch
+                del resolved[TEACHER_LOGITS]
         added = self.cache.stages[key] = self.plan.add(
             StageSpec(
                 kind=declared.name,
@@ -244,6 +257,12 @@ class Chain:
     def teacher(self) -> StageSpec:
         """The task teacher: the dense fine-tune of the same base model with seed 0."""
         return self.dense(seed=TEACHER_SEED)
+
+    def teacher_logits(self, teacher: StageSpec) -> StageSpec:
+        """What a teacher says of the task's training examples: one stage for all students, sparsities and seeds."""
+        task = get_task(self.cell.task)
+        inputs = {"train": self._data(f"{task.name}/{task.train_split}")}
+        return self.stage(TEACHER_LOGITS, parents={"model": teacher}, inputs=inputs, task=task.name)
 
     def task_pruning(self, *, distillation: bool = True) -> StageSpec:
         """Gradual magnitude pruning of the dense model during fine-tuning, distilled from the task teacher or not."""

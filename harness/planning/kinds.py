@@ -17,6 +17,7 @@ What a finished stage's record holds under `result`, beside `metrics` and `did` 
     task_pruning
     sparse_checkpoint   checkpoint  source, file, its SHA-256, claimed sparsity, whether it brought a pooler
     quantization        int8        zeros among the codes, beside those of the locked pattern
+    teacher_logits      teacher_logits  examples and tokens
     evaluation          cell_sparsity, artifact_sparsity
 """
 
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UsageError, unknown_name
 from harness.identity import NAME
 from harness.planning.parameter import Parameter, Relation
+from harness.specs import ONLINE, STORED, TEACHER_LOGITS
 
 if TYPE_CHECKING:
     from harness.inputs.shapes import Shape
@@ -75,15 +77,28 @@ MASKED_LM: Parameters = {
     "mlm_probability": Parameter(float, above=0, at_most=1, shared=True),
     "evaluation_pairs": _positive(int),
 }
-DISTILLATION: Parameters = {
+SOFT_TARGETS: Parameters = {
     "ce_weight": _not_negative(float),
     "kd_weight": _not_negative(float),
     "temperature": _positive(float),
 }
+# On a task. teacher_logits: the teacher runs beside the student at every step, or what it says of each training example
+# is read from the stage that computed it once. The losses are the same but for rounding: the examples never change.
+DISTILLATION: Parameters = {
+    **SOFT_TARGETS,
+    TEACHER_LOGITS: Parameter(
+        str,
+        one_of=(ONLINE, STORED),
+        shared=True,
+        default=ONLINE,
+        published="Prune OFA, the authors' release: the teacher runs at every step",
+        silent=True,
+    ),
+}
 # In pre-training, where the soft targets are a distribution over the vocabulary at every token. kd_positions: the share
 # of the tokens of a pair that are distilled, drawn anew at each step; what is estimated stays the mean over all.
 TOKEN_DISTILLATION: Parameters = {
-    **DISTILLATION,
+    **SOFT_TARGETS,
     "kd_positions": Parameter(
         float,
         above=0,
@@ -145,7 +160,7 @@ WORK: Mapping[str, str] = {
     "data": "makes data, without a model",
     "pretraining": "trains an encoder on the corpus",
     "training": "trains a model on a task",
-    "scoring": "runs a model on evaluation data",
+    "scoring": "runs a model on a task's data",
     "conversion": "changes a model's form, without training",
 }
 MAKES_MODEL = frozenset(("pretraining", "training", "conversion"))  # the artifact is a model, which others load
@@ -292,6 +307,19 @@ _KINDS = (
         recipe=FINE_TUNING,
         work="training",
         identity=("model", "task", "seed"),
+        task_data=TRAIN_DATA,
+        relations=(WINDOW,),
+    ),
+    StageKind(
+        name=TEACHER_LOGITS,
+        version=1,
+        run="harness.stages.teacher_logits:teacher_logits",
+        recipe={
+            **{name: RUNTIME[name] for name in ("precision", "attention", "threads")},
+            "batch_size": OPTIMIZER["batch_size"].with_default(32, assumed="changes no number beyond rounding"),
+        },
+        work="scoring",
+        identity=("task",),
         task_data=TRAIN_DATA,
         relations=(WINDOW,),
     ),

@@ -49,6 +49,12 @@ BUILT_IN: Mapping[str, str] = {
     "prune-ofa-no-kd": "methods.prune_ofa:WITHOUT_KD",
     "obert": "methods.obert:METHOD",
     "obert-upstream": "methods.obert:UPSTREAM_METHOD",
+    "dense-kd": "methods.controls:DENSE_KD",
+    "dense-prepared": "methods.controls:DENSE_PREPARED",
+    "dense-prepared-kd": "methods.controls:DENSE_PREPARED_KD",
+    "dense-continued": "methods.controls:DENSE_CONTINUED",
+    "finetune-pruning-prepared": "methods.controls:FINETUNE_PRUNING_PREPARED",
+    "random-mask": "methods.random_mask:METHOD",
 }
 
 

@@ -16,7 +16,7 @@ from harness.planning.graph import Plan
 from harness.planning.method_needs import StandIn
 from harness.planning.method_registry import find_method
 from harness.planning.planner import add_stages
-from harness.specs import Cell, StageSpec
+from harness.specs import TEACHER_LOGITS, Cell, StageSpec
 
 # Values that no cell has, by the field that they stand for.
 _OPEN: Mapping[str, Any] = {"model": "\0", "sparsity": 0.123456789, "seed": -1, "pruning_seed": -2}
@@ -80,8 +80,8 @@ class Template:
         spec = plan.stages[stage_id]
         if spec.kind != self.kind:
             return Mismatch("kind", "kind", spec.kind, self.kind)
-        if spec.parents.keys() != self.parents.keys():
-            role = min(spec.parents.keys() ^ self.parents.keys())
+        if roles := (spec.parents.keys() ^ self.parents.keys()) - {TEACHER_LOGITS}:  # which a recipe decides
+            role = min(roles)
             return Mismatch("parent", f"{spec.kind}.{role}", role in spec.parents, role in self.parents)
         wanted = {**self.fixed, **{name: getattr(cell, field) for name, field in self.fields.items()}}
         if not wanted.items() <= spec.parameters.items():  # most often all are there: one look instead of many

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.planning.graph import Plan
-from harness.planning.kinds import StageKind
+from harness.planning.kinds import DISTILLATION, SOFT_TARGETS, TOKEN_DISTILLATION, StageKind
 from harness.planning.recipe import SPARSITIES, Recipe, split_key
 from harness.specs import StageSpec
 from harness.wording import assignment, counted, option
@@ -98,7 +98,7 @@ def reach_of(key: str, recipe: Recipe, plan: Plan) -> Reach:
         kind, task = recipe.kinds[spec.kind], spec.parameters.get("task")
         place = (kind, name, plan.models.get(stage_id), task, spec.parameters.get("sparsity"))
         given = recipe.key_for(*place)
-        if given == key and spec.parameters[name] == setting.value:
+        if given == key and _value(name, spec, kind) == setting.value:
             reached.append(stage_id)
             changes |= without.value_for(*place) != setting.value
         elif given is not None and given != key:
@@ -121,7 +121,7 @@ def _concerned(key: str, kinds: Mapping[str, StageKind], plan: Plan) -> Iterator
     task = scope[0] if section == "task" else words.get("tasks")
     for stage_id, spec in plan.stages.items():
         kind = kinds.get(spec.kind)
-        if kind is None or name not in spec.parameters:
+        if kind is None or _value(name, spec, kind) is None:
             continue
         if section == "task":
             is_meant = name in kind.task_data
@@ -136,3 +136,15 @@ def _concerned(key: str, kinds: Mapping[str, StageKind], plan: Plan) -> Iterator
             and sparsity in (None, spec.parameters.get("sparsity"))
         ):
             yield stage_id
+
+
+def _value(name: str, spec: StageSpec, kind: StageKind) -> Any:
+    """A stage's value of a parameter; None: it has none. A silent one has its default where the stage does not say it.
+
+    Of distillation a stage without a teacher has nothing, be it silent or not.
+    """
+    if name in spec.parameters or name not in kind.silent:
+        return spec.parameters.get(name)
+    if name in (*DISTILLATION, *TOKEN_DISTILLATION) and not spec.parameters.keys() & SOFT_TARGETS.keys():
+        return None
+    return kind.recipe[name].default

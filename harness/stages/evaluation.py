@@ -50,7 +50,7 @@ def evaluation(context: StageContext) -> StageResult:
     for split, reported_as in task.evaluation_splits:
         if split in context.spec.inputs:
             rows = read_split(context, task, split, split)
-            scored = score(model, rows, task, tokenizer, parameters, batch_size, _watch(context), context.stops)
+            scored = score(model, rows, task, tokenizer, parameters, batch_size, watch(context), context.stops)
             metrics[reported_as] = scored.result.metrics
             write_predictions(context.artifact, reported_as, scored.result.predictions)
             batch_size = scored.micro_batch_size  # a size that ran out of memory is not tried on the next split
@@ -72,7 +72,7 @@ def evaluation(context: StageContext) -> StageResult:
     )
 
 
-def _watch(context: StageContext) -> AfterBatch:
+def watch(context: StageContext) -> AfterBatch:
     """Reports the progress on a split, and stops between two batches on request; the next attempt scores it anew."""
     began = time.monotonic()
 
@@ -119,11 +119,11 @@ def score(
         return predict(model, examples, collator, size, after_batch)
 
     backoff: OomBackoff[Any] = run_with_oom_backoff(work, batch_size, what="evaluation")
-    _check_finite(backoff.result)
+    check_finite(backoff.result)
     return replace(backoff, result=head.scores(rows, examples, backoff.result, task, parameters, stops))
 
 
-def _check_finite(outputs: Mapping[str, list[np.ndarray]]) -> None:
+def check_finite(outputs: Mapping[str, list[np.ndarray]]) -> None:
     """Raises ValueError for a logit that is not finite, whatever the head: no class and no answer follows from it."""
     for values in outputs.values():
         for number, logits in enumerate(values):

@@ -9,10 +9,12 @@ from torch import nn
 
 from harness.data.collate import PaddingCollator
 from harness.inputs.families import Family
+from harness.specs import STORED, TEACHER_LOGITS
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import family_of, load_for_task, load_tokenizer, quiet, save_artifact, start_folder
 from harness.stages.task_data import training_examples
 from harness.stages.task_heads import head_of
+from harness.stages.teacher_logits import stored_teacher
 from harness.stages.training_run import TrainingRun, distillation_of, padded_length
 from harness.tasks import get_task
 from harness.training.modifiers import (
@@ -29,7 +31,8 @@ def fine_tune(context: StageContext, *, modifier: ModifierFactory, new_head: boo
     """Train a model with a task's head, compressed by `modifier`, and save it as the stage's artifact.
 
     Starts from the parent "model" where the stage has one, else from the base model; distils from the parent "teacher"
-    where it has one. modifier: (model, its matrices, number of optimizer steps) -> what compresses it.
+    where it has one, by the logits of the parent "teacher_logits" where its setting says that they are stored.
+    modifier: (model, its matrices, number of optimizer steps) -> what compresses it.
     new_head: draw a head that the start model lacks from the stage's seed; if False, lacking one raises ValueError.
     """
     quiet()
@@ -42,14 +45,20 @@ def fine_tune(context: StageContext, *, modifier: ModifierFactory, new_head: boo
         seed, attention = parameters["seed"], parameters["attention"]
         return load_for_task(folder, task, seed=seed, attention=attention, new_head=new_head)
 
+    is_stored = parameters.get(TEACHER_LOGITS) == STORED
+    examples = training_examples(context, task, tokenizer)
+
+    def load_teacher(folder: Path) -> nn.Module:
+        return stored_teacher(context, task, examples) if is_stored else load(folder)
+
     run = TrainingRun(
         context=context,
         load_model=lambda: load(folder, new_head=new_head),
         family=family_of(folder),
         make_modifier=modifier,
-        objective=head_of(task).objective(distillation_of(context, load)),
-        examples=training_examples(context, task, tokenizer),
-        collator=PaddingCollator(tokenizer, padded_length(parameters, parameters["max_length"])),
+        objective=head_of(task).objective(distillation_of(context, load_teacher)),
+        examples=examples,
+        collator=PaddingCollator(tokenizer, padded_length(parameters, parameters["max_length"]), with_index=is_stored),
     )
     outcome = run.run()
     save_artifact(context.artifact, outcome.model, tokenizer, outcome.report.int8)

@@ -198,10 +198,10 @@ def _papers(row: Row, place: Place) -> tuple[Point, ...]:
 def _cells(rows: Sequence[Row]) -> Mapping[object, tuple[int, int]]:
     """(planned, missing) cells, counted once although a cell has a row for each of its metrics.
 
-    Rows of the same cells were read from the same evaluations.
+    Rows of the same cells were read from the same evaluations. Two methods that share these have cells of their own.
     """
     return {
-        row.stage_ids or (row.method, row.sparsity, row.bits, row.task): (row.n + row.missing, row.missing)
+        (row.method, row.sparsity, row.bits, row.stage_ids or row.task): (row.n + row.missing, row.missing)
         for row in rows
     }
 

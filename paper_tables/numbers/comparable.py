@@ -21,17 +21,18 @@ from harness.planning.method_needs import needs
 from harness.planning.method_registry import get_method
 from harness.planning.planner import plan_cells
 from harness.planning.preset import load_preset
-from harness.specs import Cell
+from harness.specs import TEACHER_LOGITS, Cell
 from harness.studies.study import Study
 from harness.tasks import TASKS, get_task
 from paper_tables.numbers.published import PAPER_MODELS, published_value
 
 PRUNED_HERE, RELEASED = "paper", "paper-released"  # `equal` is a recipe of ours, not the paper's
 OURS_AND_PAPERS = "{name} {one}, in the paper's preset {other}"
-ROUNDING = ("threads", "attention", "evaluation_pairs")  # of any kind; change no score beyond rounding
+ROUNDING = ("threads", "attention", "evaluation_pairs", TEACHER_LOGITS)  # of any kind; change no score beyond rounding
 # Settings that the paper's number does not hang on: the seeds of the cell, and what changes no score beyond rounding.
 NOT_OF_PAPER = {
     "evaluation.batch_size",
+    f"{TEACHER_LOGITS}.batch_size",
     *(f"{kind.name}.seed" for kind in KINDS.values() if "seed" in kind.identity),
     *(f"{kind.name}.{name}" for kind in KINDS.values() for name in ROUNDING if name in kind.recipe),
 }
@@ -102,6 +103,8 @@ def _as_in_paper(name: str, cells: Iterable[Cell]) -> Plan:
 
 def _counts(found: Difference) -> bool:
     """All but what is known to be none of the paper's. `of_code`: a setting that another code version brought."""
+    if found.what == "stages" and found.name.startswith(f"{TEACHER_LOGITS} of "):
+        return False
     return found.what != "version" and not found.of_code and found.name not in NOT_OF_PAPER
 
 

@@ -1,7 +1,8 @@
 """Terms: what a row's model was fine-tuned with and scored on. Only where they are equal are methods ranked.
 
 A setting that was searched is told by how it was searched: methods whose learning rates were chosen from the same
-values, on the same data and seeds, are on equal terms, whichever of them each came to.
+values, on the same data and seeds, are on equal terms, whichever of them each came to. Whether the teacher's logits
+were stored is no term: that changes no loss beyond rounding.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from harness.planning.graph import Plan
 from harness.planning.kept_recipe import recipe_of
-from harness.planning.kinds import DISTILLATION, FINE_TUNING, TASK_DATA
+from harness.planning.kinds import FINE_TUNING, SOFT_TARGETS, TASK_DATA
 from harness.planning.recipe import SEARCHED
 from harness.specs import StageSpec
 from harness.studies.description import settings_with_evidence
@@ -32,7 +33,7 @@ def terms(study: Study, stage_id: str) -> dict[str, Any]:
     evaluation = study.plan.stages[stage_id]
     stage = study.plan.stages[evaluation.parents["model"]]
     found = {name: stage.parameters.get(name) for name in (*FINE_TUNING, *TASK_DATA)} | _searches(study, stage)
-    found["distillation"] = [stage.parents.get("teacher"), *(stage.parameters.get(name) for name in DISTILLATION)]
+    found["distillation"] = [stage.parents.get("teacher"), *(stage.parameters.get(name) for name in SOFT_TARGETS)]
     found["modules"] = stage.parameters.get("prune_pooler", stage.parameters.get("lock_pooler"))
     trained_on = {role: content for role, content in stage.inputs.items() if role not in _OF_MODEL}
     found[DATA] = [trained_on, dict(evaluation.inputs)]

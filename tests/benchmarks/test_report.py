@@ -15,7 +15,7 @@ from benchmarks.matmul_rates import MatmulRates, operands
 from benchmarks.matrix_product import MatrixProduct, Products
 from benchmarks.observed import Observation, Step, best_of, spread
 from benchmarks.report import Report
-from benchmarks.throughput import ORDINARY, PADDED_NAME, Throughput
+from benchmarks.throughput import ORDINARY, PADDED_NAME, STORED_KD, WITHOUT_KD, Throughput
 
 SMALL = MatrixProduct(rows=5, inner=3, columns=7, layout="NT")  # 210 FLOPs
 LARGE = MatrixProduct(batch=4, rows=5, inner=3, columns=7, layout="NN")  # 840
@@ -111,6 +111,18 @@ def test_the_page_names_shares_ratio_goals_and_versions() -> None:
     assert [cost["fixed"] for cost in data["fixed_cost"]] == pytest.approx([0.1, 0.2, 7.5])
     assert {"processor", "cores", "torch"} <= set(data["machine"])
     assert data["code"]["versions"]["torch"]
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(5.2, "met"), (5.3, "not met")])
+def test_the_page_says_what_distilling_from_stored_logits_costs(seconds: float, verdict: str) -> None:
+    """Of 5 s for the same examples without distillation: 1.04 and 1.06."""
+    measured = [throughput(STORED_KD, seconds=seconds), throughput(WITHOUT_KD)]
+    report = Report(data="synthetic", rounds=1, throughputs=measured, fixed_costs=[])
+    assert report.stored_kd_ratio == pytest.approx(seconds / 5)
+    line = f"{STORED_KD}: {seconds / 5:.3f} times the seconds per example of {WITHOUT_KD}; goal at most 1.05, {verdict}"
+    assert line in report.as_text()
+    assert report.as_json()["stored_kd_ratio"] == report.stored_kd_ratio
+    assert Report(data="", rounds=1, throughputs=measured[:1], fixed_costs=[]).stored_kd_ratio is None
 
 
 def test_the_page_does_not_name_a_ratio_that_was_not_measured() -> None:

@@ -119,6 +119,40 @@ def test_distilling_a_quarter_of_the_tokens_is_less_work() -> None:
     assert works(planned, "student_pruning") == [pytest.approx(3_826_688_000)]
 
 
+def test_stored_logits_take_the_teachers_work_out_of_every_student_into_one_stage() -> None:
+    """sst2: 1,000 rows of 13 tokens forward, 13,000 x 2 x 800, or 500 of them; students as those without a teacher.
+
+    On disk two fp32 logits and a fingerprint of 8 bytes each: 16,000.
+    """
+    stored = grid_world.plan("common.teacher_logits=stored", tasks=["sst2"])
+    (stage_id,) = of_kind(stored, "teacher_logits")
+    assert works(stored, "teacher_logits") == [20_800_000]
+    assert {*works(stored, "task_pruning"), *works(stored, "transfer")} == {187_200_000}
+    assert works(stored, "quantization") == [62_400_000]
+    assert estimate(stored, [stage_id], SIZES, [], CPU).artifact_bytes == 16_000
+    assert estimate(stored, [stage_id], SIZES, [], CPU).checkpoint_bytes == 0
+    settings = ("common.teacher_logits=stored", "task.sst2.train_examples=500")
+    assert works(grid_world.plan(*settings, tasks=["sst2"]), "teacher_logits") == [10_400_000]
+
+
+def test_stored_logits_of_question_answering_are_two_a_token() -> None:
+    """Ten contexts of 190 tokens: two fp32 logits for each token, and 16 bytes of fingerprint and place."""
+    stored = grid_world.plan("common.teacher_logits=stored", tasks=["squad"])
+    (stage_id,) = of_kind(stored, "teacher_logits")
+    sizes = replace(SIZES, data=replace(SIZES.data, rows={**ROWS, "squad/train": 10, "squad/validation": 10}))
+    assert estimate(stored, [stage_id], sizes, [], CPU).artifact_bytes == 10 * (190 * 8 + 16)
+
+
+def test_a_record_of_stored_logits_tells_their_speed() -> None:
+    """52,000 tokens x 2 x 800 in the 20 s of its attempt."""
+    stored = grid_world.plan("common.teacher_logits=stored", tasks=["sst2"])
+    (spec,) = of_kind(stored, "teacher_logits").values()
+    found = timing_of(record(spec, teacher_logits={"examples": 4000, "tokens": 52_000}), stored, SIZES.shapes)
+    assert found is not None
+    assert (found.work, found.seconds, found.group.task) == (83_200_000, 20.0, "sst2")
+    assert timing_of(record(spec, metrics={}), stored, SIZES.shapes) is None
+
+
 def test_examples_padded_to_one_length_are_more_work() -> None:
     """3 epochs of 1,000 rows of 20 tokens: 60,000 x 6 x 800; scoring pads to the longest all the same."""
     settings = ("common.padding=max_length", "task.sst2.max_length=20")

@@ -106,6 +106,9 @@ def test_other_data_of_one_task_and_another_corpus_set_apart_what_reads_them(pap
         "common.attention=eager",
         "evaluation.batch_size=7",
         "common.evaluation_pairs=5",
+        "common.teacher_logits=online",
+        "transfer.teacher_logits=online",
+        "teacher_logits.batch_size=5",
     ],
 )
 def test_seeds_and_what_changes_no_score_beyond_rounding_do_not_count(paper: MakePaper, assignment: str) -> None:

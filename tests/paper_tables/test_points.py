@@ -54,6 +54,30 @@ def test_a_point_is_the_row_of_the_table() -> None:
     assert (int8.bits, int8.compression) == (8, 26.666667)
 
 
+def test_the_dense_level_is_the_dense_methods_fp32_value_and_no_controls() -> None:
+    """Controls without sparsity, and dense at 8 bits, are points like any other."""
+    controls = [
+        replace(DENSE, method="dense-kd", transfer_kd="yes", value=99.0, stage_id="k0"),
+        replace(DENSE, method="dense-prepared", value=98.0, stage_id="p0"),
+        replace(DENSE, bits=8, value=97.0, stage_id="i0"),
+    ]
+    (panel,) = charts(aggregate([*controls, DENSE, BASE]))[0].panels
+    assert panel.dense == 93.0
+    assert {(point.method, point.compression) for point in panel.points if point.sparsity == 0} == {
+        ("dense", 1),
+        ("dense", 4),
+        ("dense-kd", 1),
+        ("dense-prepared", 1),
+    }
+    assert charts(aggregate(controls))[0].panels[0].dense is None
+
+
+def test_two_methods_that_share_their_evaluations_have_cells_of_their_own() -> None:
+    """As an encoder with random weights, whose preparation is its pre-training, and the control that starts from it."""
+    (chart,) = charts(aggregate([DENSE, replace(DENSE, method="dense-prepared")]))
+    assert (chart.cells, chart.missing) == (2, 0)
+
+
 def test_the_papers_numbers_are_points_where_they_stand_in_the_table() -> None:
     rows = aggregate([BASE, DENSE])
     assert [point.from_paper for point in charts(rows)[0].panels[0].points] == [False, False]

@@ -65,6 +65,25 @@ def test_rows_of_the_same_data_and_settings_are_on_equal_terms(store: Store) -> 
     assert differing_terms(*compared(store)) == []
 
 
+def test_where_the_teachers_logits_come_from_is_no_term(store: Store) -> None:
+    """One row's teacher runs beside its student, the other's logits were stored: the same teacher, the same losses."""
+    given = {"task_pruning.teacher_logits": Setting("stored", "set", "command line")}
+    for method in ("prune-ofa", "finetune-pruning"):
+        add(store, method, range(3), given=given)
+    study, ofa, finetune = compared(store)
+    behind = [study.plan.stages[study.plan.stages[row.stage_ids[0]].parents["model"]] for row in (ofa, finetune)]
+    assert ["teacher_logits" in spec.parents for spec in behind] == [False, True]
+    assert differing_terms(study, ofa, finetune) == []
+
+
+def test_a_pair_that_distillation_sets_apart_is_one_with_stored_logits_too(store: Store) -> None:
+    given = {"common.teacher_logits": Setting("stored", "set", "command line")}
+    for method in ("prune-ofa", "prune-ofa-no-kd"):
+        add(store, method, range(3), given=given)
+    (block,) = build(load_table_file("ablation"), read_numbers(store, "mine")).blocks
+    assert block.heading == "Ablation at 0.85: transfer KD"
+
+
 @pytest.mark.parametrize(
     ("one", "other", "differing"),
     [

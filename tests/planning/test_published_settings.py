@@ -117,6 +117,7 @@ WITHOUT_A_LINE = {
     "common.attention": "sdpa",
     "common.padding": "longest",
     "common.threads": 8,
+    "common.teacher_logits": "stored",
     "common.max_grad_norm": 1.0,
     "common.adam_beta1": 0.9,
     "common.adam_beta2": 0.999,

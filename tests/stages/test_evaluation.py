@@ -119,11 +119,11 @@ def test_scoring_reports_progress_and_stops_between_two_batches_on_request(featu
     context: Any = SimpleNamespace(report=reported.append, stops=StopFlag(lambda: len(reported) == 2))
     model = Echo()
     with pytest.raises(Interrupted, match="after scoring 2 of 5 batches"):
-        predict(model, features, collate, 32, evaluation._watch(context))
+        predict(model, features, collate, 32, evaluation.watch(context))
     assert model.batches == [32, 32]
     assert [(progress.step, progress.steps, progress.loss) for progress in reported] == [(1, 5, None), (2, 5, None)]
 
 
 def test_a_stop_that_comes_with_the_last_batch_loses_nothing(features: datasets.Dataset) -> None:
     context: Any = SimpleNamespace(report=lambda progress: None, stops=StopFlag(lambda: True))
-    assert len(predict(Echo(), features, collate, ROWS, evaluation._watch(context))["logits"]) == ROWS
+    assert len(predict(Echo(), features, collate, ROWS, evaluation.watch(context))["logits"]) == ROWS

@@ -49,7 +49,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(fine_tuning, "load_for_task", load_for_task)
     monkeypatch.setattr(fine_tuning, "training_examples", lambda *given: "the task's examples")
-    monkeypatch.setattr(fine_tuning, "PaddingCollator", lambda tokenizer, length: tokenizer)
+    monkeypatch.setattr(fine_tuning, "PaddingCollator", lambda tokenizer, length, **options: tokenizer)
     monkeypatch.setattr(pretraining, "load_for_pretraining", load_for_pretraining)
     monkeypatch.setattr(pretraining, "load_pairs", lambda context, split: (context.parent_artifacts["pairs"], split))
     monkeypatch.setattr(pretraining, "MaskedLanguageModelCollator", lambda tokenizer, **options: tokenizer)
@@ -134,7 +134,7 @@ def test_a_stage_without_a_teacher_needs_no_distillation_weights() -> None:
 def test_a_batch_is_padded_to_its_longest_example_or_to_the_length_of_the_task_or_the_pairs(
     started: dict[str, Any], monkeypatch: pytest.MonkeyPatch, padding: str, task: int | None, pairs: int | None
 ) -> None:
-    monkeypatch.setattr(fine_tuning, "PaddingCollator", lambda tokenizer, length: length)
+    monkeypatch.setattr(fine_tuning, "PaddingCollator", lambda tokenizer, length, **options: length)
     monkeypatch.setattr(pretraining, "MaskedLanguageModelCollator", lambda tokenizer, **options: options["length"])
     begin(fine_tuning.fine_tune, context({**PARAMETERS, "padding": padding}))
     assert started["collator"] == task
