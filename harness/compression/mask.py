@@ -7,7 +7,7 @@ a bool tensor of the weight's shape, True = kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -30,38 +30,49 @@ def num_zeros(sparsity: float, numel: int) -> int:
     return math.floor(sparsity * numel + _COUNT_SLACK)
 
 
-def magnitude_mask(weight: Tensor, sparsity: float, *, tie_rule: TieRule = "exact") -> Tensor:
+def magnitude_mask(
+    weight: Tensor, sparsity: float, *, tie_rule: TieRule = "exact", pruned: Tensor | None = None
+) -> Tensor:
     """Bool mask that keeps the largest weights of one matrix by absolute value (Prune OFA).
 
     weight: any shape and float type; ranked on |weight| in fp32 (float64 stays float64). sparsity: in [0, 1).
     tie_rule "exact": exactly num_zeros(sparsity, numel) zeros, equal magnitudes pruned from the lowest flat index on.
     tie_rule "threshold": the authors' release. With k = floor of the float product, keep |weight| > k-th smallest;
     every tie at that value goes, so there are at least k zeros.
-    Raises ValueError on a sparsity outside [0, 1), an unknown rule or a weight that is not finite.
+    pruned: bool, of the weight's shape: entries that are among the zeros whatever their magnitude.
+    Raises ValueError on a sparsity outside [0, 1), an unknown rule, a weight that is not finite or, under "exact", more
+    pruned entries than zeros.
     """
     _check_sparsity(sparsity)
     if tie_rule not in get_args(TieRule):
         raise ValueError(f"tie_rule={tie_rule!r}: expected one of {', '.join(get_args(TieRule))}.")
     magnitude = _magnitude(weight)
+    gone = None if pruned is None else pruned.flatten()
     if tie_rule == "exact":
-        return _prune_smallest(magnitude, num_zeros(sparsity, magnitude.numel())).reshape(weight.shape)
+        k = num_zeros(sparsity, magnitude.numel())
+        return _beside_pruned(magnitude, k, gone, _prune_smallest).reshape(weight.shape)
     k = math.floor(sparsity * magnitude.numel())
-    if k == 0:
-        return torch.ones_like(weight, dtype=torch.bool)
-    return (magnitude > _kth_smallest(magnitude, k)).reshape(weight.shape)
+    if gone is not None:
+        k = max(k, int(gone.sum()))  # ties of an earlier time
+    return _beside_pruned(magnitude, k, gone, _above_kth_smallest).reshape(weight.shape)
 
 
-def global_magnitude_masks(weights: Sequence[Tensor], sparsity: float) -> list[Tensor]:
+def global_magnitude_masks(
+    weights: Sequence[Tensor], sparsity: float, *, pruned: Sequence[Tensor] | None = None
+) -> list[Tensor]:
     """Bool masks from one ranking over all matrices together; each matrix gets whatever share falls to it.
 
     weights: tensors of any shapes on one device, in the order that breaks ties (matrix order, then flat index).
     Exactly num_zeros(sparsity, total numel) zeros in the sum; ranked as in `magnitude_mask`, rule "exact".
-    Raises ValueError on an empty sequence, a sparsity outside [0, 1) or a weight that is not finite.
+    pruned: for each matrix, as there.
+    Raises ValueError on an empty sequence, a sparsity outside [0, 1), a weight that is not finite, or more pruned
+    entries than zeros.
     """
     if not weights:
         raise ValueError("weights is empty: a global ranking needs at least one matrix.")
     magnitude = torch.cat([_magnitude(weight) for weight in weights])
-    kept = _prune_smallest(magnitude, num_zeros(sparsity, magnitude.numel()))
+    gone = None if pruned is None else torch.cat([each.flatten() for each in pruned])
+    kept = _beside_pruned(magnitude, num_zeros(sparsity, magnitude.numel()), gone, _prune_smallest)
     parts = kept.split([weight.numel() for weight in weights])
     return [part.reshape(weight.shape) for part, weight in zip(parts, weights, strict=True)]
 
@@ -80,6 +91,23 @@ def _magnitude(weight: Tensor) -> Tensor:
     if not bool(torch.isfinite(magnitude).all()):
         raise ValueError("the weight has entries that are not finite and cannot be ranked: look for a diverged step.")
     return magnitude
+
+
+def _beside_pruned(magnitude: Tensor, k: int, gone: Tensor | None, prune: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Flat bool mask without the entries that are gone, and without what `prune` takes of the others to make it k."""
+    if gone is None:
+        return prune(magnitude, k)
+    num_gone = int(gone.sum())
+    if num_gone > k:
+        raise ValueError(f"{num_gone} entries are pruned already, and {k} are to be: a weight would have to return.")
+    kept = ~gone
+    kept[~gone] = prune(magnitude[~gone], k - num_gone)
+    return kept
+
+
+def _above_kth_smallest(magnitude: Tensor, k: int) -> Tensor:
+    """Flat bool mask of what is above the k-th smallest; all of it for k = 0."""
+    return torch.ones_like(magnitude, dtype=torch.bool) if k == 0 else magnitude > _kth_smallest(magnitude, k)
 
 
 def _prune_smallest(magnitude: Tensor, k: int) -> Tensor:

@@ -23,9 +23,10 @@ def head_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, chunk_loss: C
     """Sum over chunks of chunk_loss(hidden[rows] @ weight.T + bias, rows), with gradients for hidden, weight, bias.
 
     hidden: [rows, width]; weight: [vocabulary, width]; bias: [vocabulary] or None. chunk_loss must be a sum of terms
-    of single rows, and must reach no other tensor that needs a gradient. First-order gradients only.
+    of single rows, and must reach no other tensor that needs a gradient. First-order gradients only. Under autocast
+    logits are of its type, sums and gradients of the weight's.
     """
-    loss: Tensor = _HeadLoss.apply(hidden, weight, bias, chunk_loss)
+    loss: Tensor = _HeadLoss.apply(hidden.to(weight.dtype), weight, bias, chunk_loss)
     return loss
 
 
@@ -47,6 +48,7 @@ class _HeadLoss(torch.autograd.Function):
                 part = chunk_loss(logits, rows)
             (grad_logits,) = torch.autograd.grad(part, logits)
             total += part.detach()
+            grad_logits = grad_logits.to(weight.dtype)
             torch.mm(grad_logits, weight, out=grad_hidden[rows])
             grad_weight.addmm_(grad_logits.T, hidden[rows])
             if grad_bias is not None:

@@ -101,6 +101,23 @@ def test_the_chunked_loss_with_a_teacher_is_the_plain_one() -> None:
     assert_same_gradients(model, ours, 0.3 * output.loss + 0.7 * (tokens + pairs))
 
 
+def test_the_chunked_loss_is_near_its_own_where_products_are_in_bfloat16() -> None:
+    """bfloat16 has 8 bits: a product is off by half a percent, and a gradient stays one of fp32."""
+    set_seed(0)
+    model, teacher, batch = BertForPreTraining(without_dropout()), BertForPreTraining(without_dropout()), pair_batch()
+    kd = Distillation(teacher=teacher, ce_weight=0.5, kd_weight=0.5, temperature=2.0)
+    objective = PretrainingObjective(distillation=kd)
+    exact = objective(model, batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        near = objective(model, batch)
+    assert near.item() != exact.item()
+    assert near.item() == pytest.approx(exact.item(), rel=0.01)
+    first, second = gradients(model, exact), gradients(model, near)
+    assert {gradient.dtype for gradient in second.values()} == {torch.float32}
+    decoder = "bert.embeddings.word_embeddings.weight"  # tied
+    assert float((first[decoder] - second[decoder]).norm()) < 0.05 * float(first[decoder].norm())
+
+
 def test_the_head_loss_needs_no_gradient_to_be_computed() -> None:
     hidden, weight = torch.randn(300, 8), torch.randn(20, 8)
     with torch.no_grad():
