@@ -1,20 +1,38 @@
-"""Which oracles of the method specification are held by a test: the list may grow, and must not shrink."""
+"""Every oracle of the method specification (section 10, O1 to O45) is held by a test that is marked with it."""
 
 from __future__ import annotations
 
-import re
+import ast
 from pathlib import Path
 
-HELD = {
-    *("O1", "O2", "O3", "O4", "O7", "O9", "O10", "O11", "O13", "O14", "O16", "O17", "O18", "O19", "O20"),
-    *("O25", "O26", "O27", "O29", "O30", "O31", "O32", "O34", "O35"),
-    *("O5", "O6", "O8", "O12", "O15", "O21", "O22", "O23", "O24", "O33", "O44", "O45"),
-}
+ORACLES = {f"O{number}" for number in range(1, 46)}
+NO_TEST = {"O36": "the packed file, a release format of its own; O44 is held but for that file"}
+AWAITED = {"O37", "O38", "O39", "O40", "O41", "O42", "O43"}  # of competitors that are not here yet
 
 
-def test_every_oracle_of_the_list_has_a_test_marked_with_it() -> None:
-    marked: set[str] = set()
-    for path in Path(__file__).parent.rglob("test_*.py"):
-        for arguments in re.findall(r"pytest\.mark\.oracle\(([^)]*)\)", path.read_text(encoding="utf-8")):
-            marked.update(re.findall(r"O\d+", arguments))
-    assert not HELD - marked, f"no test is marked with {sorted(HELD - marked)}"
+def marks(tree: ast.AST) -> set[str]:
+    """The arguments of @pytest.mark.oracle(..) on the test functions of a module."""
+    tests = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    calls = [each for test in tests for each in test.decorator_list if isinstance(each, ast.Call)]
+    found = [call for call in calls if ast.unparse(call.func) == "pytest.mark.oracle"]
+    return {str(ast.literal_eval(argument)) for call in found for argument in call.args}
+
+
+def held() -> set[str]:
+    folder = Path(__file__).parent
+    return {mark for path in folder.rglob("test_*.py") for mark in marks(ast.parse(path.read_text(encoding="utf-8")))}
+
+
+def test_every_oracle_has_a_test_that_is_marked_with_it() -> None:
+    missing = ORACLES - held() - NO_TEST.keys() - AWAITED
+    assert not missing, f"no test is marked with {sorted(missing)}"
+
+
+def test_no_test_is_marked_with_an_oracle_that_there_is_not() -> None:
+    assert held() <= ORACLES
+
+
+def test_what_is_awaited_is_not_here_yet() -> None:
+    """The list gets shorter with every competitor that brings its oracles, until it is empty."""
+    here = AWAITED & held()
+    assert not here, f"{sorted(here)} have a test by now: take them off AWAITED"

@@ -7,8 +7,8 @@ a bool tensor of the weight's shape, True = kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Literal, cast, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -32,38 +32,49 @@ def num_zeros(sparsity: float, numel: int) -> int:
     return math.floor(sparsity * numel + _COUNT_SLACK)
 
 
-def magnitude_mask(weight: Tensor, sparsity: float, *, tie_rule: TieRule = "exact") -> Tensor:
+def magnitude_mask(
+    weight: Tensor, sparsity: float, *, tie_rule: TieRule = "exact", pruned: Tensor | None = None
+) -> Tensor:
     """Bool mask that keeps the largest weights of one matrix by absolute value (Prune OFA).
 
     weight: any shape and float type; ranked on |weight| in fp32 (float64 stays float64). sparsity: in [0, 1).
     tie_rule "exact": exactly num_zeros(sparsity, numel) zeros, equal magnitudes pruned from the lowest flat index on.
     tie_rule "threshold": the authors' release. With k = floor of the float product, keep |weight| > k-th smallest;
     every tie at that value goes, so there are at least k zeros.
-    Raises ValueError on a sparsity outside [0, 1), an unknown rule or a weight that is not finite.
+    pruned: bool, of the weight's shape: entries that are among the zeros whatever their magnitude.
+    Raises ValueError on a sparsity outside [0, 1), an unknown rule, a weight that is not finite or, under "exact", more
+    pruned entries than zeros.
     """
     _check_sparsity(sparsity)
     if tie_rule not in get_args(TieRule):
         raise ValueError(f"tie_rule={tie_rule!r}: expected one of {', '.join(get_args(TieRule))}.")
     magnitude = _magnitude(weight)
+    gone = None if pruned is None else pruned.flatten()
     if tie_rule == "exact":
-        return _prune_smallest(magnitude, num_zeros(sparsity, magnitude.numel())).reshape(weight.shape)
+        k = num_zeros(sparsity, magnitude.numel())
+        return _beside_pruned(magnitude, k, gone, _prune_smallest).reshape(weight.shape)
     k = math.floor(sparsity * magnitude.numel())
-    if k == 0:
-        return torch.ones_like(weight, dtype=torch.bool)
-    return (magnitude > _kth_smallest(magnitude, k)).reshape(weight.shape)
+    if gone is not None:
+        k = max(k, int(gone.sum()))  # ties of an earlier time
+    return _beside_pruned(magnitude, k, gone, _above_kth_smallest).reshape(weight.shape)
 
 
-def global_magnitude_masks(weights: Sequence[Tensor], sparsity: float) -> list[Tensor]:
+def global_magnitude_masks(
+    weights: Sequence[Tensor], sparsity: float, *, pruned: Sequence[Tensor] | None = None
+) -> list[Tensor]:
     """Bool masks from one ranking over all matrices together; each matrix gets whatever share falls to it.
 
     weights: tensors of any shapes on one device, in the order that breaks ties (matrix order, then flat index).
     Exactly num_zeros(sparsity, total numel) zeros in the sum; ranked as in `magnitude_mask`, rule "exact".
-    Raises ValueError on an empty sequence, a sparsity outside [0, 1) or a weight that is not finite.
+    pruned: for each matrix, as there.
+    Raises ValueError on an empty sequence, a sparsity outside [0, 1), a weight that is not finite, or more pruned
+    entries than zeros.
     """
     if not weights:
         raise ValueError("weights is empty: a global ranking needs at least one matrix.")
     magnitude = torch.cat([_magnitude(weight) for weight in weights])
-    kept = _prune_smallest(magnitude, num_zeros(sparsity, magnitude.numel()))
+    gone = None if pruned is None else torch.cat([each.flatten() for each in pruned])
+    kept = _beside_pruned(magnitude, num_zeros(sparsity, magnitude.numel()), gone, _prune_smallest)
     parts = kept.split([weight.numel() for weight in weights])
     return [part.reshape(weight.shape) for part, weight in zip(parts, weights, strict=True)]
 
@@ -89,16 +100,38 @@ def _magnitude(weight: Tensor) -> Tensor:
     return magnitude
 
 
+def _beside_pruned(magnitude: Tensor, k: int, gone: Tensor | None, prune: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Flat bool mask without the entries that are gone, and without what `prune` takes of the others to make it k."""
+    if gone is None:
+        return prune(magnitude, k)
+    num_gone = int(gone.sum())
+    if num_gone > k:
+        raise ValueError(f"{num_gone} entries are pruned already, and {k} are to be: a weight would have to return.")
+    kept = ~gone
+    kept[~gone] = prune(magnitude[~gone], k - num_gone)
+    return kept
+
+
+def _above_kth_smallest(magnitude: Tensor, k: int) -> Tensor:
+    """Flat bool mask of what is above the k-th smallest; all of it for k = 0."""
+    if k == 0:
+        return torch.ones_like(magnitude, dtype=torch.bool)
+    if magnitude.device.type != "cpu":
+        return magnitude > magnitude.sort().values[k - 1]
+    order = _as_integers(magnitude)
+    return torch.from_numpy(order > _kth_smallest(order, k))
+
+
 def _prune_smallest(magnitude: Tensor, k: int) -> Tensor:
     """Flat bool mask without exactly k entries: all below the k-th smallest, then ties at it by lowest index."""
     if k == 0:
         return torch.ones_like(magnitude, dtype=torch.bool)
-    if magnitude.device.type != "cpu":
-        kept = torch.ones_like(magnitude, dtype=torch.bool)
-        kept[magnitude.sort(stable=True).indices[:k]] = False
-        return kept
+    if magnitude.device.type != "cpu":  # kthvalue has no deterministic implementation on a GPU
+        kept_there = torch.ones_like(magnitude, dtype=torch.bool)
+        kept_there[magnitude.sort(stable=True).indices[:k]] = False
+        return kept_there
     order = _as_integers(magnitude)
-    threshold = _kth_smallest_of(order, k)
+    threshold = _kth_smallest(order, k)
     kept = order > threshold
     num_ties_kept = kept.size - int(np.count_nonzero(kept)) - k
     if num_ties_kept:
@@ -106,18 +139,11 @@ def _prune_smallest(magnitude: Tensor, k: int) -> Tensor:
     return torch.from_numpy(kept)
 
 
-def _kth_smallest(magnitude: Tensor, k: int) -> Tensor:
-    """k counts from 1. On a GPU a sort, since kthvalue has no deterministic implementation there."""
-    if magnitude.device.type != "cpu":
-        return magnitude.sort().values[k - 1]
-    return torch.from_numpy(_kth_smallest_of(_as_integers(magnitude), k).reshape(1)).view(magnitude.dtype)[0]
+def _as_integers(magnitude: Tensor) -> Any:
+    """The bits of non-negative floats as a numpy array of integers, which have the same order."""
+    return magnitude.view(_INTEGERS[magnitude.dtype]).numpy()
 
 
-def _as_integers(magnitude: Tensor) -> np.ndarray[Any, Any]:
-    """The bits of non-negative floats as integers, which have the same order: numpy partitions these fastest."""
-    return cast("np.ndarray[Any, Any]", magnitude.view(_INTEGERS[magnitude.dtype]).numpy())
-
-
-def _kth_smallest_of(order: np.ndarray[Any, Any], k: int) -> Any:
-    """A numpy scalar, exact: numpy's partition runs on the vector units, 15 to 30 times as fast as torch's kthvalue."""
+def _kth_smallest(order: Any, k: int) -> Any:
+    """Exact; k counts from 1. numpy partitions integers on the vector units, many times as fast as torch's kthvalue."""
     return np.partition(order, k - 1)[k - 1]

@@ -42,12 +42,12 @@ def weight_scale(weight: Tensor, *, rule: ScaleRule = "max127") -> Tensor:
     """Scale of a weight matrix from its current values: an fp32 scalar tensor, > 0 and without gradient.
 
     rule "max127": max|W| / 127 (Q8BERT). "ref_max127_5": max|W| / 127.5, the authors' release, where a largest weight
-    that is positive falls off the range and loses its gradient. All-zero weights get the scale 1.
+    that is positive falls off the range and loses its gradient; a QuantizedLinear takes its maximum from
+    `RunningMaximum`. All-zero weights get the scale 1.
     Raises ValueError on an unknown rule. A NaN or infinity in the weight shows as such in the scale.
     """
     _check_choice("rule", rule, ScaleRule)
-    low, high = torch.aminmax(weight.detach())
-    return _safe(torch.maximum(-low, high).float() / (WEIGHT_MAX if rule == "max127" else WEIGHT_MAX + 0.5))
+    return _scale_of(_largest(weight), rule)
 
 
 def quantize_weight(weight: Tensor, scale: Tensor, *, rule: ScaleRule = "max127") -> Tensor:
@@ -191,14 +191,54 @@ def observed_as_one_batch(model: nn.Module) -> Iterator[None]:
             observer._micro_batches = None
 
 
+class RunningMaximum(nn.Module):
+    """The largest |W| that a weight ever had in training: the authors' release keeps a range that never shrinks.
+
+    Moves in training mode only; a weight that is not finite is passed over.
+    Buffers: largest (fp32 scalar), initialised (bool).
+    """
+
+    largest: Tensor
+    initialised: Tensor
+
+    def __init__(self, *, device: torch.device | None = None) -> None:
+        super().__init__()
+        self.register_buffer("largest", torch.zeros((), device=device))
+        self.register_buffer("initialised", torch.zeros((), dtype=torch.bool, device=device))
+
+    @torch.no_grad()
+    def forward(self, weight: Tensor) -> Tensor:
+        """max|W| over all weights so far, this one included when training; in eval mode the stored one."""
+        if not self.training:
+            return self.stored()
+        now = _largest(weight).to(self.largest.dtype)
+        usable = torch.isfinite(now)
+        self.largest.copy_(torch.where(usable, torch.maximum(self.largest, now), self.largest))
+        self.initialised.copy_(self.initialised | usable)
+        return self.largest
+
+    def stored(self) -> Tensor:
+        """max|W| over the weights so far. Raises RuntimeError when none was ever seen."""
+        if not bool(self.initialised):
+            raise RuntimeError(
+                "the range of a weight was never observed: run at least one batch in training mode, or load a state "
+                "that holds it, before evaluating or freezing."
+            )
+        return self.largest
+
+
 class QuantizedLinear(nn.Linear):
     """Linear whose input, weight and optionally output are fake-quantised (Q8BERT, as Prune OFA applies it).
 
     Input and output: uint8, ranges by RangeObserver, updated in training mode and then used, stored ones in eval.
-    Weight: int8 from its current values, masked or not, at every forward. Bias: floating point here; integers come
-    with `freeze`. requantize_output False leaves the output in floating point, for what feeds a residual add, the
-    attention context or a loss. Under autocast the rounding to codes is done in fp32, the matrix product is not.
+    Weight: int8, masked or not, at every forward; its scale is that of its current values, or under scale_rule
+    "ref_max127_5" of the largest so far (`RunningMaximum`). Bias: floating point here; integers come with `freeze`.
+    requantize_output False leaves the output in floating point, for what feeds a residual add, the attention context or
+    a loss. Under autocast the rounding to codes is done in fp32, the matrix product is not.
+    is_active False: an ordinary Linear for the time being, which observes and rounds nothing.
     """
+
+    is_active: bool = True
 
     def __init__(
         self,
@@ -216,6 +256,7 @@ class QuantizedLinear(nn.Linear):
         self.scale_rule: ScaleRule = scale_rule
         self.input_observer = RangeObserver(device=self.weight.device)
         self.output_observer = RangeObserver(device=self.weight.device) if requantize_output else None
+        self.weight_observer = _weight_observer(scale_rule, self.weight.device)
 
     @classmethod
     def from_linear(
@@ -235,6 +276,7 @@ class QuantizedLinear(nn.Linear):
         quantized.input_observer = RangeObserver(momentum=range_momentum, device=device)
         if requantize_output:
             quantized.output_observer = RangeObserver(momentum=range_momentum, device=device)
+        quantized.weight_observer = _weight_observer(scale_rule, device)
         return quantized.train(linear.training)
 
     @property
@@ -245,10 +287,18 @@ class QuantizedLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features]. Raises RuntimeError in eval mode without observed ranges."""
         weight = self.weight  # read once: behind a mask every read computes V * M
+        if not self.is_active:
+            return linear_map(input, weight, self.bias)
         qmin, qmax = _weight_range(self.scale_rule)
-        weight = fake_quantize(weight, weight_scale(weight, rule=self.scale_rule), 0, qmin, qmax)
+        weight = fake_quantize(weight, self.scale_of(weight), 0, qmin, qmax)
         output = linear_map(_through_range(input, self.input_observer), weight, self.bias)
         return output if self.output_observer is None else _through_range(output, self.output_observer)
+
+    def scale_of(self, weight: Tensor) -> Tensor:
+        """The scale to quantise this weight with, by the scale rule; `RunningMaximum` says what it takes note of."""
+        if self.weight_observer is None:
+            return weight_scale(weight, rule=self.scale_rule)
+        return _scale_of(self.weight_observer(weight), self.scale_rule)
 
 
 class FrozenQuantizedLinear(nn.Module):
@@ -373,6 +423,14 @@ class FrozenQuantizedLinear(nn.Module):
     def _accumulator_scale(self) -> Tensor:
         """input_scale * weight_scale in float64, where the product of two fp32 numbers is exact."""
         return self.input_scale.double() * self.weight_scale.double()
+
+
+def activate_fake_quantization(model: nn.Module, is_active: bool) -> int:
+    """Whether every QuantizedLinear of the model observes and rounds from now on; returns how many there are."""
+    found = [module for module in model.modules() if isinstance(module, QuantizedLinear)]
+    for module in found:
+        module.is_active = is_active
+    return len(found)
 
 
 def quantize_linears(
@@ -533,6 +591,21 @@ def _safe(scale: Tensor) -> Tensor:
     return torch.where(scale < torch.finfo(scale.dtype).tiny, torch.ones_like(scale), scale)
 
 
+def _largest(weight: Tensor) -> Tensor:
+    """max|W| in fp32; NaN or infinite where an entry is."""
+    low, high = torch.aminmax(weight.detach())
+    return torch.maximum(-low, high).float()
+
+
+def _scale_of(largest: Tensor, rule: ScaleRule) -> Tensor:
+    return _safe(largest.float() / (WEIGHT_MAX if rule == "max127" else WEIGHT_MAX + 0.5))
+
+
+def _weight_observer(rule: ScaleRule, device: torch.device) -> RunningMaximum | None:
+    """None: the scale is that of the current weight."""
+    return RunningMaximum(device=device) if rule == "ref_max127_5" else None
+
+
 def _through_range(x: Tensor, observer: RangeObserver) -> Tensor:
     scale, zero_point = observer(x)
     return fake_quantize(x, scale, zero_point, ACTIVATION_MIN, ACTIVATION_MAX)
@@ -557,7 +630,10 @@ def _checked_scale(name: str, scale: Tensor) -> Tensor:
 def _frozen_parts(name: str, module: QuantizedLinear) -> dict[str, Tensor]:
     if not bool(torch.isfinite(module.weight).all()):
         raise ValueError(f"{name}: the weight has entries that are not finite.")
-    scale = weight_scale(module.weight, rule=module.scale_rule)
+    if module.weight_observer is None:
+        scale = weight_scale(module.weight, rule=module.scale_rule)
+    else:
+        scale = _scale_of(module.weight_observer.stored(), module.scale_rule)
     input_scale, input_zero_point = module.input_observer.stored_parameters()
     parts = {
         "codes": quantize_weight(module.weight, scale, rule=module.scale_rule),

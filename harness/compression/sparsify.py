@@ -139,14 +139,17 @@ def update_masks(
     *,
     tie_rule: TieRule = "exact",
     scope: Scope = "local",
+    regrowth: bool = True,
     names: Sequence[str] | None = None,
 ) -> dict[str, int]:
     """One mask update: recomputes masks from |V| of all entries, masked ones included, and returns zeros per name.
 
     sparsity: fraction removed, in [0, 1). scope "local": every matrix gets that sparsity on its own, as in Prune OFA;
-    "global": one ranking over all of them. names: default all masked modules. Shadow weights are not touched.
-    Raises ValueError on a name without a Mask, a locked one, nothing to update, or the tie rule "threshold" with the
-    global scope; IntegrityError if a count of zeros is not the requested one.
+    "global": one ranking over all of them. regrowth: False ranks masked entries below all others, so that none returns.
+    names: default all masked modules. Shadow weights are not touched.
+    Raises ValueError on a name without a Mask, a locked one, nothing to update, the tie rule "threshold" with the
+    global scope, or a sparsity below that of the masks without regrowth; IntegrityError if a count of zeros is not the
+    requested one.
     """
     chosen = masked_names(model) if names is None else list(names)
     if not chosen:
@@ -160,10 +163,14 @@ def update_masks(
         raise ValueError(f"tie_rule={tie_rule!r} is defined for scope='local' only; use tie_rule='exact'.")
 
     shadows = [_shadow(model.get_submodule(name)) for name in chosen]
+    pruned = None if regrowth else [~mask.mask for mask in masks.values() if mask is not None]
     if scope == "global":
-        new_masks = global_magnitude_masks(shadows, sparsity)
+        new_masks = global_magnitude_masks(shadows, sparsity, pruned=pruned)
     else:
-        new_masks = [magnitude_mask(shadow, sparsity, tie_rule=tie_rule) for shadow in shadows]
+        new_masks = [
+            magnitude_mask(shadow, sparsity, tie_rule=tie_rule, pruned=None if pruned is None else pruned[i])
+            for i, shadow in enumerate(shadows)
+        ]
     zeros: dict[str, int] = {}
     for name, new_mask in zip(chosen, new_masks, strict=True):
         mask = masks[name]

@@ -94,6 +94,7 @@ TOKEN_DISTILLATION: Parameters = {
         silent=True,
     ),
 }
+# regrowth: whether a pruned weight returns where it outranks one that is left. tie_rule: which of equal weights go.
 PRUNING: Parameters = {
     "initial_sparsity": _fraction(),
     "ramp_begin": _fraction(),
@@ -104,6 +105,21 @@ PRUNING: Parameters = {
     "ranking": Parameter(str, one_of=("local", "global"), shared=True),
     "lr_rewind": Parameter(bool, shared=True),
     "prune_pooler": Parameter(bool, shared=True),
+    "regrowth": Parameter(
+        bool,
+        shared=True,
+        default=True,
+        published="authors' release: every mask update ranks all weights, those that are pruned too",
+        silent=True,
+    ),
+    "tie_rule": Parameter(
+        str,
+        one_of=("exact", "threshold"),
+        shared=True,
+        default="exact",
+        assumed="an exact count of zeros; the authors' release prunes every weight at the threshold",
+        silent=True,
+    ),
 }
 # A window of a context holds its question, three special tokens and more new context than the step to the next.
 WINDOW = Relation(
@@ -121,10 +137,25 @@ PRUNING_ORDER = (
     Relation(("ramp_end", "last_event"), lambda end, last: end <= last, "mask updates until the ramp has ended"),
     Relation(("first_event", "last_event"), lambda first, last: first <= last, "a first event before the last"),
 )
+TIES = Relation(
+    ("tie_rule", "ranking"),
+    lambda tie_rule, ranking: tie_rule == "exact" or ranking == "local",
+    "exact under a global ranking: the threshold is one matrix's",
+)
 PATTERN_LOCK: Parameters = {"lock_pooler": Parameter(bool, shared=True)}
+# quantization_begin: the share of the run after which weights and activations are rounded.
 QUANTIZATION: Parameters = {
     "activation_momentum": Parameter(float, above=0, at_most=1, shared=True),
     "weight_scale": Parameter(str, one_of=("max127", "ref_max127_5"), shared=True),
+    "quantization_begin": Parameter(
+        float,
+        at_least=0,
+        below=1,
+        shared=True,
+        default=0.0,
+        published="authors' release: from the first step on",
+        silent=True,
+    ),
 }
 FINE_TUNING: Parameters = {**RUNTIME, **OPTIMIZER, "epochs": _positive(float)}
 PRETRAINING: Parameters = {**RUNTIME, **OPTIMIZER, **MASKED_LM, "steps": _positive(int)}
@@ -275,7 +306,7 @@ _KINDS = (
         recipe={**PRETRAINING, **TOKEN_DISTILLATION, **PRUNING},
         work="pretraining",
         identity=("model", "sparsity", "seed"),
-        relations=(LEARNS, *PRUNING_ORDER),
+        relations=(LEARNS, *PRUNING_ORDER, TIES),
     ),
     StageKind(
         name="sparse_checkpoint",
@@ -303,7 +334,7 @@ _KINDS = (
         work="training",
         identity=("model", "task", "sparsity", "seed"),
         task_data=TRAIN_DATA,
-        relations=(LEARNS, *PRUNING_ORDER, WINDOW),
+        relations=(LEARNS, *PRUNING_ORDER, TIES, WINDOW),
     ),
     StageKind(
         name="transfer",

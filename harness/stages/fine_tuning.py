@@ -91,6 +91,7 @@ def quantization(context: StageContext) -> StageResult:
             fp32_outputs=[name for name in linears if family.keeps_fp32_output(name)],
             weight_scale=context.parameters["weight_scale"],
             activation_momentum=context.parameters["activation_momentum"],
+            begin=context.parameters.get("quantization_begin", 0.0),
         )
 
     return fine_tune(context, modifier=modifier, new_head=False)

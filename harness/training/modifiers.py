@@ -7,6 +7,7 @@ callbacks), shapes the learning rate, and detaches at the end: it leaves plain w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from harness.compression.learning_rate import check_rewinding, linear_factor, rewound_factor
 from harness.compression.quantization import (
     ScaleRule,
+    activate_fake_quantization,
     dequantize_linears,
     freeze,
     int8_zero_counts,
@@ -40,6 +42,7 @@ from harness.inputs.families import Family
 from harness.training.hooks import TrainingHooks
 
 Factor = Callable[[int], float]
+COUNT_SLACK = 1e-9  # 0.29 of 100 steps is 28.999999999999996 as a float product, and 29 is meant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,8 @@ class GradualPruning(Modifier):
     ranking: str
     rewind: bool
     with_pooler: bool
+    regrowth: bool = True
+    tie_rule: str = "exact"
     num_mask_updates: int = 0
 
     @classmethod
@@ -126,6 +131,8 @@ class GradualPruning(Modifier):
             ranking=parameters["ranking"],
             rewind=parameters["lr_rewind"],
             with_pooler=parameters["prune_pooler"],
+            regrowth=parameters.get("regrowth", True),
+            tie_rule=parameters.get("tie_rule", "exact"),
         )
 
     def attach(self, model: nn.Module) -> None:
@@ -148,7 +155,7 @@ class GradualPruning(Modifier):
     def callbacks(self, num_steps: int) -> list[TrainerCallback]:
         self.schedule.check_reaches_final(num_steps)
         self.num_mask_updates = len(self.schedule.mask_update_steps(num_steps))
-        return [_MaskUpdates(self.schedule, self.ranking)]
+        return [_MaskUpdates(self)]
 
     def detach(self, model: nn.Module) -> TrainingReport:
         report = _masked_report("masked", model, self.matrices)
@@ -199,12 +206,15 @@ class LockedQuantization(PatternLock):
     """Quantization-aware training of every Linear, with the zero pattern kept (Q8BERT, as Prune OFA applies it).
 
     fp32_outputs: modules whose output is not requantised: heads, and those that feed residual sums or the context.
+    begin: the share of the run, below 1, after which values are rounded and ranges observed; before, it is a locked
+    fine-tuning in floating point.
     """
 
     linears: Sequence[str]
     fp32_outputs: Sequence[str]
     weight_scale: ScaleRule
     activation_momentum: float
+    begin: float = 0.0
 
     def attach(self, model: nn.Module) -> None:
         quantize_linears(
@@ -215,6 +225,10 @@ class LockedQuantization(PatternLock):
             range_momentum=self.activation_momentum,
         )
         super().attach(model)
+
+    def callbacks(self, num_steps: int) -> list[TrainerCallback]:
+        begin = math.floor(self.begin * num_steps + COUNT_SLACK)
+        return [_QuantizationStart(begin)] if begin else []
 
     def as_one_batch(self, model: nn.Module) -> AbstractContextManager[None]:
         return observed_as_one_batch(model)
@@ -240,14 +254,30 @@ class LockedQuantization(PatternLock):
 class _MaskUpdates(TrainerCallback):
     """Updates the masks after the optimizer steps that the schedule names: pruning step = optimizer step - 1."""
 
-    def __init__(self, schedule: PruningSchedule, ranking: str) -> None:
-        self.schedule = schedule
-        self.ranking = ranking
+    def __init__(self, pruning: GradualPruning) -> None:
+        self.pruning = pruning
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         step = state.global_step - 1
-        if self.schedule.updates_masks_at(step):
-            update_masks(kwargs["model"], self.schedule.sparsity_at(step), scope=self.ranking)  # type: ignore[arg-type]
+        pruning = self.pruning
+        if pruning.schedule.updates_masks_at(step):
+            update_masks(
+                kwargs["model"],
+                pruning.schedule.sparsity_at(step),
+                scope=pruning.ranking,  # type: ignore[arg-type]
+                tie_rule=pruning.tie_rule,  # type: ignore[arg-type]
+                regrowth=pruning.regrowth,
+            )
+
+
+class _QuantizationStart(TrainerCallback):
+    """Rounding is off for the first `begin` optimizer steps, however often the run is resumed."""
+
+    def __init__(self, begin: int) -> None:
+        self.begin = begin
+
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        activate_fake_quantization(kwargs["model"], state.global_step >= self.begin)
 
 
 def sparsity_details(model: nn.Module, matrices: Matrices) -> dict[str, Any]:

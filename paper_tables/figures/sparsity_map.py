@@ -137,7 +137,8 @@ def _width_of_pooler(family: Family, counts: Counts) -> int | None:
 def _width_of_zeros(family: Family, parameters: Mapping[str, Any], counts: Counts) -> int | None:
     """From a stage that pruned each matrix to its sparsity; its square matrices have equally many zeros."""
     sparsity = parameters.get("sparsity", 0.0)
-    if parameters.get("ranking") != "local" or not sparsity:
+    exact = parameters.get("ranking") == "local" and parameters.get("tie_rule", "exact") == "exact"
+    if not exact or not sparsity:
         return None
     square = [shape.count("width") == 2 for shape in family.linears.values()]
     zeros = {found for i, found in enumerate(_in_order(counts)) if square[i % len(square)]}

@@ -22,6 +22,7 @@ _TOPICS = {
     "rewinding": ("lr_rewind",),
     "regrowth": ("regrowth", "regrow"),
     "ranking": ("ranking",),
+    "tie rule": ("tie_rule",),
 }
 DIFFERENCE = "difference"
 _OTHER_STAGES = "stage"  # another kind of stage is another method, no setting of one

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from harness.compression.mask import global_magnitude_masks, magnitude_mask, num_zeros
+from harness.compression.mask import TieRule, global_magnitude_masks, magnitude_mask, num_zeros
 
 
 @pytest.mark.oracle("O4")
@@ -148,3 +148,41 @@ def _tie_free(shape: tuple[int, ...], seed: int) -> torch.Tensor:
     magnitude = (torch.randperm(numel, generator=generator) + 1.0) / numel
     sign = torch.randint(0, 2, (numel,), generator=generator) * 2 - 1
     return (magnitude * sign).reshape(shape)
+
+
+# |w| = .1, .2, .. .9, 1 without .3 and .9, which are pruned: of the others .1, .2 and .4 are the smallest.
+PRUNED = torch.tensor([False, False, True, False, False, False, False, False, True, False])
+
+
+@pytest.mark.parametrize("tie_rule", ["exact", "threshold"])
+def test_what_is_pruned_is_among_the_zeros_and_the_others_are_ranked(tie_rule: TieRule) -> None:
+    weight = torch.arange(1, 11) / 10
+    kept = magnitude_mask(weight.reshape(2, 5), 0.5, tie_rule=tie_rule, pruned=PRUNED.reshape(2, 5))
+    assert (~kept).flatten().nonzero().flatten().tolist() == [0, 1, 2, 3, 8]
+    assert torch.equal(~magnitude_mask(weight, 0.2, tie_rule=tie_rule, pruned=PRUNED), PRUNED)
+
+
+def test_a_pruned_weight_goes_before_a_live_zero() -> None:
+    weight = torch.tensor([0.0, 0.0, 5.0, 0.0])
+    pruned = torch.tensor([False, False, True, False])
+    assert magnitude_mask(weight, 0.25, pruned=pruned).tolist() == [True, True, False, True]
+    assert magnitude_mask(weight, 0.5, pruned=pruned).tolist() == [False, True, False, True]
+
+
+def test_one_ranking_over_all_that_is_left() -> None:
+    """Of 1 to 8, with 8 and 3 pruned, four go: those two, 1 and 2."""
+    weights = [torch.tensor([8.0, 1.0, 5.0, 6.0]), torch.tensor([[2.0, 7.0], [3.0, 4.0]])]
+    pruned = [torch.tensor([True, False, False, False]), torch.tensor([[False, False], [True, False]])]
+    first, second = global_magnitude_masks(weights, 0.5, pruned=pruned)
+    assert first.tolist() == [False, False, True, True]
+    assert second.tolist() == [[False, True], [False, True]]
+
+
+def test_a_sparsity_for_which_a_pruned_weight_would_have_to_return_is_refused() -> None:
+    weight = torch.arange(1.0, 11.0)
+    with pytest.raises(ValueError, match="2 entries are pruned already, and 1 are to be: a weight would"):
+        magnitude_mask(weight, 0.1, pruned=PRUNED)
+    with pytest.raises(ValueError, match="2 entries are pruned already, and 1 are to be"):
+        global_magnitude_masks([weight], 0.1, pruned=[PRUNED])
+    # Under the release's rule ties may have taken more than their share before: they stay, and none is added.
+    assert torch.equal(~magnitude_mask(weight, 0.1, tie_rule="threshold", pruned=PRUNED), PRUNED)

@@ -16,6 +16,8 @@ from harness.compression.quantization import (
     FrozenQuantizedLinear,
     QuantizedLinear,
     RangeObserver,
+    ScaleRule,
+    activate_fake_quantization,
     affine_parameters,
     dequantize,
     dequantize_linears,
@@ -55,6 +57,84 @@ def test_the_released_scale_clamps_the_largest_positive_weight_and_stops_its_gra
     assert dequantize(codes, scale)[3].item() == pytest.approx(1.26502, abs=5e-6)
     fake_quantize(weight, scale, 0, -128, 127).sum().backward()
     assert weight.grad.tolist() == [1, 1, 1, 0]
+
+
+def layer_of(weight: list[float], rule: ScaleRule) -> QuantizedLinear:
+    """One output; inputs of ones are exact codes, so that the output is the sum of the rounded weights."""
+    linear = nn.Linear(len(weight), 1, bias=False)
+    linear.weight.data.copy_(torch.tensor([weight]))
+    return QuantizedLinear.from_linear(linear, requantize_output=False, scale_rule=rule)
+
+
+@pytest.mark.oracle("O29")
+@pytest.mark.parametrize(("rule", "gradient"), [("max127", [1.0, 1, 1, 1]), ("ref_max127_5", [1.0, 1, 1, 0])])
+def test_a_layer_has_the_scale_the_codes_and_the_gradient_of_its_rule(rule: ScaleRule, gradient: list[float]) -> None:
+    """The oracle's weights in a layer: SPEC sums to .77 exactly, REF to .77 with its own scale of 1.27 / 127.5."""
+    layer = layer_of([-1.0, 0.0, 0.5, 1.27], rule)
+    output = layer(torch.ones(1, 4))
+    scale = 0.01 if rule == "max127" else 1.27 / 127.5
+    assert output.item() == pytest.approx((-100 + 50 + 127) * scale, rel=1e-6)
+    output.sum().backward()
+    assert layer.weight.grad.tolist() == [gradient]
+    frozen = freeze(nn.Sequential(layer))
+    assert frozen["0.codes"].tolist() == [[-100, 0, 50, 127]]
+    assert frozen["0.weight_scale"].item() == pytest.approx(scale, rel=1e-6)
+    lowest = layer_of([-1.27, 0.0], rule)  # -127 under SPEC, and -127.5, half to even -128, under REF
+    lowest(torch.ones(1, 2)).sum().backward()
+    assert freeze(nn.Sequential(lowest))["0.codes"].tolist() == [[-127 if rule == "max127" else -128, 0]]
+    assert lowest.weight.grad.tolist() == [[1, 1]]
+
+
+@pytest.mark.oracle("O29")
+def test_the_released_range_is_the_largest_so_far_and_the_specified_one_that_of_now() -> None:
+    """|W| of at most 1.27, .5, 2.54: the release's range never shrinks, and is one update behind at the end."""
+    ends = {}
+    for rule in ("ref_max127_5", "max127"):
+        layer = layer_of([-1.0, 1.27], rule)  # type: ignore[arg-type]
+        model, found = nn.Sequential(layer), []
+        for weight in ([-1.0, 1.27], [-0.5, 0.25], [0.1, -2.54], [0.1, 5.0]):
+            layer.weight.data.copy_(torch.tensor([weight]))
+            if weight[1] != 5.0:  # the last weights are those after the last update: no training forward sees them
+                model(torch.ones(1, 2))
+                found.append(freeze(model)["0.weight_scale"].item())
+        ends[rule] = [*found, freeze(model)["0.weight_scale"].item()]
+        assert freeze(model)["0.codes"].tolist() == [[3 if rule == "max127" else 5, 127]]  # .1 / (5/127), .1 / .01992
+    assert ends["ref_max127_5"] == pytest.approx([largest / 127.5 for largest in (1.27, 1.27, 2.54, 2.54)])
+    assert ends["max127"] == pytest.approx([largest / 127 for largest in (1.27, 0.5, 2.54, 5.0)])
+
+
+def test_the_released_range_is_saved_loaded_and_left_alone_by_evaluation() -> None:
+    layer, other = layer_of([-1.0, 1.27], "ref_max127_5"), layer_of([0.3, 0.2], "ref_max127_5")
+    with pytest.raises(RuntimeError, match="the range of a weight was never observed: run at least one batch"):
+        other.eval()(torch.ones(1, 2))
+    with pytest.raises(RuntimeError, match="the range of a weight was never observed"):
+        freeze(nn.Sequential(other))
+    layer(torch.ones(1, 2))
+    layer.weight.data.mul_(100)
+    layer.eval()(torch.ones(1, 2))
+    layer.train().weight.data[0, 0] = float("nan")
+    layer(torch.ones(1, 2))
+    assert layer.weight_observer is not None
+    assert layer.weight_observer.largest.item() == pytest.approx(1.27)
+    layer.weight.data[0, 0] = 1.0
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other.eval()(torch.ones(1, 2)), layer.eval()(torch.ones(1, 2)))
+    assert layer_of([1.0], "max127").state_dict().keys() == {
+        "weight",
+        *(f"input_observer.{name}" for name in ("minimum", "maximum", "initialised")),
+    }
+
+
+def test_a_layer_at_rest_is_the_plain_linear_and_observes_nothing() -> None:
+    layer = layer_of([-1.0, 0.3], "ref_max127_5")
+    model, x = nn.Sequential(layer), torch.tensor([[0.123, 0.456]])
+    assert activate_fake_quantization(model, False) == 1
+    assert torch.equal(layer(x), nn.functional.linear(x, layer.weight))
+    assert not layer.input_observer.initialised
+    assert not layer.weight_observer.initialised  # type: ignore[union-attr]
+    activate_fake_quantization(model, True)
+    assert not torch.equal(layer(x), nn.functional.linear(x, layer.weight))
+    assert layer.input_observer.initialised
 
 
 def test_the_largest_weight_keeps_its_gradient_under_the_default_scale() -> None:

@@ -13,6 +13,7 @@ from transformers import BertConfig, BertForPreTraining, DistilBertConfig, Disti
 from harness.compression.mask import magnitude_mask
 from harness.compression.sparsify import (
     Mask,
+    Scope,
     attach_masks,
     lock_pattern,
     masked_names,
@@ -36,6 +37,24 @@ def test_a_masked_weight_returns_with_its_shadow_value() -> None:
         shadow[0, 1] = 0.1
     update_masks(model, 0.25)
     assert torch.equal(model[0].weight, torch.tensor([[0.30, 0.0, 1.0, 2.0]]))
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_without_regrowth_it_stays_masked_and_the_next_smallest_goes(scope: Scope) -> None:
+    """The weights of the oracle above: the second shrinks to .1, below the shadow of the masked first."""
+    model = _linear([[0.30, 0.32, 1.0, 2.0]])
+    shadow = model[0].weight
+    attach_masks(model, ["0"])
+    update_masks(model, 0.25, regrowth=False, scope=scope)
+    with torch.no_grad():
+        shadow[0, 1] = 0.1
+    update_masks(model, 0.25, regrowth=False, scope=scope)
+    assert torch.equal(model[0].weight, torch.tensor([[0.0, 0.1, 1.0, 2.0]]))
+    update_masks(model, 0.5, regrowth=False, scope=scope)
+    assert torch.equal(model[0].weight, torch.tensor([[0.0, 0.0, 1.0, 2.0]]))
+    with pytest.raises(ValueError, match="2 entries are pruned already, and 1 are to be"):
+        update_masks(model, 0.25, regrowth=False, scope=scope)
+    assert torch.equal(shadow, torch.tensor([[0.30, 0.1, 1.0, 2.0]]))
 
 
 @pytest.mark.oracle("O10")

@@ -16,7 +16,8 @@ from harness.tasks import TASKS
 
 PRESET = load_preset("equal")
 # What is a method's own: when it prunes and how it ranks. The module sets are compared below under one name.
-OWN = ("initial_sparsity", "ramp_begin", "ramp_end", "first_event", "last_event", "frequency", "ranking", "lr_rewind")
+SCHEDULE = ("initial_sparsity", "ramp_begin", "ramp_end", "first_event", "last_event", "frequency")
+OWN = (*SCHEDULE, "ranking", "lr_rewind", "regrowth", "tie_rule")
 
 
 def parameters(kind: str, model: str, task: str) -> dict[str, object]:

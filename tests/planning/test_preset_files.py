@@ -94,7 +94,7 @@ def test_the_example_of_the_readme_can_be_read(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_told_with_the_shipped_presets(tmp_path: Path) -> None:
     (problem,) = problems_of(str(tmp_path / "none.toml"))
     assert "none.toml does not exist" in problem
-    assert "equal, paper, paper-released, quick, reduced" in problem
+    assert "equal, paper, paper-reference, paper-released, quick, reduced" in problem
 
 
 def test_a_folder_is_no_preset(tmp_path: Path) -> None:

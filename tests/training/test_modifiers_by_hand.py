@@ -8,12 +8,19 @@ from typing import Any
 import pytest
 import torch
 from toy_training import BERT_LAYER, toy_config
-from transformers import BertForPreTraining, BertForSequenceClassification, set_seed
+from transformers import (
+    BertForPreTraining,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    DistilBertForSequenceClassification,
+    set_seed,
+)
 
 from harness.compression.quantization import QuantizedLinear
 from harness.compression.schedule import PruningSchedule
 from harness.compression.sparsify import masked_names
-from harness.inputs.families import BERT
+from harness.inputs.families import BERT, DISTILBERT
 from harness.stages import fine_tuning, pretraining
 from harness.training import modifiers
 from harness.training.modifiers import GradualPruning, LockedQuantization, Matrices, PatternLock
@@ -109,8 +116,30 @@ def test_the_rates_of_the_releases_question_answering() -> None:
 def test_exactly_the_named_matrices_are_masked(with_pooler: bool) -> None:
     model = toy(BertForPreTraining)
     made = pruning(model=model, prune_pooler=with_pooler)
+    types = {name: type(module) for name, module in model.named_modules()}
     made.attach(model)
-    assert sorted(masked_names(model)) == sorted([*MATRICES, *(["bert.pooler.dense"] if with_pooler else [])])
+    expected = {*MATRICES, *(["bert.pooler.dense"] if with_pooler else [])}
+    assert set(masked_names(model)) == expected
+    changed = {name for name, module in model.named_modules() if name in types and type(module) is not types[name]}
+    assert changed == expected
+
+
+@pytest.mark.oracle("O10")
+@pytest.mark.parametrize("kind", [DistilBertForMaskedLM, DistilBertForSequenceClassification])
+def test_of_a_distilbert_neither_vocabulary_layers_nor_heads_are_masked(kind: Any) -> None:
+    """vocab_projector is tied to the embeddings, and the release's exclusions by regex miss it and vocab_transform."""
+    model = kind(DistilBertConfig(vocab_size=20, dim=8, n_layers=2, n_heads=2, hidden_dim=16))
+    matrices = Matrices.of(model, DISTILBERT)
+    made = GradualPruning.of(PRUNING, matrices, 20)
+    types = {name: type(module) for name, module in model.named_modules()}
+    made.attach(model)
+    changed = {name for name, module in model.named_modules() if name in types and type(module) is not types[name]}
+    assert changed == set(masked_names(model))
+    assert changed == {
+        f"distilbert.transformer.layer.{layer}.{name}"
+        for layer in (0, 1)
+        for name in (*(f"attention.{part}_lin" for part in ("q", "k", "v", "out")), "ffn.lin1", "ffn.lin2")
+    }
 
 
 def zeros_after(made: GradualPruning, step: int) -> list[int]:

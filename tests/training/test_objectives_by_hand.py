@@ -159,6 +159,47 @@ def test_pre_training_takes_every_live_token_as_soft_target_and_the_masked_ones_
     assert abs(divergence(tokens[0][0], taught_tokens[0][0]) - divergence(taught_tokens[0][0], tokens[0][0])) > 0.01
 
 
+def with_another_state(model: BertForPreTraining, place: int) -> BertForPreTraining:
+    """The model with other hidden states, and so other logits, at one place of every row."""
+
+    def change(module: nn.Module, given: Any, output: Any) -> Any:
+        output.last_hidden_state[:, place] += 1.0 + torch.arange(output.last_hidden_state.shape[-1])
+        return output
+
+    model.bert.encoder.register_forward_hook(change)
+    return model
+
+
+@pytest.mark.oracle("O18")
+def test_soft_targets_are_divided_by_the_live_tokens_of_which_padding_is_none() -> None:
+    """B = 1, L = 4, attention 1, 1, 1, 0, one label, T = 2: through the objective that the stages use."""
+    inputs = batch(1, 4, next_sentence_label=[0])
+    inputs["input_ids"] = torch.tensor([[2, 6, 7, 0]])
+    inputs["attention_mask"] = torch.tensor([[1, 1, 1, 0]])
+    inputs["labels"] = torch.tensor([[-100, 5, -100, -100]])
+    only_soft: dict[str, Any] = {"ce_weight": 0.0, "kd_weight": 1.0, "temperature": TEMPERATURE}
+
+    def loss(student: nn.Module, teacher: nn.Module) -> float:
+        return PretrainingObjective(distillation=Distillation(teacher=teacher, **only_soft))(student, inputs).item()
+
+    given = {name: inputs[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+    with torch.no_grad():
+        ours, taught = toy_pretraining(0)(**given), toy_pretraining(1)(**given)
+    pairs = divergence(ours.seq_relationship_logits[0].tolist(), taught.seq_relationship_logits[0].tolist())
+    tokens = [
+        divergence(ours.prediction_logits[0, i].tolist(), taught.prediction_logits[0, i].tolist()) for i in range(4)
+    ]
+    found = loss(toy_pretraining(0), toy_pretraining(1))
+    assert found == pytest.approx(sum(tokens[:3]) / 3 + pairs, rel=1e-6)
+    assert min(tokens) > 0.01
+    # Other logits of padding change nothing, of either model; those of a live token without a label do.
+    assert loss(with_another_state(toy_pretraining(0), 3), toy_pretraining(1)) == found
+    assert loss(toy_pretraining(0), with_another_state(toy_pretraining(1), 3)) == found
+    for place in (0, 1, 2):
+        assert abs(loss(with_another_state(toy_pretraining(0), place), toy_pretraining(1)) - found) > 1e-3
+        assert abs(loss(toy_pretraining(0), with_another_state(toy_pretraining(1), place)) - found) > 1e-3
+
+
 def test_student_and_teacher_get_all_that_they_name_and_no_label() -> None:
     """A student without token types leaves its teacher's in place: MCRP pull request 13 lost them."""
     set_seed(0)
