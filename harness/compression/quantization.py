@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear as linear_map
@@ -552,13 +553,27 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor | int, qmin: int, qmax: int) -> Tensor:
         unclipped = _unclipped_codes(x, scale, zero_point)
         codes = unclipped.clamp(qmin, qmax)
-        ctx.save_for_backward(codes == unclipped)  # not where it is NaN
+        ctx.save_for_backward(_outside(codes, unclipped))
         return codes.sub_(zero_point).mul_(scale).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
-        (inside,) = ctx.saved_tensors
-        return grad * inside, None, None, None, None
+        (outside,) = ctx.saved_tensors
+        return _gated(grad, outside), None, None, None, None
+
+
+def _outside(codes: Tensor, unclipped: Tensor) -> Tensor:
+    """Where a code was clipped or is NaN. On a CPU flat indices, as there are few; elsewhere bools of their shape."""
+    if codes.device.type != "cpu":
+        return codes != unclipped
+    return torch.from_numpy(np.flatnonzero(np.not_equal(codes.numpy(), unclipped.numpy())))
+
+
+def _gated(grad: Tensor, outside: Tensor) -> Tensor:
+    """grad times 0 at what `_outside` found, so that a number that is not finite stays so."""
+    if outside.dtype == torch.bool:
+        return grad * ~outside
+    return grad.clone().put_(outside, grad.take(outside) * 0) if len(outside) else grad
 
 
 def _quantize(x: Tensor, scale: Tensor, zero_point: Tensor | int, qmin: int, qmax: int) -> Tensor:

@@ -5,6 +5,9 @@ buffer. The gradient of V is that of W times M, no straight-through estimate: a 
 its shadow value and returns if a later update ranks it among the kept (Prune OFA). In a state_dict the two
 are "<name>.parametrizations.weight.original" and "<name>.parametrizations.weight.0.mask".
 
+Under the lock V is 0 wherever M is, so that V * M is V: the Linear computes with V itself, and M multiplies V's
+gradient once a backward pass has added to it, before anything clips it or steps on it. Same bits, one product less.
+
 Which modules are masked is always an explicit list of names. `schedule` decides when masks are updated, `mask` ranks
 the weights.
 """
@@ -19,15 +22,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.utils.hooks import RemovableHandle
 
-from harness.compression.mask import TieRule, global_magnitude_masks, magnitude_mask, num_zeros
+from harness.compression.mask import TieRule, global_magnitude_masks, magnitude_mask, num_kept, num_zeros
 from harness.errors import require
 
 Scope = Literal["local", "global"]
 
 
 class Mask(nn.Module):
-    """Parametrization of a weight: forward(V) = V * mask.
+    """Parametrization of a weight: forward(V) = V * mask, and under the lock V, whose gradient is masked instead.
 
     mask: bool buffer of the weight's shape, True = kept. locked: set by `lock_pattern`; `update_masks` then refuses.
     """
@@ -39,15 +43,44 @@ class Mask(nn.Module):
         self.register_buffer("mask", mask.to(torch.bool))
         self.locked = locked
         self._factor: _Factor | None = None
+        self._guarded: _Guarded | None = None
 
     def forward(self, shadow: Tensor) -> Tensor:
-        if self._factor is None or not self._factor.is_of(self.mask, shadow.dtype):
-            self._factor = _Factor(self.mask, self.mask._version, self.mask.to(shadow.dtype))
-        return shadow * self._factor.values
+        if not self.locked:
+            return shadow * self.factor(shadow.dtype)
+        if shadow.requires_grad and (self._guarded is None or self._guarded.parameter is not shadow):
+            self.release()
+            self._guarded = _Guarded(shadow, shadow.register_post_accumulate_grad_hook(self._mask_gradient))
+        return shadow
+
+    def factor(self, dtype: torch.dtype) -> Tensor:
+        """The mask as it is now, as ones and zeros of this type."""
+        if self._factor is None or not self._factor.is_of(self.mask, dtype):
+            self._factor = _Factor(self.mask, self.mask._version, self.mask.to(dtype))
+        return self._factor.values
+
+    def release(self) -> None:
+        """No longer masks the gradient of a locked weight."""
+        if self._guarded is not None:
+            self._guarded.hook.remove()
+        self._guarded = None
+
+    @torch.no_grad()
+    def _mask_gradient(self, shadow: Tensor) -> None:
+        """A product, not a fill: what is not finite under the mask stays so (inf * 0 = NaN), and the step is skipped."""
+        if shadow.grad is not None:
+            shadow.grad.mul_(self.factor(shadow.grad.dtype))
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy of the module makes its own: its mask begins with a version of its own."""
-        return {**self.__dict__, "_factor": None}
+        """A copy of the module makes its own: its mask begins with a version, its weight without a hook."""
+        return {**self.__dict__, "_factor": None, "_guarded": None}
+
+
+class _Guarded(NamedTuple):
+    """The Parameter whose gradient a lock masks, and the hook that does it."""
+
+    parameter: Tensor
+    hook: RemovableHandle
 
 
 class _Factor(NamedTuple):
@@ -78,16 +111,19 @@ def attach_masks(model: nn.Module, names: Sequence[str]) -> None:
         _register(linear, torch.ones_like(linear.weight, dtype=torch.bool), locked=False)
 
 
+@torch.no_grad()
 def lock_pattern(model: nn.Module, names: Sequence[str]) -> None:
     """Fixes the zero pattern of every named Linear for the training to come: M = [W != 0], V = W.
 
     Lock after the weights are loaded (and after Linears are replaced by quantised ones), before the first optimizer
-    step. V is 0 where M is and its gradient is exactly 0 there, so a fresh AdamW or momentum optimizer, weight decay
-    and gradient clipping included, leaves these entries at 0 (Prune OFA). A dense Linear gets an all-ones
-    mask. Raises ValueError as `attach_masks` does.
+    step. V is +0.0 where M is 0 and its gradient is exactly 0 there, so a fresh AdamW or momentum optimizer, weight
+    decay and gradient clipping included, leaves these entries at +0.0 (Prune OFA). A gradient that is not finite at
+    such an entry stays so, and its step is to be skipped. Gradients that `torch.autograd.grad` returns are not masked,
+    as they are added to no Parameter. A dense Linear gets an all-ones mask. Raises ValueError as `attach_masks` does.
     """
     linears = _plain_linears(model, names)
     for linear in linears.values():
+        linear.weight.add_(0.0)  # -0.0 becomes 0.0; no other number changes
         _register(linear, linear.weight.detach() != 0, locked=True)
 
 
@@ -140,7 +176,7 @@ def update_masks(
         mask = masks[name]
         assert mask is not None
         mask.mask.copy_(new_mask)
-        zeros[name] = new_mask.numel() - int(new_mask.sum())
+        zeros[name] = new_mask.numel() - num_kept(new_mask)
     _require_counts(zeros, shadows, sparsity, tie_rule, scope)
     return zeros
 
@@ -187,8 +223,10 @@ def remove_masks(model: nn.Module) -> None:
     """
     for name in masked_names(model):
         linear = model.get_submodule(name)
-        shadow = _shadow(linear)
+        shadow, mask = _shadow(linear), _mask_of(linear)
         shadow.copy_(_weight(linear) + 0.0)
+        assert mask is not None
+        mask.release()
         parametrize.remove_parametrizations(linear, "weight", leave_parametrized=False)
 
 
