@@ -11,11 +11,11 @@ import pytest
 import stage_runs
 import torch
 from stage_runs import Runner, cell
-from tiny_world import ENCODER_WEIGHTS, NUM_LAYERS
+from tiny_world import ENCODER_WEIGHTS, NUM_LAYERS, make_distilbert
 
 from harness.compression.learning_rate import cyclic_factor
 from harness.compression.mask import num_zeros
-from harness.inputs.families import BERT
+from harness.inputs.families import BERT, DISTILBERT
 from harness.planning.method_registry import kind_of
 from harness.stages.fine_tuning import fine_tune
 from harness.training.modifiers import Factor, Modifier
@@ -67,6 +67,17 @@ def test_exact_zeros_in_every_matrix_or_together_and_nothing_else_in_the_file(me
     assert any(said.endswith("12 of 12 encoder matrices") for said in ran.result.did)
     assert not [name for name in weights if "parametrizations" in name or "teacher" in name or "mask" in name]
     assert not any(bool((torch.signbit(weights[name]) & (weights[name] == 0)).any()) for name in MATRICES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_family_without_a_pooler_has_the_same_counts(method: str, tiny: Any, tmp_path: Path) -> None:
+    runner = Runner(make_distilbert(tmp_path / "distilbert"), tiny.data, tmp_path / "runs")
+    ran = runner.run(planned(method, 0.85))
+    by_matrix = [int((ran.weights[f"{name}.weight"] == 0).sum()) for name in DISTILBERT.encoder_matrices(NUM_LAYERS)]
+    expected = 13_926 if method in GLOBAL else NUM_LAYERS * (4 * 870 + 2 * 1740)
+    assert sum(by_matrix) == ran.sparsity["encoder_zeros"] == expected
+    assert (ran.weights["pre_classifier.weight"] != 0).all()
 
 
 @pytest.mark.slow
