@@ -101,9 +101,9 @@ def penalty_weight(threshold: float, *, final_threshold: float, final_weight: fl
 
 
 class ScoredMask(Mask):
-    """A mask with scores, beside which it is trained: forward(W) = W * M, straight through M to the scores.
+    """A mask that follows from scores, which are trained with the weight: forward(W) = W * M, straight through M.
 
-    scores: the only new Parameter, of the weight's shape, all 0 at the start. Who trains sets `mask`.
+    scores: the only new Parameter, of the weight's shape, all 0 at the start. Whoever trains chooses `mask` by them.
     """
 
     def __init__(self, weight: Tensor) -> None:

@@ -85,8 +85,14 @@ class Preset:
         return replace(self, recipe=self.recipe.changed(values))
 
     def as_json(self) -> dict[str, Any]:
-        """What a study keeps of it."""
+        """What a study keeps of it.
+
+        Where it speaks of methods' own kinds it says that none of its settings is a declared default, so that its hash
+        can be checked (`kept_recipe`).
+        """
+        speaks_of_owned = any(":" in key for key in self.recipe.settings)
         return {
+            **({"defaults": []} if speaks_of_owned else {}),
             "preset": self.name,
             "description": self.description,
             "notes": list(self.notes),
