@@ -200,8 +200,9 @@ def _budget(subject: _Subject, averages: _Averages, point: Point, other: str | N
 
 
 def _prunings(numbers: StudyNumbers, point: Point) -> set[str]:
-    """The prunings in pre-training that its models come from, by `model` parents."""
-    return {stage_id for stage_id in _models(numbers, point) if numbers.study.plan.stages[stage_id].kind == PRUNING}
+    """The prunings in pre-training that its models come from, by `model` parents; one to sparsity 0 prunes nothing."""
+    stages = {stage_id: numbers.study.plan.stages[stage_id] for stage_id in _models(numbers, point)}
+    return {i for i, spec in stages.items() if spec.kind == PRUNING and spec.parameters.get("sparsity")}
 
 
 def _is_pruned_on_the_task(numbers: StudyNumbers, point: Point) -> bool:

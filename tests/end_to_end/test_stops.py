@@ -25,7 +25,7 @@ from harness.worker.run import run_stage
 # Kinds, and the tasks of those that read one: the data of a classification and of question answering are made apart.
 CASES = [
     *[(kind, None) for kind in ("corpus", "pairs", "teacher_preparation", "student_pruning", "sparse_checkpoint")],
-    *[(kind, task) for kind in ("dense", "quantization", "evaluation") for task in ("sst2", "squad")],
+    *[(kind, task) for kind in ("dense", "teacher_logits", "quantization", "evaluation") for task in ("sst2", "squad")],
     *[(kind, "sst2") for kind in ("task_pruning", "transfer")],
 ]
 
@@ -45,7 +45,9 @@ def ready(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Ready:
     """A store in which stages of every kind are done."""
     root, hashes = tmp_path_factory.mktemp("stops"), ContentHashes()
     folder = tiny_world.make_sparse(tmp_path_factory.mktemp("sparse") / "mine", tiny.model, 0.7)
-    arguments = tiny_world.grid_arguments(tiny.model, tiny.data, root, transfer__epochs=1)
+    arguments = tiny_world.grid_arguments(
+        tiny.model, tiny.data, root, transfer__epochs=1, common__teacher_logits="stored"
+    )
     arguments += ["--sparse-from", f"mine={folder}", "--methods", "prune-ofa,finetune-pruning"]
     assert cli.main([*arguments, "--tasks", "sst2,squad", "--quantization", "none,int8"]) == 0
     store = Store(root)

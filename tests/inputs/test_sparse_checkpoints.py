@@ -255,10 +255,12 @@ def planned(**axes: Any) -> Plan:
 def test_the_released_models_take_the_place_of_all_pre_training() -> None:
     """Rows: dense x 3; BERT-Base .85 without KD, .85 and its int8, .9; Large .9 and int8; Distil .85, .9 and int8 each.
 
-    That is 3 + 4 + 2 + 4 = 13 rows x 5 tasks x 2 seeds; transfers: 3 + 1 + 2, quantizations: 1 + 1 + 2.
+    That is 3 + 4 + 2 + 4 = 13 rows x 5 tasks x 2 seeds; transfers: 3 + 1 + 2, quantizations: 1 + 1 + 2. Logits of 3 x 5
+    teachers.
     """
     assert planned().counts() == {
         "dense": 30,
+        "teacher_logits": 15,
         "evaluation": 130,
         "sparse_checkpoint": 5,
         "transfer": 60,

@@ -73,7 +73,7 @@ def test_assumed_and_changed_settings_are_counted_and_named(store: Store, make_s
     # dense.epochs is published in the preset; transfer.epochs is assumed, and no more so when the user sets it.
     study = make_study("dense.epochs=1", "transfer.epochs=2", tasks=["sst2"])
     *_, counted, changed = notes_of(store, study)
-    defaults = 1  # student_pruning.kd_positions, which the preset leaves to its kind
+    defaults = 4  # student_pruning.kd_positions and teacher_logits of three kinds, which the preset leaves to them
     assert counted.startswith(f"{assumed - 1} of {len(lines) + defaults} settings are assumed")
     assert changed == "Changed by --set: dense.epochs=1.0, transfer.epochs=2.0."
 

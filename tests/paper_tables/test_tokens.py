@@ -70,6 +70,16 @@ def test_a_study_that_prunes_on_the_task_has_no_such_chart(make_study: Callable[
     assert tokens_chart([numbers_of(study, value, pruned(10))]) is None
 
 
+def test_a_student_pruning_that_prunes_nothing_is_no_pruning(make_study: Callable[..., Study]) -> None:
+    """The control dense-continued: Prune OFA at sparsity 0, no point over tokens and no panel of its own."""
+    methods = ["dense", "dense-continued", "prune-ofa"]
+    study = make_study(methods=methods, tasks=["sst2"], sparsities=[0.0, 0.85])
+    chart = tokens_chart([numbers_of(study, value, pruned(10))])
+    assert chart is not None
+    assert {(point.method, point.sparsity) for panel in chart.panels for point in panel.points} == {("prune-ofa", 0.85)}
+    assert [panel.references for panel in chart.panels] == [()]
+
+
 # -- beside what prunes on the task
 
 METHODS = ["dense", "finetune-pruning", "prune-ofa", "prune-ofa-no-kd"]

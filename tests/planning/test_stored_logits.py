@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ from harness.planning.planner import plan_cells
 from harness.planning.preset import load_preset
 from harness.planning.reach import reach_of
 from harness.specs import TEACHER_LOGITS, Cell
+from harness.store.store import Store
 from harness.studies.cell_check import cell_problem
 from harness.studies.garbage import kept_artifacts
+from harness.studies.study import read_study
 from harness.wording import for_command_line
 
 Run = Callable[[Sequence[str]], Ran]
@@ -135,6 +138,16 @@ def test_a_dry_run_shows_the_shared_stage(run_harness: Run, world: World) -> Non
     assert re.search(r"^teacher_logits +1$", done.out, re.MULTILINE)
     assert "new: teacher_logits of dense" in done.out
     assert f"--set {STORED} reaches all 2 transfer stages." in done.err
+
+
+def test_a_grid_runs_the_stage_before_its_students_and_once(run_harness: Run, world: World, fakes: ModuleType) -> None:
+    axes = ["--tasks", "sst2", "--methods", "finetune-pruning,prune-ofa", "--sparsities", ".5,.9", "--seeds", "0,1"]
+    done = run_harness(world.grid(*axes, "--set", STORED))
+    assert done.code == 0, done.err
+    stages = read_study(Store(world.folder / "runs"), "slice").plan.stages
+    kinds = [stages[stage_id].kind for stage_id in fakes.CALLS]
+    assert kinds.count(TEACHER_LOGITS) == 1
+    assert kinds.index(TEACHER_LOGITS) < min(kinds.index("transfer"), kinds.index("task_pruning"))
 
 
 def test_a_word_that_is_neither_is_refused(run_harness: Run, world: World) -> None:
