@@ -179,7 +179,7 @@ def test_a_model_without_a_matrix_to_prune_fails_before_its_first_step(
         spec.kind: spec
         for quantization in ["none", *quantized]
         for spec in bench.trained(name, quantization=quantization)
-        if kind_of(spec).work != "conversion" and (spec.kind == "quantization" or prunes(bench, spec))
+        if spec.kind == "quantization" or prunes(bench, spec)
     }
     assert bool(stages) == (found_method(name).method.sparse or bool(quantized))
     for spec in stages.values():
