@@ -75,6 +75,16 @@ def test_every_arrow_of_the_picture_is_an_import_that_is_there() -> None:
 
 
 def test_tests_stand_in_rooms_of_the_same_names() -> None:
-    beside = {"benchmarks", "cluster", "slurm", "end_to_end", "results", "support", "paper_tables", "__pycache__"}
+    beside = {
+        "benchmarks",
+        "cluster",
+        "slurm",
+        "methods",
+        "end_to_end",
+        "results",
+        "support",
+        "paper_tables",
+        "__pycache__",
+    }
     folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()} - beside
     assert folders <= set(ROOMS), folders - set(ROOMS)
