@@ -281,7 +281,12 @@ class _QuantizationStart(TrainerCallback):
 
 
 def sparsity_details(model: nn.Module, matrices: Matrices) -> dict[str, Any]:
-    """Exact zero counts of the encoder matrices (and the pooler, apart), and the digest of the zero pattern."""
+    """Exact zero counts of the encoder matrices (and the pooler, apart), and the digest of the zero pattern.
+
+    Raises ValueError where there is no encoder matrix.
+    """
+    if not matrices.encoder:
+        raise ValueError("the model has no encoder matrix: nothing was pruned, and there is no sparsity to tell.")
     counts = zero_counts(model, matrices.encoder)
     zeros, numel = total_zeros(counts)
     return {

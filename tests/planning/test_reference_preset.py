@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from grid_world import PAPER_MODELS, inputs, of_kind
+from grid_world import PAPER_MODELS, ROOT, inputs, of_kind
 
 from harness.planning.graph import Plan
 from harness.planning.grid import Axes, expand
@@ -91,3 +91,26 @@ def test_its_preparation_is_the_papers_and_its_pruning_and_fine_tuning_are_its_o
             if each.parameters["sparsity"] == stage.parameters["sparsity"]
         )
         assert dict(stage.parameters) == {**other.parameters, "tie_rule": "threshold"}
+
+
+def rows_of_the_page() -> list[list[str]]:
+    lines = (ROOT / "docs" / "switches.md").read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    return [[cell.strip("`") for cell in row] for row in cells]
+
+
+@pytest.mark.parametrize("row", rows_of_the_page(), ids=lambda row: row[0])
+def test_the_page_of_switches_has_the_values_of_both_presets(row: list[str]) -> None:
+    name, kinds, *values, _ = row
+    for kind in kinds.split(", "):
+        for preset, value in zip((PAPER, REFERENCE), values, strict=True):
+            found = preset.recipe.parameters(get_kind(kind), model="bert-base", task="mnli")[name]
+            assert (str(found).lower() if isinstance(found, bool) else str(found)) == value, (kind, name)
+
+
+def test_the_page_has_every_switch_of_the_release() -> None:
+    on_page = {(kind, row[0]) for row in rows_of_the_page() for kind in row[1].split(", ")}
+    of_release = {(kind, name) for kind, values in RELEASED.items() for name in values}
+    # The weights of the two pruning kinds are a half in both presets; the momentum is no switch.
+    weights = {(kind, name) for kind in ("student_pruning", "task_pruning") for name in ("ce_weight", "kd_weight")}
+    assert of_release - on_page == {*weights, ("quantization", "activation_momentum")}

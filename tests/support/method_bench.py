@@ -35,6 +35,7 @@ from harness.stages.context import Resources, Sources, StageContext, StageResult
 from harness.stages.training_run import TrainingRun
 from harness.tasks import get_task
 from harness.training.modifiers import Factor, Matrices, Modifier, ModifierFactory
+from harness.training.trainer import CompressionTrainer
 from harness.worker.stage_call import call_stage
 
 MODEL, TASK, SPARSITY = "tiny", "sst2", 0.85
@@ -52,6 +53,8 @@ SMALL: Mapping[str, Any] = {
     "gradient_batch": 4,
     "block_size": 8,
     "amount": 0.5,
+    "score_learning_rate": 0.5,
+    "final_lambda": 100.0,
 }
 SMALL_DATA: Mapping[str, Any] = {"pairs.max_length": 32, "task.sst2.max_length": 16, "task.sst2.train_examples": 64}
 MAKERS = {"bert": tiny_world.make_model, "distilbert": tiny_world.make_distilbert}
@@ -61,6 +64,11 @@ def found_method(name: str) -> FoundMethod:
     if str(EXAMPLE) not in sys.path:
         sys.path.append(str(EXAMPLE))
     return find_method(name)
+
+
+def is_of(key: str, kind: str, parameter: str) -> bool:
+    """Whether a recipe key gives a parameter of a kind its value, for all of its stages or for some."""
+    return key.startswith(f"{kind}.") and key.endswith(f".{parameter}")
 
 
 def is_exact(method: Method) -> bool:
@@ -145,10 +153,9 @@ class Bench:
         recipe = load_preset("quick", [name]).recipe
         settings = dict(SMALL_DATA)
         for kind in recipe.kinds.values():
-            task = TASK if kind.task_data else None
             for parameter in SMALL.keys() & kind.recipe.keys():
-                key = recipe.key_for(kind, parameter, MODEL, task) or f"{kind.name}.{parameter}"
-                settings[key] = SMALL[parameter]
+                given = [key for key in recipe.settings if is_of(key, kind.name, parameter)]  # for tasks, models, ..
+                settings |= dict.fromkeys([*given, f"{kind.name}.{parameter}"], SMALL[parameter])
         planned = plan_cells([cell], recipe.changed(settings), self.inputs, {cell.method: found})
         self.specs.update(planned.stages)
         return planned
@@ -312,5 +319,14 @@ def without_matrices() -> Iterator[None]:
         yield
 
 
-def in_bfloat16() -> AbstractContextManager[Any]:
-    return torch.autocast("cpu", dtype=torch.bfloat16)
+@contextmanager
+def in_bfloat16() -> Iterator[None]:
+    """Forward passes and losses of the trainer, as the library's own option has it."""
+    compute = CompressionTrainer.compute_loss
+
+    def loss(self: CompressionTrainer, *given: Any, **options: Any) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return compute(self, *given, **options)
+
+    with mock.patch.object(CompressionTrainer, "compute_loss", loss):
+        yield

@@ -244,6 +244,11 @@ def test_the_zeros_after_quantization_aware_training_are_those_of_the_masks() ->
     assert report.details["sparsity"]["encoder_zeros"] == sum(int((~mask).sum()) for mask in masks.values())
 
 
+def test_of_a_model_without_encoder_matrices_there_is_no_sparsity_to_tell() -> None:
+    with pytest.raises(ValueError, match="the model has no encoder matrix: nothing was pruned"):
+        modifiers.sparsity_details(toy(), Matrices(encoder=(), pooler=("bert.pooler.dense",)))
+
+
 # -- from the stages of a task
 
 
