@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 from tabulate import tabulate
 
 from benchmarks.fixed_cost import GOAL_SECONDS, FixedCost
+from benchmarks.ratios import Ratio
 from benchmarks.throughput import MODEL, ORDINARY, PADDED_NAME, PRESET, STORED_KD, TASK, WITHOUT_KD, Throughput
 from harness.worker.machine_facts import machine_facts
 from harness.worker.provenance import provenance
@@ -26,6 +28,7 @@ class Report:
     rounds: int
     throughputs: Sequence[Throughput]
     fixed_costs: Sequence[FixedCost]
+    ratios: Sequence[Ratio] = ()
 
     @property
     def padding_ratio(self) -> float | None:
@@ -70,13 +73,16 @@ class Report:
             "padding_ratio": self.padding_ratio,
             "stored_kd_ratio": self.stored_kd_ratio,
             "fixed_cost": [{**asdict(each), "fixed": each.fixed} for each in self.fixed_costs],
+            "ratios": [{**asdict(each), "value": each.value, "verdict": each.verdict} for each in self.ratios],
             "machine": machine_facts(),
             "code": provenance(),
         }
 
     def as_text(self) -> str:
         """Tables, each with its goal and whether it was met."""
-        return "\n".join(part for part in (self._throughput(), self._ratios(), self._fixed(), _machine()) if part)
+        parts = (self._throughput(), self._padding_and_kd(), self._fixed(), self._ratios(), _machine())
+        return "
+".join(part for part in parts if part)
 
     def _throughput(self) -> str:
         header = ("training", "tokens/s", "bound", "share", "GFLOP/s", "padding", "ms/example")
@@ -92,11 +98,13 @@ class Report:
             )
             for each in self.throughputs
         ]
+        if not rows:
+            return ""
         met = sum(each.share_of_bound >= GOAL_SHARE for each in self.throughputs)
         goal = f"goal: {GOAL_SHARE:.0%} of the bound; met by {met} of {len(rows)}"
         return _section(f"{MODEL}, preset {PRESET}, {TASK} of {self.data}; best of {self.rounds}", header, rows, goal)
 
-    def _ratios(self) -> str:
+    def _padding_and_kd(self) -> str:
         """A line for each ratio that was measured."""
         lines = []
         if (ratio := self.padding_ratio) is not None:
@@ -120,6 +128,23 @@ class Report:
         met = sum(each.fixed <= GOAL_SECONDS for each in judged)
         goal = f"goal: {GOAL_SECONDS:g} s beside steps and scoring; met by {met} of {len(judged)} kinds that have them"
         return _section("fixed cost of a stage on a tiny encoder, preset quick", header, rows, goal) if rows else ""
+
+    def _ratios(self) -> str:
+        header = ("what", "form", "beside", "ms", "beside ms", "ratio", "goal")
+        rows = [
+            (
+                each.what,
+                each.form,
+                each.other,
+                *(f"{median(seconds) * 1e3:.1f}" for seconds in (each.form_seconds, each.other_seconds)),
+                f"{each.value:.3f}" if each.bound == "most" else f"{each.value:.1f} times as fast",
+                each.verdict,
+            )
+            for each in self.ratios
+        ]
+        met, judged = (sum(each.verdict.endswith(end) for each in self.ratios) for end in (": met", "met"))
+        goal = f"processor time, medians of {len(rows and self.ratios[0].form_seconds)} rounds; met: {met} of {judged}"
+        return _section("what recurs, beside the form to beat", header, rows, goal) if rows else ""
 
 
 def _section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], goal: str) -> str:

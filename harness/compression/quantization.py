@@ -34,6 +34,7 @@ ACTIVATION_MIN, ACTIVATION_MAX = 0, 255
 RANGE_MOMENTUM = 0.01
 
 _BIAS_MIN, _BIAS_MAX = -(2**31), 2**31 - 1
+_AROUND = np.arange(-4, 5)
 _REQUIRED_PARTS = ("codes", "weight_scale", "input_scale", "input_zero_point")
 _OPTIONAL_PARTS = ("bias_codes", "output_scale", "output_zero_point")
 
@@ -552,28 +553,45 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor | int, qmin: int, qmax: int) -> Tensor:
         unclipped = _unclipped_codes(x, scale, zero_point)
-        codes = unclipped.clamp(qmin, qmax)
-        ctx.save_for_backward(_outside(codes, unclipped))
+        if x.device.type == "cpu":  # where bools are slow to make and to multiply by
+            ctx.save_for_backward(x)
+            ctx.edges = _edges(scale, zero_point, qmin, qmax, unclipped.dtype) if ctx.needs_input_grad[0] else None
+            codes = unclipped.clamp_(qmin, qmax)
+        else:
+            codes = unclipped.clamp(qmin, qmax)
+            ctx.save_for_backward(codes == unclipped)  # not where it is NaN
         return codes.sub_(zero_point).mul_(scale).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
-        (outside,) = ctx.saved_tensors
-        return _gated(grad, outside), None, None, None, None
+        (kept,) = ctx.saved_tensors
+        if kept.dtype == torch.bool:
+            return grad * kept, None, None, None, None
+        wide, x = (each if each.dtype == torch.float64 else each.float() for each in (grad, kept))
+        inside = torch.ops.aten.hardtanh_backward(wide, x, *ctx.edges)  # one pass: 0 unless x is between the edges
+        return inside.to(grad.dtype), None, None, None, None
 
 
-def _outside(codes: Tensor, unclipped: Tensor) -> Tensor:
-    """Where a code was clipped or is NaN. On a CPU flat indices, as there are few; elsewhere bools of their shape."""
-    if codes.device.type != "cpu":
-        return codes != unclipped
-    return torch.from_numpy(np.flatnonzero(np.not_equal(codes.numpy(), unclipped.numpy())))
+def _edges(scale: Tensor, zero_point: Tensor | int, qmin: int, qmax: int, dtype: torch.dtype) -> tuple[float, float]:
+    """The largest float of this type whose unclipped code is below qmin, and the smallest whose code is above qmax.
 
-
-def _gated(grad: Tensor, outside: Tensor) -> Tensor:
-    """grad times 0 at what `_outside` found, so that a number that is not finite stays so."""
-    if outside.dtype == torch.bool:
-        return grad * ~outside
-    return grad.clone().put_(outside, grad.take(outside) * 0) if len(outside) else grad
+    Codes never fall as x rises, so the two tell which x are clipped: infinities where no finite x is. Each is the first
+    outside among the floats around (bound +- 0.5 - zero_point) * scale, by the arithmetic of `_unclipped_codes` itself:
+    roundings move it by two floats at most.
+    """
+    number, bits = (np.float64, np.int64) if dtype == torch.float64 else (np.float32, np.int32)
+    reciprocal, zero = float(1 / scale.to(dtype)), int(zero_point)
+    if not 0 < reciprocal < math.inf:
+        return -math.inf, math.inf
+    with np.errstate(over="ignore", invalid="ignore"):
+        beside = np.array([qmin - 0.5 - zero, qmax + 0.5 - zero]) / reciprocal
+        around = (beside.astype(number).view(bits)[:, None] + _AROUND.astype(bits)).view(
+            number
+        )  # outwards, as bits rise
+        codes = np.rint(around * number(reciprocal)) + number(zero)
+    first = ((codes < qmin) | (codes > qmax)).argmax(axis=1)
+    low, high = (float(row[at]) if np.isfinite(row).all() else math.inf for row, at in zip(around, first, strict=True))
+    return (low if low < 0 else -math.inf), high
 
 
 def _quantize(x: Tensor, scale: Tensor, zero_point: Tensor | int, qmin: int, qmax: int) -> Tensor:

@@ -67,7 +67,7 @@ class Mask(nn.Module):
 
     @torch.no_grad()
     def _mask_gradient(self, shadow: Tensor) -> None:
-        """A product, not a fill: what is not finite under the mask stays so (inf * 0 = NaN), and the step is skipped."""
+        """A product, not a fill: what is not finite under the mask stays so (inf * 0 is NaN): the step is skipped."""
         if shadow.grad is not None:
             shadow.grad.mul_(self.factor(shadow.grad.dtype))
 

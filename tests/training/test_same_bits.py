@@ -17,7 +17,7 @@ from harness.compression import quantization, sparsify
 from harness.compression.schedule import PruningSchedule
 from harness.inputs.families import BERT
 from harness.training.checkpoints import Checkpoints
-from harness.training.modifiers import GradualPruning, LockedQuantization, Matrices, Modifier
+from harness.training.modifiers import GradualPruning, LockedQuantization, Matrices, Modifier, PatternLock
 from harness.training.objectives import ClassificationObjective, Distillation
 from harness.training.trainer import CompressionTrainer, training_arguments
 
@@ -33,6 +33,10 @@ def toy(seed: int = 0) -> BertForSequenceClassification:
 def pruning(matrices: Matrices) -> Modifier:
     schedule = PruningSchedule(final_sparsity=0.8, ramp_end=8, first_event=0, last_event=16, frequency=2)
     return GradualPruning(matrices=matrices, schedule=schedule, ranking="local", rewind=True, with_pooler=True)
+
+
+def locking(matrices: Matrices) -> Modifier:
+    return PatternLock(matrices=matrices, with_pooler=True)
 
 
 def quantizing(matrices: Matrices) -> Modifier:
@@ -105,7 +109,7 @@ def plain_scale(weight: Tensor, *, rule: str) -> Tensor:
     return torch.where(scale < torch.finfo(scale.dtype).tiny, torch.ones_like(scale), scale)
 
 
-@pytest.mark.parametrize("make", [pruning, quantizing])
+@pytest.mark.parametrize("make", [pruning, locking, quantizing])
 def test_twenty_steps_have_the_bits_of_the_plain_form(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Matrices], Modifier]
 ) -> None:
