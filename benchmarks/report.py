@@ -81,8 +81,7 @@ class Report:
     def as_text(self) -> str:
         """Tables, each with its goal and whether it was met."""
         parts = (self._throughput(), self._padding_and_kd(), self._fixed(), self._ratios(), _machine())
-        return "
-".join(part for part in parts if part)
+        return "\n".join(part for part in parts if part)
 
     def _throughput(self) -> str:
         header = ("training", "tokens/s", "bound", "share", "GFLOP/s", "padding", "ms/example")
