@@ -93,11 +93,14 @@ class Recipe:
             setting = self._given(kind, name, model, task, sparsity)
             if setting is not None:
                 found[name] = setting.value
-            elif declared.default is not None and not self._is_for_others(kind, name, sparsity):
-                found[name] = declared.default
-            else:
-                scope = f".{_of_sparsity(sparsity)}" if self._is_for_others(kind, name, sparsity) else ""
+                continue
+            scope = ""
+            if sparsity is not None and self._is_for_others(kind, name):
+                scope = f".{_of_sparsity(sparsity)}"
+            if declared.default is None or scope:
                 missing.append(f"{kind.name}{scope}.{name}")
+            else:
+                found[name] = declared.default
         if task is not None:
             for name in kind.task_data:
                 if not get_task(task).has_setting(name):
@@ -116,10 +119,8 @@ class Recipe:
             )
         return found
 
-    def _is_for_others(self, kind: StageKind, name: str, sparsity: float | None) -> bool:
+    def _is_for_others(self, kind: StageKind, name: str) -> bool:
         """Whether the recipe gives a parameter for single sparsities, asked where it gives none for this one."""
-        if sparsity is None:
-            return False
         scopes = (split_key(key) for key in self.settings if key.endswith(f".{name}"))
         return any(section == kind.name and SPARSITIES in scope[::2] for section, scope, _ in scopes)
 
