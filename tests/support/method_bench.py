@@ -45,11 +45,12 @@ METHODS = (*BUILT_IN, PLUGIN)
 SMALL: Mapping[str, Any] = {
     "threads": 1,
     "epochs": 2.0,
-    "steps": 24,
+    "steps": 16,
     "batch_size": 8,
     "learning_rate": 0.003,
     "evaluation_pairs": 16,
     "num_gradients": 16,
+    "num_events": 3,
     "gradient_batch": 4,
     "block_size": 8,
     "amount": 0.5,
