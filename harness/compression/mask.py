@@ -19,6 +19,7 @@ TieRule = Literal["exact", "threshold"]
 # 0.29 * 100 is 28.999999999999996 as a float product; the slack restores the count that was meant.
 _COUNT_SLACK = 1e-9
 _INTEGERS = {torch.float32: torch.int32, torch.float64: torch.int64}
+_FLOATS = {4: np.float32, 8: np.float64}
 
 
 def num_zeros(sparsity: float, numel: int) -> int:
@@ -95,15 +96,20 @@ def _magnitude(weight: Tensor) -> Tensor:
     magnitude = weight.detach().flatten().abs()
     if magnitude.dtype != torch.float64:
         magnitude = magnitude.float()
-    if magnitude.numel() and not bool(torch.isfinite(magnitude.max())):  # the largest is NaN where one is
-        raise ValueError("the weight has entries that are not finite and cannot be ranked: look for a diverged step.")
     return magnitude
+
+
+def _require_finite(largest: Any) -> None:
+    """largest: of all magnitudes; it is NaN where one of them is."""
+    if not math.isfinite(largest):
+        raise ValueError("the weight has entries that are not finite and cannot be ranked: look for a diverged step.")
 
 
 def _beside_pruned(magnitude: Tensor, k: int, gone: Tensor | None, prune: Callable[[Tensor, int], Tensor]) -> Tensor:
     """Flat bool mask without the entries that are gone, and without what `prune` takes of the others to make it k."""
     if gone is None:
         return prune(magnitude, k)
+    _require_finite(magnitude.max())
     num_gone = int(gone.sum())
     if num_gone > k:
         raise ValueError(f"{num_gone} entries are pruned already, and {k} are to be: a weight would have to return.")
@@ -115,23 +121,23 @@ def _beside_pruned(magnitude: Tensor, k: int, gone: Tensor | None, prune: Callab
 def _above_kth_smallest(magnitude: Tensor, k: int) -> Tensor:
     """Flat bool mask of what is above the k-th smallest; all of it for k = 0."""
     if k == 0:
-        return torch.ones_like(magnitude, dtype=torch.bool)
+        return _all_of(magnitude)
     if magnitude.device.type != "cpu":
+        _require_finite(magnitude.max())
         return magnitude > magnitude.sort().values[k - 1]
-    order = _as_integers(magnitude)
-    return torch.from_numpy(order > _kth_smallest(order, k))
+    order, threshold = _as_integers(magnitude), _kth_smallest(magnitude, k)
+    return torch.from_numpy(order > threshold)
 
 
 def _prune_smallest(magnitude: Tensor, k: int) -> Tensor:
     """Flat bool mask without exactly k entries: all below the k-th smallest, then ties at it by lowest index."""
     if k == 0:
-        return torch.ones_like(magnitude, dtype=torch.bool)
+        return _all_of(magnitude)
     if magnitude.device.type != "cpu":  # kthvalue has no deterministic implementation on a GPU
-        kept_there = torch.ones_like(magnitude, dtype=torch.bool)
+        kept_there = _all_of(magnitude)
         kept_there[magnitude.sort(stable=True).indices[:k]] = False
         return kept_there
-    order = _as_integers(magnitude)
-    threshold = _kth_smallest(order, k)
+    order, threshold = _as_integers(magnitude), _kth_smallest(magnitude, k)
     kept = order > threshold
     num_ties_kept = kept.size - int(np.count_nonzero(kept)) - k
     if num_ties_kept:
@@ -139,11 +145,22 @@ def _prune_smallest(magnitude: Tensor, k: int) -> Tensor:
     return torch.from_numpy(kept)
 
 
+def _all_of(magnitude: Tensor) -> Tensor:
+    if magnitude.numel():
+        _require_finite(magnitude.max())
+    return torch.ones_like(magnitude, dtype=torch.bool)
+
+
 def _as_integers(magnitude: Tensor) -> Any:
     """The bits of non-negative floats as a numpy array of integers, which have the same order."""
     return magnitude.view(_INTEGERS[magnitude.dtype]).numpy()
 
 
-def _kth_smallest(order: Any, k: int) -> Any:
-    """Exact; k counts from 1. numpy partitions integers on the vector units, many times as fast as torch's kthvalue."""
-    return np.partition(order, k - 1)[k - 1]
+def _kth_smallest(magnitude: Tensor, k: int) -> Any:
+    """Exact, as an integer of `_as_integers`; k counts from 1. numpy partitions these on the vector units.
+
+    The largest is at or above the k-th smallest, so that few entries tell whether all are finite.
+    """
+    partitioned = np.partition(_as_integers(magnitude), k - 1)
+    _require_finite(partitioned[k - 1 :].max(keepdims=True).view(_FLOATS[partitioned.dtype.itemsize])[0])
+    return partitioned[k - 1]

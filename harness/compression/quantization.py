@@ -70,7 +70,8 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor | int, qmin: int,
 
     scale: scalar > 0. zero_point: integer, the code of 0. qmin, qmax: range of codes.
     Straight-through gradient, gated by the clamp: 1 where the unclipped code lies in [qmin, qmax], else 0; none
-    reaches scale or zero_point.
+    reaches scale or zero_point. On a CPU a clipped entry passes nothing of a gradient that is not finite either; on a
+    GPU that becomes NaN.
     """
     return _FakeQuantize.apply(x, scale, zero_point, qmin, qmax)
 
