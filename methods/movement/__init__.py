@@ -101,6 +101,7 @@ def _pruned(chain: Chain, kind: StageKind) -> StageSpec:
 METHOD = Method(
     name="movement",
     title="Movement pruning",
+    source="arXiv 2005.07683",
     stages=stages,
     kinds=(MOVEMENT_PRUNING,),
     sparse=True,
@@ -113,6 +114,7 @@ METHOD = Method(
 SOFT = Method(
     name="soft-movement",
     title="Soft movement pruning",
+    source="arXiv 2005.07683",
     stages=soft_stages,
     kinds=(SOFT_MOVEMENT_PRUNING,),
     sparse=True,

@@ -130,6 +130,7 @@ def upstream_stages(chain: Chain) -> StageSpec:
 METHOD = Method(
     name="obert",
     title="oBERT",
+    source="arXiv 2203.07259",
     stages=stages,
     kinds=(ON_TASK,),
     sparse=True,
@@ -143,6 +144,7 @@ METHOD = Method(
 UPSTREAM_METHOD = Method(
     name="obert-upstream",
     title="oBERT upstream",
+    source="arXiv 2203.07259",
     stages=upstream_stages,
     kinds=(UPSTREAM,),
     sparse=True,

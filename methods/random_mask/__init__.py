@@ -32,6 +32,7 @@ def stages(chain: Chain) -> StageSpec:
 METHOD = Method(
     name="random-mask",
     title="(control) random mask",
+    source="none: a control",
     stages=stages,
     kinds=(MASK,),
     sparse=True,
