@@ -8,7 +8,7 @@ from pathlib import Path
 import methods_page
 import pytest
 
-from harness.planning.method_registry import BUILT_IN
+from harness.planning.method_registry import BUILT_IN, get_method
 
 FOLDERS = sorted({target.partition(":")[0].partition(".")[2] for target in BUILT_IN.values()})
 
@@ -24,10 +24,12 @@ def test_every_method_has_a_page_that_says_where_it_comes_from_and_what_it_costs
     folder = methods_page.ROOT / "methods" / module
     text = (folder / "README.md" if folder.is_dir() else methods_page.PAGE).read_text(encoding="utf-8")
     for name in names:
-        assert f"`{name}`" in text
+        assert re.search(rf"[`, ]{name}[`, ]", text)
+        for number in re.findall(r"\d{4}\.\d{5}", get_method(name).source):
+            assert number in text
     if folder.is_dir():
-        for word in ("source", "recipe", "cost"):
-            assert word in text.lower()
+        assert "cost" in text.lower()
+        assert re.search("recipe|settings", text.lower())
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,10 @@ def test_assumed_and_changed_settings_are_counted_and_named(store: Store, make_s
     # dense.epochs is published in the preset; transfer.epochs is assumed, and no more so when the user sets it.
     study = make_study("dense.epochs=1", "transfer.epochs=2", tasks=["sst2"])
     *_, counted, changed = notes_of(store, study)
-    defaults = 4  # student_pruning.kd_positions and teacher_logits of three kinds, which the preset leaves to them
-    assert counted.startswith(f"{assumed - 1} of {len(lines) + defaults} settings are assumed")
+    # What the preset leaves to the kinds: kd_positions, teacher_logits of three, regrowth and tie rule of two, and when
+    # quantization begins. The tie rule is ours, not the release's.
+    defaults, assumed_defaults = 1 + 3 + 2 * 2 + 1, 2
+    assert counted.startswith(f"{assumed - 1 + assumed_defaults} of {len(lines) + defaults} settings are assumed")
     assert changed == "Changed by --set: dense.epochs=1.0, transfer.epochs=2.0."
 
 
