@@ -103,6 +103,7 @@ def test_stopped_in_its_last_training_it_ends_with_the_same_bits(method: str, st
     assert resumed.result.details["training"]["loss_curve"] == whole.result.details["training"]["loss_curve"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_at_sparsity_0_it_is_plain_training_of_the_same_recipe(method: str, start: Start) -> None:
     """A grid has no such cell, the stage has: the first round of iterative pruning, from the start that it prunes."""

@@ -422,6 +422,7 @@ def test_every_parameter_of_the_stage_reaches_the_modifier(monkeypatch: pytest.M
 # -- the same again
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_run_repeats_bit_for_bit_and_another_seed_differs(tmp_path: Path, make: Make) -> None:
     first, again, other = (trained(tmp_path / str(n), make, seed=seed) for n, seed in enumerate((0, 0, 1)))
@@ -429,6 +430,7 @@ def test_a_run_repeats_bit_for_bit_and_another_seed_differs(tmp_path: Path, make
     assert not equal(first, other)
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.oracle("O45")
 @pytest.mark.parametrize("stop", sorted(np.random.default_rng(14).choice(range(2, 19), 3, replace=False).tolist()))
@@ -445,6 +447,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, make: Make, stop: int
     assert equal(whole, network.state_dict())
 
 
+@pytest.mark.slow
 @BOTH
 def test_micro_batches_make_the_step_of_the_whole_batch(tmp_path: Path, make: Make) -> None:
     """Without dropout; the penalty counts once. Two losses that differ by rounding may part at a tie: few steps."""

@@ -369,7 +369,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.oracle("O45")
-@pytest.mark.parametrize("stop_after", [1, 2, 5, 6, 11, 14, 19])
+@pytest.mark.parametrize(
+    "stop_after", [5, 6, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 2, 11, 14, 19))]
+)
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     tmp_path: Path, whole: dict[str, Any], stop_after: int
 ) -> None:
@@ -380,6 +382,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     assert resumed["report"] == whole["report"]
 
 
+@pytest.mark.slow
 def test_it_repeats_under_a_seed_and_another_seed_differs(tmp_path: Path, whole: dict[str, Any]) -> None:
     assert equal(run(tmp_path / "same")["tensors"], whole["tensors"])
     assert not equal(run(tmp_path / "other", seed=1)["tensors"], whole["tensors"])
