@@ -96,7 +96,8 @@ def _block(row: Mapping[str, Any]) -> str:
             continue
         start = f"  {key:<13} "
         for entry in value if isinstance(value, list) else [value]:
-            lines += textwrap.wrap(entry, COLUMNS, initial_indent=start, subsequent_indent=" " * len(start))
+            indents = {"initial_indent": start, "subsequent_indent": " " * len(start)}
+            lines += textwrap.wrap(entry, COLUMNS, break_on_hyphens=False, **indents)
             start = " " * len(start)
     return "\n".join(lines)
 
@@ -117,7 +118,7 @@ def _methods() -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": method.name,
-                "in the paper": method.title,
+                "in tables": method.title,
                 "source": method.source,
                 "transfer KD": method.transfer_kd,
                 "stages": [str(stages) for stages in path.stages],
