@@ -96,9 +96,11 @@ def _block(row: Mapping[str, Any]) -> str:
             continue
         start = f"  {key:<13} "
         for entry in value if isinstance(value, list) else [value]:
-            indents = {"initial_indent": start, "subsequent_indent": " " * len(start)}
-            lines += textwrap.wrap(entry, COLUMNS, break_on_hyphens=False, **indents)
-            start = " " * len(start)
+            margin = " " * len(start)
+            lines += textwrap.wrap(
+                entry, COLUMNS, initial_indent=start, subsequent_indent=margin, break_on_hyphens=False
+            )
+            start = margin
     return "\n".join(lines)
 
 
