@@ -57,7 +57,7 @@ def test_a_grid_is_followed_from_the_queue_to_its_end(harness: Harness, store: S
     profile = tmp_path / "profile.toml"
     profile.write_text('[default]\npartition = "low"\ntime = 10\ncpus = 1\n')
     grid = ["grid", "--preset", "quick", "--models", "tiny-narrow", "--methods", "dense", "--tasks", "sst2"]
-    sets = ["--seeds", "0", "--set", "teacher_preparation.steps=60", "--set", "dense.epochs=1"]
+    sets = ["--seeds", "0", "--set", "teacher_preparation.steps=300", "--set", "dense.epochs=1"]
     done = harness(*grid, *sets, "--executor", "slurm", "--profile", str(profile))
     assert done.returncode == 0, done.stderr
     found = status(harness)
