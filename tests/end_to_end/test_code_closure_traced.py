@@ -47,6 +47,8 @@ def test_no_function_runs_in_a_stage_that_its_kind_does_not_count(
     arguments = tiny_world.grid_arguments(tiny.model, tiny.data, tmp_path / "runs")
     assert cli.main(arguments) == 0
     assert cli.main([*arguments, "--sparse-from", f"mine={folder}", "--tasks", "sst2", "--study", "mine"]) == 0
+    stored = ["--set", "common.teacher_logits=stored", "--tasks", "sst2,squad", "--study", "stored"]
+    assert cli.main([*arguments, *stored]) == 0
     assert ran.keys() == KINDS.keys()
     for name, functions in ran.items():
         assert len(functions) > 5
