@@ -4,6 +4,8 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 DATA ?= synthetic
 BENCH_OUT ?= bench.json
+# Python keeps what it has compiled, also where the shell says otherwise: every command and test process starts sooner.
+export PYTHONDONTWRITEBYTECODE :=
 
 # On a machine with nothing but Python, git and make: the environment is made first.
 .PHONY: environment demo results bench test test-cluster test-all lint mutants soak same-numbers code-versions clean

@@ -269,7 +269,10 @@ def quantized(folder: Path, begin: float, stops: tuple[int, ...] = (), **changed
     raise AssertionError("the last attempt has no stop")
 
 
-@pytest.mark.parametrize(("begin", "steps"), [(0.0, 0), (0.29, 5), (0.3, 6), (0.99, 19)])
+@pytest.mark.parametrize(
+    ("begin", "steps"),
+    [(0.29, 5), (0.3, 6), *(pytest.param(*ends, marks=pytest.mark.slow) for ends in ((0.0, 0), (0.99, 19)))],
+)
 def test_rounding_begins_with_its_step_and_before_it_the_run_is_a_locked_fine_tuning(
     tmp_path: Path, begin: float, steps: int
 ) -> None:
@@ -286,7 +289,7 @@ def test_rounding_begins_with_its_step_and_before_it_the_run_is_a_locked_fine_tu
     assert report.details["sparsity"]["encoder_zeros"] == 6 * 32
 
 
-@pytest.mark.parametrize("stop_after", [3, 6, 12])
+@pytest.mark.parametrize("stop_after", [6, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 12))])
 def test_a_resumed_run_rounds_from_the_same_step(tmp_path: Path, stop_after: int) -> None:
     whole, one, _ = quantized(tmp_path / "whole", 0.3)
     resumed, other, _ = quantized(tmp_path / "resumed", 0.3, stops=(stop_after,))
