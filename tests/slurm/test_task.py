@@ -470,6 +470,7 @@ def test_bundles_of_a_packed_task_run_apart(
     assert outcomes(store, corpus) == ["done"]
 
 
+@pytest.mark.slow
 def test_a_job_touches_the_store_at_most_ten_times_a_second_with_eight_stages_side_by_side(
     store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

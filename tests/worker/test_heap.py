@@ -47,6 +47,7 @@ def run(word: str) -> tuple[int, int]:
     return mapped, held
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(heap._glibc() is None, reason="only glibc gives memory back so eagerly")
 def test_freed_memory_is_kept_in_the_block_and_given_back_after_it() -> None:
     assert run("given back")[0] > 100_000
