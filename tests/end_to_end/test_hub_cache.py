@@ -127,7 +127,8 @@ def test_a_released_model_is_transferred_and_quantized_with_its_zeros_kept(
     assert done.returncode == 0, done.stderr
     store = Store(tmp_path / "runs")
     plan = read_study(store, "paper-released").plan
-    assert set(plan.counts()) == {"sparse_checkpoint", "dense", "transfer", "quantization", "evaluation"}
+    kinds = {"sparse_checkpoint", "dense", "teacher_logits", "transfer", "quantization", "evaluation"}
+    assert set(plan.counts()) == kinds
     place = {spec.kind: stage_id for stage_id, spec in plan.stages.items() if spec.kind != "evaluation"}
     given = torch.load(tmp_path / "sparse" / "pytorch_model.bin", weights_only=True)
     moved = load_file(store.stage(place["transfer"]).artifact_path / "model.safetensors")
@@ -156,7 +157,8 @@ def test_a_released_model_that_is_no_85_percent_model_fails_its_stage(cache: Pat
     states = {
         s.kind: Store(tmp_path / "runs").stage(i).has_record() for i, s in plan.stages.items() if s.kind != "evaluation"
     }
-    assert states == {"sparse_checkpoint": False, "dense": True, "transfer": False, "quantization": False}
+    dense = {"dense": True, "teacher_logits": True}
+    assert states == {"sparse_checkpoint": False, **dense, "transfer": False, "quantization": False}
 
 
 def test_a_released_model_that_is_not_cached_is_a_warning_of_the_dry_run_and_an_error_of_the_run(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from grid_world import PAPER_MODELS
 from grid_world import papers_plan as planned
+from yardstick import slowness
 
 from harness.errors import UsageError
 from harness.identity import sha256_of
@@ -122,14 +123,14 @@ print(len(plan.paths), time.process_time() - begin, int(peak[1]) / 1024)
 
 
 def test_ten_thousand_cells_plan_in_two_seconds_and_150_mb() -> None:
-    """CPU time of planning and peak memory of a whole process; the best of up to five."""
+    """CPU time of planning and peak memory of a whole process; the best of up to five. A slower machine has longer."""
     command = [sys.executable, "-c", TEN_THOUSAND]
     seconds, megabytes = math.inf, math.inf
     for _ in range(5):
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
         cells, taken, peak = map(float, done.stdout.split())
         assert cells == 10_200
-        seconds, megabytes = min(seconds, taken), min(megabytes, peak)
+        seconds, megabytes = min(seconds, taken / slowness()), min(megabytes, peak)
         if seconds <= 2.0 and megabytes <= 150:
             break
     assert seconds <= 2.0
@@ -183,8 +184,7 @@ print(printed.getvalue().splitlines()[0].replace(" ", "_"), seconds, int(peak[1]
 def test_a_dry_run_of_ten_thousand_cells_on_20_000_finished_stages_takes_two_seconds_and_150_mb(tmp_path: Path) -> None:
     """CPU time after the imports, with the study and the records of 20,000 of its 20,452 stages in the store.
 
-    Each of these is read and its digest computed. A machine on which planning alone takes more than half a second may
-    take four times as long as that.
+    Each of these is read and its digest computed. A slower machine has longer.
     """
     words = ["grid", "--dry-run", "--models", ",".join(PAPER_MODELS), "--methods", "prune-ofa,finetune-pruning"]
     words += ["--sparsities", ".5,.6,.7,.8,.9", "--quantization", "none,int8", "--seeds", ",".join(map(str, range(34)))]
@@ -195,11 +195,8 @@ def test_a_dry_run_of_ten_thousand_cells_on_20_000_finished_stages_takes_two_sec
         assert done.returncode == 0, done.stderr
         headline, seconds, megabytes = done.stdout.split()
         assert headline == "study_paper:_10200_cells,_20452_stages,_452_to_run"
-        measured.append((float(seconds), float(megabytes)))
-    planning = [sys.executable, "-c", TEN_THOUSAND]
-    alone = [subprocess.run(planning, capture_output=True, text=True, check=True, timeout=60) for _ in range(3)]
-    fastest = min(float(done.stdout.split()[1]) for done in alone)
-    assert min(seconds for seconds, _ in measured) <= max(2.0, 4 * fastest)
+        measured.append((float(seconds) / slowness(), float(megabytes)))
+    assert min(seconds for seconds, _ in measured) <= 2.0
     assert min(megabytes for _, megabytes in measured) <= 150
 
 

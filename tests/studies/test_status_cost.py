@@ -8,6 +8,7 @@ import resource
 import pytest
 from grid_world import python
 from stub_slurm import StubSlurm, submitted
+from yardstick import slowness
 
 from harness.inputs.data_sources import HubData
 from harness.planning.graph import Inputs, ModelIdentity, Plan
@@ -68,7 +69,7 @@ def seconds_of(*arguments: str) -> float:
 def test_10000_cells_are_looked_at_in_one_and_a_half_seconds(
     large: Store, stub_slurm: StubSlurm, form: tuple[str, ...]
 ) -> None:
-    """squeue, which here is a script that prints 1,000 tasks, counts with it."""
+    """squeue, which here is a script that prints 1,000 tasks, counts with it. A slower machine has longer."""
     rest = list(read_study(large, "paper", checked=False).plan.stages)[NUM_RECORDS:]
     if not large.ledger.uuids():
         for start in range(0, 2000, 1000):
@@ -87,7 +88,7 @@ def test_10000_cells_are_looked_at_in_one_and_a_half_seconds(
         for submission in left:  # has left the queue without a result
             large.ledger.note_job(submission.uuid, "100")
             stub_slurm.has(*((task, "PD", "Priority") for _, task in second.stages()))
-        taken = min(seconds_of("status", "--store", str(large.root), *form) for _ in range(3))
+        taken = min(seconds_of("status", "--store", str(large.root), *form) / slowness() for _ in range(3))
         print(f"{taken:.2f} s")
         assert len(stub_slurm.calls("squeue")) == 3
         assert taken <= MOST_SECONDS, f"{taken:.2f} s"
