@@ -94,7 +94,7 @@ def test_the_example_of_the_readme_can_be_read(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_told_with_the_shipped_presets(tmp_path: Path) -> None:
     (problem,) = problems_of(str(tmp_path / "none.toml"))
     assert "none.toml does not exist" in problem
-    assert "equal, paper, paper-reference, paper-released, quick, reduced" in problem
+    assert "equal, methods, paper, paper-reference, paper-released, quick, reduced, sweep" in problem
 
 
 def test_a_folder_is_no_preset(tmp_path: Path) -> None:
@@ -318,6 +318,19 @@ def test_the_sweep_preset_has_the_papers_methods_at_eight_sparsities_and_five_se
     cells = expand(Axes(models=list(preset.models)), preset).cells
     assert len(cells) == 3 * 5 * (1 + 4 * 8)  # tasks, seeds; dense and four methods
     assert {cell.seed for cell in cells} == {0, 1, 2, 3, 4}
+
+
+def test_the_methods_preset_has_every_shipped_method_at_two_sparsities_and_five_seeds() -> None:
+    preset = load_preset("methods")
+    dense = {"dense", "dense-kd", "dense-prepared", "dense-prepared-kd", "dense-continued"}
+    methods = {row.method for row in preset.rows}
+    assert methods == set(BUILT_IN)
+    for row in preset.rows:
+        assert list(row.sparsities) == ([0.0] if row.method in dense else [0.85, 0.9])
+    assert {row.method for row in preset.rows if "int8" in row.quantization} == {"dense", "prune-ofa"}
+    cells = expand(Axes(models=list(preset.models)), preset).cells
+    assert len(cells) == 3 * 5 * (6 + 2 * (len(methods) - 5 + 1))  # tasks, seeds; dense rows, sparse rows; int8 is one
+    assert preset.recipe.settings == load_preset("quick").recipe.settings
 
 
 def test_the_reduced_preset_is_planned_from_the_command_line(run_harness: Run, world: World) -> None:
