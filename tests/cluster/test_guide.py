@@ -39,7 +39,7 @@ CODES = {
 }
 # After these the jobs have the time that a reader gives them.
 THEN_JOBS_END = ("sbatch driver.sh",)
-PATIENCE_S = 240
+PATIENCE_S = 900
 
 WITHOUT_TORCH = """
 import sys

@@ -150,6 +150,24 @@ def test_one_study_alone_comes_with_its_records(tmp_path: Path, ann: Path, capsy
 # -- conflicts
 
 
+def test_one_study_alone_meets_the_records_of_a_target_that_knows_its_stages_by_another(
+    tmp_path: Path, ann: Path, eve: Path, capsys: Capture
+) -> None:
+    """Equal ones are there already, and others are a conflict, though the target has no such study."""
+    same, other = tmp_path / "same", tmp_path / "other"
+    for into, source in ((same, ann), (other, eve)):
+        shutil.copytree(source, into)
+        study = into / "studies" / "mine.json"
+        (into / "studies" / "theirs.json").write_text(study.read_text().replace('"mine"', '"theirs"'))
+        study.unlink()
+        before = files_below(into / "records")
+        assert merge(into, ann, words=("--study", "mine")) == (0 if source is ann else 1)
+        assert files_below(into / "records") == before
+    told = capsys.readouterr()
+    assert f"{len(read_study(Store(ann), 'mine').plan.stages)} records there already" in told.out
+    assert "student_pruning" in told.err
+
+
 def test_two_outcomes_are_named_with_all_that_is_known_and_nothing_is_written(
     tmp_path: Path, ann: Path, eve: Path, capsys: Capture
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,13 +47,13 @@ class Contents:
         return {**({own["digest"]: own} if own is not None else {}), **self.twins.get(stage_id, {})}
 
 
-def read_contents(store: Store, name: str, only: str | None = None) -> Contents:
-    """only: the one study that is wanted, with the records that its stages have."""
+def read_contents(store: Store, name: str, only: str | None = None, *, others: Sequence[Contents] = ()) -> Contents:
+    """only: the one study that is wanted, with the records that its stages have, and those of the others' stages."""
     problems: list[str] = []
     studies = _read_studies(store, only, problems)
     specs: dict[str, StageSpec] = {}
     methods: dict[str, MethodFacts] = {}
-    for study in studies.values():
+    for study in (*(study for each in others for study in each.studies.values()), *studies.values()):
         specs.update(study.plan.stages)
         methods.update(study.plan.methods)
     unread = find_unread(store, specs if only else None)

@@ -80,7 +80,7 @@ def plan_merge(options: MergeOptions) -> Merge:
     """
     _check_places(options)
     sources = [read_contents(Store(path), str(path), options.study) for path in options.sources]
-    target = read_contents(Store(options.into), str(options.into), options.study)
+    target = read_contents(Store(options.into), str(options.into), options.study, others=sources)
     _check_contents(options, sources, target)
     every = [target, *sources]
     preferred = None if options.prefer is None else _at(every, options.prefer)
