@@ -74,7 +74,7 @@ def draw(chart: Chart, caption: Caption, looks: Mapping[str, Look]) -> Figure:
         write_header(
             page,
             f"{chart.subject}: {_TITLES[chart.axis]}",
-            [f"study {caption.study}, preset {caption.preset}; {_counts(chart)}"],
+            [f"study {caption.study}, preset {caption.preset}; {counts(chart)}"],
         )
         large = [n for n, panel in enumerate(chart.panels) if panel.is_average and chart.axis != "tokens"]
         small = [n for n in range(len(chart.panels)) if n not in large]
@@ -108,7 +108,7 @@ class _Drawing:
     @property
     def left(self) -> float:
         """Room for the widest label of a y axis."""
-        labels = [_number(tick) for scale in self.scales for tick in ticks(scale.low, scale.high)]
+        labels = [tick_text(tick) for scale in self.scales for tick in ticks(scale.low, scale.high)]
         return max(map(text.width, labels)) + 2 * _TICK_GAP
 
     def columns(self, panels: int) -> int:
@@ -132,13 +132,19 @@ class _Drawing:
         if apart := [names for of_family in sharing.values() if len(of_family) > 1 for names in of_family.values()]:
             axes = "; ".join(", ".join(names) for names in apart)
             found.append(f"y axes, where a shared one would flatten a panel: {axes}.")
-        found += _out_of_sight(panels)
-        if bars := [point for point in self.points if point.interval]:
-            found.append(f"Bars: {_drawn_again(bars)} drawn again within each task; dense's mean is taken as given.")
-        return found
+        found += out_of_sight(panels)
+        return [*found, *bar_notes(self.points)]
 
 
-def _out_of_sight(panels: Sequence[tuple[Panel, Scale]]) -> list[str]:
+def bar_notes(points: Sequence[Point]) -> list[str]:
+    """What the bars of averages say, where there are any."""
+    bars = [point for point in points if point.interval]
+    if not bars:
+        return []
+    return [f"Bars: {_drawn_again(bars)} drawn again within each task; dense's mean is taken as given."]
+
+
+def out_of_sight(panels: Sequence[tuple[Panel, Scale]]) -> list[str]:
     """Baselines that are beyond either end of their panel's axis."""
     found: dict[str, list[str]] = {"Below": [], "Above": []}
     for panel, scale in panels:
@@ -257,7 +263,7 @@ def _draw_front(axes: Axes, panel: Panel, where: Places) -> None:
 def _write_y_labels(page: Page, scale: Scale, left: float, height: float) -> None:
     for tick in ticks(scale.low, scale.high):
         top = page.top + height * (scale.high - tick) / (scale.high - scale.low)
-        page.put(_number(tick), left - _TICK_GAP, top, align="right", valign="center_baseline")
+        page.put(tick_text(tick), left - _TICK_GAP, top, align="right", valign="center_baseline")
 
 
 def _write_cut(page: Page, x: float, top: float) -> None:
@@ -314,7 +320,7 @@ def _name(panel: Panel) -> str:
     return f"{_TASKS.get(panel.task, panel.task)} {_METRICS.get(panel.metric, panel.metric)}"
 
 
-def _number(tick: float) -> str:
+def tick_text(tick: float) -> str:
     return f"{tick:.10g}".replace("-", "−")
 
 
@@ -337,7 +343,7 @@ def _million(tokens: float) -> str:
     return f"{tokens:.3g}"
 
 
-def _counts(chart: Chart) -> str:
+def counts(chart: Chart) -> str:
     """How many cells are missing, and the seeds behind a point."""
     cells = (
         f"{chart.missing} of {counted(chart.cells, 'cell')} missing"

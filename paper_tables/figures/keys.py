@@ -28,12 +28,23 @@ _ANY = Look(PALE_INK, "o")
 
 def chart_keys(chart: Chart, looks: Mapping[str, Look]) -> list[Key]:
     """In the order of the tables: methods, precisions, then marks and lines."""
-    points = [point for panel in chart.panels for point in panel.points]
-    methods = dict.fromkeys(point.method for point in points)
+    methods = dict.fromkeys(point.method for panel in chart.panels for point in panel.points)
     keys = [
         Key({**mark(looks[method], 32), **line(looks[method], 32), "alpha": 1}, method_title(method))
         for method in methods
     ]
+    front = any(len(panel.front) > 1 for panel in chart.panels)
+    return [*keys, *_mark_keys(chart), *_reference_keys(chart, looks), *_line_keys(chart, front=front)]
+
+
+def ranking_keys(chart: Chart) -> list[Key]:
+    """Where each method has a line of its own, with its name."""
+    return [*_mark_keys(chart), *_line_keys(chart, front=False)]
+
+
+def _mark_keys(chart: Chart) -> list[Key]:
+    points = [point for panel in chart.panels for point in panel.points]
+    keys = []
     if any(point.bits == 8 for point in points):
         keys += [
             Key(mark(_ANY, bits), name)
@@ -49,7 +60,7 @@ def chart_keys(chart: Chart, looks: Mapping[str, Look]) -> list[Key]:
     if any(point.interval for point in points):
         bar = {"marker": "|", "markersize": 6, "markeredgewidth": 0.9, "linestyle": "none", "color": PALE_INK}
         keys.append(Key(bar, "bar: 95 % interval (bootstrap)"))
-    return [*keys, *_reference_keys(chart, looks), *_line_keys(chart)]
+    return keys
 
 
 def _reference_keys(chart: Chart, looks: Mapping[str, Look]) -> list[Key]:
@@ -64,11 +75,11 @@ def _reference_keys(chart: Chart, looks: Mapping[str, Look]) -> list[Key]:
     return keys
 
 
-def _line_keys(chart: Chart) -> list[Key]:
+def _line_keys(chart: Chart, *, front: bool) -> list[Key]:
     keys = []
     if any(panel.dense is not None for panel in chart.panels):
         keys.append(Key(dict(DENSE_LINE), "dense fp32"))
-    if any(len(panel.front) > 1 for panel in chart.panels):
+    if front:
         keys.append(Key(dict(FRONT_LINE), "Pareto front of the means"))
     shown = zip(chart.panels, scales(chart.panels), strict=True)
     kinds = dict.fromkeys(

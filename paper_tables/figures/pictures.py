@@ -3,6 +3,7 @@
 The kinds, by the word that `harness plots --only` takes:
 
     accuracy   over nominal compression: average and tasks of each model, the average alone, all models together
+    methods    every method on a line of its own, by its average, a picture for each model
     stored     the same over compression as stored
     tokens     the average over pre-training tokens
     sparsity   zeros by layer and kind of matrix, a chart for each model
@@ -25,6 +26,7 @@ from paper_tables.figures.curve import LearningCurve, learning_curve
 from paper_tables.figures.draw import draw
 from paper_tables.figures.draw_curve import draw_curve
 from paper_tables.figures.draw_map import draw_map
+from paper_tables.figures.draw_ranking import draw_ranking
 from paper_tables.figures.look import method_looks
 from paper_tables.figures.page import Caption
 from paper_tables.figures.points import Chart, charts
@@ -36,7 +38,7 @@ from paper_tables.numbers.study_numbers import StudyNumbers
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURE_KINDS = ("accuracy", "stored", "tokens", "sparsity", "curves")
+FIGURE_KINDS = ("accuracy", "methods", "stored", "tokens", "sparsity", "curves")
 DEFAULT_KINDS = ("accuracy",)
 
 
@@ -82,6 +84,8 @@ def study_pictures(
     baselines = study_baselines(numbers.study)
     if "accuracy" in kinds:
         gallery.add_charts("accuracy", [with_average(chart) for chart in charts(numbers.rows, baselines)], "")
+    if "methods" in kinds:
+        _add_rankings(gallery, baselines)
     if "stored" in kinds:
         _add_stored(gallery, baselines)
     if "tokens" in kinds:
@@ -140,6 +144,20 @@ def unique_stem(wanted: str, taken: Collection[str]) -> str:
 def safe(name: str) -> str:
     """A model's name as part of a file's: it may hold more than a file name may, and be longer."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)[:MOST_NAME_LETTERS]
+
+
+def _add_rankings(gallery: _Gallery, baselines: Baselines) -> None:
+    for chart in charts(gallery.numbers.rows, baselines):
+        ranking = average_of(with_average(chart))
+        if ranking is None:
+            gallery.left_out.append(f"methods by their average: no average of {chart.subject} relative to dense.")
+            continue
+        gallery.add(
+            "methods",
+            f"-{safe(chart.subject)}-methods",
+            ranking,
+            lambda ranking=ranking: draw_ranking(ranking, gallery.caption, gallery.looks),  # type: ignore[misc]
+        )
 
 
 def _add_stored(gallery: _Gallery, baselines: Baselines) -> None:

@@ -26,6 +26,7 @@ from paper_tables.figures.curve import LearningCurve
 from paper_tables.figures.draw import draw
 from paper_tables.figures.draw_curve import draw_curve
 from paper_tables.figures.draw_map import draw_map
+from paper_tables.figures.draw_ranking import draw_ranking
 from paper_tables.figures.look import method_looks
 from paper_tables.figures.page import Caption, images, svg
 from paper_tables.figures.pictures import FIGURE_KINDS, study_pictures
@@ -66,6 +67,12 @@ def drawn(of: Chart, caption: Caption = CAPTION) -> Figure:
 def texts(figure: Figure) -> list[Text]:
     found = [text for text in figure.findobj(Text) if isinstance(text, Text)]
     return [text for text in found if text.get_visible() and text.get_text().strip()]
+
+
+def ranked(of: Chart, caption: Caption = CAPTION) -> Figure:
+    average = average_of(of)
+    assert average is not None
+    return draw_ranking(average, caption, method_looks(set(of.methods)))
 
 
 HOSTILE = "sparse-from:" + "<script>alert(1)</script>|$\\frac{a}{b}$&\n\x1b[31mred_" + "WWWW" * 20
@@ -158,6 +165,11 @@ AWKWARD = {
     "as stored": lambda: drawn(replace(chart([DENSE, point(value=80)], panels=2), axis="stored")),
     "over tokens": lambda: drawn(replace(chart([DENSE, *PAPER_LIKE], panels=1), axis="tokens")),
     "over tokens beside levels": lambda: drawn(over_tokens(chart([DENSE, *PAPER_LIKE], subject=HOSTILE), *LEVELS)),
+    "a line a method": lambda: ranked(chart([DENSE, *PAPER_LIKE, *PAPERS[-4:]], panels=3, subject=HOSTILE)),
+    "a line a method, hostile": lambda: ranked(
+        chart([DENSE, *CROWD, point(HOSTILE, sparsity=0.7, reached=0.7345, missing=2)]),
+        Caption(study="m" * 100, preset=HOSTILE, notes=[HOSTILE * 9]),
+    ),
     "maps of 6 layers": lambda: draw_map(a_map_chart(6), CAPTION),
     "maps of 24 layers": lambda: draw_map(a_map_chart(24), CAPTION),
     "curve": lambda: draw_curve(CURVE, CAPTION),
@@ -279,6 +291,34 @@ def test_over_tokens_a_marker_stands_at_its_budget_whatever_other_panels_have() 
     for axes in figure.axes:
         marks = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o" and line.get_markersize() > 3]
         assert marks == pytest.approx(axes.get_xticks())
+
+
+def test_a_line_a_method_stands_under_its_sparsity_the_best_mean_first() -> None:
+    """Of dense 80: 60 is 75 % of it, 72 is 90 %, 76 is 95 %. What the paper has is of other rows."""
+    given = [
+        point("dense", 80.0, seeds=[79, 81]),
+        point("gordon", 60.0, seeds=[50, 60, 70], interval=None),
+        point("prune-ofa", 76.0, bits=8, seeds=[75, 76, 77]),
+        point("prune-ofa", 72.0, missing=1),
+        point("soft-movement", 64.0, sparsity=0.9, reached=0.9273),
+        point("finetune-pruning", 90.0, n=0, from_paper=True),
+    ]
+    figure = ranked(chart(given))
+    said = [text.get_text() for text in sorted(texts(figure), key=lambda text: -text.get_position()[1])]
+    where = ["dense", "dense", "85 % zeros", "prune-ofa (int8)", "prune-ofa", "gordon", "90 % zeros"]
+    first = said.index("dense")
+    assert said[first : first + 8] == [*where, "soft-movement (92.7 %)"]
+    assert not any("finetune-pruning" in text for text in said)
+    means = [
+        [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1 and line.get_markersize() > 2]
+        for axes in figure.axes
+    ]
+    assert means == [[100.0], pytest.approx([95.0, 90.0, 75.0]), pytest.approx([80.0])]
+    (seeds,) = [line for line in figure.axes[1].lines if list(line.get_xdata()) == pytest.approx([62.5, 75.0, 87.5])]
+    (mean,) = [line for line in figure.axes[1].lines if list(line.get_xdata()) == pytest.approx([75.0])]
+    assert 0 < seeds.get_ydata()[0] - mean.get_ydata()[0] < 0.06  # inches below it, on its line
+    assert {axes.get_xlim() for axes in figure.axes} == {figure.axes[0].get_xlim()}
+    assert all(low > high for low, high in (axes.get_ylim() for axes in figure.axes))
 
 
 def test_an_averages_bar_is_its_interval() -> None:

@@ -112,7 +112,7 @@ def test_models_with_names_no_file_can_have_get_files_of_their_own() -> None:
     assert unique_stem("mine-a_b", {"mine-a_b", "mine-a_b-2"}) == "mine-a_b-3"
 
 
-ALL = ["accuracy", "stored", "tokens", "sparsity", "curves"]
+ALL = ["accuracy", "methods", "stored", "tokens", "sparsity", "curves"]
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_every_kind_of_the_committed_study_is_drawn_from_its_records_alone(tmp_p
     assert list(dict.fromkeys(figure["kind"] for figure in told["figures"])) == ALL
     files = [file for figure in told["figures"] for file in figure["files"]]
     assert sorted(files) == sorted(map(str, tmp_path.iterdir()))
-    assert len(files) == 2 * (2 + 2 + 1 + 1 + 2) + 1  # the page beside the figure over tokens
+    assert len(files) == 2 * (2 + 1 + 2 + 1 + 1 + 2) + 1  # the page beside the figure over tokens
     (curve,) = [figure for figure in told["figures"] if figure.get("label") == "student_pruning tiny-narrow 0.9 seed 0"]
     assert curve["sparsity"][-1][1] == 0.9
     maps = [figure for figure in told["figures"] if figure["kind"] == "sparsity"]
@@ -147,6 +147,15 @@ def test_what_cannot_be_drawn_is_said_and_ends_with_4(
         "learning curves: nothing is pruned in pre-training. Name stages with --stage WHAT.",
     ]
     assert plots(store, tmp_path) == 0
+
+
+def test_methods_have_no_lines_where_nothing_stands_beside_dense(
+    store: Store, make_study: Make, publish: Publish, tmp_path: Path, capsys: Captured
+) -> None:
+    publish(make_study(methods=["dense"], tasks=["sst2"]), {"sst2": {"accuracy": 0.9}})
+    assert plots(store, tmp_path, "--only", "methods") == 4
+    told = capsys.readouterr().err
+    assert told == "left out: methods by their average: no average of tiny relative to dense.\n"
 
 
 def test_a_stage_is_named_as_everywhere_and_one_without_losses_is_left_out(
@@ -182,7 +191,7 @@ def test_every_word_that_names_nothing_is_told_at_once(
     assert "--stage dense without its kind. Add curves to --only, or leave it out." in told
     assert "--with x without its kind. Add tokens to --only, or leave it out." in told
     for words, said in (
-        (["--only", ","], "--only is empty: name kinds of accuracy, stored, tokens, sparsity, curves, or all"),
+        (["--only", ","], "--only is empty: name kinds of accuracy, methods, stored, tokens, sparsity, curves, or all"),
         (["--stage", "dens"], "Did you mean"),
         (["--with", "mime"], "Did you mean 'mine'"),
     ):
