@@ -26,6 +26,8 @@ HOW = (
     "over all pairs of the block's columns."
 )
 
+MOST_NAMED = 5
+
 
 @dataclass(frozen=True)
 class Lead:
@@ -42,23 +44,25 @@ Block = tuple[str, float]  # model and sparsity
 
 def best_of_blocks(study: Study, rows: Iterable[Row]) -> list[str]:
     """Sentences: for each block what is best in which column, where no difference is shown, and who is not compared."""
-    said: list[str] = []
-    unranked: dict[str, None] = {}
+    said, unranked = list[str](), list[str]()
     blocks = _blocks(rows)
     sparsity = sparsity_texts(sparsity for _, sparsity in blocks)
     for (model, share), columns in blocks.items():
         where = f"{printable(model)} at {sparsity[share]}"
         equal = []
+        apart: dict[tuple[str, str], dict[str, None]] = {}
         for group in columns.values():
             first, *others = on_equal_terms(study, group)
             equal.append(first)
             for each in others:
                 differing = ", ".join(differing_terms(study, first[0], each[0]))
-                unranked[
-                    f"No winner is named between {_titles(each)} and {_titles(first)}, {where}, {each[0].task}: they "
-                    f"differ in {differing}."
-                ] = None
+                between = f"{_titles(each)} and {_those(first)}"
+                apart.setdefault((between, differing), {})[each[0].task] = None
         said += _sentences(where, leads(equal))
+        unranked += [
+            f"No winner is named between {between}, {where}, {', '.join(tasks)}: they differ in {differing}."
+            for (between, differing), tasks in apart.items()
+        ]
     return [*said, *unranked]
 
 
@@ -109,6 +113,11 @@ def _named(where: str, lead: Lead) -> str:
         f"{two_decimals(lead.best.value)}, ahead of {_titles([lead.next])} by {lead.difference.mean:.2f} points "
         f"({interval_text(lead.difference.interval)}, n={lead.difference.n}{conditional((lead.best, lead.next))})."
     )
+
+
+def _those(rows: Sequence[Row]) -> str:
+    """The methods that are ranked, by name as long as these are few."""
+    return _titles(rows) if len(rows) <= MOST_NAMED else f"the {len(rows)} that are compared"
 
 
 def _titles(rows: Iterable[Row]) -> str:

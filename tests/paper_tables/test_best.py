@@ -10,6 +10,7 @@ from harness.store.store import Store
 from harness.studies.study import Study
 from paper_tables.numbers.rows import Row, SeedValue
 from paper_tables.numbers.study_numbers import read_numbers
+from paper_tables.tables import best
 from paper_tables.tables.best import best_of_blocks, leads
 
 Make = Callable[..., Study]
@@ -107,6 +108,20 @@ def test_only_methods_on_equal_terms_are_ranked(store: Store, make_study: Make, 
         "No difference shown, tiny at 0.85: sst2 acc (fewer than 3 shared seeds).",
         NO_KD,
     ]
+
+
+def test_who_is_not_ranked_is_told_once_for_all_tasks_and_the_ranked_by_number_where_they_are_many(
+    store: Store, make_study: Make, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(best, "MOST_NAMED", 2)
+    ranked = ["finetune-pruning", "prune-ofa", "random-mask"]
+    study = make_study(tasks=["sst2", "squad"], methods=[*ranked, "prune-ofa-no-kd", "finetune-pruning-no-kd"])
+    for method in (*ranked, "prune-ofa-no-kd", "finetune-pruning-no-kd"):
+        publish(study, {"sst2": {"accuracy": 0.8}, "squad": {"exact_match": 80.0, "f1": 80.0}}, method=method)
+    assert sentences(store, study)[-1] == (
+        "No winner is named between prune-ofa-no-kd or finetune-pruning-no-kd and the 3 that are compared, tiny at "
+        "0.85, squad, sst2: they differ in distillation."
+    )
 
 
 @pytest.mark.parametrize(
