@@ -56,6 +56,11 @@ class Picture:
         """What it says of budgets of pre-training, of the one that is about them."""
         return self.data.budgets if isinstance(self.data, Chart) else ()
 
+    @property
+    def ranking(self) -> Chart | None:
+        """The average of every method, of the one that ranks them."""
+        return self.data if self.kind == "methods" and isinstance(self.data, Chart) else None
+
     def as_json(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self.data)}
 

@@ -37,6 +37,7 @@ from paper_tables.numbers.published import PAPER_COLUMNS
 from paper_tables.numbers.rows import SeedValue
 from paper_tables.numbers.study_numbers import StudyNumbers, read_numbers
 from paper_tables.statistics.intervals import Interval
+from paper_tables.tables.ranking_page import ranking_page
 
 RESULTS = Path(__file__).parents[2] / "results"
 CAPTION = Caption(study="mine", preset="reduced", notes=("Data are subsets of the public tasks.",))
@@ -319,6 +320,31 @@ def test_a_line_a_method_stands_under_its_sparsity_the_best_mean_first() -> None
     assert 0 < seeds.get_ydata()[0] - mean.get_ydata()[0] < 0.06  # inches below it, on its line
     assert {axes.get_xlim() for axes in figure.axes} == {figure.axes[0].get_xlim()}
     assert all(low > high for low, high in (axes.get_ylim() for axes in figure.axes))
+
+
+def test_the_page_of_methods_has_the_numbers_of_the_figure_the_best_mean_first() -> None:
+    given = [
+        point("dense", 80.0, seeds=[79, 81]),
+        point("gordon", 60.0, seeds=[58, 60, 62]),
+        point("prune-ofa", 76.0, bits=8),
+        point("soft-movement", 64.0, sparsity=0.9, reached=0.92731),
+        point("finetune-pruning", 90.0, n=0, from_paper=True),
+    ]
+    average = average_of(chart(given))
+    assert average is not None
+    page = ranking_page(average)
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
+    found = {tuple(line[:4]): line[4:] for line in lines if line[1] in ("8", "32")}
+    assert list(found) == [
+        ("dense", "32", "0 %", "100.00"),
+        ("prune-ofa", "8", "85 %", "95.00"),
+        ("gordon", "32", "85 %", "75.00"),
+        ("soft-movement", "32", "92.73 %", "80.00"),
+    ]
+    assert [rest[1] for rest in found.values()] == ["2", "1", "3", "1"]
+    low, _, high = found["gordon", "32", "85 %", "75.00"][0].partition(" to ")
+    assert 72.5 <= float(low) < 75.0 < float(high) <= 77.5  # no mean of draws is outside of 58 and 62 of 80
+    assert found["prune-ofa", "8", "85 %", "95.00"][0] == "-"
 
 
 def test_an_averages_bar_is_its_interval() -> None:

@@ -124,7 +124,7 @@ def test_every_kind_of_the_committed_study_is_drawn_from_its_records_alone(tmp_p
     assert list(dict.fromkeys(figure["kind"] for figure in told["figures"])) == ALL
     files = [file for figure in told["figures"] for file in figure["files"]]
     assert sorted(files) == sorted(map(str, tmp_path.iterdir()))
-    assert len(files) == 2 * (2 + 1 + 2 + 1 + 1 + 2) + 1  # the page beside the figure over tokens
+    assert len(files) == 2 * (2 + 1 + 2 + 1 + 1 + 2) + 2  # the pages beside the figures of methods and over tokens
     (curve,) = [figure for figure in told["figures"] if figure.get("label") == "student_pruning tiny-narrow 0.9 seed 0"]
     assert curve["sparsity"][-1][1] == 0.9
     maps = [figure for figure in told["figures"] if figure["kind"] == "sparsity"]

@@ -99,7 +99,7 @@ def test_the_committed_figures_show_the_points_of_the_records(
     cli.main(["plots", "--store", str(folder), "--study", name, *further, "--only", kind, "--out", str(tmp_path)])
     drawn = {path.name for path in tmp_path.iterdir()}
     of_kind = [f"{name}-*{kind}", f"{name}-{kind}"] if kind != "accuracy" else [f"{name}-*"]
-    forms = ("png", "svg", "md") if kind == "tokens" else ("png", "svg")
+    forms = ("png", "svg", "md") if kind in ("tokens", "methods") else ("png", "svg")
     others = [other for store, other in STUDIES if store == folder and other.startswith(f"{name}-")]
     committed = {path.name for stem in of_kind for form in forms for path in folder.glob(f"{stem}.{form}")}
     committed = {file for file in committed if not file.startswith(tuple(f"{other}-" for other in others))}

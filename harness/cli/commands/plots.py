@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.cli.streams import print_notes, tell
 from harness.errors import Problem, UsageError, is_disk_full, system_problem, unknown_name
@@ -18,12 +18,15 @@ from harness.studies.study import Study, only_study
 from harness.wording import counted, option
 from paper_tables.numbers.study_numbers import read_numbers
 
+if TYPE_CHECKING:
+    from paper_tables.figures.pictures import Picture
+
 ALL = "all"
 MOST_CURVES = 12
 
 
 def run(options: argparse.Namespace) -> int:
-    """Writes OUT/NAME.png and .svg for every figure of the kinds that are asked for, and .md beside one over tokens.
+    """Writes OUT/NAME.png and .svg for every figure of the kinds asked for; .md where it is read as a table too.
 
     Exit code: 0 every cell has its numbers, 4 some are missing (the figures are still made), or a figure that was
     asked for cannot be made. Raises StoreError when a record cannot be trusted, UsageError when OUT cannot be written
@@ -31,7 +34,6 @@ def run(options: argparse.Namespace) -> int:
     """
     from paper_tables.figures.page import images
     from paper_tables.figures.pictures import study_pictures
-    from paper_tables.tables.budget_page import budget_page
 
     kinds = _kinds(options)
     store = Store(Path(options.store))
@@ -45,8 +47,8 @@ def run(options: argparse.Namespace) -> int:
     files: dict[Path, bytes] = {}
     for picture in found.found:
         made = {folder / f"{picture.stem}.{form}": image for form, image in images(picture.draw()).items()}
-        if picture.budgets:
-            made[folder / f"{picture.stem}.md"] = budget_page(picture.budgets).encode()
+        if page := _page(picture):
+            made[folder / f"{picture.stem}.md"] = page.encode()
         files |= made
         report.append({**picture.as_json(), "files": list(map(str, made))})
     _write(folder, files)
@@ -57,6 +59,16 @@ def run(options: argparse.Namespace) -> int:
     for sentence in found.left_out:
         tell(f"left out: {sentence}")
     return 0 if numbers.is_complete and not found.left_out else 4
+
+
+def _page(picture: Picture) -> str | None:
+    """The numbers of a picture that is read as a table too."""
+    from paper_tables.tables.budget_page import budget_page
+    from paper_tables.tables.ranking_page import ranking_page
+
+    if (ranking := picture.ranking) is not None:
+        return ranking_page(ranking)
+    return budget_page(picture.budgets) if picture.budgets else None
 
 
 def _kinds(options: argparse.Namespace) -> Sequence[str]:
