@@ -133,7 +133,9 @@ def test_results_are_small_and_hold_no_binary_but_pictures() -> None:
         path.suffix in (".json", ".md", ".tex", ".csv", ".html", ".svg", ".png", ".toml", ".py") for path in files
     )
     assert max(path.stat().st_size for path in files if path.parent.parent.name == "records") < 20_000
-    assert max(path.stat().st_size for path in files) < 1_000_000
+    plans = [path for path in files if path.parent.name == "studies"]  # of `methods`: every setting of 1,200 stages
+    assert max(path.stat().st_size for path in plans) < 1_500_000
+    assert max(path.stat().st_size for path in files if path not in plans) < 1_000_000
     assert {store.name for store, _ in STUDIES} == {"reduced", "quick", "sweep", "methods"}
     most = {"reduced": 2_500_000, "quick": 2_500_000, "sweep": 9_000_000, "methods": 9_000_000}
     for store, most_of_records in most.items():
