@@ -29,7 +29,8 @@ def draw_ranking(chart: Chart, caption: Caption, looks: Mapping[str, Look]) -> F
     """chart: of one panel, an average. The paper's own numbers are not in it: they are of other rows each."""
     (panel,) = chart.panels
     (scale,) = scales(chart.panels)
-    ours = [point for point in panel.points if not point.from_paper]
+    ranking = panel.ranking
+    ours = [point for ranked in ranking.values() for point in ranked]
     names = {point.row: text.wrapped(_name(point), _WIDEST_NAME) for point in ours}
     left = MARGIN + max(text.width(line) for lines in names.values() for line in lines) + _AFTER_NAME
     with new_page() as page:
@@ -38,8 +39,7 @@ def draw_ranking(chart: Chart, caption: Caption, looks: Mapping[str, Look]) -> F
             f"{chart.subject}: methods by their average",
             [f"study {caption.study}, preset {caption.preset}; {counts(chart)}", panel.title],
         )
-        for sparsity in sorted({point.sparsity for point in ours}):
-            ranked = sorted((p for p in ours if p.sparsity == sparsity), key=lambda p: (-p.value, p.method, p.bits))
+        for sparsity, ranked in ranking.items():
             page.write(f"{100 * sparsity:.4g} % zeros" if sparsity else "dense", bold=True)
             _write_block(page, panel, ranked, names, looks, scale, left)
         _write_x_labels(page, scale, left)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Literal
 
 from paper_tables.claims.budget import BudgetCurve
@@ -80,6 +81,13 @@ class Panel:
     @property
     def is_average(self) -> bool:
         return self.metric == RELATIVE
+
+    @property
+    def ranking(self) -> dict[float, list[Point]]:
+        """Our points by the sparsity that was asked for, lowest first; of each the best mean first."""
+        ours = [point for point in self.points if not point.from_paper]
+        ranked = sorted(ours, key=lambda point: (point.sparsity, -point.value, point.method, point.bits))
+        return {sparsity: list(group) for sparsity, group in groupby(ranked, key=lambda point: point.sparsity)}
 
     @property
     def front(self) -> tuple[Point, ...]:

@@ -25,11 +25,8 @@ HOW = (
 def ranking_page(chart: Chart) -> str:
     """chart: of one panel, an average, as `draw_ranking` takes it."""
     (panel,) = chart.panels
-    ours = [point for point in panel.points if not point.from_paper]
     parts = [f"## {escaped(printable(f'{chart.subject}: {panel.title}'))}\n"]
-    for sparsity in sorted({point.sparsity for point in ours}):
-        ranked = sorted((p for p in ours if p.sparsity == sparsity), key=lambda p: (-p.value, p.method, p.bits))
-        parts.append(grid_to_markdown(Grid("", _HEADER, tuple(map(_line, ranked)))))
+    parts += [grid_to_markdown(Grid("", _HEADER, tuple(map(_line, ranked)))) for ranked in panel.ranking.values()]
     return "\n".join([*parts, remarks_to_markdown((), [*map(sentence, chart.notes), HOW])])
 
 
