@@ -190,10 +190,16 @@ def _merge(parser: argparse.ArgumentParser) -> None:
         help="of this merge: where stores have other results of a stage, take this one's, and leave out what others "
         "made from theirs",
     )
-    parser.add_argument(
+    brought = parser.add_mutually_exclusive_group()
+    brought.add_argument(
         "--artifacts",
         action="store_true",
-        help="also copy models and data of stages; records, predictions and attempts always come",
+        help="also copy models and data of stages, beside records, predictions and attempts",
+    )
+    brought.add_argument(
+        "--records-only",
+        action="store_true",
+        help="copy records and studies alone: all that tables, figures and the gate read, as for a repository",
     )
     parser.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
     parser.add_argument("--json", action="store_true", help="machine-readable output")

@@ -397,6 +397,24 @@ def test_predictions_come_and_models_only_when_asked_for(tmp_path: Path, ann: Pa
     assert bytes_of(into / "artifacts") == bytes_of(ann / "artifacts")
 
 
+def test_of_a_repository_records_and_studies_come_alone(tmp_path: Path, ann: Path, capsys: Capture) -> None:
+    into = tmp_path / "results"
+    assert merge(into, ann, words=("--records-only",)) == 0
+    assert {path.name for path in into.iterdir()} == {"records", "studies", "leases"}
+    assert bytes_of(into / "records") == bytes_of(ann / "records")
+    assert values(into) == values(ann)
+    assert capsys.readouterr().err == ""
+    assert merge(into, ann) == 0
+    assert {"artifacts", "attempts"} <= {path.name for path in into.iterdir()}
+
+
+def test_of_a_repository_and_with_models_exclude_each_other(tmp_path: Path, ann: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        merge(tmp_path / "results", ann, words=("--records-only", "--artifacts"))
+    assert ended.value.code == 2
+    assert not (tmp_path / "results").exists()
+
+
 def test_an_artifact_that_is_not_its_records_is_named_and_one_that_is_gone_told(
     tmp_path: Path, ann: Path, capsys: Capture
 ) -> None:

@@ -28,6 +28,7 @@ def run(options: argparse.Namespace) -> int:
         study=options.study,
         prefer=None if options.prefer is None else Path(options.prefer),
         artifacts=options.artifacts,
+        records_only=options.records_only,
     )
     merge = plan_merge(chosen)
     acts = not (merge.is_refused or options.dry_run)

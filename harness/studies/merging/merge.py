@@ -36,6 +36,7 @@ class MergeOptions:
     """study: the one to merge; None: all. prefer: whose records count where two stores have other results.
 
     artifacts: bring those of every stage; otherwise those of evaluations alone, which hold predictions.
+    records_only: bring no file but records and studies, as a repository keeps them.
     """
 
     sources: tuple[Path, ...]
@@ -43,6 +44,7 @@ class MergeOptions:
     study: str | None = None
     prefer: Path | None = None
     artifacts: bool = False
+    records_only: bool = False
 
 
 @dataclass
@@ -96,9 +98,10 @@ def plan_merge(options: MergeOptions) -> Merge:
     _unite_studies(merge, every, preferred)
     if not merge.choice.conflicts:
         _check_target_kept(merge)
-        _find_artifacts(merge, sources)
-        _note_predictions(merge, sources)
-        _find_attempts(merge, sources)
+        if not options.records_only:
+            _find_artifacts(merge, sources)
+            _note_predictions(merge, sources)
+            _find_attempts(merge, sources)
     _check_not_running(merge)
     return merge
 
