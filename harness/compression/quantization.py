@@ -236,7 +236,8 @@ class QuantizedLinear(nn.Linear):
     Weight: int8, masked or not, at every forward; its scale is that of its current values, or under scale_rule
     "ref_max127_5" of the largest so far (`RunningMaximum`). Bias: floating point here; integers come with `freeze`.
     requantize_output False leaves the output in floating point, for what feeds a residual add, the attention context or
-    a loss. Under autocast the rounding to codes is done in fp32, the matrix product is not.
+    a loss. Autocast is switched off inside: bfloat16 cannot hold code * scale, which would leave the grid by a quarter
+    of a step.
     is_active False: an ordinary Linear for the time being, which observes and rounds nothing.
     """
 
@@ -292,9 +293,11 @@ class QuantizedLinear(nn.Linear):
         if not self.is_active:
             return linear_map(input, weight, self.bias)
         qmin, qmax = _weight_range(self.scale_rule)
-        weight = fake_quantize(weight, self.scale_of(weight), 0, qmin, qmax)
-        output = linear_map(_through_range(input, self.input_observer), weight, self.bias)
-        return output if self.output_observer is None else _through_range(output, self.output_observer)
+        with torch.autocast(device_type=input.device.type, enabled=False):
+            x = input.to(weight.dtype)
+            weight = fake_quantize(weight, self.scale_of(weight), 0, qmin, qmax)
+            output = linear_map(_through_range(x, self.input_observer), weight, self.bias)
+            return output if self.output_observer is None else _through_range(output, self.output_observer)
 
     def scale_of(self, weight: Tensor) -> Tensor:
         """The scale to quantise this weight with, by the scale rule; `RunningMaximum` says what it takes note of."""

@@ -54,11 +54,12 @@ def _not_negative(kind: type) -> Parameter:
 
 MOST_THREADS = 1024  # more than any machine has for one process; torch hangs when it is asked for many more
 # Groups of parameters that many kinds share. A preset gives the values: under the kind, or under common for them all.
+# precision: of matrix products (`harness.training.precision`); weights and all that prunes or quantises are fp32.
 # padding: what a training batch is padded to. longest: its longest example, in batches of examples of similar length;
 # max_length: that of the task, or of the pairs, in batches drawn at random (the GLUE scripts of the authors' release).
 # Scoring pads to the longest whatever it says: there padding is no part of a number.
 RUNTIME: Parameters = {
-    "precision": Parameter(str, one_of=("fp32",), shared=True),
+    "precision": Parameter(str, one_of=("fp32", "tf32", "bf16"), shared=True),
     "attention": Parameter(str, one_of=("sdpa", "eager"), shared=True),
     "padding": Parameter(str, one_of=("longest", "max_length"), shared=True),
     "threads": Parameter(int, above=0, at_most=MOST_THREADS, shared=True),

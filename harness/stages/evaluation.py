@@ -27,6 +27,7 @@ from harness.tasks import Task, get_task
 from harness.training.micro_batch import OomBackoff, run_with_oom_backoff
 from harness.training.model_inputs import inputs_for
 from harness.training.modifiers import Matrices
+from harness.training.precision import FP32, compute_device, forward_in, matrix_products
 
 AfterBatch = Callable[[int, int], None]
 
@@ -94,7 +95,7 @@ def load_for_scoring(folder: Path, task: Task, parameters: Any) -> tuple[Any, li
         did = [
             f"loaded {len(frozen)} Linear modules from {INT8_FILE}: int8 codes, frozen scales, stored activation ranges"
         ]
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(compute_device())
     return model.eval(), did
 
 
@@ -116,7 +117,7 @@ def score(
     examples = head.evaluation_examples(rows, task, tokenizer, parameters, stops)
 
     def work(size: int) -> dict[str, list[np.ndarray]]:
-        return predict(model, examples, collator, size, after_batch)
+        return predict(model, examples, collator, size, after_batch, parameters["precision"])
 
     backoff: OomBackoff[Any] = run_with_oom_backoff(work, batch_size, what="evaluation")
     check_finite(backoff.result)
@@ -141,6 +142,7 @@ def predict(
     collator: Any,
     batch_size: int,
     after_batch: AfterBatch = lambda done, total: None,
+    precision: str = FP32,
 ) -> dict[str, list[np.ndarray]]:
     """Logits of every feature in the order of `features`, whatever the order they were batched in.
 
@@ -151,11 +153,14 @@ def predict(
     order = np.argsort(-np.array(features["length"][:]), kind="stable")
     rows: dict[str, list[Any]] = {}
     loader = DataLoader(features.select(order), batch_size=batch_size, collate_fn=collator)
-    for done, batch in enumerate(loader, start=1):
-        inputs = {name: tensor.to(device) for name, tensor in inputs_for(model, batch).items()}
-        for name, logits in model(**inputs).items():
-            rows.setdefault(name, []).extend(logits.float().cpu().numpy())
-        after_batch(done, len(loader))
+    with matrix_products(precision, device):
+        for done, batch in enumerate(loader, start=1):
+            inputs = {name: tensor.to(device) for name, tensor in inputs_for(model, batch).items()}
+            with forward_in(precision, device):
+                outputs = model(**inputs)
+            for name, logits in outputs.items():
+                rows.setdefault(name, []).extend(logits.float().cpu().numpy())
+            after_batch(done, len(loader))
     found = {}
     for name, values in rows.items():
         require(len(values) == len(features), f"{len(values)} scores of {len(features)} features: {name}")

@@ -25,6 +25,7 @@ from harness.stages.training_run import TrainingRun, distillation_of, padded_len
 from harness.training.micro_batch import run_with_oom_backoff
 from harness.training.modifiers import GradualPruning, Modifier, ModifierFactory
 from harness.training.objectives import PretrainingObjective
+from harness.training.precision import FP32, forward_in, matrix_products
 from harness.training.pretraining_heads import heads_of
 
 EVALUATION_BATCH = 32
@@ -72,7 +73,7 @@ def pretrain(context: StageContext, *, modifier: ModifierFactory) -> StageResult
     held_out = held_out.select(range(min(parameters["evaluation_pairs"], len(held_out))))
     measured = run_with_oom_backoff(
         lambda batch_size: pretraining_metrics(
-            outcome.model, held_out, collator(fixed_epoch=0), batch_size, context.stops
+            outcome.model, held_out, collator(fixed_epoch=0), batch_size, context.stops, parameters["precision"]
         ),
         EVALUATION_BATCH,
         what="evaluation on held-out pairs",
@@ -101,6 +102,7 @@ def pretraining_metrics(
     collator: MaskedLanguageModelCollator,
     batch_size: int = EVALUATION_BATCH,
     stops: StopFlag = NEVER,
+    precision: str = FP32,
 ) -> dict[str, Any]:
     """Masked-LM accuracy and loss over masked positions, next-sentence accuracy where there is a head; with counts.
 
@@ -113,11 +115,12 @@ def pretraining_metrics(
     batches = DataLoader(held_out, batch_size=batch_size, collate_fn=collator)
     for batch in stops.over(batches, "batches of held-out pairs"):
         inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-        encoded = heads.encode(model, inputs)
         masked = inputs["labels"] != IGNORED_LABEL
         labels = inputs["labels"][masked]
-        logits = heads.decoder(model)(heads.before_decoder(model, encoded.hidden[masked]))
-        loss_sum += float(functional.cross_entropy(logits, labels, reduction="sum"))
+        with matrix_products(precision, device), forward_in(precision, device):
+            encoded = heads.encode(model, inputs)
+            logits = heads.decoder(model)(heads.before_decoder(model, encoded.hidden[masked]))
+            loss_sum += float(functional.cross_entropy(logits, labels, reduction="sum"))
         correct += int((logits.argmax(-1) == labels).sum())
         positions += len(labels)
         if encoded.pairs is not None:

@@ -28,6 +28,7 @@ from harness.stages.loading import load_for_task, load_tokenizer, one_line, quie
 from harness.stages.task_data import training_examples
 from harness.tasks import EXTRACTIVE_QA, Task, get_task
 from harness.training.micro_batch import OomBackoff, run_with_oom_backoff
+from harness.training.precision import compute_device
 from harness.training.stored_teacher import StoredTeacher
 from harness.wording import assignment, option
 
@@ -45,13 +46,13 @@ def teacher_logits(context: StageContext) -> StageResult:
     torch.set_num_threads(parameters["threads"])
     task = get_task(parameters["task"])
     teacher = load_for_task(folder, task, seed=0, attention=parameters["attention"], new_head=False).eval()
-    teacher.to("cuda" if torch.cuda.is_available() else "cpu")
+    teacher.to(compute_device())
     tokenizer = load_tokenizer(folder)
     examples = training_examples(context, task, tokenizer)
     collator = PaddingCollator(tokenizer)
 
     def work(size: int) -> dict[str, list[np.ndarray]]:
-        return predict(teacher, examples, collator, size, watch(context))
+        return predict(teacher, examples, collator, size, watch(context), parameters["precision"])
 
     backoff: OomBackoff[Any] = run_with_oom_backoff(work, parameters["batch_size"], what="teacher logits")
     check_finite(backoff.result)

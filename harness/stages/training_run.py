@@ -19,6 +19,7 @@ from harness.training.checkpoints import Checkpoints
 from harness.training.micro_batch import first_micro_batch_size, num_micro_batches, run_with_oom_backoff
 from harness.training.modifiers import Matrices, ModifierFactory, TrainingReport
 from harness.training.objectives import Distillation, Objective
+from harness.training.precision import in_precision, matrix_products
 from harness.training.trainer import CompressionTrainer, Progress, mean_of_finite, training_arguments
 
 CURVE_POINTS = 10
@@ -54,7 +55,8 @@ class TrainingRun:
         parameters = self.context.parameters
         torch.set_num_threads(parameters["threads"])
         first = first_micro_batch_size(parameters["batch_size"], self.context.resources.micro_batch_size)
-        backoff = run_with_oom_backoff(self._train, first, what=f"training ({self.context.spec.kind})")
+        with matrix_products(parameters["precision"]):
+            backoff = run_with_oom_backoff(self._train, first, what=f"training ({self.context.spec.kind})")
         backoff.result.details["training"]["batches"]["too_large"] = list(backoff.oom_sizes)
         return backoff.result
 
@@ -77,7 +79,7 @@ class TrainingRun:
             train_dataset=self.examples,
             data_collator=self.collator,
             callbacks=modifier.callbacks(num_steps),
-            objective=self.objective,
+            objective=in_precision(self.objective, parameters["precision"]),
             factor=modifier.factor(num_steps, warmup_steps),
             lengths=self.examples["length"][:],
             checkpoints=Checkpoints(self.context.checkpoints, self.context.guard),

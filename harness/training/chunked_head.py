@@ -24,10 +24,16 @@ def head_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, chunk_loss: C
 
     hidden: [rows, width]; weight: [vocabulary, width]; bias: [vocabulary] or None. chunk_loss must be a sum of terms
     of single rows, and must reach no other tensor that needs a gradient. First-order gradients only. Under autocast
-    logits are of its type, sums and gradients of the weight's.
+    products are of its type, as `product_type` says; sums and gradients are of the weight's.
     """
     loss: Tensor = _HeadLoss.apply(hidden.to(weight.dtype), weight, bias, chunk_loss)
     return loss
+
+
+def product_type(tensor: Tensor) -> torch.dtype:
+    """The type of this tensor in a matrix product: autocast's, where that is on, or its own."""
+    kind = tensor.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -37,9 +43,12 @@ class _HeadLoss(torch.autograd.Function):
         total = hidden.new_zeros(())
         grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight)
         grad_bias = None if bias is None else torch.zeros_like(bias)
+        product = product_type(weight)
+        # Once, and not again for every chunk; themselves, where products are of the weight's type.
+        inputs, matrix, offset = hidden.to(product), weight.to(product), None if bias is None else bias.to(product)
         for start in range(0, len(hidden), ROWS_PER_CHUNK):
             rows = slice(start, min(start + ROWS_PER_CHUNK, len(hidden)))
-            logits = functional.linear(hidden[rows], weight, bias)
+            logits = functional.linear(inputs[rows], matrix, offset)
             if not wants_gradient:
                 total += chunk_loss(logits, rows)
                 continue
@@ -48,11 +57,15 @@ class _HeadLoss(torch.autograd.Function):
                 part = chunk_loss(logits, rows)
             (grad_logits,) = torch.autograd.grad(part, logits)
             total += part.detach()
-            grad_logits = grad_logits.to(weight.dtype)
-            torch.mm(grad_logits, weight, out=grad_hidden[rows])
-            grad_weight.addmm_(grad_logits.T, hidden[rows])
+            grad_logits = grad_logits.to(product)
+            if product == weight.dtype:
+                torch.mm(grad_logits, matrix, out=grad_hidden[rows])
+                grad_weight.addmm_(grad_logits.T, inputs[rows])
+            else:
+                grad_hidden[rows] = torch.mm(grad_logits, matrix)
+                grad_weight += torch.mm(grad_logits.T, inputs[rows])
             if grad_bias is not None:
-                grad_bias += grad_logits.sum(0)
+                grad_bias += grad_logits.sum(0, dtype=grad_bias.dtype)
         if wants_gradient:
             ctx.has_bias = grad_bias is not None
             ctx.save_for_backward(*(g for g in (grad_hidden, grad_weight, grad_bias) if g is not None))

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from harness.compression.distillation import combine_losses, soft_target_loss, span_soft_target_loss
 from harness.data.masking import IGNORED_LABEL
-from harness.training.chunked_head import head_loss
+from harness.training.chunked_head import head_loss, product_type
 from harness.training.model_inputs import inputs_for
 from harness.training.pretraining_heads import heads_of
 
@@ -227,9 +227,13 @@ def _distilled_tokens(
     student: hidden [rows, width] and the decoder. labels: [batch * length].
     """
     labels = labels[positions.places]
+    product = product_type(teacher.hidden)
+    bias = teacher.decoder.bias
+    teacher_hidden, teacher_weight = teacher.hidden.to(product), teacher.decoder.weight.to(product)
+    teacher_bias = None if bias is None else bias.to(product)
 
     def soft_targets(logits: Tensor, rows: slice) -> Tensor:
-        teacher_logits = functional.linear(teacher.hidden[rows], teacher.decoder.weight, teacher.decoder.bias)
+        teacher_logits = functional.linear(teacher_hidden[rows], teacher_weight, teacher_bias)
         weights = None if positions.weights is None else positions.weights[rows]
         mean = soft_target_loss(logits, teacher_logits, temperature=kd.temperature, weights=weights)
         return mean * (len(logits) / counts.live)

@@ -22,7 +22,7 @@ from harness.synthetic.page import CEILINGS, MARGIN
 EXPECTED = ROOT / "results" / "quick" / "expected.toml"
 DENSE = ("--methods", "dense", "--seeds", "0")
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("quick as shipped")]  # in one process, for the fixture
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,6 @@ from method_bench import (
     Bench,
     Made,
     found_method,
-    in_bfloat16,
     in_double_without_dropout,
     is_exact,
     with_pruning_off,
@@ -280,7 +279,7 @@ def test_zeros_are_the_same_number_in_the_same_places_where_products_are_in_bflo
 
 
 def check_bfloat16(bench: Bench, spec: StageSpec, name: str) -> None:
-    made, whole = bench.run(spec, inside=in_bfloat16), bench.make(spec)
+    made, whole = bench.run(with_values(spec, precision="bf16")), bench.make(spec)
     if whole.steps:
         assert apart(made, whole) > 0, f"{spec.kind}: nothing was in bfloat16"
     parents = [bench.make(bench.specs[spec.parents[role]]) for role in ("model", "mask") if role in spec.parents]

@@ -14,7 +14,6 @@ from typing import Any
 from unittest import mock
 
 import tiny_world
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from tutorial import EXAMPLE
@@ -35,7 +34,6 @@ from harness.stages.context import Resources, Sources, StageContext, StageResult
 from harness.stages.training_run import TrainingRun
 from harness.tasks import get_task
 from harness.training.modifiers import Factor, Matrices, Modifier, ModifierFactory
-from harness.training.trainer import CompressionTrainer
 from harness.worker.stage_call import call_stage
 
 MODEL, TASK, SPARSITY = "tiny", "sst2", 0.85
@@ -317,17 +315,4 @@ def without_matrices() -> Iterator[None]:
         mock.patch.object(Family, "encoder_matrices", return_value=[]),
         mock.patch.object(Matrices, "of", classmethod(lambda cls, model, family: none)),
     ):
-        yield
-
-
-@contextmanager
-def in_bfloat16() -> Iterator[None]:
-    """Forward passes and losses of the trainer, as the library's own option has it."""
-    compute = CompressionTrainer.compute_loss
-
-    def loss(self: CompressionTrainer, *given: Any, **options: Any) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return compute(self, *given, **options)
-
-    with mock.patch.object(CompressionTrainer, "compute_loss", loss):
         yield
