@@ -15,7 +15,7 @@ precision describes the same quantised model, and its two arithmetics agree to r
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
@@ -103,6 +103,9 @@ def dyadic_multiplier(ratio: float) -> tuple[int, int]:
     return round(math.ldexp(ratio, n)), n
 
 
+Widest = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
 class RangeObserver(nn.Module):
     """Range of an activation: the first batch's minimum and maximum, then x += momentum * (batch - x).
 
@@ -161,31 +164,39 @@ class RangeObserver(nn.Module):
 
 @dataclass
 class _MicroBatches:
-    """A batch in micro-batches: the observer's buffers before it, and the range of the micro-batches so far."""
+    """A batch in micro-batches: the observer's buffers before it, and the range of the micro-batches so far.
+
+    over_ranks: the range of a micro-batch -> of what all ranks have at the time.
+    """
 
     before: tuple[Tensor, Tensor, Tensor]
+    over_ranks: Widest | None = None
     low: Tensor | None = None
     high: Tensor | None = None
 
     def widen(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """The range so far, this micro-batch included; not finite once one of them was not."""
+        if self.over_ranks is not None:
+            low, high = self.over_ranks(low, high)
         self.low = low if self.low is None else torch.minimum(self.low, low)
         self.high = high if self.high is None else torch.maximum(self.high, high)
         return self.low, self.high
 
 
 @contextmanager
-def observed_as_one_batch(model: nn.Module) -> Iterator[None]:
+def observed_as_one_batch(model: nn.Module, over_ranks: Widest | None = None) -> Iterator[None]:
     """The training batches in this block are micro-batches of one: every activation range moves once for all of them.
 
     After the last one an observer holds what the full batch would have given for the same activations. Each is
     quantised with the range known by then, the earlier ones without the later extremes; that, and its effect on the
     activations of later layers, is where quantisation-aware training in micro-batches differs from the full batch.
+    over_ranks: (low, high) of this process's micro-batch -> of those of all ranks, where several have parts of the
+    batch; with one micro-batch a rank the ranges are those of the full batch.
     """
     observers = [module for module in model.modules() if isinstance(module, RangeObserver)]
     for observer in observers:
         buffers = observer.minimum.clone(), observer.maximum.clone(), observer.initialised.clone()
-        observer._micro_batches = _MicroBatches(before=buffers)
+        observer._micro_batches = _MicroBatches(before=buffers, over_ranks=over_ranks)
     try:
         yield
     finally:

@@ -287,11 +287,13 @@ class _Resource(NamedTuple):
     expected: str
 
 
+MOST_RANKS = 1024
 RESOURCES = {
     "checkpoint_minutes": _Resource(float, lambda value: 0 <= value < float("inf"), "a number of minutes, 0 or more"),
     "micro_batch_size": _Resource(
         int, lambda value: value >= 0, "a whole number of examples, 1 or more, or 0 for the whole batch"
     ),
+    "ranks": _Resource(int, lambda value: 1 <= value <= MOST_RANKS, f"a whole number of processes, 1 to {MOST_RANKS}"),
 }
 
 

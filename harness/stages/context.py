@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +13,7 @@ from harness.inputs.models import BaseModel
 from harness.inputs.sparse_checkpoints import SparseCheckpoint
 from harness.progress import StageProgress, StopFlag
 from harness.specs import StageSpec
+from harness.team import Team
 
 if TYPE_CHECKING:
     from harness.inputs.data_sources import DataSource
@@ -68,10 +69,16 @@ class Resources:
         whenever the device runs out of memory. Loss, gradient and data order equal those of the whole batch up to
         rounding; dropout draws anew for every micro-batch, so the numbers are another sample of the same run, and the
         record says how the batch was cut.
+    ranks: processes that train a stage together, each on its part of every batch (`harness.training.ranks`). As with
+        the micro-batch size the numbers are another sample of the same run, which the record says.
+    launcher: words before the command of the other ranks, which start all of them, as srun does; none: they are started
+        one by one on this machine.
     """
 
     checkpoint_minutes: float = 3.0
     micro_batch_size: int = 0
+    ranks: int = 1
+    launcher: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +91,7 @@ class StageContext:
         saves none takes `checked(rows, "rows")` for its rows, or `stops` along.
     report: called with the progress after every step.
     guard: called before a checkpoint appears or is removed; raises where another worker has the stage by now.
+    team: the processes that train the stage; None: this one alone. Whoever runs the stage sets it.
     """
 
     spec: StageSpec
@@ -96,6 +104,7 @@ class StageContext:
     should_stop: Callable[[], bool]
     report: Callable[[StageProgress], None]
     guard: Callable[[], None] = no_guard
+    team: Team | None = None
 
     @property
     def parameters(self) -> Mapping[str, Any]:

@@ -15,11 +15,13 @@ from torch import nn
 from harness.errors import require
 from harness.inputs.families import Family
 from harness.stages.context import StageContext
+from harness.team import FollowerDone
 from harness.training.checkpoints import Checkpoints
 from harness.training.micro_batch import first_micro_batch_size, num_micro_batches, run_with_oom_backoff
 from harness.training.modifiers import Matrices, ModifierFactory, TrainingReport
 from harness.training.objectives import Distillation, Objective
 from harness.training.precision import in_precision, matrix_products
+from harness.training.ranks import Ranks, together
 from harness.training.trainer import CompressionTrainer, Progress, mean_of_finite, training_arguments
 
 CURVE_POINTS = 10
@@ -55,12 +57,16 @@ class TrainingRun:
         parameters = self.context.parameters
         torch.set_num_threads(parameters["threads"])
         first = first_micro_batch_size(parameters["batch_size"], self.context.resources.micro_batch_size)
-        with matrix_products(parameters["precision"]):
-            backoff = run_with_oom_backoff(self._train, first, what=f"training ({self.context.spec.kind})")
+        with matrix_products(parameters["precision"]), together(self.context.team) as ranks:
+            backoff = run_with_oom_backoff(
+                lambda size: self._train(size, ranks), first, what=f"training ({self.context.spec.kind})"
+            )
+        if not ranks.is_first:
+            raise FollowerDone
         backoff.result.details["training"]["batches"]["too_large"] = list(backoff.oom_sizes)
         return backoff.result
 
-    def _train(self, micro_batch_size: int) -> TrainingOutcome:
+    def _train(self, micro_batch_size: int, ranks: Ranks) -> TrainingOutcome:
         """One try, from the newest checkpoint or from the start; of it only the teacher stays on the device."""
         parameters = self.context.parameters
         steps_per_epoch = math.ceil(len(self.examples) / parameters["batch_size"])
@@ -88,12 +94,15 @@ class TrainingRun:
             report=self.context.report,
             micro_batch_size=micro_batch_size,
             hooks=modifier,
+            ranks=ranks,
         )
         progress = trainer.fit()
         require(len(progress.losses) == num_steps, f"{len(progress.losses)} steps were made of {num_steps}")
         report = modifier.detach(model)
         if progress.skipped_steps:
             report.summary.append(f"skipped {len(progress.skipped_steps)} steps whose gradient was not finite")
+        if not ranks.is_alone:
+            report.summary.append(f"trained by {ranks.size} ranks, each of which drew dropout for itself")
         training = training_details(progress, num_steps, warmup_steps, len(self.examples), parameters)
         return TrainingOutcome(model=model, report=report, details={**report.details, **training})
 

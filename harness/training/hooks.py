@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
+from harness.compression.quantization import Widest
 from harness.training.objectives import Inputs, Objective
 
 Batches = Callable[[], Iterator[Inputs]]
@@ -28,6 +30,8 @@ class ParameterGroup:
 class TrainingHooks:
     """What the trainer calls. A pruning step counts optimizer steps from 0."""
 
+    observes_batches: ClassVar[bool] = False  # whether `as_one_batch` is of any use
+
     def start(self, objective: Objective, batches: Batches) -> None:
         """Called once before training, with what a callback needs to compute losses or gradients of its own.
 
@@ -43,6 +47,9 @@ class TrainingHooks:
         """A scalar that is added once to the loss of pruning step `step`, with its gradient; None adds nothing."""
         return None
 
-    def as_one_batch(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Entered around the micro-batches of one global batch, for modules that keep statistics of a batch."""
+    def as_one_batch(self, model: nn.Module, over_ranks: Widest | None = None) -> AbstractContextManager[None]:
+        """Entered around the micro-batches of one global batch, for modules that keep statistics of a batch.
+
+        over_ranks: where several ranks have parts of the batch, (low, high) of this rank's part -> of all ranks' parts.
+        """
         return nullcontext()

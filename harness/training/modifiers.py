@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState
@@ -19,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from harness.compression.learning_rate import check_rewinding, linear_factor, rewound_factor
 from harness.compression.quantization import (
     ScaleRule,
+    Widest,
     activate_fake_quantization,
     dequantize_linears,
     freeze,
@@ -210,6 +211,8 @@ class LockedQuantization(PatternLock):
     fine-tuning in floating point.
     """
 
+    observes_batches: ClassVar[bool] = True
+
     linears: Sequence[str]
     fp32_outputs: Sequence[str]
     weight_scale: ScaleRule
@@ -230,8 +233,8 @@ class LockedQuantization(PatternLock):
         begin = math.floor(self.begin * num_steps + COUNT_SLACK)
         return [_QuantizationStart(begin)] if begin else []
 
-    def as_one_batch(self, model: nn.Module) -> AbstractContextManager[None]:
-        return observed_as_one_batch(model)
+    def as_one_batch(self, model: nn.Module, over_ranks: Widest | None = None) -> AbstractContextManager[None]:
+        return observed_as_one_batch(model, over_ranks)
 
     def detach(self, model: nn.Module) -> TrainingReport:
         report = super().detach(model)

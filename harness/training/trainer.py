@@ -22,12 +22,13 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from harness.compression.sparsify import Mask
 from harness.errors import Interrupted
 from harness.progress import StageProgress
 from harness.training.checkpoints import Checkpoints
 from harness.training.hooks import ParameterGroup, TrainingHooks
-from harness.training.micro_batch import micro_batches
 from harness.training.objectives import Inputs, Objective
+from harness.training.ranks import ALONE, Ranks
 
 logger = logging.getLogger(__name__)
 WEIGHTS = "training_state.safetensors"
@@ -114,6 +115,7 @@ class CompressionTrainer(Trainer):
     example to another batch, and changes numbers by rounding only, but for dropout, which draws anew for every
     micro-batch, and for activation ranges (`quantization.observed_as_one_batch`).
     hooks: how a modifier takes part in every step; None: not at all.
+    ranks: the processes that train together; what is said above of writing, reports and stops is of rank 0.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class CompressionTrainer(Trainer):
         report: Callable[[StageProgress], None],
         micro_batch_size: int | None = None,
         hooks: TrainingHooks | None = None,
+        ranks: Ranks = ALONE,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -142,6 +145,7 @@ class CompressionTrainer(Trainer):
         self.checkpoints = checkpoints
         self.micro_batch_size = micro_batch_size or self.args.train_batch_size
         self.hooks = hooks or TrainingHooks()
+        self.ranks = ranks
         self.progress = Progress()
         # The objective is a mean over its batch: the Trainer must divide by the accumulation steps, and must not ask
         # the model to scale by the number of labels of the whole accumulated batch.
@@ -149,15 +153,18 @@ class CompressionTrainer(Trainer):
         self.loss_is_scaled_for_ga = False
         self._staging: Path | None = None
         self._full_batch: dict[str, Tensor] | None = None
+        self._weight = 1.0
         self._penalty_is_due = False
         self._step_loss = 0.0
         self.remove_callback(PrinterCallback)
         self.add_callback(_EpochCallback(self.data_collator))
+        if not ranks.is_alone:
+            self.add_callback(_RanksAgree(ranks))
         self.add_callback(_ProgressCallback(self, checkpoint_minutes, should_stop, report))
 
     def fit(self) -> Progress:
         """Train to the end. Raises Interrupted, with a checkpoint on disk, once `should_stop` is true."""
-        newest = self.checkpoints.latest()
+        newest = self.ranks.from_first(self.checkpoints.latest() if self.ranks.is_first else None)
         if newest is not None:
             logger.info("resuming from %s", newest.name)
         self.hooks.start(self.objective, self.batches)
@@ -169,22 +176,44 @@ class CompressionTrainer(Trainer):
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """Forward and backward of a loader batch, in micro-batches where it is larger than their size; its loss.
+        """Forward and backward of a loader batch, in parts where there are micro-batches or ranks; its loss.
 
         Their gradients add up; clipping, the optimizer and every callback see the sum once.
         """
-        self._penalty_is_due = True
-        if len(inputs["attention_mask"]) <= self.micro_batch_size:
+        self._penalty_is_due = self.ranks.is_first
+        self.progress.tokens_seen += int(inputs["attention_mask"].sum())
+        if self.ranks.is_alone and len(inputs["attention_mask"]) <= self.micro_batch_size:
             loss = super().training_step(model, inputs, num_items_in_batch)
         else:
-            loss = torch.zeros((), device=self.args.device)
-            self._full_batch = inputs
-            with self.hooks.as_one_batch(model):
-                for part in micro_batches(inputs, self.micro_batch_size):
-                    loss = loss + super().training_step(model, part, num_items_in_batch)
-            self._full_batch = None
+            loss = self._step_in_parts(model, inputs, num_items_in_batch)
+            self.ranks.sum_gradients(model.parameters())
         self._step_loss += float(loss)
         return loss
+
+    def _step_in_parts(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None
+    ) -> Tensor:
+        """Forward and backward of this rank's parts of a batch; the loss of all ranks' parts."""
+        loss = torch.zeros((), device=self.args.device)
+        self._full_batch = inputs
+        over_ranks = {} if self.ranks.is_alone else {"over_ranks": self.ranks.widest}
+        step, parts = self.state.global_step, self.ranks.parts(inputs, self.micro_batch_size)
+        out_of_memory: torch.OutOfMemoryError | None = None
+        with (
+            self.hooks.as_one_batch(model, **over_ranks),
+            self.ranks.own_randomness(self.args.seed, step, self.args.device),
+        ):
+            try:
+                for part, self._weight in parts:
+                    loss = loss + super().training_step(model, part, num_items_in_batch)
+            except torch.OutOfMemoryError as error:
+                if self.ranks.is_alone or self.hooks.observes_batches:  # where others wait within their forward passes
+                    raise
+                out_of_memory = error
+        if self.ranks.any(out_of_memory is not None):
+            raise torch.OutOfMemoryError("another rank is out of memory") from out_of_memory
+        self._full_batch, self._weight = None, 1.0
+        return self.ranks.sum(loss)
 
     def compute_loss(
         self,
@@ -197,8 +226,9 @@ class CompressionTrainer(Trainer):
 
         The hooks' penalty joins the first micro-batch of a batch, so that it counts once.
         """
-        self.progress.tokens_seen += int(inputs["attention_mask"].sum())
         loss = self.objective(model, inputs, self._full_batch)
+        if self._weight != 1.0:
+            loss = loss * self._weight
         penalty = self.hooks.penalty(self.state.global_step) if self._penalty_is_due else None
         self._penalty_is_due = False
         return loss if penalty is None else loss + penalty
@@ -269,6 +299,9 @@ class CompressionTrainer(Trainer):
     # -- checkpoints: written aside, then renamed. They hold the training state (shadow weights, masks, observers).
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self.ranks.check_equal("the weights", model.state_dict().values())
+        if not self.ranks.is_first:
+            return
         with self.checkpoints.writing() as staging:
             self._staging = staging
             super()._save_checkpoint(model, trial)
@@ -327,6 +360,24 @@ class _EpochCallback(TrainerCallback):
             self.collator.epoch = int(state.epoch or 0)
 
 
+class _RanksAgree(TrainerCallback):
+    """Compares the masks of all ranks when they changed: magnitudes that differ in a bit may prune other weights."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.versions: list[int] = []
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.ranks.check_equal("the weights at the start", kwargs["model"].state_dict().values())
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        masks = [module.mask for module in kwargs["model"].modules() if isinstance(module, Mask)]
+        versions = [mask._version for mask in masks]
+        if versions != self.versions:
+            self.ranks.check_equal(f"the masks after step {state.global_step}", masks)
+            self.versions = versions
+
+
 class _ProgressCallback(TrainerCallback):
     """Counts steps and seconds, logs a line now and then, requests checkpoints, and stops on request."""
 
@@ -360,12 +411,15 @@ class _ProgressCallback(TrainerCallback):
             tokens=progress.tokens_seen,
             seconds_left=progress.seconds / state.global_step * (state.max_steps - state.global_step),
         )
-        self.report(shown)
+        if self.trainer.ranks.is_first:
+            self.report(shown)
         if now - self.logged >= LOG_EVERY_SECONDS or is_last:
             logger.info("%s", shown)
             self.logged = now
         stopping = self.should_stop() and not is_last
-        if stopping or (now - self.saved >= self.checkpoint_seconds and not is_last):
+        saving = stopping or (now - self.saved >= self.checkpoint_seconds and not is_last)
+        stopping, saving = self.trainer.ranks.from_first((stopping, saving))
+        if saving:
             control.should_save = True
             self.saved = now
         if stopping:

@@ -34,10 +34,12 @@ from harness.store.leases import Holder, Lease, LeaseLost
 from harness.store.processes import is_gone, this_process
 from harness.store.stage import StoredStage
 from harness.store.store import Store
+from harness.team import RankLost
 from harness.worker.code_versions import own_source
 from harness.worker.heap import freed_memory_kept
 from harness.worker.machine_facts import machine_facts
 from harness.worker.provenance import provenance
+from harness.worker.ranks import team_of
 from harness.worker.source_state import SourceChanged, check_source, watch
 from harness.worker.stage_call import call_stage
 from harness.worker.stop_request import reason_told
@@ -196,6 +198,8 @@ def outcome_of(error: BaseException) -> str:
         return "lease-lost"
     if isinstance(error, TimeLimit):
         return "time-limit"
+    if isinstance(error, RankLost):
+        return "killed"
     if isinstance(error, Interrupted | KeyboardInterrupt):
         return "interrupted"
     if (
@@ -253,6 +257,7 @@ def _run_to_record(
             should_stop=should_stop,
             report=report,
             guard=lease.check,
+            team=team_of(spec, store, sources, resources),
         )
         result = call_stage(kind_of(spec), context)
         check_source(imported_after=in_memory)
