@@ -8,9 +8,15 @@ from dataclasses import dataclass
 
 from harness.errors import HarnessError
 
+LOST = 3  # exit code of a rank: the worker is gone, or another rank
+
 
 class RankLost(HarnessError):
     """Another rank of this stage died: the attempt cannot go on."""
+
+
+class RankFailed(HarnessError):
+    """Another rank of this stage ended by an error of its own, which the message gives."""
 
 
 class FollowerDone(Exception):

@@ -115,7 +115,9 @@ def batch_file(
         "teardown": [again_file, *AFTER_TASK.splitlines()],
     }
     # srun does not take over the cores of the job, and without --export nothing of the shell where sbatch got NONE.
-    words = ["srun", "--unbuffered", "--export=ALL", f"--cpus-per-task={profile.cpus}", *command]
+    # One process begins the task; where a stage has several ranks, it starts the others in a step beside its own.
+    alone = [] if profile.ranks == 1 else ["--nodes=1", "--ntasks=1", "--overlap"]
+    words = ["srun", "--unbuffered", "--export=ALL", f"--cpus-per-task={profile.cpus}", *alone, *command]
     return _ArrayExecutor(log.parent).text(f"code=0; {shlex.join(words)} || code=$?", num_tasks, parameters)
 
 
@@ -152,7 +154,7 @@ def _of_profile(profile: Profile) -> dict[str, Any]:
         "time": profile.time_minutes,
         "signal_delay_s": 60 * profile.signal_minutes,  # submitit writes USR2@N: to the steps, not to the batch shell
         "nodes": profile.nodes,
-        "ntasks_per_node": 1,
+        "ntasks_per_node": profile.tasks,
         "cpus_per_task": profile.cpus,
         "exclusive": profile.exclusive or None,
         "stderr_to_stdout": True,

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, Problems, UsageError, unknown
-from harness.planning.kinds import KINDS, WORK, StageKind
+from harness.planning.kinds import KINDS, TRAINS, WORK, StageKind
 from harness.planning.method_registry import is_owner
 from harness.wording import shown
 
@@ -103,15 +103,6 @@ def _whole(least: int, most: int = MOST_COUNT) -> Callable[[Any], int]:
         return value
 
     return read
-
-
-def _nodes(value: Any) -> int:
-    if type(value) is int and value > 1:
-        raise _RefusedError(
-            "1, since no stage trains on several nodes",
-            "For a whole node write exclusive = true, with stages_at_once and bundles_per_task to fill it.",
-        )
-    return _whole(1, 1)(value)
 
 
 def _time(value: Any) -> int:
@@ -204,7 +195,8 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "qos": _text,
     "time": _time,
     "signal_minutes": _whole(1, MOST_SIGNAL_MINUTES),
-    "nodes": _nodes,
+    "nodes": _whole(1),
+    "tasks": _whole(1),
     "exclusive": _flag,
     "gpus": _gpus,
     "cpus": _whole(1),
@@ -233,7 +225,9 @@ class Profile:
     name: the table that is most specific to it, as TOML writes it: "kind.transfer", "work.training" or "default".
     file: where it was read, for people.
     time_minutes: limit of one task; signal_minutes: how long before it the task is told to save.
-    gpus: a number, or "TYPE:NUMBER". cpus: of the whole task, however many stages run side by side.
+    nodes, tasks: a training stage's ranks: tasks on each of so many nodes. 1 and 1: a process alone.
+    gpus: a number, or "TYPE:NUMBER", on each node. cpus: of a rank; of a process alone the whole task's, however many
+    stages run side by side.
     setup: lines that the batch shell runs as they are, before the task.
     container: words before python. python: the path there; that of the submitting process where the file gives none.
     stages_at_once: None: as many as there are GPUs, see `num_at_once`.
@@ -249,6 +243,7 @@ class Profile:
     account: str | None = None
     qos: str | None = None
     nodes: int = 1
+    tasks: int = 1
     exclusive: bool = False
     gpus: str | int = 0
     cpus: int = 1
@@ -274,6 +269,11 @@ class Profile:
         return f"[{self.name}] of {self.file}"
 
     @property
+    def ranks(self) -> int:
+        """The processes that train a stage together."""
+        return self.nodes * self.tasks
+
+    @property
     def num_gpus(self) -> int:
         return int(str(self.gpus).rpartition(":")[2])
 
@@ -286,6 +286,8 @@ class Profile:
         """How many stages run side by side in one task. threads: of one stage, as its recipe says; None: unknown."""
         if self.stages_at_once is not None:
             return self.stages_at_once
+        if self.ranks > 1:
+            return 1
         return self.num_gpus or (max(1, self.cpus // threads) if threads else 1)
 
     def command(self, *arguments: str) -> tuple[str, ...]:
@@ -431,6 +433,12 @@ class _Reader:
             if name not in kinds and not _is_of_another_grid(name, kinds):
                 where = f"{self.file}: [kind.{_quoted(name)}]: "
                 self.problems.add(unknown("stage kind", name, kinds, where=where), OPTION)
+        self.check_ranks(DEFAULT, default, None)
+        for name, layer in work.items():
+            self.check_ranks(f"work.{name}", layer, name)
+        for name, layer in kind.items():
+            if name in kinds:
+                self.check_ranks(f"kind.{_quoted(name)}", layer, kinds[name].work)
         nothing: _Layer = {}
         of_kind = {name: work.get(kinds[name].work, nothing) if name in kinds else nothing for name in kind}
         return Profiles(
@@ -489,6 +497,17 @@ class _Reader:
         self.check(profile, given)
         return profile
 
+    def check_ranks(self, table: str, layer: _Layer, work: str | None) -> None:
+        """Note what asks for several ranks where nothing trains. work: the class that the table is for, or all."""
+        for key in ("nodes", "tasks"):
+            if key in layer and layer[key].value > 1 and work not in TRAINS:
+                self.note(
+                    f"[{table}] {key} = {layer[key].value}",
+                    "1, since only training takes several ranks",
+                    f"Write it under {' or '.join(f'[work.{name}]' for name in sorted(TRAINS))}. For a whole node with "
+                    "a stage on every GPU write exclusive = true, with stages_at_once and bundles_per_task to fill it.",
+                )
+
     def check(self, profile: Profile, given: _Layer) -> None:
         """Note what keys are not to each other. A problem of a wide table shows up in every profile: the same, once."""
         least = profile.signal_minutes + LEAST_MINUTES_BEFORE_SIGNAL
@@ -505,6 +524,11 @@ class _Reader:
                 f"[{given['exclusive'].table}] exclusive = true without cpus",
                 "the cores of a whole node as cpus",
                 "A task gets no more cores than it asks for, even where the node is its own.",
+            )
+        if profile.ranks > 1 and (profile.stages_at_once or 1) > 1:
+            self.note(
+                f"[{profile.name}] stages_at_once = {profile.stages_at_once} with {profile.ranks} ranks",
+                "1: a stage takes them all",
             )
         if profile.memory_per_gpu and not profile.num_gpus:
             self.note(f"[{given['memory_per_gpu'].table}] memory_per_gpu without gpus", "gpus = 1 or more beside it")

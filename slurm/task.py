@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from harness.errors import Interrupted, StoreError
 from harness.execution.driver import Driver
@@ -124,11 +125,24 @@ class _Task:
         return LocalScheduler(
             self.store,
             Sources.from_json(self.submission.sources, ContentHashes(self.store.content_hashes_path)),
-            Resources(**self.submission.resources),
+            replace(Resources(**self.submission.resources), **self.ranks()),
             replace(self.profile, gpus=len(gpus)).num_at_once(threads),
             gpus or HIDDEN,
             intervals=intervals,
         )
+
+    def ranks(self) -> dict[str, Any]:
+        """Of `Resources`: what starts the other ranks of a stage, in a step over all nodes of the task.
+
+        That step has a process for rank 0 as well, which ends at once: so ranks are spread over nodes as they are
+        asked for, whatever the site's way to spread a step.
+        """
+        profile = self.profile
+        if profile.ranks == 1:
+            return {}
+        step = [f"--nodes={profile.nodes}", f"--ntasks={profile.ranks}", f"--ntasks-per-node={profile.tasks}"]
+        words = ["srun", "--overlap", "--unbuffered", "--export=ALL", f"--cpus-per-task={profile.cpus}", *step]
+        return {"ranks": profile.ranks, "launcher": [*words, *profile.container]}
 
     def driver(self, plan: Plan, pool: LocalScheduler, ending: _Ending, poll: float, before: tuple[str, str]) -> Driver:
         return Driver(

@@ -148,7 +148,8 @@ def run_locally(
     """
     machine = this_machine()
     threads = max((spec.parameters.get("threads", 1) for spec in plan.stages.values()), default=1)
-    scheduler = LocalScheduler(store, sources, resources, workers or machine.workers(threads), machine.gpus)
+    side_by_side = workers or machine.workers(threads, resources.ranks)
+    scheduler = LocalScheduler(store, sources, resources, side_by_side, machine.gpus)
     driver = Driver(plan, store, scheduler, scheduler.wait, display.report, display.show, estimated=estimated)
     with stop_on_signals() as should_stop:
         try:

@@ -17,9 +17,9 @@ class Machine:
     gpus: tuple[str, ...]
     cores: int
 
-    def workers(self, threads: int) -> int:
-        """How many stages to run side by side: one for each GPU, or as many as the cores hold at `threads` each."""
-        return len(self.gpus) or max(1, self.cores // threads)
+    def workers(self, threads: int, ranks: int = 1) -> int:
+        """How many stages to run side by side: as many as the GPUs hold, or the cores at `threads` for each rank."""
+        return max(1, len(self.gpus) // ranks if self.gpus else self.cores // (threads * ranks))
 
     def memory_bytes(self) -> int | None:
         """Of the smallest GPU where there is one, else of the machine; None where nobody can tell."""

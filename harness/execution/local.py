@@ -26,6 +26,7 @@ from harness.execution.scheduler import JobStatus, Limits
 from harness.stages.context import Resources, Sources
 from harness.store.intervals import OFTEN, Intervals
 from harness.store.store import Store
+from harness.worker.ranks import DEVICES as RANK_DEVICES
 from harness.worker.source_state import source_digest
 from harness.worker.stop_request import STOPPING, held_back
 
@@ -111,7 +112,8 @@ class _Worker:
 class LocalScheduler:
     """Implements `Scheduler` with `workers` processes on this machine.
 
-    devices: CUDA devices, given to the workers in turn; empty: none is hidden or chosen; `HIDDEN`: all are.
+    devices: CUDA devices, given to the workers in turn, one for each rank; empty: none is hidden or chosen; `HIDDEN`:
+    all are.
     intervals: how often the workers touch the store.
     """
 
@@ -214,7 +216,11 @@ class LocalScheduler:
     def _start_worker(self, slot: int) -> _Worker:
         environment = dict(os.environ)
         if self.devices:
-            environment["CUDA_VISIBLE_DEVICES"] = self.devices[slot % len(self.devices)]
+            ranks = self.resources.ranks
+            own = [self.devices[(slot * ranks + rank) % len(self.devices)] for rank in range(ranks)]
+            environment["CUDA_VISIBLE_DEVICES"] = own[0]
+            if ranks > 1:
+                environment[RANK_DEVICES] = ",".join(own)
         self.store.workers_path.mkdir(parents=True, exist_ok=True)
         log = self.store.workers_path / f"{uuid.uuid4().hex}.log"
         with log.open("w") as errors, held_back():

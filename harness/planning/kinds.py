@@ -195,6 +195,7 @@ WORK: Mapping[str, str] = {
     "scoring": "runs a model on a task's data",
     "conversion": "changes a model's form, without training",
 }
+TRAINS = frozenset(("pretraining", "training"))
 MAKES_MODEL = frozenset(("pretraining", "training", "conversion"))  # the artifact is a model, which others load
 RESERVED = frozenset(("task", "kind", "parents", "inputs", "without"))  # what the chain itself gives a stage
 _OWNED = re.compile(rf"(?P<owner>{NAME}):(?P<name>[A-Za-z0-9][A-Za-z0-9_-]*)")

@@ -103,7 +103,7 @@ class TrainingRun:
             report.summary.append(f"skipped {len(progress.skipped_steps)} steps whose gradient was not finite")
         if not ranks.is_alone:
             report.summary.append(f"trained by {ranks.size} ranks, each of which drew dropout for itself")
-        training = training_details(progress, num_steps, warmup_steps, len(self.examples), parameters)
+        training = training_details(progress, num_steps, warmup_steps, len(self.examples), parameters, ranks.size)
         return TrainingOutcome(model=model, report=report, details={**report.details, **training})
 
 
@@ -126,18 +126,25 @@ def distillation_of(context: StageContext, load_teacher: Callable[[Path], nn.Mod
 
 
 def training_details(
-    progress: Progress, num_steps: int, warmup_steps: int, num_examples: int, parameters: Mapping[str, Any]
+    progress: Progress,
+    num_steps: int,
+    warmup_steps: int,
+    num_examples: int,
+    parameters: Mapping[str, Any],
+    num_ranks: int = 1,
 ) -> dict[str, Any]:
     """The `training` part of a record: steps, examples, tokens, seconds, threads, batches, and the loss curve.
 
     batches: the global batch, and from which step on how many of its examples were on the device at a time, in how many
     micro-batches. The caller adds `too_large`, the sizes that ran out of memory in the attempt that finished.
-    skipped_steps: counted from 1, where there are any.
+    skipped_steps: counted from 1, where there are any. ranks: where they were several; threads and device are of each.
     """
     skipped = {"skipped_steps": progress.skipped_steps} if progress.skipped_steps else {}
+    ranks = {"ranks": num_ranks} if num_ranks > 1 else {}
     return {
         "training": {
             **skipped,
+            **ranks,
             "steps": num_steps,
             "warmup_steps": warmup_steps,
             "examples": num_examples,

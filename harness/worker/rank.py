@@ -1,8 +1,7 @@
 """A rank other than 0 of a training stage: `python -P -m harness.worker.rank [RANK]`, by `harness.worker.ranks`.
 
 It runs the stage's own code up to the end of the training, with folders of its own of which nothing is kept, and writes
-nothing else. RANK: its number; without it, one more than SLURM_PROCID. It ends once its standard input does: the worker
-is gone then.
+nothing else. RANK: its number; without it, SLURM's. It ends once its standard input does: the worker is gone then.
 """
 
 from __future__ import annotations
@@ -17,20 +16,31 @@ import threading
 from pathlib import Path
 from typing import Any
 
-LOST = 3  # exit code: the worker is gone, or another rank
+from harness.team import LOST
 
 
 def main() -> int:
     """The exit code: 0 after the training, and after a stop."""
-    for number in (signal.SIGINT, signal.SIGUSR2):  # the worker is told as well, and says when to stop
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):  # the worker is told as well, and says when to stop
         signal.signal(number, signal.SIG_IGN)
-    rank = int(sys.argv[1]) if len(sys.argv) > 1 else 1 + int(os.environ["SLURM_PROCID"])
+    rank = int(sys.argv[1]) if len(sys.argv) > 1 else int(os.environ["SLURM_PROCID"])
+    if rank == 0:  # the worker's place in a step over all ranks
+        return 0
+    if len(sys.argv) == 1:
+        _show_own_device()
     order = json.loads(sys.stdin.readline() or "null")
     if order is None:
         return LOST
     threading.Thread(target=_end_with_input, name="worker's end", daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s %(levelname)s rank {rank} %(name)s: %(message)s")
     return follow(order, rank)
+
+
+def _show_own_device() -> None:
+    """Of the GPUs that the node shows to all of its ranks, each sees one: by its number on the node."""
+    shown = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
+    if shown:
+        os.environ["CUDA_VISIBLE_DEVICES"] = shown[int(os.environ["SLURM_LOCALID"]) % len(shown)]
 
 
 def _end_with_input() -> None:

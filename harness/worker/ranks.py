@@ -16,15 +16,17 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.specs import StageSpec
 from harness.stages.context import Resources, Sources
 from harness.store.store import Store
-from harness.team import Team
+from harness.team import LOST, RankFailed, RankLost, Team
 from harness.worker.source_state import source_digest
 
 logger = logging.getLogger("harness")
@@ -32,6 +34,10 @@ RANK_COMMAND = (sys.executable, "-P", "-m", "harness.worker.rank")
 DEVICES = "HARNESS_RANK_DEVICES"  # of a worker: the CUDA devices of its ranks, which CUDA_VISIBLE_DEVICES has none of
 SECONDS_TO_NOTICE = 60.0  # after a rank's death, until this process is killed: it may wait for that rank for ever
 SECONDS_TO_END = 60.0  # for ranks after the training
+SECONDS_TO_FAIL = 10.0  # for a rank to say why it ended, once its connection is gone
+SECONDS_TO_CLOSE = 5.0  # for a rank whose input has ended, before it is asked to end, and again before it is killed
+LINES_KEPT = 20
+KILLED = 128  # and more: srun's exit code for a task that a signal ended
 
 
 def team_of(spec: StageSpec, store: Store, sources: Sources, resources: Resources) -> Team | None:
@@ -56,81 +62,113 @@ def team_of(spec: StageSpec, store: Store, sources: Sources, resources: Resource
 
 @contextmanager
 def _started(order: Mapping[str, Any], size: int, launcher: Sequence[str]) -> Iterator[None]:
-    """The other ranks run within it; at its end they have ended."""
-    ranks = _Processes.start(json.dumps(order), size, launcher)
+    """The other ranks run within it; at its end they have ended.
+
+    Raises RankFailed in the place of RankLost where a rank ended by an error of its own, with that error.
+    """
+    ranks = _Others()
     try:
+        ranks.start(json.dumps(order), _commands(size, launcher))
         yield
         ranks.is_over = True
-        ranks.wait()
+        ranks.wait(SECONDS_TO_END)
+    except RankLost as lost:
+        ranks.wait(SECONDS_TO_FAIL)
+        if (error := ranks.error()) is not None:
+            raise RankFailed(error) from lost
+        raise
     finally:
         ranks.close()
 
 
+def _commands(size: int, launcher: Sequence[str]) -> list[tuple[list[str], dict[str, str]]]:
+    """Commands and their environments: one for all ranks, or one for each but 0."""
+    devices = os.environ[DEVICES].split(",") if os.environ.get(DEVICES) else []
+    if launcher:
+        shown = {"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}
+        return [([*launcher, *RANK_COMMAND], {**os.environ, **shown})]
+    own = [{"CUDA_VISIBLE_DEVICES": devices[rank % len(devices)]} if devices else {} for rank in range(size)]
+    return [([*RANK_COMMAND, str(rank)], {**os.environ, **own[rank]}) for rank in range(1, size)]
+
+
 @dataclass
-class _Processes:
-    """The commands that run the other ranks. is_over: they may end now."""
+class _Others:
+    """The processes of the other ranks. is_over: they may end now. said: by each, the last lines."""
 
-    running: list[subprocess.Popen[str]]
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
+    said: dict[int, deque[str]] = field(default_factory=dict)
     is_over: bool = False
+    _listening: list[threading.Thread] = field(default_factory=list)
 
-    @classmethod
-    def start(cls, line: str, size: int, launcher: Sequence[str]) -> _Processes:
-        devices = os.environ[DEVICES].split(",") if os.environ.get(DEVICES) else []
-        if launcher:
-            commands = [([*launcher, *RANK_COMMAND], dict(os.environ))]
-        else:
-            shown = [{"CUDA_VISIBLE_DEVICES": devices[rank % len(devices)]} if devices else {} for rank in range(size)]
-            commands = [([*RANK_COMMAND, str(rank)], {**os.environ, **shown[rank]}) for rank in range(1, size)]
-        found = cls([])
-        try:
-            for command, environment in commands:
-                process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=environment)
-                found.running.append(process)
-                threading.Thread(target=found._watch, args=(process, line), daemon=True).start()
-        except BaseException:
-            found.close()
-            raise
-        return found
+    def start(self, order: str, commands: Sequence[tuple[list[str], dict[str, str]]]) -> None:
+        for command, environment in commands:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env=environment,
+            )
+            self.running.append(process)
+            self.said[process.pid] = deque(maxlen=LINES_KEPT)
+            listening = threading.Thread(target=self._listen, args=(process, order), daemon=True)
+            self._listening.append(listening)
+            listening.start()
 
-    def _watch(self, process: subprocess.Popen[str], line: str) -> None:
-        """Tells the rank what to do, and ends this process where the rank ends too early."""
+    def _listen(self, process: subprocess.Popen[str], order: str) -> None:
+        """Tells the rank what to do, logs what it says, and ends this process where the rank ends too early."""
         assert process.stdin is not None
+        assert process.stdout is not None
         with suppress(OSError, ValueError):
-            process.stdin.write(line + "\n")
+            process.stdin.write(order + "\n")
             process.stdin.flush()
+        for line in process.stdout:
+            if line.strip():
+                logger.info("%s", line.rstrip())
+                self.said[process.pid].append(line.strip())
         code = process.wait()
-        if self.is_over:
-            return
-        logger.error("a rank of this stage ended with %s before its time", _named(code))
-        timer = threading.Timer(SECONDS_TO_NOTICE, self._give_up)
-        timer.daemon = True
-        timer.start()
+        if not self.is_over:
+            logger.warning("a rank of this stage ended with %s before its time", _named(code))
+            timer = threading.Timer(SECONDS_TO_NOTICE, self._give_up)
+            timer.daemon = True
+            timer.start()
 
     def _give_up(self) -> None:
         if not self.is_over:
             logger.error("this process still waits for that rank after %g s: it is killed", SECONDS_TO_NOTICE)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def wait(self) -> None:
+    def wait(self, seconds: float) -> None:
+        """For their end, and for what they said."""
+        deadline = time.monotonic() + seconds
+        for listening in self._listening:
+            listening.join(max(0.0, deadline - time.monotonic()))
+
+    def error(self) -> str | None:
+        """What ended a rank, in a line, where that was an error of its own and no signal."""
         for process in self.running:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(SECONDS_TO_END)
+            code = process.poll()
+            if code is not None and 0 < code < KILLED and code != LOST:
+                said = self.said[process.pid]
+                return said[-1] if said else _named(code)
+        return None
 
     def close(self) -> None:
-        """End those that still run."""
+        """End those that still run: they do so by themselves when their input ends."""
         self.is_over = True
         for process in self.running:
-            if process.poll() is None:
-                process.terminate()
             if process.stdin is not None:
                 with suppress(OSError):
                     process.stdin.close()
         for process in self.running:
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            for end in (process.terminate, process.kill):
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(SECONDS_TO_CLOSE)
+                    break
+                end()
+            process.wait()
 
 
 def _named(code: int) -> str:

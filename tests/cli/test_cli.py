@@ -304,6 +304,9 @@ def test_missing_settings_of_several_tasks_are_all_listed(run_harness: Run, worl
         ("checkpoint_minutes=-1", "a number of minutes, 0 or more"),
         ("checkpoint_minutes=soon", "a number of minutes, 0 or more"),
         ("checkpoint_minutes=inf", "a number of minutes, 0 or more"),
+        ("ranks=0", "a whole number of processes, 1 to 1024"),
+        ("ranks=two", "a whole number of processes, 1 to 1024"),
+        ("ranks=1.5", "a whole number of processes, 1 to 1024"),
         ("micro_batch_sise=4", "Did you mean 'micro_batch_size'"),
     ],
 )

@@ -33,6 +33,7 @@ from harness.specs import Cell, StageSpec
 from harness.stages.context import Resources, Sources, StageContext, StageResult
 from harness.stages.training_run import TrainingRun
 from harness.tasks import get_task
+from harness.team import Team
 from harness.training.modifiers import Factor, Matrices, Modifier, ModifierFactory
 from harness.worker.stage_call import call_stage
 
@@ -55,7 +56,15 @@ SMALL: Mapping[str, Any] = {
     "score_learning_rate": 0.5,
     "final_lambda": 100.0,
 }
-SMALL_DATA: Mapping[str, Any] = {"pairs.max_length": 32, "task.sst2.max_length": 16, "task.sst2.train_examples": 64}
+SMALL_DATA: Mapping[str, Any] = {
+    "pairs.max_length": 32,
+    "task.sst2.max_length": 16,
+    "task.sst2.train_examples": 64,
+    "task.squad.max_length": 32,
+    "task.squad.doc_stride": 8,
+    "task.squad.max_query_length": 10,
+    "task.squad.train_examples": 24,
+}
 MAKERS = {"bert": tiny_world.make_model, "distilbert": tiny_world.make_distilbert}
 
 
@@ -126,7 +135,9 @@ class Bench:
         models = find_models([(MODEL, MAKERS[family](folder / "model"))], ContentHashes()).models
         data = FolderData(tiny_world.make_data(folder / "data"))
         identity = ModelIdentity(weights=models[MODEL].weights, tokenizer=models[MODEL].tokenizer)
-        inputs = Inputs(models={MODEL: identity}, data=data.content_ids([get_task(TASK)], corpus=True))
+        inputs = Inputs(
+            models={MODEL: identity}, data=data.content_ids([get_task(TASK), get_task("squad")], corpus=True)
+        )
         return cls(FAMILIES[family], folder, Sources(models=models, data=data), inputs)
 
     @property
@@ -185,10 +196,11 @@ class Bench:
         resources: Resources | None = None,
         inside: Callable[[], AbstractContextManager[Any]] = nullcontext,
         on_step: Callable[[], None] = lambda: None,
+        team: Team | None = None,
     ) -> Made:
         """Run the stage anew. stops: after so many of its steps, ascending, it is stopped and begun again.
 
-        inside: entered around the stage's own code. on_step: called after every step.
+        inside: entered around the stage's own code. on_step: called after every step. team: as in `StageContext`.
         """
         parents = {role: self.make(self.specs[parent]) for role, parent in spec.parents.items()}
         self.runs += 1
@@ -213,6 +225,7 @@ class Bench:
                 resources=resources or Resources(checkpoint_minutes=60.0),
                 should_stop=lambda limit=limit: limit is not None and done[0] >= limit,  # type: ignore[misc]
                 report=count,
+                team=team,
             )
             try:
                 with inside():
