@@ -196,3 +196,15 @@ def system_problem(error: OSError) -> str:
     if error.errno == errno.EISDIR:
         return f"{where}{what}. Expected the name of a file; name another one, or move the folder away."
     return f"{where}{what}."
+
+
+class RankLost(HarnessError):
+    """Another rank of this stage died: the attempt cannot go on."""
+
+
+class RankFailed(HarnessError):
+    """Another rank of this stage ended by an error of its own, which the message gives."""
+
+
+class FollowerDone(Exception):
+    """What a rank other than 0 raises once the training is over: the rest is rank 0's."""

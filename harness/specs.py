@@ -5,7 +5,8 @@ A cell is a path through a graph of stages. Both are frozen values that know not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -221,3 +222,19 @@ def stage_label(spec: StageSpec, specs: Mapping[str, StageSpec]) -> str:
     words += [f"from {model.kind}"] if model is not None and ":" in model.kind else []
     words += [f"seed {spec.parameters['seed']}"] if "seed" in spec.parameters else []
     return harmless(" ".join(str(word) for word in words))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Team:
+    """The ranks of a stage; `harness.training.ranks` connects them.
+
+    size: how many there are. rank: this one's number; 0 is the worker's. is_local: all are on this machine.
+    start: the worker's: a free port -> a context manager within which the others run and are told that port.
+    address: another rank's: host and port of the worker.
+    """
+
+    size: int
+    rank: int = 0
+    is_local: bool = True
+    start: Callable[[int], AbstractContextManager[object]] | None = None
+    address: tuple[str, int] | None = None

@@ -12,8 +12,7 @@ from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.models import BaseModel
 from harness.inputs.sparse_checkpoints import SparseCheckpoint
 from harness.progress import StageProgress, StopFlag
-from harness.specs import StageSpec
-from harness.team import Team
+from harness.specs import StageSpec, Team
 
 if TYPE_CHECKING:
     from harness.inputs.data_sources import DataSource

@@ -12,15 +12,14 @@ import datasets
 import torch
 from torch import nn
 
-from harness.errors import require
+from harness.errors import FollowerDone, require
 from harness.inputs.families import Family
 from harness.stages.context import StageContext
-from harness.team import FollowerDone
 from harness.training.checkpoints import Checkpoints
 from harness.training.micro_batch import first_micro_batch_size, num_micro_batches, run_with_oom_backoff
 from harness.training.modifiers import Matrices, ModifierFactory, TrainingReport
 from harness.training.objectives import Distillation, Objective
-from harness.training.precision import in_precision, matrix_products
+from harness.training.precision import FP32, in_precision, matrix_products
 from harness.training.ranks import Ranks, together
 from harness.training.trainer import CompressionTrainer, Progress, mean_of_finite, training_arguments
 
@@ -57,7 +56,7 @@ class TrainingRun:
         parameters = self.context.parameters
         torch.set_num_threads(parameters["threads"])
         first = first_micro_batch_size(parameters["batch_size"], self.context.resources.micro_batch_size)
-        with matrix_products(parameters["precision"]), together(self.context.team) as ranks:
+        with matrix_products(parameters.get("precision", FP32)), together(self.context.team) as ranks:
             backoff = run_with_oom_backoff(
                 lambda size: self._train(size, ranks), first, what=f"training ({self.context.spec.kind})"
             )
@@ -85,7 +84,7 @@ class TrainingRun:
             train_dataset=self.examples,
             data_collator=self.collator,
             callbacks=modifier.callbacks(num_steps),
-            objective=in_precision(self.objective, parameters["precision"]),
+            objective=in_precision(self.objective, parameters.get("precision", FP32)),
             factor=modifier.factor(num_steps, warmup_steps),
             lengths=self.examples["length"][:],
             checkpoints=Checkpoints(self.context.checkpoints, self.context.guard),

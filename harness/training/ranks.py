@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, distributed, nn
 
-from harness.errors import require
-from harness.team import RankLost, Team
+from harness.errors import RankLost, require
+from harness.specs import Team
 from harness.training.micro_batch import micro_batches
 
 BUCKET_NUMBERS = 1 << 24  # of gradients that are summed at once: 64 MB in fp32

@@ -10,13 +10,14 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
-from harness.team import LOST
+LOST = 3  # exit code: the worker is gone, or another rank
 
 
 def main() -> int:
@@ -43,6 +44,11 @@ def _show_own_device() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = shown[int(os.environ["SLURM_LOCALID"]) % len(shown)]
 
 
+def address() -> str:
+    """Of the worker: SLURM's of the node from which this rank was started."""
+    return os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or socket.gethostname()
+
+
 def _end_with_input() -> None:
     while sys.stdin.readline():
         pass
@@ -51,16 +57,15 @@ def _end_with_input() -> None:
 
 def follow(order: dict[str, Any], rank: int) -> int:
     """Train with the others. Raises what the stage's code raises."""
-    from harness.errors import Interrupted
+    from harness.errors import FollowerDone, Interrupted, RankLost
     from harness.inputs.content_hashes import ContentHashes
     from harness.planning.method_registry import kind_of
-    from harness.specs import StageSpec
+    from harness.specs import StageSpec, Team
     from harness.stages.context import Resources, Sources, StageContext
     from harness.store.store import Store
-    from harness.team import FollowerDone, RankLost, Team
-    from harness.worker.ranks import address
     from harness.worker.source_state import source_digest
 
+    print(f"rank {rank} of {order['size']} on {socket.gethostname()}", flush=True)
     if order["source"] != source_digest():
         sys.exit("the source on this node is not the worker's: give every node the same installation.")
     store, spec = Store(Path(order["store"])), StageSpec.from_json(order["stage"])

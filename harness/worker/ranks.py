@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,10 +22,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from harness.specs import StageSpec
+from harness.errors import RankFailed, RankLost
+from harness.specs import StageSpec, Team
 from harness.stages.context import Resources, Sources
 from harness.store.store import Store
-from harness.team import LOST, RankFailed, RankLost, Team
+from harness.worker.rank import LOST
 from harness.worker.source_state import source_digest
 
 logger = logging.getLogger("harness")
@@ -173,8 +173,3 @@ class _Others:
 
 def _named(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def address() -> str:
-    """Of this machine, for ranks elsewhere: that which the scheduler has of the node from which they were started."""
-    return os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or socket.gethostname()

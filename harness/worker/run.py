@@ -16,6 +16,7 @@ from harness.errors import (
     Cancelled,
     HarnessError,
     Interrupted,
+    RankLost,
     StoreError,
     TimeLimit,
     full_disk_behind,
@@ -34,7 +35,6 @@ from harness.store.leases import Holder, Lease, LeaseLost
 from harness.store.processes import is_gone, this_process
 from harness.store.stage import StoredStage
 from harness.store.store import Store
-from harness.team import RankLost
 from harness.worker.code_versions import own_source
 from harness.worker.heap import freed_memory_kept
 from harness.worker.machine_facts import machine_facts

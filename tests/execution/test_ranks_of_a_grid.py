@@ -16,9 +16,9 @@ import pytest
 import tiny_world
 from grid_world import environment
 
+from harness.errors import RankFailed, RankLost
 from harness.store.store import Store
 from harness.studies.study import read_study
-from harness.team import RankFailed, RankLost
 from harness.worker import ranks as module
 from harness.worker.run import outcome_of
 

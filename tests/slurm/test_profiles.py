@@ -161,7 +161,7 @@ def test_every_problem_is_said_at_once_with_table_and_key() -> None:
         '[default] gpus = \'two\': expected a number of GPUs, or "TYPE:NUMBER" as "a100:2"',
         "[default] cpus = 0: expected 1 or more",
         "[default] memory = 32: expected a whole number and its unit",
-        "[default] nodes = 2: expected 1, since no stage trains on several nodes. For a whole node write exclusive",
+        "[default] nodes = 2: expected 1, since only training takes several ranks. Write it under [work.pre",
         "[default] exclusive = 'yes': expected true or false",
         "[default] partition = ['a']: expected a text",
         "[default] comment = 'a\\nb': expected a text, without a line break",

@@ -56,7 +56,7 @@ class QueuedJob:
 class ClusterGrid:
     """One grid in a world of its own. words: of the command line, without store and executor.
 
-    settings: keys of the profile's [default], beside what is here.
+    settings: keys of the profile's [default], beside what is here, and further tables by their names.
     """
 
     cluster: Cluster
@@ -117,10 +117,14 @@ class ClusterGrid:
         beside.replace(self.python)
 
     def write_profile(self, **settings: object) -> None:
-        """settings: keys of [default], beside those of the grid and the least that a profile needs."""
+        """settings: keys of [default], beside those of the grid and the least that a profile needs; tables by name."""
         least = {"time": 3, "signal_minutes": 1, "python": str(self.python)}
         given = {**least, **self.settings, **settings}
-        lines = [f"{key} = {json.dumps(value)}" for key, value in given.items()]
+        tables = {"default": {key: value for key, value in given.items() if not isinstance(value, dict)}}
+        tables.update({name: value for name, value in given.items() if isinstance(value, dict)})
+        lines = [f"{key} = {json.dumps(value)}" for key, value in tables.pop("default").items()]
+        for name, table in tables.items():
+            lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
         self.profile.write_text("\n".join(["[default]", *lines, ""]))
 
     @property

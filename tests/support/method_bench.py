@@ -29,11 +29,10 @@ from harness.planning.method import Method
 from harness.planning.method_registry import BUILT_IN, FoundMethod, find_method, kind_of
 from harness.planning.planner import plan_cells
 from harness.planning.preset import load_preset
-from harness.specs import Cell, StageSpec
+from harness.specs import Cell, StageSpec, Team
 from harness.stages.context import Resources, Sources, StageContext, StageResult
 from harness.stages.training_run import TrainingRun
 from harness.tasks import get_task
-from harness.team import Team
 from harness.training.modifiers import Factor, Matrices, Modifier, ModifierFactory
 from harness.worker.stage_call import call_stage
 

@@ -22,10 +22,10 @@ import torch
 from method_bench import Bench, every_run, with_values
 from torch import nn
 
-from harness.specs import StageSpec
+from harness.errors import FollowerDone
+from harness.specs import StageSpec, Team
 from harness.stages import training_run
 from harness.stages.context import Resources
-from harness.team import FollowerDone, Team
 from harness.training.trainer import CompressionTrainer
 
 STEPS = 20
