@@ -76,6 +76,7 @@ def trained(folder: Path, **parameters: Any) -> tuple[TrainingOutcome, list[floa
         should_stop=lambda: False,
         guard=lambda: None,
         report=lambda progress: None,
+        team=None,
     )
     run = TrainingRun(
         context=context,
@@ -187,6 +188,7 @@ def test_held_out_pairs_are_as_many_as_the_recipe_says_with_masks_of_their_own(
         pretraining, "MaskedLanguageModelCollator", lambda tokenizer, **options: collators.append(options) or options
     )
     parameters = {"seed": 7, "mlm_probability": 0.2, "padding": "longest", "evaluation_pairs": 3, "attention": "eager"}
+    parameters["precision"] = "fp32"
     context: Any = SimpleNamespace(
         parameters=parameters,
         parent_artifacts={"pairs": tmp_path},
@@ -293,7 +295,7 @@ def test_mnlis_matched_score_is_that_of_the_matched_split(monkeypatch: pytest.Mo
     monkeypatch.setattr(evaluation, "zero_counts", lambda model, names: {"a": (1, 2)})
     monkeypatch.setattr(evaluation, "read_split", lambda context, task, split, name: rows[split])
     context: Any = SimpleNamespace(
-        parameters={"task": "mnli", "threads": 1, "batch_size": 2},
+        parameters={"task": "mnli", "threads": 1, "batch_size": 2, "precision": "fp32"},
         spec=SimpleNamespace(inputs=dict.fromkeys(splits, "")),
         parent_artifacts={"model": None},
         parent_records={"model": {"result": {"sparsity": {"encoder": 0.5}}}},

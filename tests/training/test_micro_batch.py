@@ -437,6 +437,7 @@ def attempt(folder: Path, *, holds: int, from_call: int = 0, minutes: float = 60
         checked=NEVER.over,
         guard=lambda: None,
         report=lambda progress: None,
+        team=None,
     )
     training_run = TrainingRun(
         context=context,
