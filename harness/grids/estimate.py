@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 from tabulate import tabulate
@@ -31,17 +31,20 @@ from harness.grids.workload import (
 )
 from harness.inputs.shapes import FP32_BYTES
 from harness.planning.graph import Plan
+from harness.planning.kinds import TRAINS
 from harness.specs import TEACHER_LOGITS, StageSpec
 from harness.wording import counted, option
 
-# An A100-class card in fp32 without TensorFloat-32 (torch's default): about 70 % of its peak of 19.5 TFLOP/s.
-GPU_FLOPS = 14e12
+# An A100-class card, whose peaks are 19.5, 156 and 312 TFLOP/s: about 70 % of fp32's, and 40 % of the others', since
+# what is no matrix product then takes its share of the time.
+GPU_FLOPS = {"fp32": 14e12, "tf32": 62e12, "bf16": 125e12}
 # A core of a server CPU in fp32: 15 to 28 GFLOP/s a thread were seen in results/reduced.
 CPU_FLOPS_PER_THREAD = 20e9
 # On one core, seen in results/reduced: splitting 10 MB into sentences took 2 s, making 2.8 million tokens of pairs 9 s.
 CORPUS_TEXT_BYTES_PER_SECOND = 5e6
 PAIR_TOKENS_PER_SECOND = 3e5
 GPU_HOURS_LIMIT, CPU_HOURS_LIMIT = 24.0, 8.0
+LEAST_TOLD = 1.1  # times as many hours, below which sharing is not spoken of
 CHECKPOINTS_AT_ONCE = 3  # the last two, and the one being written
 ADAM_COPIES = 3  # weights and two moments
 
@@ -61,7 +64,8 @@ class Estimate:
     """on_gpu: whether hours are of one GPU (data stages: of the CPU beside it).
 
     checkpoint_bytes: the most that one running stage keeps at a time; the mapped copy of its data comes on top.
-    seconds: of each stage whose work is known.
+    seconds: of each stage whose work is known, by the clock: of all its ranks at once.
+    unshared_hours: what they would take if every cell ran all of its stages for itself.
     """
 
     on_gpu: bool
@@ -69,6 +73,7 @@ class Estimate:
     artifact_bytes: int
     checkpoint_bytes: int
     seconds: Mapping[str, float] = field(default_factory=dict)
+    unshared_hours: float = 0.0
 
     @property
     def hours(self) -> float:
@@ -83,6 +88,7 @@ class Estimate:
             "approximate": True,
             "device": "gpu" if self.on_gpu else "cpu",
             "hours": self.hours,
+            "unshared_hours": self.unshared_hours,
             "kinds": [asdict(kind) for kind in self.kinds],
             "artifact_bytes": self.artifact_bytes,
             "checkpoint_bytes": self.checkpoint_bytes,
@@ -98,28 +104,43 @@ class Estimate:
         table = tabulate(rows, headers, colalign=("left", "right", "right", "left"), disable_numparse=True)
         artifacts, checkpoints = _gigabytes(self.artifact_bytes), _gigabytes(self.checkpoint_bytes)
         disk = f"disk: about {artifacts} of artifacts, and up to {checkpoints} of checkpoints while a stage runs"
-        return f"{table}\n{disk}; all approximate."
+        return "\n".join([table, *self._sharing(), f"{disk}; all approximate."])
+
+    def _sharing(self) -> list[str]:
+        """What cells save by the stages that they have in common; nothing where that is little."""
+        if not self.hours or self.unshared_hours < LEAST_TOLD * self.hours:
+            return []
+        times = self.unshared_hours / self.hours
+        return [
+            f"shared stages: run for each cell by itself, the same stages would take about "
+            f"{_rounded(self.unshared_hours)} {self.unit}, {_rounded(times)} times as many."
+        ]
 
 
 def estimate(
-    plan: Plan, waiting: Sequence[str], sizes: InputSizes, timings: Iterable[Timing], machine: Machine
+    plan: Plan, waiting: Sequence[str], sizes: InputSizes, timings: Iterable[Timing], machine: Machine, ranks: int = 1
 ) -> Estimate:
-    """The cost of the stages that wait."""
+    """The cost of the stages that wait. ranks: that train each of them together."""
     speeds = _by_group(timing for timing in timings if timing.on_gpu in (None, bool(machine.gpus)))
     costs: dict[str, list[_Cost]] = {}
     seconds: dict[str, float] = {}
+    num_cells = Counter(stage_id for path in plan.paths.values() for stage_id in path)
+    unshared = 0.0
     for stage_id in waiting:
         spec = plan.stages[stage_id]
         cost = _cost(spec, plan, sizes, speeds, machine)
         costs.setdefault(spec.kind, []).append(cost)
         if cost.hours is not None:
-            seconds[stage_id] = 3600 * cost.hours
+            together = ranks if plan.work_of_kind(spec.kind) in TRAINS else 1
+            seconds[stage_id] = 3600 * cost.hours / together
+            unshared += cost.hours * num_cells[stage_id]
     return Estimate(
         on_gpu=bool(machine.gpus),
         kinds=tuple(_kind_estimate(kind, found) for kind, found in costs.items()),
         artifact_bytes=round(sum(_artifact_bytes(plan.stages[stage_id], plan, sizes) for stage_id in waiting)),
         checkpoint_bytes=max((_checkpoint_bytes(plan.stages[i], plan, sizes) for i in waiting), default=0),
         seconds=seconds,
+        unshared_hours=unshared,
     )
 
 
@@ -200,7 +221,7 @@ def _by_group(timings: Iterable[Timing]) -> dict[Group, _Speeds]:
     found: dict[Group, list[Timing]] = {}
     for timing in timings:
         exact = timing.group
-        for group in {exact, Group(exact.kind, exact.model, None, exact.threads)}:
+        for group in {exact, replace(exact, task=None)}:
             found.setdefault(group, []).append(timing)
     return {group: _Speeds(each) for group, each in found.items()}
 
@@ -210,7 +231,7 @@ def _rate(
 ) -> tuple[float, str]:
     """Work a second, and its basis in words: records of the same task, else of the same model, else assumed."""
     group = group_of(spec, plan)
-    for known in (group, Group(group.kind, group.model, None, group.threads)):
+    for known in (group, replace(group, task=None)):
         found = speeds[known].for_work(work) if known in speeds else None
         if found:
             return found.rate, f"from {counted(found.records, 'record')}"
@@ -219,7 +240,8 @@ def _rate(
     if spec.kind == "pairs":
         return PAIR_TOKENS_PER_SECOND, f"assumed {PAIR_TOKENS_PER_SECOND:,.0f} tokens/s"
     if machine.gpus:
-        return GPU_FLOPS, f"assumed {GPU_FLOPS / 1e12:g} TFLOP/s per GPU (fp32)"
+        rate = GPU_FLOPS.get(group.precision, GPU_FLOPS["fp32"])
+        return rate, f"assumed {rate / 1e12:g} TFLOP/s per GPU ({group.precision})"
     threads = max(1, min(group.threads or 1, machine.cores))
     return (
         CPU_FLOPS_PER_THREAD * threads,

@@ -95,7 +95,7 @@ class PlannedGrid:
         missing = [*request.missing, *gone_artifacts(plan, found.waiting, store)]
         missing += memory_problems(plan, found.waiting, request.sizes.shapes, machine.memory_bytes)
         timings = read_timings(plan, store, found.waiting, request.sizes.shapes)
-        cost = estimate(plan, found.waiting, request.sizes, timings, machine)
+        cost = estimate(plan, found.waiting, request.sizes, timings, machine, request.resources.ranks)
         reasons = read_reasons(plan, found, states, store, older.plan if older is not None else Plan())
         return GridStatus(states, found, tuple(missing), cost, reasons)
 

@@ -22,6 +22,7 @@ from harness.specs import TEACHER_LOGITS, StageSpec
 from harness.store.store import Store
 from harness.tasks import EXTRACTIVE_QA, get_task
 
+FP32 = "fp32"
 # Word pieces of an example with its special tokens, before truncation: means over 2,500 training examples each.
 TYPICAL_TOKENS: Mapping[str, float] = {"sst2": 13, "qqp": 31, "mnli": 40, "qnli": 50, "squad": 190}
 # Of the corpus stage and the pairs stage on a sample of Wikipedia (results/reduced): bytes of text to a token of the
@@ -44,17 +45,18 @@ class InputSizes:
 
 @dataclass(frozen=True)
 class Group:
-    """Stages whose speed is alike. model, task, threads None: it has none."""
+    """Stages whose speed is alike. model, task, threads None: it has none. precision: of their matrix products."""
 
     kind: str
     model: str | None
     task: str | None
     threads: int | None
+    precision: str = FP32
 
 
 @dataclass(frozen=True)
 class Timing:
-    """The work of one finished stage, and its seconds. on_gpu None: its record does not say.
+    """The work of one finished stage, and its seconds, of all its ranks. on_gpu None: its record does not say.
 
     up_to: the most work of a stage that its speed speaks for. Seconds of a whole attempt have a start in them (seconds
     for libraries and files), which is most of a small stage and nothing of a large one.
@@ -68,7 +70,14 @@ class Timing:
 
 
 def group_of(spec: StageSpec, plan: Plan) -> Group:
-    return Group(spec.kind, plan.base_model(spec), spec.parameters.get("task"), spec.parameters.get("threads"))
+    parameters = spec.parameters
+    return Group(
+        spec.kind,
+        plan.base_model(spec),
+        parameters.get("task"),
+        parameters.get("threads"),
+        parameters.get("precision", FP32),
+    )
 
 
 def shape_for(spec: StageSpec, plan: Plan, shapes: Mapping[str, Shape]) -> Shape | None:
@@ -181,7 +190,8 @@ def timing_of(record: Mapping[str, Any], plan: Plan, shapes: Mapping[str, Shape]
                 training = result["training"]
                 # Its own seconds: `times` covers the last attempt only.
                 whole_attempt = False
-                tokens, seconds, on_gpu = training["tokens_seen"], training["seconds"], training["device"] != "cpu"
+                tokens, on_gpu = training["tokens_seen"], training["device"] != "cpu"
+                seconds = training["seconds"] * training.get("ranks", 1)
             work = tokens * flops_per_token(spec, plan, shapes[group.model or ""])
     except (KeyError, TypeError, AttributeError):
         return None

@@ -179,8 +179,11 @@ def test_teacher_preparation_of_bert_base_is_7e18_flops_and_138_gpu_hours() -> N
 
 
 def test_the_costs_of_the_readme_are_the_estimates() -> None:
-    """Its rows: preset, cells, stages, GPU-hours and of these pre-training, GB of artifacts; two digits are told."""
-    rows = re.findall(r"^\| `([\w-]+)` \|((?: [\d,]+ \|){5})$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    """Its rows: preset, cells, stages, GPU-hours, of these pre-training, each cell by itself, in bf16, GB of artifacts.
+
+    Two digits are told.
+    """
+    rows = re.findall(r"^\| `([\w-]+)` \|((?: [\d,]+ \|){7})$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert [name for name, _ in rows] == ["paper", "paper-released", "equal"]
     models = ["bert-base", "bert-large", "distilbert"]
     inputs = Inputs(
@@ -197,7 +200,11 @@ def test_the_costs_of_the_readme_are_the_estimates() -> None:
         hours = {kind.kind: kind.hours or 0 for kind in found.kinds}
         pre_training = sum(hours.get(kind, 0) for kind in ("pairs", "corpus", "teacher_preparation", "student_pruning"))
         assert told[:2] == [len(cells), len(planned.stages)]
-        costs = (sum(hours.values()), pre_training, found.artifact_bytes / 1e9)
+        in_bf16 = plan_cells(
+            cells, preset.recipe.changed({"common.precision": "bf16"}), replace(inputs, released=preset.released)
+        )
+        faster = estimate(in_bf16, [*in_bf16.stages], sizes, [], GPU).hours
+        costs = (sum(hours.values()), pre_training, found.unshared_hours, faster, found.artifact_bytes / 1e9)
         assert told[2:] == [pytest.approx(cost, rel=0.05, abs=0.1) for cost in costs]
 
 
@@ -289,6 +296,55 @@ def test_a_record_of_the_same_task_goes_before_one_of_another(planned: Plan) -> 
     same = Timing(group, False, work=187_200_000, seconds=36.0)
     assert estimate(planned, [dense], SIZES, [other, same], CPU).hours == pytest.approx(0.01)
     assert estimate(planned, [dense], SIZES, [other], CPU).hours == pytest.approx(52_000)
+
+
+@pytest.mark.parametrize(("precision", "flops"), [("fp32", 14e12), ("tf32", 62e12), ("bf16", 125e12)])
+def test_a_precision_has_a_speed_of_its_own_and_its_own_records(precision: str, flops: float) -> None:
+    planned = grid_world.plan(f"common.precision={precision}", tasks=["sst2"])
+    ((dense, spec),) = of_kind(planned, "dense").items()
+    (kind,) = estimate(planned, [dense], SIZES, [], GPU).kinds
+    assert kind.hours == pytest.approx(187_200_000 / flops / 3600)
+    assert kind.basis == f"assumed {flops / 1e12:g} TFLOP/s per GPU ({precision})"
+    own = Timing(group_of(spec, planned), True, work=187_200_000, seconds=36.0)
+    other = replace(own, group=replace(own.group, precision="other"))
+    assert estimate(planned, [dense], SIZES, [own], GPU).hours == pytest.approx(0.01)
+    assert estimate(planned, [dense], SIZES, [other], GPU).kinds[0].basis.startswith("assumed")
+
+
+def test_ranks_cost_the_same_hours_and_less_time(planned: Plan) -> None:
+    """A record of two ranks that took 18 s is one of 36 s of a GPU; with four ranks the next takes 9 s."""
+    ((dense, spec),) = of_kind(planned, "dense").items()
+    told = training(18.0, 39_000, "a GPU")
+    told["training"]["ranks"] = 2
+    timing = timing_of(record(spec, **told), planned, SIZES.shapes)
+    assert timing is not None
+    found = estimate(planned, [dense], SIZES, [timing], GPU, ranks=4)
+    assert found.hours == pytest.approx(0.01)
+    assert found.seconds == {dense: pytest.approx(9.0)}
+    ((corpus, _),) = of_kind(planned, "corpus").items()
+    assert (
+        estimate(planned, [corpus], SIZES, [], GPU, ranks=4).seconds
+        == estimate(planned, [corpus], SIZES, [], GPU).seconds
+    ), "nothing but training has ranks"
+
+
+def test_what_sharing_saves_by_hand() -> None:
+    """Of each stage that waits: its hours, times the cells that rest on it."""
+    planned = grid_world.plan(tasks=["sst2"], seeds=[0, 1, 2])
+    found = estimate(planned, list(planned.stages), SIZES, [], CPU)
+    expected = sum(
+        estimate(planned, [stage], SIZES, [], CPU).hours * sum(stage in path for path in planned.paths.values())
+        for stage in planned.stages
+    )
+    assert found.unshared_hours == pytest.approx(expected)
+    times = found.unshared_hours / found.hours
+    assert times > 1.5
+    said = next(line for line in found.as_text().splitlines() if line.startswith("shared stages: "))
+    assert f"{times:.2g} times as many." in said
+    dense = list(of_kind(grid_world.plan(methods=["dense"], tasks=["sst2"], seeds=[0]), "dense"))
+    alone = estimate(grid_world.plan(methods=["dense"], tasks=["sst2"], seeds=[0]), dense, SIZES, [], CPU)
+    assert alone.unshared_hours == alone.hours
+    assert "shared stages" not in alone.as_text()
 
 
 def test_stages_with_and_without_records_of_one_kind_are_told_apart(planned: Plan) -> None:
