@@ -68,8 +68,8 @@ def _grid(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="checkpoint_minutes=N, micro_batch_size=N (examples on the device at a time), ranks=N (processes that "
-        "train a stage together); changes no stage id; repeatable",
+        help="checkpoint_minutes=N, micro_batch_size=N (examples on the device at a time), processes=N (that prepare "
+        "data), ranks=N (processes that train a stage together); changes no stage id; repeatable",
     )
     parser.add_argument(
         "--max-gpu-hours",

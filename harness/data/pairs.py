@@ -10,11 +10,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from harness.data.parallel import in_order
 from harness.data.special_tokens import NUM_SPECIAL_TOKENS
 from harness.progress import NEVER, StopFlag
 
@@ -133,49 +135,48 @@ def pairs_dataset(
     tokenizer: PreTrainedTokenizerBase,
     pairing: Pairing,
     *,
-    num_workers: int | None = None,
-    cache_file: Path | str | None = None,
+    processes: int = 1,
+    cache_file: Path | str,
     stops: StopFlag = NEVER,
 ) -> datasets.Dataset:
     """The pre-training examples of a corpus; `articles` has a column sentences with one article's strings per row.
 
     Columns: input_ids, token_type_ids, next_sentence_label, length (tokens with special ones) and index (0, 1, ..,
     which the masking collator needs). Articles are paired in their order, as in `build_pairs`; shuffle them before.
-    num_workers: processes; changes no example. cache_file: Arrow file to write and map; None keeps it in memory.
-    Raises ValueError when the corpus yields no pair, and what `stops` raises; in another process it does not.
+    processes: change no example: a batch of articles stays whole and keeps its seed, whoever works it. cache_file:
+    Arrow file to write and map. A batch of articles and its pairs are in memory at a time, for each process some.
+    Raises ValueError when the corpus yields no pair, and what `stops` raises.
     """
     import datasets
+    from datasets.arrow_writer import ArrowWriter
 
-    sentences = articles.select_columns(["sentences"])
-
-    def columns_of_batch(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
-        (start,) = batch["start"]
-        tokenized = tokenize_articles(sentences[start : start + ARTICLES_PER_BATCH]["sentences"], tokenizer)
-        return _columns(pairing.of_batch(tokenized, start, stops), tokenizer)
-
-    # One row per batch of articles: however rows are dealt to workers, a batch stays whole and keeps its seed.
-    batches = datasets.Dataset.from_dict({"start": list(range(0, len(articles), ARTICLES_PER_BATCH))})
-    pairs = batches.map(
-        stops.between(columns_of_batch, f"batches of {ARTICLES_PER_BATCH} articles paired"),
-        batched=True,
-        batch_size=1,
-        remove_columns=["start"],
-        features=datasets.Features(
-            input_ids=datasets.List(datasets.Value("int32")),
-            token_type_ids=datasets.List(datasets.Value("int8")),
-            next_sentence_label=datasets.Value("int8"),
-            length=datasets.Value("int32"),
-        ),
-        num_proc=num_workers if num_workers and num_workers > 1 else None,
-        load_from_cache_file=False,
-        cache_file_name=None if cache_file is None else str(cache_file),
-        desc="pairs",
+    features = datasets.Features(
+        input_ids=datasets.List(datasets.Value("int32")),
+        token_type_ids=datasets.List(datasets.Value("int8")),
+        next_sentence_label=datasets.Value("int8"),
+        length=datasets.Value("int32"),
     )
+    # Of one process the flag is asked between two articles too; another process has none.
+    of_batch = partial(_columns_of_batch, articles.select_columns(["sentences"]), tokenizer, pairing, stops)
+    starts = range(0, len(articles), ARTICLES_PER_BATCH)
+    what = f"batches of {ARTICLES_PER_BATCH} articles paired"
+    with ArrowWriter(features=features, path=str(cache_file)) as writer:
+        for columns in in_order(of_batch, starts, what, processes=processes, stops=stops):
+            writer.write_batch(columns)
+        writer.finalize()
+    pairs = datasets.Dataset.from_file(str(cache_file))
     if len(pairs) == 0:
         raise ValueError(
             f"the corpus of {len(articles)} articles yields no sentence pair; expected at least two articles with text."
         )
     return pairs.add_column("index", np.arange(len(pairs)))
+
+
+def _columns_of_batch(
+    articles: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, pairing: Pairing, stops: StopFlag, start: int
+) -> dict[str, list[Any]]:
+    tokenized = tokenize_articles(articles[start : start + ARTICLES_PER_BATCH]["sentences"], tokenizer)
+    return _columns(pairing.of_batch(tokenized, start, stops), tokenizer)
 
 
 def _columns(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase) -> dict[str, list[Any]]:

@@ -293,6 +293,9 @@ RESOURCES = {
     "micro_batch_size": _Resource(
         int, lambda value: value >= 0, "a whole number of examples, 1 or more, or 0 for the whole batch"
     ),
+    "processes": _Resource(
+        int, lambda value: 1 <= value <= MOST_RANKS, f"a whole number of processes, 1 to {MOST_RANKS}"
+    ),
     "ranks": _Resource(int, lambda value: 1 <= value <= MOST_RANKS, f"a whole number of processes, 1 to {MOST_RANKS}"),
 }
 

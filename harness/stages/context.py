@@ -68,6 +68,7 @@ class Resources:
         whenever the device runs out of memory. Loss, gradient and data order equal those of the whole batch up to
         rounding; dropout draws anew for every micro-batch, so the numbers are another sample of the same run, and the
         record says how the batch was cut.
+    processes: that prepare data, the stages corpus and pairs; they change nothing of it.
     ranks: processes that train a stage together, each on its part of every batch (`harness.training.ranks`). As with
         the micro-batch size the numbers are another sample of the same run, which the record says.
     launcher: words before the command of the other ranks, which start all of them, as srun does; none: they are started
@@ -76,6 +77,7 @@ class Resources:
 
     checkpoint_minutes: float = 3.0
     micro_batch_size: int = 0
+    processes: int = 1
     ranks: int = 1
     launcher: Sequence[str] = ()
 

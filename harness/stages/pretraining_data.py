@@ -6,10 +6,11 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow.compute as pc
 
+from harness.data.corpus import sentences_dataset
 from harness.data.pairs import Pairing, pairs_dataset
 from harness.data.sentences import NAME as SPLITTER
-from harness.data.sentences import clean_article, split_sentences
 from harness.inputs.parquet import map_parquet
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import folder_of, load_tokenizer, quiet
@@ -26,12 +27,14 @@ def corpus(context: StageContext) -> StageResult:
     for split in CORPUS_SPLITS:
         articles = context.sources.data.articles(split, context.spec.inputs[split], context.checkpoints, context.stops)
         order = np.random.default_rng(context.parameters["shuffle_seed"]).permutation(len(articles))
-        sentences = [
-            split_sentences(clean_article(text)) for text in context.checked(articles["text"], f"articles of {split}")
-        ]
-        shuffled = datasets.Dataset.from_dict({"sentences": [sentences[i] for i in order]})
-        _write(context, shuffled, split)
-        details[split] = {"articles": len(sentences), "sentences": sum(map(len, sentences))}
+        sentences = sentences_dataset(
+            articles,
+            context.checkpoints / f"sentences-{split}.arrow",
+            processes=context.resources.processes,
+            stops=context.stops,
+        )
+        _write(context, sentences.select(order), split)
+        details[split] = {"articles": len(sentences), "sentences": _num_values(sentences, "sentences")}
     return StageResult(
         did=[f"{split}: {d['articles']} articles, {d['sentences']} sentences" for split, d in details.items()],
         details={"corpus": details},
@@ -59,13 +62,14 @@ def pairs(context: StageContext) -> StageResult:
             tokenizer,
             pairing,
             cache_file=context.checkpoints / f"pairs-{split}.arrow",
+            processes=context.resources.processes,
             stops=context.stops,
         )
         _write(context, examples, split)
         details[split] = {
             "pairs": len(examples),
-            "tokens": int(np.sum(examples["length"][:])),
-            "random_next": int(np.sum(examples["next_sentence_label"][:])),
+            "tokens": _sum(examples, "length"),
+            "random_next": _sum(examples, "next_sentence_label"),
         }
     return StageResult(
         did=[f"{split}: {d['pairs']} pairs, {d['tokens']} tokens" for split, d in details.items()],
@@ -80,6 +84,15 @@ def _tokenizer_folder(context: StageContext) -> Path:
         if model.tokenizer == wanted and (model.folder is not None or model.generated is not None):
             return folder_of(model, context)
     raise ValueError(f"no model here has the tokenizer {wanted[:12]}.. that the plan was made with.")
+
+
+def _sum(rows: datasets.Dataset, column: str) -> int:
+    return int(pc.sum(rows.data.column(column)).as_py() or 0)
+
+
+def _num_values(rows: datasets.Dataset, column: str) -> int:
+    """In the lists of a column, all together."""
+    return int(pc.sum(pc.list_value_length(rows.data.column(column))).as_py() or 0)
 
 
 def _write(context: StageContext, rows: datasets.Dataset, split: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 
 import datasets
 import pytest
@@ -167,9 +168,11 @@ def corpus(num_articles: int) -> datasets.Dataset:
     )
 
 
-def test_the_pairs_data_set_is_the_builder_on_the_articles_in_order(tokenizer: PreTrainedTokenizerBase):
+def test_the_pairs_data_set_is_the_builder_on_the_articles_in_order(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
     articles = corpus(30)
-    built = pairs_dataset(articles, tokenizer, Pairing(max_length=32, seed=7))
+    built = pairs_dataset(articles, tokenizer, Pairing(max_length=32, seed=7), cache_file=tmp_path / "1")
     assert built.column_names == ["input_ids", "token_type_ids", "next_sentence_label", "length", "index"]
     assert built["index"][:] == list(range(len(built)))
     assert built["length"][:] == [len(ids) for ids in built["input_ids"]]
@@ -177,20 +180,20 @@ def test_the_pairs_data_set_is_the_builder_on_the_articles_in_order(tokenizer: P
     expected = build_pairs(tokenize_articles(articles["sentences"][:], tokenizer), Pairing(max_length=32, seed=7))
     ids = [add_special_tokens(pair, cls_id=2, sep_id=3)["input_ids"] for pair in expected]
     assert built["input_ids"][:] == ids
-    assert built[:] == pairs_dataset(articles, tokenizer, Pairing(max_length=32, seed=7))[:]
-    assert built[:] != pairs_dataset(articles, tokenizer, Pairing(max_length=32, seed=8))[:]
+    assert built[:] == pairs_dataset(articles, tokenizer, Pairing(max_length=32, seed=7), cache_file=tmp_path / "2")[:]
+    assert built[:] != pairs_dataset(articles, tokenizer, Pairing(max_length=32, seed=8), cache_file=tmp_path / "3")[:]
 
 
-def test_workers_and_a_cache_file_change_no_example(
-    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch, tmp_path
-):
-    monkeypatch.setattr(pairs_module, "ARTICLES_PER_BATCH", 4)
-    articles = corpus(22)
+def test_processes_change_no_example(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    articles = corpus(2500)  # three batches
     alone = pairs_dataset(articles, tokenizer, Pairing(max_length=32), cache_file=tmp_path / "pairs.arrow")
     assert alone.cache_files
-    assert alone[:] == pairs_dataset(articles, tokenizer, Pairing(max_length=32), num_workers=2)[:]
+    together = pairs_dataset(articles, tokenizer, Pairing(max_length=32), cache_file=tmp_path / "2", processes=2)
+    assert alone[:] == together[:]
+    assert (tmp_path / "pairs.arrow").read_bytes() == (tmp_path / "2").read_bytes()
 
 
-def test_a_corpus_without_pairs_is_refused(tokenizer: PreTrainedTokenizerBase):
+def test_a_corpus_without_pairs_is_refused(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    articles = datasets.Dataset.from_dict({"sentences": [["Alone."]]})
     with pytest.raises(ValueError, match="1 articles yields no sentence pair"):
-        pairs_dataset(datasets.Dataset.from_dict({"sentences": [["Alone."]]}), tokenizer, Pairing())
+        pairs_dataset(articles, tokenizer, Pairing(), cache_file=tmp_path / "pairs.arrow")
