@@ -12,8 +12,10 @@ from harness.progress import NEVER, StopFlag
 
 if TYPE_CHECKING:
     import datasets
+    import numpy as np
 
 ARTICLES_AT_A_TIME = 1000
+BYTES_AT_A_TIME = 100_000_000  # the library's row groups
 
 
 def sentences_dataset(
@@ -33,6 +35,24 @@ def sentences_dataset(
     with ArrowWriter(features=features, path=str(cache_file)) as writer:
         for sentences in found:
             writer.write_batch({"sentences": sentences})
+        writer.finalize()
+    return datasets.Dataset.from_file(str(cache_file))
+
+
+def shuffled(rows: datasets.Dataset, order: np.ndarray, cache_file: Path, stops: StopFlag = NEVER) -> datasets.Dataset:
+    """The rows in another order, mapped from an Arrow file in pieces of `BYTES_AT_A_TIME`, each without a seam.
+
+    So a parquet file of it has the same bytes as one of a table in memory, where a row group is a piece.
+    """
+    import datasets
+    from datasets.arrow_writer import ArrowWriter
+
+    size = max(1, len(rows) * BYTES_AT_A_TIME // max(1, rows.data.nbytes))
+    arrow = rows.with_format("arrow")
+    with ArrowWriter(features=rows.features, path=str(cache_file)) as writer:
+        for start in stops.over(range(0, len(order), size), "pieces of the shuffled corpus"):
+            piece = arrow.select(order[start : start + size])[:]
+            writer.write_table(piece.combine_chunks(), writer_batch_size=size)
         writer.finalize()
     return datasets.Dataset.from_file(str(cache_file))
 

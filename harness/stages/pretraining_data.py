@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 import pyarrow.compute as pc
 
-from harness.data.corpus import sentences_dataset
+from harness.data.corpus import sentences_dataset, shuffled
 from harness.data.pairs import Pairing, pairs_dataset
 from harness.data.sentences import NAME as SPLITTER
 from harness.inputs.parquet import map_parquet
@@ -33,7 +33,7 @@ def corpus(context: StageContext) -> StageResult:
             processes=context.resources.processes,
             stops=context.stops,
         )
-        _write(context, sentences.select(order), split)
+        _write(context, shuffled(sentences, order, context.checkpoints / f"{split}.arrow", context.stops), split)
         details[split] = {"articles": len(sentences), "sentences": _num_values(sentences, "sentences")}
     return StageResult(
         did=[f"{split}: {d['articles']} articles, {d['sentences']} sentences" for split, d in details.items()],

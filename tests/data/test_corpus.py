@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pytest
 from grid_world import environment
 
-from harness.data.corpus import sentences_dataset
+from harness.data import corpus as corpus_module
+from harness.data.corpus import sentences_dataset, shuffled
 from harness.data.sentences import clean_article, split_sentences
 from harness.errors import Interrupted
 from harness.progress import StopFlag
@@ -29,6 +31,22 @@ def test_rows_are_the_articles_in_their_order(tmp_path: Path, processes: int) ->
     found = sentences_dataset(given, tmp_path / "sentences", processes=processes)
     assert found["sentences"][:] == [split_sentences(clean_article(text)) for text in given["text"]]
     assert len(found["sentences"][0]) > 1
+
+
+@pytest.mark.parametrize("piece", [100_000_000, 20_000])
+def test_shuffled_rows_have_the_bytes_of_a_table_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr(corpus_module, "BYTES_AT_A_TIME", piece)
+    found = sentences_dataset(articles(1500), tmp_path / "sentences")
+    order = np.random.default_rng(42).permutation(len(found))
+    shuffled(found, order, tmp_path / "shuffled").to_parquet(tmp_path / "mapped.parquet")
+    in_memory = datasets.Dataset.from_dict({"sentences": [found[int(i)]["sentences"] for i in order]})
+    in_memory.to_parquet(tmp_path / "memory.parquet")
+    again = datasets.Dataset.from_parquet(str(tmp_path / "mapped.parquet"), cache_dir=str(tmp_path / "cache"))
+    assert again["sentences"][:] == in_memory["sentences"][:]
+    if piece == 100_000_000:
+        assert (tmp_path / "mapped.parquet").read_bytes() == (tmp_path / "memory.parquet").read_bytes()
 
 
 def test_an_article_without_text_is_a_row_without_sentences(tmp_path: Path) -> None:
