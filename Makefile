@@ -55,8 +55,9 @@ worlds: environment
 	for world in 1 7; do \
 	    $(BIN)/harness grid --preset quick --data synthetic:$$world --methods dense --seeds 0 \
 	        --models tiny-narrow,tiny-wide --tasks sst2,qnli,qqp,mnli,squad --study world-$$world --store $(WORLDS) && \
-	    $(BIN)/harness merge $(WORLDS) --study world-$$world --into results/worlds || exit 1; \
+	    $(BIN)/harness merge $(WORLDS) --study world-$$world --records-only --into results/worlds || exit 1; \
 	done
+	rm -r results/worlds/leases
 
 # How fast training is beside its matrix products alone, and what a stage costs around it: some ten minutes, one core.
 # On data of yours: make bench DATA=DIR. docs/benchmarks.md says how to read it.
