@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from flops import counted_by_torch
 from transformers import (
     BertConfig,
     BertForPreTraining,
@@ -70,17 +70,6 @@ def pretraining_batch(kd_share: float) -> dict[str, torch.Tensor]:
     if kd_share < 1:
         inputs["kd_weights"] = (live & (place % round(1 / kd_share) == 0)).float()
     return inputs
-
-
-def counted_by_torch(objective: Any, model: Any, inputs: dict[str, torch.Tensor]) -> int:
-    """FLOPs of the matrix products that forward and backward pass really run."""
-
-    def in_place(out: Any, left: Any, right: Any, *args: Any, **options: Any) -> int:
-        return 2 * left[0] * left[1] * right[1]
-
-    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: in_place}) as counter:
-        objective(model, inputs).backward()
-    return int(counter.get_total_flops())
 
 
 def counted_by_us(objective: Any, model: Any, inputs: dict[str, torch.Tensor]) -> int:
