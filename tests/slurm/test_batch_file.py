@@ -125,6 +125,17 @@ code=0; srun --unbuffered --export=ALL --cpus-per-task=32 apptainer exec --nv '/
     assert tail == f"again_file=/store/submissions/n_$SLURM_ARRAY_TASK_ID.again\n{batch.AFTER_TASK}"
 
 
+def test_a_stage_of_several_ranks_has_nodes_and_tasks_and_one_process_that_begins() -> None:
+    """The others are started by its worker, in a step beside this one; so this one must leave them room."""
+    made = text(replace(PROFILE, nodes=2, tasks=4, cpus=8), ["python"], num_tasks=1).splitlines()
+    for flag in ("nodes=2", "ntasks-per-node=4", "cpus-per-task=8"):
+        assert f"#SBATCH --{flag}" in made
+    (command,) = (line for line in made if line.startswith("code=0; "))
+    assert command.startswith(
+        "code=0; srun --unbuffered --export=ALL --cpus-per-task=8 --nodes=1 --ntasks=1 --overlap python"
+    )
+
+
 def test_a_plain_profile_asks_for_nothing_it_does_not_say() -> None:
     flags = [line.partition("--")[2] for line in text(num_tasks=1).splitlines() if line.startswith("#SBATCH")]
     assert flags == [

@@ -127,6 +127,30 @@ def test_a_limit_leaves_time_to_save() -> None:
     assert "[default] time = 6 minutes: expected at least 7: signal_minutes = 5 (the default)" in sentence
 
 
+def test_ranks_are_nodes_times_tasks_and_for_training_alone() -> None:
+    text = "[default]\ntime = 60\nstages_at_once = 4\n{}"
+    trained = text.format(
+        "[work.training]\nnodes = 2\ntasks = 3\nstages_at_once = 1\n[work.pretraining]\ntasks = 2\nstages_at_once = 1"
+    )
+    read = parse_profiles("site.toml", trained)
+    assert [read.for_stage(kind, work).ranks for kind, work in (("dense", "training"), ("x", "pretraining"))] == [6, 2]
+    assert read.for_stage("corpus", "data").ranks == 1
+    on_four = parse_profiles("f", "[default]\ntime = 60\ngpus = 4\n[work.training]\ntasks = 4")
+    assert (on_four.default.num_at_once(), on_four.work["training"].num_at_once()) == (4, 1)
+    for table in ("default", "work.data", "work.scoring", "work.conversion", "kind.corpus", "kind.evaluation"):
+        head = "" if table == "default" else "[default]\ntime = 60\n"
+        lines = f"{head}[{table}]\n" + ("time = 60\n" if table == "default" else "")
+        found = problems(f"{lines}nodes = 2\ntasks = 2")
+        assert [sentence.partition(":")[0] for sentence in found] == [f"[{table}] nodes = 2", f"[{table}] tasks = 2"]
+        assert all("1, since only training takes several ranks" in sentence for sentence in found)
+    (sentence,) = problems(text.format("[work.training]\nnodes = 2"))
+    assert sentence == "[work.training] stages_at_once = 4 with 2 ranks: expected 1: a stage takes them all."
+    assert problems("[default]\ntime = 60\n[work.training]\nnodes = 0\ntasks = 1.5") == [
+        "[work.training] nodes = 0: expected 1 or more.",
+        "[work.training] tasks = 1.5: expected 1 or more.",
+    ]
+
+
 def test_every_problem_is_said_at_once_with_table_and_key() -> None:
     text = """
         partition = "x"

@@ -270,6 +270,21 @@ def test_a_task_uses_the_gpus_that_its_profile_asked_for_and_no_others(
     assert (tuple(pool.devices), pool.workers) == (devices, workers)
 
 
+def test_a_task_of_several_ranks_gives_its_workers_the_step_that_starts_them(
+    store: Store, planned: Plan, submitted: Callable[..., Submission]
+) -> None:
+    """A process on every place of the allocation, rank 0's among them, which is the worker's and ends at once."""
+    profile = replace(PROFILE, nodes=2, tasks=3, cpus=4, container=("box", "run"))
+    submitted(*of_kind(planned, "dense"), profile=profile.as_json())
+    resources = task._Task.read(store, UUID, 0).workers(planned, QUICK).resources
+    assert resources.ranks == 6
+    assert list(resources.launcher) == [
+        *("srun", "--overlap", "--unbuffered", "--export=ALL", "--cpus-per-task=4"),
+        *("--nodes=2", "--ntasks=6", "--ntasks-per-node=3", "box", "run"),
+    ]
+    assert replace(resources, ranks=1, launcher=()) == Resources()
+
+
 def test_a_task_that_is_stopped_leaves_its_stages_pending_and_goes_on_when_it_is_started_again(
     store: Store, planned: Plan, submitted: Callable[..., Submission], run: Run
 ) -> None:
