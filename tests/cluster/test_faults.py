@@ -292,24 +292,24 @@ def test_a_stage_that_hears_no_signal_is_ended_before_the_limit_would_end_its_ta
 def test_real_training_longer_than_its_limit_is_done_after_several_and_bit_equal(
     make_real: Any, peace: Any, cluster: Cluster
 ) -> None:
-    """A limit of one minute, which profiles refuse: SLURM looks twice a minute, and sends the signal as it first does.
+    """A limit of two minutes, which profiles refuse: the signal comes half a minute to a minute after a start.
 
-    So the first start may have as little as a second, and each later one has some 25.
+    A busy machine takes half of that until the first step.
     """
     grid = make_real()
     expected = peace(grid, "--real")
     dense = expected.id_of(DENSE)
     grid.act("--real", "dense=slow:0.5")
-    grid.grid(environment={"MORE_FLAGS": "--time=1"})
-    grid.wait_until_empty(400)
+    grid.grid(environment={"MORE_FLAGS": "--time=2"})
+    grid.wait_until_empty(600)
     *before, last = grid.outcomes(dense)
     assert (set(before), last) == ({"time-limit"}, "done")
     reached = [int(each.checkpoint.rpartition("-")[2] or 0) for each in grid.store.stage(dense).attempts()[:-1]]
     assert reached == sorted(set(reached))
     assert f"resuming from checkpoint-{reached[-1]}" in grid.log(dense)
     told = cluster.job(grid.job_of(dense))
-    assert (told["JobState"], told["TimeLimit"]) == ("COMPLETED", "00:01:00")
-    assert len(before) >= 2
+    assert (told["JobState"], told["TimeLimit"]) == ("COMPLETED", "00:02:00")
+    assert len(before) >= 1
     assert int(told["Restarts"]) >= len(before), "a busy machine's start may be told to stop before it begins a stage"
     grid.check_end(expected.records)
     assert grid.num_submissions == 1
