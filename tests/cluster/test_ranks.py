@@ -47,10 +47,13 @@ def ended(grid: ClusterGrid, dense: str, *outcomes: str) -> None:
 
 
 def ranks_of(grid: ClusterGrid) -> dict[str, list[int]]:
-    """The processes of ranks other than 0, by node."""
+    """The processes of ranks other than 0, by node; without the srun that started them."""
+
+    def is_rank(command: str) -> bool:
+        return "harness.worker.rank" in command and "srun" not in command
+
     found = {
-        node: [each.pid for each in grid.cluster.processes(node) if "harness.worker.rank" in each.command]
-        for node in ("n1", "n2")
+        node: [each.pid for each in grid.cluster.processes(node) if is_rank(each.command)] for node in ("n1", "n2")
     }
     return {node: pids for node, pids in found.items() if pids}
 
