@@ -117,7 +117,7 @@ def score(
     examples = head.evaluation_examples(rows, task, tokenizer, parameters, stops)
 
     def work(size: int) -> dict[str, list[np.ndarray]]:
-        return predict(model, examples, collator, size, after_batch, parameters["precision"])
+        return predict(model, examples, collator, size, after_batch, parameters.get("precision", FP32))
 
     backoff: OomBackoff[Any] = run_with_oom_backoff(work, batch_size, what="evaluation")
     check_finite(backoff.result)

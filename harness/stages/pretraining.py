@@ -73,7 +73,12 @@ def pretrain(context: StageContext, *, modifier: ModifierFactory) -> StageResult
     held_out = held_out.select(range(min(parameters["evaluation_pairs"], len(held_out))))
     measured = run_with_oom_backoff(
         lambda batch_size: pretraining_metrics(
-            outcome.model, held_out, collator(fixed_epoch=0), batch_size, context.stops, parameters["precision"]
+            outcome.model,
+            held_out,
+            collator(fixed_epoch=0),
+            batch_size,
+            context.stops,
+            parameters.get("precision", FP32),
         ),
         EVALUATION_BATCH,
         what="evaluation on held-out pairs",

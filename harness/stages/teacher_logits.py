@@ -28,7 +28,7 @@ from harness.stages.loading import load_for_task, load_tokenizer, one_line, quie
 from harness.stages.task_data import training_examples
 from harness.tasks import EXTRACTIVE_QA, Task, get_task
 from harness.training.micro_batch import OomBackoff, run_with_oom_backoff
-from harness.training.precision import compute_device
+from harness.training.precision import FP32, compute_device
 from harness.training.stored_teacher import StoredTeacher
 from harness.wording import assignment, option
 
@@ -52,7 +52,7 @@ def teacher_logits(context: StageContext) -> StageResult:
     collator = PaddingCollator(tokenizer)
 
     def work(size: int) -> dict[str, list[np.ndarray]]:
-        return predict(teacher, examples, collator, size, watch(context), parameters["precision"])
+        return predict(teacher, examples, collator, size, watch(context), parameters.get("precision", FP32))
 
     backoff: OomBackoff[Any] = run_with_oom_backoff(work, parameters["batch_size"], what="teacher logits")
     check_finite(backoff.result)

@@ -57,7 +57,6 @@ class _HeadLoss(torch.autograd.Function):
                 part = chunk_loss(logits, rows)
             (grad_logits,) = torch.autograd.grad(part, logits)
             total += part.detach()
-            grad_logits = grad_logits.to(product)
             if product == weight.dtype:
                 torch.mm(grad_logits, matrix, out=grad_hidden[rows])
                 grad_weight.addmm_(grad_logits.T, inputs[rows])

@@ -226,6 +226,7 @@ def test_every_parameter_of_pairing_reaches_the_pairs(monkeypatch: pytest.Monkey
         artifact=tmp_path,
         checkpoints=tmp_path,
         parent_artifacts={"corpus": tmp_path},
+        resources=Resources(),
         stops=NEVER,
     )
     with pytest.raises(Begun):
@@ -241,6 +242,7 @@ def corpus_order(folder: Path, shuffle_seed: int) -> list[str]:
         parameters={"sentence_splitter": "regex-en-1", "shuffle_seed": shuffle_seed},
         sources=SimpleNamespace(data=SimpleNamespace(articles=lambda *given: articles)),
         spec=SimpleNamespace(inputs={"train": "", "validation": ""}),
+        resources=Resources(),
         checkpoints=folder,
         artifact=folder,
         stops=NEVER,

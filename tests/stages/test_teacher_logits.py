@@ -66,6 +66,7 @@ class Setup(SimpleNamespace):
             stops=NEVER,
             guard=lambda: None,
             report=lambda progress: None,
+            team=None,
         )
 
 
