@@ -76,7 +76,7 @@ test: environment
 
 # On a real SLURM that the tests start on this machine, as root: apt-get install slurm-wlm slurmdbd munge mariadb-server.
 test-cluster: environment
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster -m cluster --numprocesses 3 --dist load --durations 15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster -m cluster --numprocesses 2 --dist load --durations 15
 
 # Everything, as CI runs it.
 test-all: environment
