@@ -90,14 +90,19 @@ def main() -> None:
     parser.add_argument("--articles", type=Path)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--stages", default="corpus,pairs")
+    parser.add_argument("--piece", type=float, default=100, help="MB of a row group, which is in memory (default 100)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    import datasets
     import tiny_world
 
+    from harness.data import corpus as corpus_module
     from harness.specs import StageSpec
     from harness.stages import pretraining_data
     from harness.stages.context import Resources, Sources, StageContext
 
+    corpus_module.BYTES_AT_A_TIME = round(options.piece * 1e6)
+    datasets.config.MAX_ROW_GROUP_SIZE = f"{options.piece:g}MB"
     data = options.folder / "data" / "corpus"
     data.mkdir(parents=True)
     count = write_articles(data / "train.parquet", options.megabytes, options.articles)
