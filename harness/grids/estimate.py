@@ -240,7 +240,7 @@ def _rate(
     if spec.kind == "pairs":
         return PAIR_TOKENS_PER_SECOND, f"assumed {PAIR_TOKENS_PER_SECOND:,.0f} tokens/s"
     if machine.gpus:
-        rate = GPU_FLOPS.get(group.precision, GPU_FLOPS["fp32"])
+        rate = GPU_FLOPS[group.precision]
         return rate, f"assumed {rate / 1e12:g} TFLOP/s per GPU ({group.precision})"
     threads = max(1, min(group.threads or 1, machine.cores))
     return (

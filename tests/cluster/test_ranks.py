@@ -75,6 +75,9 @@ def test_after_a_rank_was_killed_the_task_goes_on(make_real: Any) -> None:
     ((_, (rank,)),) = ranks_of(grid).items()
     grid.kill(rank)
     ended(grid, dense, "killed", "done")
+    first, last = grid.store.stage(dense).attempts()
+    assert "another rank of this stage is gone" in first.message
+    assert (first.restart, last.restart) == (0, 0), "the task itself was not started again"
 
 
 def test_ahead_of_the_limit_all_ranks_stop_with_a_checkpoint(make_real: Any) -> None:

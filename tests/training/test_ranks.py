@@ -116,7 +116,8 @@ print("well")
 """
 
 
-def run_all(words: Callable[[int], list[str]], size: int) -> None:
+def run_all(words: Callable[[int], list[str]], size: int) -> list[str]:
+    """What each process said; all must end well."""
     started = [
         subprocess.Popen(
             [sys.executable, "-P", *words(rank)],
@@ -129,12 +130,14 @@ def run_all(words: Callable[[int], list[str]], size: int) -> None:
     ]
     said = [process.communicate(timeout=900)[0] for process in started]
     assert [process.returncode for process in started] == [0] * size, said
+    return said
 
 
 @pytest.mark.slow
 def test_sums_ranges_and_words_between_three_processes(tmp_path: Path) -> None:
     """By hand: 1 + 2 + 3 = 6; 0.5 + 1.5 + 2.5 = 4.5; the widest of -1..4, -2..3, -3..2 is -3..4."""
-    run_all(lambda rank: ["-c", TALK, str(tmp_path), str(rank)], 3)
+    said = run_all(lambda rank: ["-c", TALK, str(tmp_path), str(rank)], 3)
+    assert [words.splitlines()[-1] for words in said] == ["well"] * 3
 
 
 @pytest.fixture(scope="module")
