@@ -68,14 +68,16 @@ def plan_grid(
     study: str | None = None,
     store: str | Path = "runs",
     resource: Mapping[str, object] | None = None,
+    measures: Words | None = None,
     max_gpu_hours: float | None = None,
 ) -> PlannedGrid:
     """Check and plan a grid; writes nothing and starts nothing.
 
     models: aliases, or a mapping NAME -> folder; None: the preset's, where it names any. Axes: one value, a sequence,
     or comma-separated text; None: the preset's. set: recipe key -> value. sparse_from: NAME -> folder.
-    resource: KEY -> value. The other arguments are as in `harness grid`. Values keep their type: the text "2" is no
-    number in `set`. Raises UsageError with every problem found.
+    resource: KEY -> value. measures: what else is measured of every model, as "packing". The other arguments are as in
+    `harness grid`. Values keep their type: the text "2" is no number in `set`.
+    Raises UsageError with every problem found.
     """
     problems = Problems()
     given = {
@@ -92,6 +94,7 @@ def plan_grid(
         "sparse_from": sparse_from,
         "study": study,
         "resource": resource,
+        "measures": measures,
         "max_gpu_hours": max_gpu_hours,
     }
     place = read_store(store, problems)

@@ -98,9 +98,9 @@ def no_guard() -> None:
     """A guard that lets everything pass."""
 
 
-def write_new(path: Path, text: str, *, guard: Callable[[], None] = no_guard) -> None:
+def write_new(path: Path, content: str | bytes, *, guard: Callable[[], None] = no_guard) -> None:
     """Create a file whole, never over an existing one. Raises FileExistsError, and what `guard` raises at the last."""
-    with _durable(path, text) as temporary:
+    with _durable(path, content) as temporary:
         guard()
         os.link(temporary, path)
 

@@ -22,6 +22,8 @@ LARGEST_SEED = 2**32 - 1
 # that it has as a parent.
 TEACHER_LOGITS = "teacher_logits"
 ONLINE, STORED = "online", "stored"
+# Number types of matrix products (`harness.training.precision`).
+FP32, TF32, BF16 = "fp32", "tf32", "bf16"
 
 
 SPARSITY_DECIMALS = 6  # as a page prints it

@@ -41,6 +41,12 @@ def _grid(parser: argparse.ArgumentParser) -> None:
         help="a sparse checkpoint of the one base model: locked, transferred, tabulated as row NAME; repeatable. "
         "Without --methods the grid is these and the dense row, with it they join the named methods",
     )
+    parser.add_argument(
+        "--measures",
+        action="append",
+        metavar="M,..",
+        help="measure every cell's model as well: packing (bytes of a packed file, and scores after reading it back)",
+    )
     parser.add_argument("--study", metavar="NAME", help="default: the preset's name")
     parser.add_argument(
         "--executor",

@@ -124,7 +124,7 @@ def estimate(
     speeds = _by_group(timing for timing in timings if timing.on_gpu in (None, bool(machine.gpus)))
     costs: dict[str, list[_Cost]] = {}
     seconds: dict[str, float] = {}
-    num_cells = Counter(stage_id for path in plan.paths.values() for stage_id in path)
+    num_cells = Counter(stage_id for cell in plan.paths for stage_id in plan.stages_of(cell))
     unshared = 0.0
     for stage_id in waiting:
         spec = plan.stages[stage_id]

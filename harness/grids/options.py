@@ -26,7 +26,7 @@ class GridOptions:
     """What shapes a grid: a field for each option of `harness grid` but those that say how it runs.
 
     The types hold; `read_request` checks what the values mean. None: not given, then the preset's value counts.
-    set: by recipe key. resource: by key, as in `RESOURCES`. max_gpu_hours: above 0.
+    measures: kinds of `MEASURES`. set: by recipe key. resource: by key, as in `RESOURCES`. max_gpu_hours: above 0.
     """
 
     models: tuple[ModelChoice, ...] | None = None
@@ -42,6 +42,7 @@ class GridOptions:
     sparse_from: Mapping[str, Path] = field(default_factory=dict)
     study: str | None = None
     resource: Mapping[str, Any] = field(default_factory=dict)
+    measures: tuple[str, ...] = ()
     max_gpu_hours: float | None = None
 
 
@@ -219,5 +220,6 @@ _READERS: Mapping[str, Callable[[str, Any, Problems], Any]] = {
     "sparse_from": _folders,
     "study": read_text,
     "resource": _mapping,
+    "measures": _names,
     "max_gpu_hours": _hours,
 }

@@ -32,7 +32,7 @@ from harness.studies.reasons import Reason, counts, read_reasons
 from harness.studies.row_check import mixed_rows
 from harness.studies.state import Remaining, read_states, remaining
 from harness.studies.state_table import state_table
-from harness.studies.study import add_to_study, check_recipe, joined_study
+from harness.studies.study import add_to_study, cell_row, check_recipe, joined_study
 from harness.studies.verification import check_records, gone_artifacts, verified_records
 from harness.wording import MOST_STAGES_LISTED, command, counted, cut, for_command_line, for_python, option
 
@@ -167,7 +167,7 @@ def plan_grid(options: GridOptions, store: Store, problems: Problems) -> Planned
     request = read_request(options, hashes, problems)
     name = options.study or request.preset.name
     check_recipe(store, name, request.preset)
-    plan = plan_cells(request.grid.cells, request.preset.recipe, request.inputs, request.grid.methods)
+    plan = plan_cells(request.grid.cells, request.preset.recipe, request.inputs, request.grid.methods, options.measures)
     check_methods(store, name, request, plan)
     return PlannedGrid(options=options, store=store, study=name, request=request, plan=plan, hashes=hashes)
 
@@ -293,7 +293,7 @@ def plan_as_json(grid: PlannedGrid, status: GridStatus) -> dict[str, Any]:
     plan, states = grid.plan, status.states
     return {
         "study": grid.study,
-        "cells": [{**cell.as_json(), "stages": list(path)} for cell, path in plan.paths.items()],
+        "cells": [cell_row(plan, cell) for cell in plan.paths],
         "stages": [
             {
                 "id": stage_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from harness.inputs.sparse_checkpoints import (
 )
 from harness.planning.graph import Inputs, ModelIdentity
 from harness.planning.grid import Axes, Grid, expand, one_of_each
+from harness.planning.kinds import MEASURES
 from harness.planning.method_needs import needs
 from harness.planning.method_registry import get_method, is_method
 from harness.planning.method_summary import SPARSE_FROM
@@ -64,6 +65,9 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
     own = _own_checkpoints(options, found, hashes)
     problems.extend(own.problems, "sparse-from")
     axes = read_axes(options, problems, preset, own)
+    problems.extend(
+        (unknown("measure", name, MEASURES) for name in options.measures if name not in MEASURES), "measures"
+    )
     if options.study:
         problems.attempt(partial(check_name, options.study), None, "study")
     resources = _resources(options.resource, problems)
@@ -79,7 +83,7 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
         released = locate_released(released_for(grid, preset), found.models)
         problems.extend(released.problems)
         if problems.found and not problems.concern("set"):  # with none the plan itself finds them
-            problems.extend(settings_problems(grid, preset, identities))
+            problems.extend(settings_problems(grid, preset, identities, options.measures))
     problems.check()
     assert preset is not None
     assert source is not None
@@ -120,7 +124,9 @@ def _expanded(axes: Axes, preset: Preset | None, problems: Problems) -> Grid | N
     return problems.attempt(lambda: expand(axes, preset), None)
 
 
-def settings_problems(grid: Grid, preset: Preset, models: Mapping[str, ModelIdentity]) -> list[Problem]:
+def settings_problems(
+    grid: Grid, preset: Preset, models: Mapping[str, ModelIdentity], measures: Sequence[str] = ()
+) -> list[Problem]:
     """What is wrong with the settings of a grid, whatever its models and data are: those that are not known have names.
 
     models: those that are known, by alias.
@@ -137,7 +143,7 @@ def settings_problems(grid: Grid, preset: Preset, models: Mapping[str, ModelIden
         released=preset.released,
     )
     try:
-        plan_cells(cells, preset.recipe, inputs, grid.methods)
+        plan_cells(cells, preset.recipe, inputs, grid.methods, [name for name in measures if name in MEASURES])
     except UsageError as error:
         return list(error.problems)
     return []

@@ -18,11 +18,10 @@ from harness.errors import StoreError
 from harness.inputs.data_sources import Sizes
 from harness.inputs.shapes import FP32_BYTES, Shape
 from harness.planning.graph import Plan
-from harness.specs import TEACHER_LOGITS, StageSpec
+from harness.specs import FP32, TEACHER_LOGITS, StageSpec
 from harness.store.store import Store
 from harness.tasks import EXTRACTIVE_QA, get_task
 
-FP32 = "fp32"
 # Word pieces of an example with its special tokens, before truncation: means over 2,500 training examples each.
 TYPICAL_TOKENS: Mapping[str, float] = {"sst2": 13, "qqp": 31, "mnli": 40, "qnli": 50, "squad": 190}
 # Of the corpus stage and the pairs stage on a sample of Wikipedia (results/reduced): bytes of text to a token of the

@@ -15,6 +15,7 @@ from harness.inputs.families import Family
 from harness.wording import counted
 
 SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
+INT8_FILE = "int8.safetensors"  # codes, scales and ranges of a quantised model, beside its weights
 FLOATING = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # bytes of a number
 OF_ONE_MODEL = "Expected both of one model, by the hub's names: copy them again."
 # What older versions of the library called the two tensors of a layer norm; the current one renames them.

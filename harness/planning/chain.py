@@ -299,6 +299,16 @@ class Chain:
             arithmetic=arithmetic,
         )
 
+    def measure(self, kind: str, evaluation: StageSpec) -> StageSpec:
+        """A stage of one of `MEASURES` on the model that an evaluation scores, with the same data and arithmetic."""
+        return self.stage(
+            kind,
+            parents={"model": self.plan.stages[evaluation.parents["model"]]},
+            inputs=evaluation.inputs,
+            task=self.cell.task,
+            arithmetic=evaluation.parameters["arithmetic"],
+        )
+
     def kind(self, name: str) -> StageKind:
         """The declaration of a kind that this chain may add. Raises UsageError for another name."""
         return self._declared(name)

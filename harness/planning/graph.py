@@ -55,6 +55,7 @@ class Inputs:
 class Plan:
     """The stage graph of a set of cells: stages in an order in which parents come first, and each cell's path.
 
+    measures: the stages that measure a cell's model beside scoring it; a cell is done without them.
     methods: the facts of the cells' methods, by name: all that a reader of the plan needs of them.
     defaults: the declared defaults that stages use because the recipe gives no value, by dotted key.
     models: the model whose settings each stage has, by stage id; of a plan that was read back nobody knows.
@@ -62,6 +63,7 @@ class Plan:
 
     stages: dict[str, StageSpec] = field(default_factory=dict)
     paths: dict[Cell, tuple[str, ...]] = field(default_factory=dict)
+    measures: dict[Cell, tuple[str, ...]] = field(default_factory=dict)
     methods: dict[str, MethodFacts] = field(default_factory=dict)
     defaults: dict[str, Setting] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -142,6 +144,18 @@ class Plan:
     def endpoint(self, cell: Cell) -> str:
         """The stage whose record holds the cell's metrics."""
         return self.paths[cell][-1]
+
+    def stages_of(self, cell: Cell) -> tuple[str, ...]:
+        """The cell's path, and the stages that measure its model."""
+        return (*self.paths[cell], *self.measures.get(cell, ()))
+
+    def ends(self) -> set[str]:
+        """The stages that cells end with, and those that measure their models."""
+        return {self.endpoint(cell) for cell in self.paths}.union(*self.measures.values())
+
+    def measuring(self, cell: Cell, kind: str) -> tuple[str, ...]:
+        """The stages of that kind that measure the cell's model."""
+        return tuple(i for i in self.measures.get(cell, ()) if self.stages[i].kind == kind)
 
     def counts(self) -> dict[str, int]:
         """Number of stages by kind, in order of first appearance."""

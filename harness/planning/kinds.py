@@ -19,6 +19,8 @@ What a finished stage's record holds under `result`, beside `metrics` and `did` 
     quantization        int8        zeros among the codes, beside those of the locked pattern
     teacher_logits      teacher_logits  examples and tokens
     evaluation          cell_sparsity, artifact_sparsity
+    packing             packed      bytes of the packed file and of the encoder in it, beside Shannon's bound; the
+                                    metrics are those of the model that was read back from the file
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UsageError, unknown_name
 from harness.identity import NAME
 from harness.planning.parameter import Parameter, Relation
-from harness.specs import ONLINE, STORED, TEACHER_LOGITS
+from harness.specs import BF16, FP32, ONLINE, STORED, TEACHER_LOGITS, TF32
 
 if TYPE_CHECKING:
     from harness.inputs.shapes import Shape
@@ -59,7 +61,7 @@ MOST_THREADS = 1024  # more than any machine has for one process; torch hangs wh
 # max_length: that of the task, or of the pairs, in batches drawn at random (the GLUE scripts of the authors' release).
 # Scoring pads to the longest whatever it says: there padding is no part of a number.
 RUNTIME: Parameters = {
-    "precision": Parameter(str, one_of=("fp32", "tf32", "bf16"), shared=True),
+    "precision": Parameter(str, one_of=(FP32, TF32, BF16), shared=True),
     "attention": Parameter(str, one_of=("sdpa", "eager"), shared=True),
     "padding": Parameter(str, one_of=("longest", "max_length"), shared=True),
     "threads": Parameter(int, above=0, at_most=MOST_THREADS, shared=True),
@@ -186,6 +188,7 @@ TASK_DATA: Parameters = {
     "max_answer_length": _positive(int),
 }
 TRAIN_DATA = ("max_length", "train_examples", "train_subset_seed", "doc_stride", "max_query_length")
+SCORING_DATA = ("max_length", "doc_stride", "max_query_length", "n_best", "max_answer_length")
 
 # What a stage does with its time: what estimates, labels and notes ask, instead of its name.
 WORK: Mapping[str, str] = {
@@ -194,6 +197,7 @@ WORK: Mapping[str, str] = {
     "training": "trains a model on a task",
     "scoring": "runs a model on a task's data",
     "conversion": "changes a model's form, without training",
+    "measuring": "measures a model beside its scores",
 }
 TRAINS = frozenset(("pretraining", "training"))
 MAKES_MODEL = frozenset(("pretraining", "training", "conversion"))  # the artifact is a model, which others load
@@ -393,11 +397,31 @@ _KINDS = (
         recipe={**RUNTIME, "batch_size": OPTIMIZER["batch_size"]},
         work="scoring",
         identity=("task",),
-        task_data=("max_length", "doc_stride", "max_query_length", "n_best", "max_answer_length"),
+        task_data=SCORING_DATA,
+        relations=(WINDOW,),
+    ),
+    StageKind(
+        name="packing",
+        version=1,
+        run="harness.stages.packing:packing",
+        recipe={
+            **RUNTIME,
+            "batch_size": OPTIMIZER["batch_size"].with_default(64, assumed="changes no number beyond rounding"),
+            "embeddings": Parameter(
+                str,
+                one_of=("fp32", "int8"),
+                default="fp32",
+                assumed="as the model has them; int8 is a step more, whose cost in accuracy the metrics show",
+            ),
+        },
+        work="measuring",
+        identity=("task",),
+        task_data=SCORING_DATA,
         relations=(WINDOW,),
     ),
 )
 KINDS: dict[str, StageKind] = {kind.name: kind for kind in _KINDS}
+MEASURES = tuple(kind.name for kind in _KINDS if kind.work == "measuring")  # in addition, where a grid asks for them
 
 
 def get_kind(name: str, kinds: Mapping[str, StageKind] | None = None) -> StageKind:

@@ -7,7 +7,7 @@ share (corpus, teacher preparation, student pruning, task teachers) appears once
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from harness.errors import Problem, UsageError
@@ -20,14 +20,19 @@ from harness.specs import Cell
 
 
 def plan_cells(
-    cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, known: Mapping[str, FoundMethod] | None = None
+    cells: Iterable[Cell],
+    recipe: Recipe,
+    inputs: Inputs,
+    known: Mapping[str, FoundMethod] | None = None,
+    measures: Sequence[str] = (),
 ) -> Plan:
     """The plan of `cells` in the order given. Raises UsageError with every problem that they have.
 
-    known: methods that were found already, by name; others are looked up.
+    known: methods that were found already, by name; others are looked up. measures: kinds of `MEASURES` that every
+    cell's model is measured by.
     """
     with without_garbage_collection():
-        return _planned(cells, recipe, inputs, dict(known or {}))
+        return _planned(cells, recipe, inputs, dict(known or {}), measures)
 
 
 @contextmanager
@@ -42,7 +47,13 @@ def without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _planned(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, methods: dict[str, FoundMethod]) -> Plan:
+def _planned(
+    cells: Iterable[Cell],
+    recipe: Recipe,
+    inputs: Inputs,
+    methods: dict[str, FoundMethod],
+    measures: Sequence[str],
+) -> Plan:
     plan, cache = Plan(), PlanCache()
     named: dict[str, None] = {}
     problems: dict[Problem, None] = {}
@@ -63,6 +74,7 @@ def _planned(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, methods: dic
                 problems=problems,
             )
             end = add_stages(found, chain)
+            measured = tuple(chain.measure(kind, plan.stages[end]).stage_id for kind in measures)
         except MethodFault as error:
             faults.setdefault(error.source, error.problems[0])
             continue
@@ -71,6 +83,8 @@ def _planned(cells: Iterable[Cell], recipe: Recipe, inputs: Inputs, methods: dic
             continue
         named[cell.method] = None
         plan.paths[cell] = plan.ancestors(end)
+        if measured:
+            plan.measures[cell] = measured
     if problems or faults:
         raise UsageError([*problems, *faults.values()])
     plan.methods.update({name: methods[name].facts() for name in sorted(named)})

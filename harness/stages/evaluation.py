@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from harness.compression.quantization import load_frozen
 from harness.compression.sparsify import pattern_digest, total_zeros, zero_counts
 from harness.data.collate import PaddingCollator
 from harness.errors import require
+from harness.inputs.weight_files import INT8_FILE
 from harness.progress import NEVER, StageProgress, StopFlag
+from harness.specs import FP32
 from harness.stages.context import StageContext, StageResult
-from harness.stages.loading import INT8_FILE, family_of, load_for_task, load_int8, load_tokenizer, quiet
+from harness.stages.loading import family_of, load_for_task, load_int8, load_tokenizer, quiet
 from harness.stages.predictions import Scored, write_predictions
 from harness.stages.task_data import read_split
 from harness.stages.task_heads import head_of
@@ -27,7 +29,7 @@ from harness.tasks import Task, get_task
 from harness.training.micro_batch import OomBackoff, run_with_oom_backoff
 from harness.training.model_inputs import inputs_for
 from harness.training.modifiers import Matrices
-from harness.training.precision import FP32, compute_device, forward_in, matrix_products
+from harness.training.precision import compute_device, forward_in, matrix_products
 
 AfterBatch = Callable[[int, int], None]
 
@@ -47,15 +49,10 @@ def evaluation(context: StageContext) -> StageResult:
     zeros, numel = total_zeros(zero_counts(model, matrices.encoder))
     tokenizer = load_tokenizer(folder)
     metrics: dict[str, Any] = {}
-    batch_size, oom_sizes = parameters["batch_size"], list[int]()
-    for split, reported_as in task.evaluation_splits:
-        if split in context.spec.inputs:
-            rows = read_split(context, task, split, split)
-            scored = score(model, rows, task, tokenizer, parameters, batch_size, watch(context), context.stops)
-            metrics[reported_as] = scored.result.metrics
-            write_predictions(context.artifact, reported_as, scored.result.predictions)
-            batch_size = scored.micro_batch_size  # a size that ran out of memory is not tried on the next split
-            oom_sizes += scored.oom_sizes
+    batches: dict[str, Any] = {}
+    for reported_as, scored in scored_splits(context, model, task, tokenizer, batches):
+        metrics[reported_as] = scored.metrics
+        write_predictions(context.artifact, reported_as, scored.predictions)
     return StageResult(
         metrics=metrics,
         did=did,
@@ -66,11 +63,29 @@ def evaluation(context: StageContext) -> StageResult:
                 "encoder_numel": numel,
                 "pattern_sha256": pattern_digest(model, matrices.encoder),
             },
-            "batches": {"device": batch_size, "too_large": oom_sizes},
+            "batches": batches,
             # After quantization the sparsity of a cell is that of the locked fp32 pattern; codes may hold more zeros.
             "cell_sparsity": context.parent_records["model"]["result"]["sparsity"]["encoder"],
         },
     )
+
+
+def scored_splits(
+    context: StageContext, model: Any, task: Task, tokenizer: Any, batches: dict[str, Any]
+) -> Iterator[tuple[str, Scored]]:
+    """Each evaluation split of the stage's inputs, by the name it is reported under, scored.
+
+    batches: receives the batch size on the device in the end, and those that were too large.
+    """
+    parameters = context.parameters
+    batches.update(device=parameters["batch_size"], too_large=[])
+    for split, reported_as in task.evaluation_splits:
+        if split in context.spec.inputs:
+            rows = read_split(context, task, split, split)
+            scored = score(model, rows, task, tokenizer, parameters, batches["device"], watch(context), context.stops)
+            batches["device"] = scored.micro_batch_size  # one that ran out of memory is not tried on the next split
+            batches["too_large"] += scored.oom_sizes
+            yield reported_as, scored.result
 
 
 def watch(context: StageContext) -> AfterBatch:

@@ -16,12 +16,12 @@ from harness.inputs.encoder_folder import check_encoder_folder
 from harness.inputs.families import FAMILIES, Family
 from harness.inputs.models import BaseModel, check_unchanged
 from harness.inputs.vocabulary import SPECIAL_TOKENS, check_vocabulary, vocabulary_problems
+from harness.inputs.weight_files import INT8_FILE
 from harness.stages.context import StageContext
 from harness.stages.task_heads import head_of
 from harness.synthetic.weights import write_encoder
 from harness.tasks import Task
 
-INT8_FILE = "int8.safetensors"
 THE_MODEL = "the model to load"
 
 

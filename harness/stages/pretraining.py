@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from harness.data.masking import IGNORED_LABEL, MaskedLanguageModelCollator
 from harness.progress import NEVER, StopFlag
+from harness.specs import FP32
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import (
     family_of,
@@ -25,7 +26,7 @@ from harness.stages.training_run import TrainingRun, distillation_of, padded_len
 from harness.training.micro_batch import run_with_oom_backoff
 from harness.training.modifiers import GradualPruning, Modifier, ModifierFactory
 from harness.training.objectives import PretrainingObjective
-from harness.training.precision import FP32, forward_in, matrix_products
+from harness.training.precision import forward_in, matrix_products
 from harness.training.pretraining_heads import heads_of
 
 EVALUATION_BATCH = 32
@@ -118,19 +119,20 @@ def pretraining_metrics(
     correct = positions = pairs_correct = pairs = 0
     loss_sum = 0.0
     batches = DataLoader(held_out, batch_size=batch_size, collate_fn=collator)
-    for batch in stops.over(batches, "batches of held-out pairs"):
-        inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-        masked = inputs["labels"] != IGNORED_LABEL
-        labels = inputs["labels"][masked]
-        with matrix_products(precision, device), forward_in(precision, device):
-            encoded = heads.encode(model, inputs)
-            logits = heads.decoder(model)(heads.before_decoder(model, encoded.hidden[masked]))
-            loss_sum += float(functional.cross_entropy(logits, labels, reduction="sum"))
-        correct += int((logits.argmax(-1) == labels).sum())
-        positions += len(labels)
-        if encoded.pairs is not None:
-            pairs_correct += int((encoded.pairs.argmax(-1) == inputs["next_sentence_label"]).sum())
-            pairs += len(encoded.pairs)
+    with matrix_products(precision, device):
+        for batch in stops.over(batches, "batches of held-out pairs"):
+            inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+            masked = inputs["labels"] != IGNORED_LABEL
+            labels = inputs["labels"][masked]
+            with forward_in(precision, device):
+                encoded = heads.encode(model, inputs)
+                logits = heads.decoder(model)(heads.before_decoder(model, encoded.hidden[masked]))
+                loss_sum += float(functional.cross_entropy(logits, labels, reduction="sum"))
+            correct += int((logits.argmax(-1) == labels).sum())
+            positions += len(labels)
+            if encoded.pairs is not None:
+                pairs_correct += int((encoded.pairs.argmax(-1) == inputs["next_sentence_label"]).sum())
+                pairs += len(encoded.pairs)
     metrics = {
         "mlm_accuracy": correct / positions,
         "mlm_loss": loss_sum / positions,

@@ -21,14 +21,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from harness.data.collate import PaddingCollator
-from harness.specs import TEACHER_LOGITS
+from harness.specs import FP32, TEACHER_LOGITS
 from harness.stages.context import StageContext, StageResult
 from harness.stages.evaluation import check_finite, predict, watch
 from harness.stages.loading import load_for_task, load_tokenizer, one_line, quiet
 from harness.stages.task_data import training_examples
 from harness.tasks import EXTRACTIVE_QA, Task, get_task
 from harness.training.micro_batch import OomBackoff, run_with_oom_backoff
-from harness.training.precision import FP32, compute_device
+from harness.training.precision import compute_device
 from harness.training.stored_teacher import StoredTeacher
 from harness.wording import assignment, option
 

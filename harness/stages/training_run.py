@@ -9,19 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from harness.errors import FollowerDone, require
 from harness.inputs.families import Family
+from harness.specs import FP32
 from harness.stages.context import StageContext
 from harness.training.checkpoints import Checkpoints
 from harness.training.micro_batch import first_micro_batch_size, num_micro_batches, run_with_oom_backoff
 from harness.training.modifiers import Matrices, ModifierFactory, TrainingReport
 from harness.training.objectives import Distillation, Objective
-from harness.training.precision import FP32, in_precision, matrix_products
+from harness.training.precision import in_precision, matrix_products
 from harness.training.ranks import Ranks, together
 from harness.training.trainer import CompressionTrainer, Progress, mean_of_finite, training_arguments
+
+LENGTHS_AT_A_TIME = 100_000
 
 CURVE_POINTS = 10
 
@@ -86,7 +91,7 @@ class TrainingRun:
             callbacks=modifier.callbacks(num_steps),
             objective=in_precision(self.objective, parameters.get("precision", FP32)),
             factor=modifier.factor(num_steps, warmup_steps),
-            lengths=self.examples["length"][:],
+            lengths=lengths_of(self.examples),
             checkpoints=Checkpoints(self.context.checkpoints, self.context.guard),
             checkpoint_minutes=self.context.resources.checkpoint_minutes,
             should_stop=self.context.should_stop,
@@ -104,6 +109,12 @@ class TrainingRun:
             report.summary.append(f"trained by {ranks.size} ranks, each of which drew dropout for itself")
         training = training_details(progress, num_steps, warmup_steps, len(self.examples), parameters, ranks.size)
         return TrainingOutcome(model=model, report=report, details={**report.details, **training})
+
+
+def lengths_of(examples: datasets.Dataset) -> NDArray[np.int32]:
+    """Tokens of every example, read a piece at a time: four bytes an example."""
+    pieces = examples.select_columns(["length"]).with_format("numpy").iter(batch_size=LENGTHS_AT_A_TIME)
+    return np.concatenate([np.empty(0, np.int32), *(piece["length"].astype(np.int32) for piece in pieces)])
 
 
 def padded_length(parameters: Mapping[str, Any], max_length: int) -> int | None:

@@ -27,7 +27,13 @@ def cell_problem(plan: Plan, cell: Cell) -> str | None:
         found = next(_unlike_its_facts(plan, cell), None)
     if found is None and path != (needed := plan.ancestors(path[-1])) and set(path) != set(needed):
         return "they are not its last stage and all that it depends on"
-    return None if found is None else str(found)
+    if found is not None:
+        return str(found)
+    model = plan.stages[path[-1]].parents["model"]
+    for measure in (plan.stages[stage_id] for stage_id in plan.measures.get(cell, ())):
+        if plan.work_of_kind(measure.kind) != "measuring" or measure.parents.get("model") != model:
+            return f"its {measure.kind} is no measure of the model that its evaluation scores"
+    return None
 
 
 def _unlike_its_method(plan: Plan, cell: Cell) -> Mismatch | None:

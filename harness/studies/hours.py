@@ -100,8 +100,8 @@ def sum_up(plan: Plan, finished: Collection[str], tries: Iterable[Try], estimate
 def methods_of(plan: Plan) -> dict[str, str]:
     """The one method of all cells that need a stage, or `SHARED`."""
     found: dict[str, str] = {}
-    for cell, path in plan.paths.items():
-        for stage_id in path:
+    for cell in plan.paths:
+        for stage_id in plan.stages_of(cell):
             found[stage_id] = cell.method if found.get(stage_id, cell.method) == cell.method else SHARED
     return {stage_id: found.get(stage_id, SHARED) for stage_id in plan.stages}
 

@@ -64,8 +64,8 @@ def select(plan: Plan, states: Mapping[str, str], text: str) -> list[str]:
 def stage_traits(plan: Plan, states: Mapping[str, str]) -> dict[str, Traits]:
     """The values by which each stage can be named, by key; written as a user would."""
     methods: dict[str, set[str]] = defaultdict(set)
-    for cell, path in plan.paths.items():
-        for stage_id in path:
+    for cell in plan.paths:
+        for stage_id in plan.stages_of(cell):
             methods[stage_id].add(cell.method)
     traits: dict[str, Traits] = {}
     for stage_id, spec in plan.stages.items():

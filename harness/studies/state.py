@@ -52,8 +52,8 @@ def plan_states(
 
 
 def to_run(plan: Plan, states: Mapping[str, str]) -> list[str]:
-    """Stages that must run for every cell to be done, parents first: unfinished ends and their unfinished ancestors."""
-    needed: set[str] = {plan.endpoint(cell) for cell in plan.paths}
+    """Stages that must run for every cell to be done and measured, parents first: ends, and what they depend on."""
+    needed = plan.ends()
     for stage_id in reversed(list(plan.stages)):
         if stage_id in needed and states[stage_id] != "done":
             needed.update(plan.stages[stage_id].parents.values())

@@ -50,9 +50,19 @@ class Study:
             **({"methods": methods} if methods else {}),
             "study": self.name,
             "recipe": self.recipe,
-            "cells": [{**cell.as_json(), "stages": list(path)} for cell, path in self.plan.paths.items()],
+            "cells": [cell_row(self.plan, cell) for cell in self.plan.paths],
             "stages": {stage_id: spec.fingerprint_fields() for stage_id, spec in self.plan.stages.items()},
         }
+
+
+def cell_row(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """A cell with its path, and the stages that measure its model where there are any."""
+    measures = plan.measures.get(cell)
+    return {
+        **cell.as_json(),
+        "stages": list(plan.paths[cell]),
+        **({"measures": list(measures)} if measures else {}),
+    }
 
 
 def check_name(name: str) -> None:
@@ -104,10 +114,11 @@ def _check_schema(schema: Any, path: Path) -> None:
 
 def _parse(text: JsonPieces, path: Path, known: Plan, checked: bool) -> Study:
     found: dict[str, Any] = {}
+    measures: dict[Cell, tuple[str, ...]] = {}
     for member in text.members():
         match member:
             case "cells":
-                found[member] = _read_cells(text, known)
+                found[member], measures = _read_cells(text, known)
             case "stages":
                 found[member] = _read_stages(text, path, known, checked)
             case _:
@@ -121,7 +132,8 @@ def _parse(text: JsonPieces, path: Path, known: Plan, checked: bool) -> Study:
     check_kept(found["recipe"])
     specs: dict[str, StageSpec] = found["stages"]
     cells: dict[Cell, tuple[str, ...]] = found["cells"]
-    needed = {parent for spec in specs.values() for parent in spec.parents.values()}.union(*cells.values())
+    needed = {parent for spec in specs.values() for parent in spec.parents.values()}
+    needed = needed.union(*cells.values(), *measures.values())
     if absent := needed - specs.keys():
         raise ValueError(f"it has no stage {', '.join(sorted(map(str, absent)))}, which others depend on")
     methods = {name: MethodFacts(**facts) for name, facts in found.get("methods", {}).items()}
@@ -131,9 +143,14 @@ def _parse(text: JsonPieces, path: Path, known: Plan, checked: bool) -> Study:
         methods |= {name: find_method(name).facts() for name in earlier}
     except UsageError as error:
         raise ValueError(f"it has no facts of a cell's method, and {error}") from None
-    plan = Plan(stages={stage_id: specs[stage_id] for stage_id in parents_first(specs)}, paths=cells, methods=methods)
+    ordered = {stage_id: specs[stage_id] for stage_id in parents_first(specs)}
+    plan = Plan(stages=ordered, paths=cells, measures=measures, methods=methods)
     if checked:
-        _check_cells(plan, path, [cell for cell in cells if cells[cell] is not known.paths.get(cell)])
+        _check_cells(
+            plan,
+            path,
+            [cell for cell in cells if cells[cell] is not known.paths.get(cell) or cell in measures],
+        )
     return Study(found["study"], found["recipe"], plan)
 
 
@@ -151,7 +168,8 @@ def read_part(store: Store, name: str, stage_ids: Collection[str]) -> Plan:
             if member == "cells":
                 for row in text.elements():  # a cell's path lists parents first
                     last = max((i for i, stage_id in enumerate(row["stages"]) if stage_id in chosen), default=-1)
-                    wanted.update(row["stages"][: last + 1])
+                    is_measured = not chosen.isdisjoint(row.get("measures", ()))
+                    wanted.update(row["stages"] if is_measured else row["stages"][: last + 1])
             elif member == "stages":
                 for stage_id in text.members():
                     if stage_id in wanted:
@@ -163,19 +181,24 @@ def read_part(store: Store, name: str, stage_ids: Collection[str]) -> Plan:
     return Plan(stages={stage_id: specs[stage_id] for stage_id in parents_first(specs)})
 
 
-def _read_cells(text: JsonPieces, known: Plan) -> dict[Cell, tuple[str, ...]]:
-    """The path of every cell; where `known` has the same, that object itself."""
+def _read_cells(text: JsonPieces, known: Plan) -> tuple[dict[Cell, tuple[str, ...]], dict[Cell, tuple[str, ...]]]:
+    """The path of every cell, where `known` has the same, that object itself; and the measures of those with any."""
     cells: dict[Cell, tuple[str, ...]] = {}
+    measured: dict[Cell, tuple[str, ...]] = {}
     same = {cell: cell for cell in known.paths}
     for row in text.elements():
         if not isinstance(row, dict) or not isinstance(path := row.pop("stages", None), list):
             raise ValueError(f"cell {row!r} has no list of stages")
+        if not isinstance(measures := row.pop("measures", []), list):
+            raise ValueError(f"the measures of cell {row!r} are no list")
         cell = Cell.from_json(row)
         if cell in cells:
             raise ValueError(f"cell {cell} stands twice in it")
         theirs = known.paths.get(cell)
         cells[same.get(cell, cell)] = theirs if theirs is not None and list(theirs) == path else tuple(path)
-    return cells
+        if measures:
+            measured[same.get(cell, cell)] = tuple(measures)
+    return cells, measured
 
 
 def _read_stages(text: JsonPieces, path: Path, known: Plan, checked: bool) -> dict[str, StageSpec]:
@@ -315,13 +338,30 @@ def _merged(store: Store, name: str, preset: Preset, plan: Plan) -> tuple[Study,
     older = joined_study(store, name, preset, plan)
     if older is None:
         return Study(name, _with_defaults(preset, {}, plan), plan), False
-    known, paths = {**older.plan.stages, **plan.stages}, {**older.plan.paths, **plan.paths}
-    union = Plan(paths=paths, methods={**older.plan.methods, **plan.methods})
-    for path in paths.values():  # a cell's path lists parents first; stages that no cell needs any more are dropped
-        for stage_id in path:
-            union.add(known[stage_id])
+    union = union_of(older.plan, plan)
     found = Study(name, _with_defaults(preset, older.recipe, plan), union)
     return found, _is_same(older, found)
+
+
+def union_of(older: Plan, newer: Plan) -> Plan:
+    """The cells of both, with the newer's stages of one that both have, and its facts; measures are added.
+
+    A measure of a model that the cell does not lead to any more is left out, as are stages that no cell needs.
+    """
+    known = {**older.stages, **newer.stages}
+    paths = {**older.paths, **newer.paths}
+    union = Plan(paths=paths, methods={**older.methods, **newer.methods})
+    for path in paths.values():  # a cell's path lists parents first
+        for stage_id in path:
+            union.add(known[stage_id])
+    for cell, path in paths.items():
+        model = known[path[-1]].parents.get("model")
+        both = dict.fromkeys((*older.measures.get(cell, ()), *newer.measures.get(cell, ())))
+        if measures := tuple(i for i in both if known[i].parents.get("model") == model):
+            union.measures[cell] = measures
+            for stage_id in measures:
+                union.add(known[stage_id])
+    return union
 
 
 def _is_same(older: Study, found: Study) -> bool:
@@ -329,6 +369,7 @@ def _is_same(older: Study, found: Study) -> bool:
     unlisted = {key: value for key, value in found.recipe.items() if key != "defaults"}
     return (
         older.plan.paths == found.plan.paths
+        and older.plan.measures == found.plan.measures
         and older.plan.stages.keys() == found.plan.stages.keys()
         and older.plan.methods == found.plan.methods
         and older.recipe in (found.recipe, unlisted)
@@ -369,7 +410,7 @@ def _pieces(study: Study) -> Iterator[str]:
     """`Study.as_json` as JSON, indented and sorted, without all of it standing in memory."""
     plan = study.plan
     methods = {name: facts.as_json() for name, facts in plan.methods.items()}
-    yield from _member("{", "cells", "[", ({**c.as_json(), "stages": list(p)} for c, p in plan.paths.items()), "]")
+    yield from _member("{", "cells", "[", (cell_row(plan, cell) for cell in plan.paths), "]")
     if methods:
         yield f',\n "methods": {_dumped(methods, 1)}'
     yield f',\n "recipe": {_dumped(study.recipe, 1)},\n "schema": {STUDY_SCHEMA}'

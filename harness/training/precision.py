@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from harness.specs import BF16, TF32
 from harness.training.objectives import Inputs, Objective
 
-FP32, TF32, BF16 = "fp32", "tf32", "bf16"
 FIRST_WITH_TF32 = (8, 0)  # compute capability
 
 

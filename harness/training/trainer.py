@@ -15,17 +15,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
-from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from harness.compression.sparsify import Mask
 from harness.errors import Interrupted
 from harness.progress import StageProgress
 from harness.training.checkpoints import Checkpoints
+from harness.training.data_order import SeededLengthGroupedSampler, SeededShuffledSampler
 from harness.training.hooks import ParameterGroup, TrainingHooks
 from harness.training.objectives import Inputs, Objective
 from harness.training.ranks import ALONE, Ranks
@@ -70,42 +71,6 @@ def mean_of_finite(losses: Sequence[float]) -> float:
     return sum(finite) / len(finite) if finite else math.nan
 
 
-class SeededLengthGroupedSampler(LengthGroupedSampler):
-    """Batches of similar length; the order depends on seed and epoch alone, so a resumed run meets the same batches."""
-
-    def __init__(self, batch_size: int, lengths: Sequence[int], seed: int) -> None:
-        super().__init__(batch_size, lengths=list(lengths), generator=torch.Generator())
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        self.generator.manual_seed(self.seed * 1_000_003 + self.epoch)
-        return iter(super().__iter__())
-
-
-class SeededShuffledSampler(Sampler[int]):
-    """Batches of examples of any length; the order depends on seed and epoch alone."""
-
-    def __init__(self, num_examples: int, seed: int) -> None:
-        self.num_examples = num_examples
-        self.generator = torch.Generator()
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.num_examples
-
-    def __iter__(self) -> Iterator[int]:
-        self.generator.manual_seed(self.seed * 1_000_003 + self.epoch)
-        return iter(torch.randperm(self.num_examples, generator=self.generator).tolist())
-
-
 class CompressionTrainer(Trainer):
     """Trains `model` on `objective`; resumes by itself from the newest complete checkpoint.
 
@@ -123,7 +88,7 @@ class CompressionTrainer(Trainer):
         *,
         objective: Objective,
         factor: Callable[[int], float],
-        lengths: Sequence[int],
+        lengths: Sequence[int] | NDArray[np.integer],
         checkpoints: Checkpoints,
         checkpoint_minutes: float,
         should_stop: Callable[[], bool],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.planning.planner import without_garbage_collection
 from harness.store.store import Store
@@ -31,6 +32,12 @@ class StudyNumbers:
     rows: Sequence[Row]
     differing: Differing
     told: Sequence[str] = ()
+
+    @cached_property
+    def measures(self) -> Mapping[str, tuple[str, ...]]:
+        """Evaluation stage -> the stages that measure the model it scores."""
+        plan = self.study.plan
+        return {plan.endpoint(cell): measures for cell, measures in plan.measures.items()}
 
     @property
     def is_complete(self) -> bool:

@@ -9,7 +9,8 @@ from harness.studies.results import counts_of
 from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import StudyNumbers
 
-NOT_STORED = "not stored yet"
+NOT_PACKED = "not packed"
+NOT_STORED = "not stored"
 NO_RESULT = "missing"
 
 
@@ -40,12 +41,29 @@ def _nonzero(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
     return _range(counted) if counted else NO_RESULT
 
 
-def _encoder_bytes(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
-    return _stored(record["artifact"].get("encoder_bytes") for record in _models(numbers, rows) if "artifact" in record)
+def _packed(member: str) -> Callable[[StudyNumbers, Sequence[Row]], str]:
+    """A size of the packed files of the rows' models."""
+
+    def text(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
+        found = [packed[member] for packed in _packings(numbers, rows)]
+        return _range(found) if found else NOT_PACKED
+
+    return text
 
 
-def _file_bytes(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
-    return _stored(record["artifact"]["bytes"] for record in _models(numbers, rows) if "artifact" in record)
+def _times_bound(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
+    found = [each["encoder_bytes"] / each["encoder_bound_bytes"] for each in _packings(numbers, rows)]
+    return " to ".join(dict.fromkeys(f"{ratio:.3f}" for ratio in (min(found), max(found)))) if found else NOT_PACKED
+
+
+def _whole_ratio(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
+    found = [each["dense_file_bytes"] / each["file_bytes"] for each in _packings(numbers, rows)]
+    return " to ".join(dict.fromkeys(f"{ratio:.1f}x" for ratio in (min(found), max(found)))) if found else NOT_PACKED
+
+
+def _folder_bytes(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
+    found = [record["artifact"]["bytes"] for record in _models(numbers, rows) if "artifact" in record]
+    return _range(found) if any(found) else NOT_STORED
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -55,10 +73,17 @@ MEASURES: Mapping[str, Measure] = {
     "zeros": Measure("zeros", _zeros, "counted zeros of the prunable encoder matrices, of their weights"),
     "nonzero_parameters": Measure("non-zero", _nonzero, "weights of these matrices that are not zero"),
     "encoder_bytes": Measure(
-        "encoder bytes", _encoder_bytes, "of these matrices as stored, once a format says so (record, artifact)"
+        "encoder bytes", _packed("encoder_bytes"), "of these matrices in the packed file: streams and scales"
     ),
-    "file_bytes": Measure(
-        "file bytes", _file_bytes, "of the scored model's folder as stored: every weight, zero or not"
+    "times_bound": Measure(
+        "/ bound",
+        _times_bound,
+        "encoder bytes over Shannon's bound of the same numbers, zeros' places and values apart",
+    ),
+    "file_bytes": Measure("file bytes", _packed("file_bytes"), "of the whole packed file, embeddings included"),
+    "whole_ratio": Measure("whole model", _whole_ratio, "the same model's fp32 weights file over its packed file"),
+    "folder_bytes": Measure(
+        "folder bytes", _folder_bytes, "of the scored model's folder in the hub's layout: every weight, zero or not"
     ),
 }
 
@@ -70,14 +95,18 @@ def _models(numbers: StudyNumbers, rows: Sequence[Row]) -> Iterator[Mapping[str,
     return (numbers.records[stage_id] for stage_id in sorted(ids) if stage_id in numbers.records)
 
 
+def _packings(numbers: StudyNumbers, rows: Sequence[Row]) -> list[Mapping[str, Any]]:
+    """Of the packed files of the rows' models with fp32 embeddings, as far as they are there."""
+    ids = sorted(
+        {measure for row in rows for stage_id in row.stage_ids for measure in numbers.measures.get(stage_id, ())}
+    )
+    found = [numbers.records[i]["result"].get("packed") for i in ids if i in numbers.records]
+    return [packed for packed in found if packed is not None and packed["embeddings"] == "fp32"]
+
+
 def _sparsity(numbers: StudyNumbers, rows: Sequence[Row]) -> list[Mapping[str, Any]]:
     found = (counts_of(record["result"]) for record in _models(numbers, rows))
     return [each for each in found if {"encoder_zeros", "encoder_numel"} <= each.keys()]
-
-
-def _stored(sizes: Iterable[int | None]) -> str:
-    found = [size for size in sizes if size]
-    return _range(found) if found else NOT_STORED
 
 
 def _range(values: Iterable[int]) -> str:

@@ -26,12 +26,11 @@ from harness.inputs.families import BERT
 from harness.stages.training_run import loss_curve
 from harness.store.leases import LeaseLost, acquire
 from harness.training.checkpoints import COMPLETE, Checkpoints
+from harness.training.data_order import SeededLengthGroupedSampler, SeededShuffledSampler
 from harness.training.modifiers import GradualPruning, Matrices, PatternLock
 from harness.training.objectives import ClassificationObjective
 from harness.training.trainer import (
     CompressionTrainer,
-    SeededLengthGroupedSampler,
-    SeededShuffledSampler,
     training_arguments,
 )
 
@@ -234,42 +233,6 @@ def test_tokens_and_losses_are_counted_once_per_step(tmp_path: Path) -> None:
     progress = trainer(model(), tmp_path, steps=4, data=rows).fit()  # 4 steps of 4 = two epochs of 8
     assert progress.tokens_seen == 2 * sum(rows["length"])
     assert len(progress.losses) == 4
-
-
-@pytest.mark.parametrize(
-    "sampler_of",
-    [
-        lambda seed: SeededLengthGroupedSampler(4, [6 + i % 3 for i in range(32)], seed),
-        lambda seed: SeededShuffledSampler(32, seed),
-    ],
-    ids=["grouped by length", "shuffled"],
-)
-def test_the_data_order_depends_on_seed_and_epoch_alone(sampler_of: Callable[[int], Any]) -> None:
-    def order(seed: int, epoch: int) -> list[int]:
-        torch.manual_seed(torch.randint(1000, ()).item())  # whatever the global generator is up to
-        sampler = sampler_of(seed)
-        sampler.set_epoch(epoch)
-        return list(sampler)
-
-    assert order(0, 1) == order(0, 1)
-    assert sorted(order(0, 1)) == list(range(32))
-    assert order(0, 1) != order(0, 2)
-    assert order(0, 1) != order(1, 1)
-
-
-def test_batches_hold_examples_of_similar_length() -> None:
-    draw = np.random.default_rng(0)
-    lengths = draw.integers(5, 100, 400).tolist()
-    batches = np.array([lengths[i] for i in SeededLengthGroupedSampler(8, lengths, 0)]).reshape(-1, 8)
-    spread = (batches.max(1) - batches.min(1)).mean()
-    assert spread < 10  # at random it would be about 75
-
-
-def test_shuffled_batches_are_drawn_whatever_the_length() -> None:
-    lengths = np.random.default_rng(0).integers(5, 100, 400)
-    batches = lengths[list(SeededShuffledSampler(400, 0))].reshape(-1, 8)
-    # Range of 8 uniform draws from 95 lengths: 7/9 of it, 74, on average; the mean of 50 batches is within 3 of it.
-    assert (batches.max(1) - batches.min(1)).mean() == pytest.approx(74, abs=8)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.planning.difference import Comparison, described
-from harness.planning.graph import Plan
 from harness.studies.merging.contents import Contents
-from harness.studies.study import Study
+from harness.studies.study import Study, union_of
 from harness.wording import counted
 
 MOST_NAMED = 3
@@ -87,13 +86,7 @@ def _texts_apart(where: str, one: Mapping[str, Any], other: Mapping[str, Any], k
 
 def _joined(one: Study, other: Study) -> Study:
     """The first study with the cells of the other that it lacks."""
-    paths = {**other.plan.paths, **one.plan.paths}
-    paths = {cell: paths[cell] for cell in (*one.plan.paths, *other.plan.paths)}
-    known = {**other.plan.stages, **one.plan.stages}
-    plan = Plan(paths=paths, methods={**other.plan.methods, **one.plan.methods})
-    for path in paths.values():
-        for stage_id in path:
-            plan.add(known[stage_id])
+    plan = union_of(one.plan, other.plan)
     settings = dict(sorted({**other.recipe["settings"], **one.recipe["settings"]}.items()))
     defaults = sorted({*one.recipe.get("defaults", ()), *other.recipe.get("defaults", ())})
     listed = {"defaults": defaults} if defaults or "defaults" in one.recipe else {}
