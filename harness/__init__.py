@@ -9,7 +9,7 @@ they are first used.
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ("PlannedGrid", "__version__", "plan_grid", "records", "tables")
+__all__ = ("PlannedGrid", "__version__", "load_model", "load_packed", "plan_grid", "records", "tables")
 
 
 def __getattr__(name: str) -> Any:

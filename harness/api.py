@@ -11,23 +11,28 @@ with underscores, read by the same code, so that equal arguments give equal grid
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import Problems
 from harness.grids import planned
 from harness.grids.arguments import read_place, read_store, told_of_arguments
-from harness.grids.options import read_options
+from harness.grids.options import read_folder, read_options
 from harness.grids.planned import PlannedGrid
+from harness.studies.cell_models import cell_model, one_cell
 from harness.studies.results import read_results
 from harness.studies.state import read_states
 from harness.studies.study import only_study, read_study
+from harness.tasks import get_task
 from paper_tables.numbers.study_numbers import read_numbers
 from paper_tables.tables.study_page import study_page
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from harness.export.models import LoadedModel
 
 Word = str | int | float | Path
 Words = Word | Iterable[Word]
@@ -125,6 +130,39 @@ def records(store: str | Path = "runs", study: str | None = None) -> pd.DataFram
         for score in cell_scores(found, verified, cell)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict(COLUMNS))
+
+
+@told_of_arguments
+def load_model(study: str, cell: str | Mapping[str, object], store: str | Path = "runs") -> LoadedModel:
+    """A finished cell's model, in evaluation mode on the CPU, with its tokenizer; nobody digs a stage's id out.
+
+    cell: what names it alone, as "method=prune-ofa,task=sst2,sparsity=0.85,seed=0" or as a mapping. A quantised model
+    computes with its stored integers and ranges. Raises UsageError for words that name no cell or several, for a cell
+    that is not finished, and where its model is not kept; StoreError for records that cannot be trusted.
+    """
+    place, name = read_place(store, study)
+    found = read_study(place, name or only_study(place))
+    words = cell if isinstance(cell, str) else ",".join(f"{key}={value}" for key, value in cell.items())
+    loaded: LoadedModel = _export("models").load(cell_model(place, found, one_cell(found, words)))
+    return loaded
+
+
+@told_of_arguments
+def load_packed(folder: str | Path, task: str) -> tuple[Any, Any]:
+    """(model, tokenizer) of a folder that `harness export --format packed` wrote; task: that it was trained on.
+
+    Raises UsageError for another folder and an unknown task, `PackedFileError` for a file that was cut off or edited.
+    """
+    problems = Problems()
+    path, known = read_folder("folder", folder, problems), problems.attempt(lambda: get_task(task), None, "task")
+    problems.check()
+    loaded: tuple[Any, Any] = _export("models").load_packed(path, known)
+    return loaded
+
+
+def _export(module: str) -> Any:
+    """A module of the room that computes, imported when a model is asked for."""
+    return importlib.import_module(f"harness.export.{module}")
 
 
 @told_of_arguments

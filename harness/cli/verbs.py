@@ -229,6 +229,24 @@ def _show(parser: argparse.ArgumentParser) -> None:
     _common(parser)
 
 
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "cell",
+        metavar="CELL",
+        help="KEY=VALUE,.. that one cell alone has: model, method, sparsity, task, quantization, seed, pruning_seed",
+    )
+    parser.add_argument(
+        "--format",
+        default="hub",
+        metavar="F",
+        help="hub: as transformers loads it, with a model card (default); packed: zeros left out, 8-bit weights in 8 "
+        "bits or less; onnx: with QDQ nodes where it is quantised; openvino: OpenVINO's IR",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--study", metavar="NAME", help="needed where the store has several")
+    _common(parser)
+
+
 def _selection(parser: argparse.ArgumentParser) -> None:
     _what(parser)
     _common(parser)
@@ -348,6 +366,12 @@ VERBS = (
         "a stage's settings, parents, losses, metrics, times; or a cell's path",
         _show,
         "harness.cli.commands.show:run",
+    ),
+    Verb(
+        "export",
+        "a cell's model as hub folder, packed file, ONNX or OpenVINO",
+        _export,
+        "harness.cli.commands.export:run",
     ),
     Verb(
         "merge",

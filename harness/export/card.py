@@ -1,0 +1,156 @@
+"""The model card of an exported model: what it is, how it was made, what it scores, and how to load it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import require
+from harness.files import write_new
+from harness.inputs.hub import HubSource
+from harness.inputs.models import MODELS
+from harness.planning.kept_recipe import recipe_of
+from harness.planning.method_registry import find_method
+from harness.specs import Cell
+from harness.studies.cell_models import CellModel
+from harness.studies.description import METHOD, PLAN, settings_with_evidence
+from harness.tasks import Task, get_task
+
+CARD = "README.md"
+_LOADING = {
+    "hub": """from transformers import AutoTokenizer, {auto}
+
+model = {auto}.from_pretrained("DIR")
+tokenizer = AutoTokenizer.from_pretrained("DIR")""",
+    "packed": """import harness
+
+model, tokenizer = harness.load_packed("DIR", task="{task}")""",
+    "onnx": """import onnxruntime
+
+session = onnxruntime.InferenceSession("DIR/model.onnx")""",
+    "openvino": """import openvino
+
+model = openvino.Core().compile_model("DIR/openvino_model.xml", "CPU")""",
+}
+
+
+def write_card(found: CellModel, form: str, folder: Path) -> None:
+    """Write README.md into the folder; one that the model's own folder brought is replaced."""
+    (folder / CARD).unlink(missing_ok=True)
+    write_new(folder / CARD, "\n".join(_lines(found, form)) + "\n")
+
+
+def _lines(found: CellModel, form: str) -> Iterator[str]:
+    cell, task = found.cell, get_task(found.cell.task)
+    yield from _front_matter(cell, task)
+    method = find_method(cell.method).method
+    yield f"# {cell.model}, {method.title}, {task.name}"
+    yield ""
+    yield f"{method.note}"
+    yield ""
+    yield "| | |"
+    yield "|---|---|"
+    for name, value in _facts(found):
+        yield f"| {name} | {value} |"
+    yield ""
+    yield "## Scores"
+    yield ""
+    yield "On the evaluation splits, every example scored once. One training: a number of one seed."
+    yield ""
+    yield "| split | metric | value | examples |"
+    yield "|---|---|---|---|"
+    yield from _scores(found.scores, task)
+    yield ""
+    yield "## Use"
+    yield ""
+    yield "```python"
+    auto = "AutoModelForQuestionAnswering" if task.head.metrics_in_percent else "AutoModelForSequenceClassification"
+    yield _LOADING[form].format(auto=auto, task=task.name)
+    yield "```"
+    yield ""
+    yield from _caveats(found, form)
+    yield "## Recipe"
+    yield ""
+    yield f"Preset {found.study.recipe['preset']}: {found.study.recipe['description']}"
+    for note in found.study.recipe["notes"]:
+        yield f"- {note}"
+    yield ""
+    for stage_id, record in found.path.items():
+        yield from _stage(found, stage_id, record)
+    yield "## Provenance"
+    yield ""
+    made = found.record["provenance"]
+    yield f"- stage {found.stage_id}, record {found.record['digest']}"
+    yield f"- harness {made.get('harness')}, commit {made.get('commit')}" + (
+        ", with changes that are not committed" if made.get("uncommitted") else ""
+    )
+    yield f"- {made.get('processor')}, {', '.join(f'{k} {v}' for k, v in sorted((made.get('versions') or {}).items()))}"
+
+
+def _front_matter(cell: Cell, task: Task) -> Iterator[str]:
+    source = MODELS.get(cell.model)
+    yield "---"
+    yield "library_name: transformers"
+    if isinstance(source, HubSource):
+        yield f"base_model: {source.repository}"
+    yield "datasets:"
+    yield f"- {task.hub_path}"
+    yield "metrics:"
+    for metric in task.metrics:
+        yield f"- {metric}"
+    yield "tags:"
+    for tag in ("sparse" if cell.sparsity else "dense", "int8" if cell.quantization == "int8" else "fp32", cell.method):
+        yield f"- {tag}"
+    yield "---"
+
+
+def _facts(found: CellModel) -> Iterator[tuple[str, str]]:
+    cell = found.cell
+    counted = found.record["result"].get("sparsity", {})
+    yield "base model", cell.model
+    yield "task", cell.task
+    yield "method", cell.method
+    if counted:
+        zeros, numel = counted["encoder_zeros"], counted["encoder_numel"]
+        yield "zeros", f"{zeros:,} of {numel:,} weights of the prunable encoder matrices ({zeros / numel:.2%})"
+    if found.is_quantised:
+        yield "numbers", "8 bits: int8 weights, uint8 activations with stored ranges, in every Linear"
+    else:
+        yield "numbers", "fp32"
+    yield "seed", f"{cell.seed}" + (f", pruning seed {cell.pruning_seed}" if cell.pruning_seed else "")
+    yield "study", found.study.name
+
+
+def _scores(scores: Mapping[str, Any], task: Task) -> Iterator[str]:
+    for split, metrics in scores["result"]["metrics"].items():
+        count = metrics.get("num_examples", metrics.get("num_questions", ""))
+        for name in task.metrics:
+            require(name in metrics, f"no {name} of {split}")
+            value = metrics[name] if task.head.metrics_in_percent else 100 * metrics[name]
+            yield f"| {split} | {name} | {value:.2f} | {count} |"
+
+
+def _caveats(found: CellModel, form: str) -> Iterator[str]:
+    if found.is_quantised and form == "hub":
+        yield (
+            "`model.safetensors` holds the weights as fp32, each codes times scale. A library that knows nothing of "
+            "`int8.safetensors` computes with them in fp32 and leaves activations as they are; the scores above are of "
+            "the 8-bit arithmetic (`harness.load_model`, or the formats onnx and openvino)."
+        )
+        yield ""
+
+
+def _stage(found: CellModel, stage_id: str, record: Mapping[str, Any]) -> Iterator[str]:
+    plan = found.study.plan
+    settings = settings_with_evidence(plan.stages[stage_id], plan, recipe_of(found.study.recipe))
+    shown = [each for each in settings if each["evidence"] not in (PLAN, METHOD)]
+    yield f"<details><summary>{plan.label(stage_id)}</summary>"
+    yield ""
+    for line in record["result"]["did"]:
+        yield f"- {line}"
+    for each in shown:
+        yield f"- {each['name']} = {each['value']} ({each['evidence']}: {each['source']})"
+    yield ""
+    yield "</details>"
+    yield ""

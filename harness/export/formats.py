@@ -1,0 +1,88 @@
+"""The formats of `harness export`: each writes a cell's model into a new folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import transformers
+
+from harness.compression.quantization import FrozenQuantizedLinear
+from harness.export.card import write_card
+from harness.export.models import load_folder
+from harness.inputs.weight_files import INT8_FILE, SAFETENSORS
+from harness.packed.checkpoint import PACKED_FILE, SavedModel, packed_model
+from harness.packed.packed_file import write_packed
+from harness.runtimes.onnx_graph import require_packages, write_onnx
+from harness.stages.loading import family_of
+from harness.stages.packing import copy_rest, matrices_of
+from harness.studies.cell_models import CellModel
+from harness.tasks import get_task
+
+ONNX_FILE, OPENVINO_FILE = "model.onnx", "openvino_model.xml"
+
+
+def write(found: CellModel, name: str, out: Path) -> list[str]:
+    """Write a cell's model in a format of `FORMATS` into `out`, a new folder, and say what it holds, a line each.
+
+    Raises UsageError for packages that are not installed, FileExistsError where `out` is there.
+    """
+    out.mkdir(parents=True)
+    try:
+        lines = FORMATS[name](found, out)
+        write_card(found, name, out)
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
+    return [f"{path.name}: {path.stat().st_size:,} bytes" for path in sorted(out.iterdir())] + lines
+
+
+def _hub(found: CellModel, out: Path) -> list[str]:
+    copy_rest(found.folder, out)
+    shutil.copyfile(found.folder / SAFETENSORS, out / SAFETENSORS)
+    if found.is_quantised:
+        shutil.copyfile(found.folder / INT8_FILE, out / INT8_FILE)
+        return [f"{SAFETENSORS} holds codes times scale in fp32; {INT8_FILE} the codes, scales and ranges."]
+    return []
+
+
+def _packed(found: CellModel, out: Path) -> list[str]:
+    copy_rest(found.folder, out)
+    saved = SavedModel.read(found.folder)
+    num_layers = transformers.AutoConfig.from_pretrained(found.folder, local_files_only=True).num_hidden_layers
+    matrices = matrices_of(saved, family_of(found.folder), num_layers)
+    write_packed(out / PACKED_FILE, packed_model(saved, [*matrices.encoder, *matrices.pooler]))
+    times = (found.folder / SAFETENSORS).stat().st_size / (out / PACKED_FILE).stat().st_size
+    return [f"{times:.1f} times smaller than {SAFETENSORS} in fp32, embeddings included."]
+
+
+def _onnx(found: CellModel, out: Path) -> list[str]:
+    copy_rest(found.folder, out)
+    return _graph(found, out / ONNX_FILE)
+
+
+def _openvino(found: CellModel, out: Path) -> list[str]:
+    require_packages("openvino")
+    copy_rest(found.folder, out)
+    lines = _graph(found, out / ONNX_FILE)
+    from harness.runtimes.openvino_ir import write_ir
+
+    write_ir(out / ONNX_FILE, out / OPENVINO_FILE)
+    (out / ONNX_FILE).unlink()
+    return lines
+
+
+def _graph(found: CellModel, path: Path) -> list[str]:
+    model = load_folder(found.folder, get_task(found.cell.task), is_quantised=found.is_quantised)
+    write_onnx(model, path)
+    quantised = sum(isinstance(module, FrozenQuantizedLinear) for module in model.modules())
+    return [f"{quantised} Linear modules are quantised, by their stored codes and ranges."] if quantised else []
+
+
+FORMATS: Mapping[str, Callable[[CellModel, Path], list[str]]] = {
+    "hub": _hub,
+    "packed": _packed,
+    "onnx": _onnx,
+    "openvino": _openvino,
+}

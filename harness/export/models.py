@@ -1,0 +1,73 @@
+"""A cell's model and a packed folder, loaded to be used."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from harness.compression.quantization import load_frozen
+from harness.errors import UsageError
+from harness.inputs.weight_files import INT8_FILE
+from harness.packed.checkpoint import PACKED_FILE, unpacked_model
+from harness.specs import Cell
+from harness.stages.loading import load_for_task, load_int8, load_tokenizer, quiet
+from harness.studies.cell_models import CellModel
+from harness.tasks import Task, get_task
+
+ATTENTION = "sdpa"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in evaluation mode on the CPU, with the cell it is of.
+
+    model: takes token tensors and gives logits; a quantised one computes with its stored integers and ranges.
+    tokenizer: its own.
+    """
+
+    model: Any
+    tokenizer: Any
+    cell: Cell
+
+
+def load(found: CellModel) -> LoadedModel:
+    return LoadedModel(
+        load_folder(found.folder, get_task(found.cell.task), is_quantised=found.is_quantised),
+        load_tokenizer(found.folder),
+        found.cell,
+    )
+
+
+def load_folder(folder: Path, task: Task, *, is_quantised: bool) -> nn.Module:
+    """The model of a folder in the hub's layout, in evaluation mode."""
+    quiet()
+    model: nn.Module = load_for_task(folder, task, seed=0, attention=ATTENTION, new_head=False)
+    if is_quantised:
+        load_frozen(model, load_int8(folder))
+    return model.eval()
+
+
+def load_packed(folder: Path, task: Task) -> tuple[nn.Module, Any]:
+    """The model and the tokenizer of a folder that `harness export --format packed` wrote.
+
+    Raises UsageError for a folder without a packed file, `PackedFileError` for one that is damaged.
+    """
+    if not (folder / PACKED_FILE).is_file():
+        raise UsageError(f"{folder} has no {PACKED_FILE}. Name a folder that harness export --format packed wrote.")
+    with tempfile.TemporaryDirectory() as temporary:
+        plain = unpack_folder(folder, Path(temporary) / "model")
+        is_quantised = (plain / INT8_FILE).is_file()
+        return load_folder(plain, task, is_quantised=is_quantised), load_tokenizer(plain)
+
+
+def unpack_folder(folder: Path, to: Path) -> Path:
+    """Write a packed folder's content in the hub's layout into a new folder."""
+    model = unpacked_model(folder / PACKED_FILE)
+    shutil.copytree(folder, to, ignore=shutil.ignore_patterns(PACKED_FILE))
+    model.write(to)
+    return to
