@@ -8,11 +8,11 @@ from typing import Any
 
 from harness.errors import require
 from harness.files import write_new
+from harness.inputs.data_sources import HubData
 from harness.inputs.hub import HubSource
 from harness.inputs.models import MODELS
 from harness.planning.kept_recipe import recipe_of
 from harness.planning.method_registry import find_method
-from harness.specs import Cell
 from harness.studies.cell_models import CellModel
 from harness.studies.description import METHOD, PLAN, settings_with_evidence
 from harness.tasks import Task, get_task
@@ -43,7 +43,7 @@ def write_card(found: CellModel, form: str, folder: Path) -> None:
 
 def _lines(found: CellModel, form: str) -> Iterator[str]:
     cell, task = found.cell, get_task(found.cell.task)
-    yield from _front_matter(cell, task)
+    yield from _front_matter(found, task)
     method = find_method(cell.method).method
     yield f"# {cell.model}, {method.title}, {task.name}"
     yield ""
@@ -88,14 +88,16 @@ def _lines(found: CellModel, form: str) -> Iterator[str]:
     yield f"- {made.get('processor')}, {', '.join(f'{k} {v}' for k, v in sorted((made.get('versions') or {}).items()))}"
 
 
-def _front_matter(cell: Cell, task: Task) -> Iterator[str]:
+def _front_matter(found: CellModel, task: Task) -> Iterator[str]:
+    cell = found.cell
     source = MODELS.get(cell.model)
     yield "---"
     yield "library_name: transformers"
     if isinstance(source, HubSource):
         yield f"base_model: {source.repository}"
-    yield "datasets:"
-    yield f"- {task.hub_path}"
+    if _is_of_the_hub(found, task):
+        yield "datasets:"
+        yield f"- {task.hub_path}"
     yield "metrics:"
     for metric in task.metrics:
         yield f"- {metric}"
@@ -105,11 +107,23 @@ def _front_matter(cell: Cell, task: Task) -> Iterator[str]:
     yield "---"
 
 
+def _is_of_the_hub(found: CellModel, task: Task) -> bool:
+    """Whether what was scored is the hub's data set at its pinned commit, and not a folder or a made-up world."""
+    theirs = HubData().content_ids([task], corpus=False)
+    return all(theirs.get(f"{task.name}/{split}") == content for split, content in found.scores["inputs"].items())
+
+
 def _facts(found: CellModel) -> Iterator[tuple[str, str]]:
     cell = found.cell
     counted = found.record["result"].get("sparsity", {})
     yield "base model", cell.model
     yield "task", cell.task
+    task = get_task(cell.task)
+    if _is_of_the_hub(found, task):
+        yield "data", f"{task.hub_path} {task.hub_name} at {task.hub_revision}"
+    else:
+        contents = ", ".join(f"{split} {content[:12]}" for split, content in found.scores["inputs"].items())
+        yield "data", f"not the hub's: files or a generated world of the same schema ({contents})"
     yield "method", cell.method
     if counted:
         zeros, numel = counted["encoder_zeros"], counted["encoder_numel"]

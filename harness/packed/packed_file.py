@@ -24,6 +24,7 @@ from safetensors.numpy import save
 
 from harness.compression.packing import VALUE_TYPES, ZEROS_CODINGS, PackedMatrix, unpack
 from harness.files import write_new
+from harness.identity import parse_json
 
 FORMAT, VERSION = "packed-encoder", 1
 ZEROS, VALUES = "zeros", "values"
@@ -53,9 +54,10 @@ def write_packed(path: Path, packed: Packed) -> None:
         if name in arrays:
             raise ValueError(f"two parts of the file would be named {name!r}.")
         arrays[name] = array
-    index = json.dumps({name: _entry(matrix) for name, matrix in sorted(packed.matrices.items())}, sort_keys=True)
-    told = {"format": FORMAT, "version": str(VERSION), "matrices": index, "digest": _digest(index, arrays)}
-    write_new(path, save(arrays, metadata=told))
+    matrices = {name: _entry(matrix) for name, matrix in packed.matrices.items()}
+    told = {"version": VERSION, "matrices": matrices, "digest": _digest(matrices, arrays)}
+    # One entry: the library writes several in an order of its own, and equal content is to be equal bytes.
+    write_new(path, save(arrays, metadata={FORMAT: json.dumps(told, sort_keys=True)}))
 
 
 def read_packed(path: Path) -> Packed:
@@ -63,16 +65,15 @@ def read_packed(path: Path) -> Packed:
     _check_header(path)
     try:
         with safe_open(path, framework="numpy") as file:
-            told, names = file.metadata() or {}, file.keys()
-            _check_version(path, told)
-            arrays = {name: file.get_tensor(name) for name in names}
+            told = _told(path, file.metadata() or {})
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except SafetensorError as error:
         raise _refused(path, f"it cannot be read ({error})") from None
-    if told.get("digest") != _digest(told.get("matrices", ""), arrays):
+    if told.get("digest") != _digest(told.get("matrices"), arrays):
         raise _refused(path, "its content does not have the digest that is written in it")
     try:
-        entries = _entries(json.loads(told["matrices"]))
-    except (KeyError, TypeError, ValueError) as error:
+        entries = _entries(told.get("matrices"))
+    except ValueError as error:
         raise _refused(path, f"the index of its matrices cannot be used ({error})") from None
     matrices = {}
     for name, entry in entries.items():
@@ -120,9 +121,9 @@ def _entry(matrix: PackedMatrix) -> dict[str, Any]:
     }
 
 
-def _digest(index: str, arrays: Mapping[str, Array]) -> str:
+def _digest(index: Any, arrays: Mapping[str, Array]) -> str:
     """SHA-256 of the index and of every array's name, type, shape and bytes, by name."""
-    digest = hashlib.sha256(f"{FORMAT} {VERSION}\n{index}\n".encode())
+    digest = hashlib.sha256(f"{FORMAT} {VERSION}\n{json.dumps(index, sort_keys=True)}\n".encode())
     for name, array in sorted(arrays.items()):
         digest.update(json.dumps([name, array.dtype.str, list(array.shape)]).encode() + b"\n")
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
@@ -143,14 +144,20 @@ def _check_header(path: Path) -> None:
         )
 
 
-def _check_version(path: Path, told: Mapping[str, str]) -> None:
-    if told.get("format") != FORMAT:
-        raise _refused(path, f"its format is {told.get('format')!r}, expected {FORMAT!r}")
-    if told.get("version") != str(VERSION):
+def _told(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What the file says of itself, once it is of this format and version."""
+    try:
+        told = parse_json(metadata.get(FORMAT, "null"))
+    except ValueError as error:
+        raise _refused(path, f"its metadata cannot be read ({error})") from None
+    if not isinstance(told, dict):
+        raise _refused(path, f"its metadata has no {FORMAT!r}")
+    if told.get("version") != VERSION:
         raise PackedFileError(
             f"{path} is of version {told.get('version')!r} of the format, and this program reads version {VERSION}. "
             "Read it with the version of the harness that wrote it, or export the cell again."
         )
+    return told
 
 
 def _entries(index: Any) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ Every quantised Linear becomes
 
 and where its output is requantised, one pair more. Scales and zero points are the stored ones; ranges are not looked
 for again. The scale that a requantised output is rounded by is that of the integer path, a whole number times a power
-of 2 (`harness.compression.quantization.dyadic_multiplier`), so that a runtime with exact integer products has its codes.
+of 2 (`dyadic_multiplier` of `harness.compression.quantization`): a runtime with exact integer products has its codes.
 
 codes: "uint8" stores each weight's code plus 128 with zero point 128, "int8" as it is. They are the same numbers. On
 x86 without VNNI the usual kernel adds two products of 8 bits in 16: of int8 weights with uint8 activations they do not

@@ -22,7 +22,7 @@ MOST_CELLS_NAMED = 8
 class CellModel:
     """A finished cell's model. folder: in the hub's layout.
 
-    record: of the stage that made it. scores: of its evaluation. path: the records of all its stages, in the order of the path.
+    record: of the stage that made it. scores: of its evaluation. path: of all its stages, in the order of the cell's.
     """
 
     study: Study
