@@ -12,7 +12,7 @@ from tabulate import tabulate
 from benchmarks.fixed_cost import GOAL_SECONDS, FixedCost
 from benchmarks.ratios import Ratio
 from benchmarks.throughput import MODEL, ORDINARY, PADDED_NAME, PRESET, STORED_KD, TASK, WITHOUT_KD, Throughput
-from harness.worker.machine_facts import machine_facts
+from harness.inputs.machine_facts import machine_facts
 from harness.worker.provenance import provenance
 
 GOAL_SHARE = 0.85

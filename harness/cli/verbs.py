@@ -151,7 +151,7 @@ def _plots(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only",
         metavar="KIND,..",
-        help="figures of these kinds: accuracy (default), stored, tokens, sparsity, curves; or all",
+        help="figures of these kinds: accuracy (default), methods, stored, speed, tokens, sparsity, curves; or all",
     )
     parser.add_argument("--stage", metavar="WHAT", help="learning curves of these stages, as `harness show` names them")
     parser.add_argument(

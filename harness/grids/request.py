@@ -12,6 +12,7 @@ from harness.errors import Problem, Problems, UsageError, unknown
 from harness.grids.options import GridOptions, ModelChoice, read_models, read_number
 from harness.grids.workload import InputSizes
 from harness.inputs.content_hashes import ContentHashes
+from harness.inputs.machine_facts import machine_in_words
 from harness.inputs.models import BaseModel, FoundModels, find_models, model_problems
 from harness.inputs.shapes import shape_of
 from harness.inputs.sparse_checkpoints import (
@@ -97,6 +98,7 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
             data=source.content_ids(tasks, corpus=needs_corpus),
             sparse_from={name: checkpoint.content_id for name, checkpoint in own.found.items()},
             released=preset.released,
+            machine=machine_in_words() if options.measures else "",
         ),
         sources=Sources(models=found.models, data=source, checkpoints=checkpoints, hashes=hashes),
         resources=Resources(**resources),

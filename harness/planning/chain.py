@@ -300,13 +300,19 @@ class Chain:
         )
 
     def measure(self, kind: str, evaluation: StageSpec) -> StageSpec:
-        """A stage of one of `MEASURES` on the model that an evaluation scores, with the same data and arithmetic."""
+        """A stage of one of `MEASURES` on the model that an evaluation scores, with the same arithmetic.
+
+        One that reads the task's data has the evaluation's; one that belongs to a machine has that of the plan.
+        """
+        declared = self.kind(kind)
+        own: dict[str, Any] = {"machine": self.inputs.machine} if "machine" in declared.identity else {}
         return self.stage(
             kind,
             parents={"model": self.plan.stages[evaluation.parents["model"]]},
-            inputs=evaluation.inputs,
+            inputs=evaluation.inputs if declared.task_data else {},
             task=self.cell.task,
             arithmetic=evaluation.parameters["arithmetic"],
+            **own,
         )
 
     def kind(self, name: str) -> StageKind:

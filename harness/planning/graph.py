@@ -41,6 +41,7 @@ class Inputs:
     """Identity of everything a grid reads. data: "sst2/train" or "corpus/validation" -> content hash.
 
     sparse_from: NAME of a sparse checkpoint of the user's -> content hash.
+    machine: in words, the one that measurements of time are planned on.
     released: (model, sparsity) -> content of a released sparse encoder; where there are any, methods that start from a
     sparse pre-trained model take it from there and prune none.
     """
@@ -49,6 +50,7 @@ class Inputs:
     data: Mapping[str, str]
     sparse_from: Mapping[str, str] = field(default_factory=dict)
     released: Mapping[tuple[str, float], str] = field(default_factory=dict)
+    machine: str = ""
 
 
 @dataclass

@@ -21,6 +21,7 @@ What a finished stage's record holds under `result`, beside `metrics` and `did` 
     evaluation          cell_sparsity, artifact_sparsity
     packing             packed      bytes of the packed file and of the encoder in it, beside Shannon's bound; the
                                     metrics are those of the model that was read back from the file
+    latency             latency     milliseconds of a call by runtime, examples and tokens, on one machine
 """
 
 from __future__ import annotations
@@ -203,6 +204,7 @@ TRAINS = frozenset(("pretraining", "training"))
 MAKES_MODEL = frozenset(("pretraining", "training", "conversion"))  # the artifact is a model, which others load
 RESERVED = frozenset(("task", "kind", "parents", "inputs", "without"))  # what the chain itself gives a stage
 _OWNED = re.compile(rf"(?P<owner>{NAME}):(?P<name>[A-Za-z0-9][A-Za-z0-9_-]*)")
+SIZES = re.compile(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5})*")
 _TARGET = re.compile(r"\w+(\.\w+)*:\w+")
 
 
@@ -418,6 +420,23 @@ _KINDS = (
         identity=("task",),
         task_data=SCORING_DATA,
         relations=(WINDOW,),
+    ),
+    StageKind(
+        name="latency",
+        version=1,
+        run="harness.stages.latency:latency",
+        recipe={
+            **{name: RUNTIME[name] for name in ("attention", "threads")},
+            "batch_sizes": Parameter(str, default="1,8,32", assumed="examples at a time"),
+            "lengths": Parameter(str, default="16,128,384", assumed="tokens; more than a model reads are left out"),
+            "seconds": Parameter(float, above=0, default=2.0, assumed="of calls, for each size and runtime"),
+        },
+        work="measuring",
+        identity=("task", "machine"),
+        relations=tuple(
+            Relation((name,), lambda text: SIZES.fullmatch(text) is not None, "whole numbers above 0, as 1,8,32")
+            for name in ("batch_sizes", "lengths")
+        ),
     ),
 )
 KINDS: dict[str, StageKind] = {kind.name: kind for kind in _KINDS}

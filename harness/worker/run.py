@@ -24,6 +24,7 @@ from harness.errors import (
     text_of,
 )
 from harness.files import folder_digest
+from harness.inputs.machine_facts import machine_facts
 from harness.planning.equivalents import identity_version
 from harness.planning.method_registry import kind_of
 from harness.progress import ProgressFile, StageProgress, StopFlag
@@ -37,7 +38,6 @@ from harness.store.stage import StoredStage
 from harness.store.store import Store
 from harness.worker.code_versions import own_source
 from harness.worker.heap import freed_memory_kept
-from harness.worker.machine_facts import machine_facts
 from harness.worker.provenance import provenance
 from harness.worker.ranks import team_of
 from harness.worker.source_state import SourceChanged, check_source, watch

@@ -49,16 +49,18 @@ _TITLES = {
     "nominal": "accuracy against nominal compression",
     "stored": "accuracy against compression as stored",
     "tokens": "accuracy against pre-training tokens",
+    "speed": "accuracy against measured speed-up",
 }
 _X_LABELS = {
     "nominal": "nominal encoder compression (log scale{cut}), share of zeros",
     "stored": "bytes of dense over bytes stored (log scale{cut}), share of zeros",
     "tokens": "tokens that pruning has seen (log scale{cut})",
+    "speed": "time of dense fp32 in torch over time of the fastest runtime (log scale{cut}), share of zeros",
 }
 _METRICS = {"exact_match": "exact match", "f1": "F1", "accuracy": "accuracy"}
 _TASKS = {"mnli": "mnli (matched)", "mnli-mm": "mnli (mismatched)"}
 
-_MOST_LINES = {"nominal": MOST_NOTE_LINES, "stored": MOST_NOTE_LINES, "tokens": 3 * MOST_NOTE_LINES}  # of notes
+_TIMES_AS_MANY_NOTES = {"nominal": 1, "stored": 1, "speed": 2, "tokens": 3}
 
 # Inches.
 _LARGE, _MIDDLE, _SMALL, _LOW = 1.45, 1.1, 0.86, 0.52
@@ -86,7 +88,11 @@ def draw(chart: Chart, caption: Caption, looks: Mapping[str, Look]) -> Figure:
             _write_grid(page, drawn, small, columns, _LOW if tall else _SMALL)
         page.skip(0.03)
         page.keys(chart_keys(chart, looks))
-        write_notes(page, [*drawn.notes(), *chart.notes, *caption.notes], most=_MOST_LINES[chart.axis])
+        write_notes(
+            page,
+            [*drawn.notes(), *chart.notes, *caption.notes],
+            most=_TIMES_AS_MANY_NOTES[chart.axis] * MOST_NOTE_LINES,
+        )
         return page.finished()
 
 

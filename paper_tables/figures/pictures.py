@@ -5,6 +5,7 @@ The kinds, by the word that `harness plots --only` takes:
     accuracy   over nominal compression: average and tasks of each model, the average alone, all models together
     methods    every method on a line of its own, by its average, a picture for each model
     stored     the same over compression as stored
+    speed      the same over the speed-up that was measured, on each machine by itself
     tokens     the average over pre-training tokens
     sparsity   zeros by layer and kind of matrix, a chart for each model
     curves     learning curves, of the prunings in pre-training unless stages are named
@@ -31,6 +32,7 @@ from paper_tables.figures.look import method_looks
 from paper_tables.figures.page import Caption
 from paper_tables.figures.points import Chart, charts
 from paper_tables.figures.sparsity_map import SparsityChart, sparsity_charts
+from paper_tables.figures.speed import speed_charts
 from paper_tables.figures.stored import stored_charts
 from paper_tables.figures.tokens import PRUNING, tokens_chart
 from paper_tables.numbers.study_numbers import StudyNumbers
@@ -38,7 +40,7 @@ from paper_tables.numbers.study_numbers import StudyNumbers
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURE_KINDS = ("accuracy", "methods", "stored", "tokens", "sparsity", "curves")
+FIGURE_KINDS = ("accuracy", "methods", "stored", "speed", "tokens", "sparsity", "curves")
 DEFAULT_KINDS = ("accuracy",)
 
 
@@ -93,6 +95,8 @@ def study_pictures(
         _add_rankings(gallery, baselines)
     if "stored" in kinds:
         _add_stored(gallery, baselines)
+    if "speed" in kinds:
+        _add_speed(gallery, baselines)
     if "tokens" in kinds:
         found = tokens_chart([numbers, *others])
         if found is None:
@@ -168,6 +172,13 @@ def _add_rankings(gallery: _Gallery, baselines: Baselines) -> None:
 def _add_stored(gallery: _Gallery, baselines: Baselines) -> None:
     found, left_out = stored_charts(gallery.numbers, baselines)
     gallery.add_charts("stored", found, "-stored")
+    gallery.left_out += left_out
+
+
+def _add_speed(gallery: _Gallery, baselines: Baselines) -> None:
+    found, left_out = speed_charts(gallery.numbers, baselines)
+    for chart in found:
+        gallery.add_chart("speed", f"-{safe(chart.subject)}-speed", chart)
     gallery.left_out += left_out
 
 

@@ -17,7 +17,7 @@ from paper_tables.numbers.compression import nominal_compression
 from paper_tables.numbers.rows import Row, SeedValue, column_order, row_order
 from paper_tables.statistics.intervals import Interval
 
-AxisName = Literal["nominal", "stored", "tokens"]
+AxisName = Literal["nominal", "stored", "tokens", "speed"]
 Place = Callable[[Row], float | None]
 
 
@@ -25,7 +25,7 @@ Place = Callable[[Row], float | None]
 class Point:
     """A number over its place on the chart's axis.
 
-    x: the place; nominal compression, compression as stored, or pre-training tokens. compression: nominal, of the
+    x: the place; nominal compression, that as stored, speed-up, or pre-training tokens. compression: nominal, of the
     encoder (see `nominal_compression`), on every axis. value, spread: in the panel's unit (points); spread is the
     sample standard deviation over what `spread_over` names, None when n < 2. interval: of an average, for n >= 3.
     reached: of a row whose sparsity is an outcome, the share of zeros that it has; it stands where that puts it.

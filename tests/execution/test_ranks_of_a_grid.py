@@ -22,7 +22,7 @@ from harness.studies.study import read_study
 from harness.worker import ranks as module
 from harness.worker.run import outcome_of
 
-LONG = {"student_pruning.steps": 120, "common.frequency": 0.05, "transfer.epochs": 1.0, "dense.epochs": 1.0}
+LONG = {"student_pruning.steps": 60, "common.frequency": 0.05, "transfer.epochs": 1.0, "dense.epochs": 1.0}
 CELL = ("--methods", "prune-ofa", "--tasks", "sst2", "--sparsities", "0.85", "--quantization", "int8")
 
 
@@ -95,7 +95,7 @@ class Grid:
         self.words = [sys.executable, "-P", "-m", "harness", *arguments[:at], *arguments[at + 2 :], *CELL]
 
     def start(self, ranks: int) -> subprocess.Popen[str]:
-        resources = ["--resource", f"ranks={ranks}", "--resource", "checkpoint_minutes=0", "--workers", "1"]
+        resources = ["--resource", f"ranks={ranks}", "--resource", "checkpoint_minutes=0.005", "--workers", "1"]
         return subprocess.Popen(
             [*self.words, *resources],
             env={**environment(), "OMP_NUM_THREADS": "1"},

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from harness.worker.machine_facts import machine_facts
+from harness.inputs.machine_facts import machine_facts
 
 X86 = """\
 processor\t: 0
@@ -46,7 +46,7 @@ def test_an_arm_processor_and_a_machine_that_tells_nothing() -> None:
 def test_what_torch_computes_with_is_what_it_says_in_a_process_of_its_own() -> None:
     """Threads are those of the moment; the capability follows the variable that torch itself obeys."""
     code = (
-        "import torch; torch.set_num_threads(1); from harness.worker.machine_facts import machine_facts; "
+        "import torch; torch.set_num_threads(1); from harness.inputs.machine_facts import machine_facts; "
         "f = machine_facts(); print(f['torch']['cpu_capability'], f['torch']['threads'], f['kernel_variables'])"
     )
     done = subprocess.run(

@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,23 @@ def _torch_facts() -> dict[str, Any] | None:
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
     }
+
+
+# What runs a model: another version has other kernels.
+_RUNTIMES = ("torch", "transformers", "onnxruntime", "openvino")
+
+
+def machine_in_words() -> str:
+    """The machine as a measurement of time needs it: processor, cores that may be used, and what runs models here.
+
+    Two measurements whose words differ are not to be compared.
+    """
+    facts = machine_facts()
+    versions = []
+    for package in _RUNTIMES:
+        try:
+            versions.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            versions.append(f"{package} absent")
+    processor = " ".join(filter(None, (facts["processor"], facts["processor_version"])))
+    return f"{processor}, {len(os.sched_getaffinity(0))} cores; {', '.join(versions)}"

@@ -1,0 +1,129 @@
+"""Stage latency: how long a model takes on this machine, in everything here that runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.inputs.machine_facts import machine_in_words
+from harness.progress import StageProgress
+from harness.runtimes.onnx_graph import input_names, write_onnx
+from harness.runtimes.sessions import RUNTIMES, Source, inputs_of, pin
+from harness.runtimes.timing import MemoryWatch, timed
+from harness.stages.context import StageContext, StageResult
+from harness.stages.evaluation import load_for_scoring
+from harness.stages.loading import quiet
+from harness.tasks import get_task
+
+CHILD = "harness.stages.latency"
+MOST_ERROR = 400  # characters of what a child says when it fails
+
+
+def latency(context: StageContext) -> StageResult:
+    """Time the parent "model" at every size, in a process for each runtime, so that none has another's memory.
+
+    The stage belongs to the machine it was planned on: on another one it raises ValueError.
+    """
+    parameters, here = context.parameters, machine_in_words()
+    if parameters["machine"] != here:
+        raise ValueError(
+            f"this measurement was planned on {parameters['machine']}, and this is {here}. Run it there, or give its "
+            "grid's command here, which plans another."
+        )
+    folder = context.parent_artifacts["model"]
+    zeros = context.parent_records["model"]["result"]["sparsity"]["encoder"]
+    is_quantised = parameters["arithmetic"] == "int8"
+    wanted = [runtime for runtime in RUNTIMES if runtime.is_for(zeros, is_quantised)]
+    absent = [runtime.name for runtime in wanted if not runtime.is_installed()]
+    installed = [runtime for runtime in wanted if runtime.is_installed()]
+    quiet()
+    model = _load(folder, parameters)
+    asked = {
+        "folder": str(folder),
+        "onnx": str(context.checkpoints / "model.onnx"),
+        "inputs": input_names(model),
+        "vocabulary": model.config.vocab_size,
+        "positions": model.config.max_position_embeddings,
+        "parameters": dict(parameters),
+    }
+    if any(runtime.opens_graph for runtime in installed):
+        Path(asked["onnx"]).unlink(missing_ok=True)  # of an attempt before
+        write_onnx(model, Path(asked["onnx"]))
+    del model
+    measured: list[dict[str, Any]] = []
+    began = time.monotonic()
+    for done, runtime in enumerate(installed):
+        context.stops.check(lambda done=done: f"measuring {done} of {len(installed)} runtimes")  # type: ignore[misc]
+        measured += _in_a_process({**asked, "runtime": runtime.name})
+        left = (time.monotonic() - began) / (done + 1) * (len(installed) - done - 1)
+        context.report(StageProgress(step=done + 1, steps=len(installed), seconds_left=left))
+    return StageResult(
+        did=[f"measured {runtime.name}" for runtime in installed]
+        + [f"left out {name}: not installed" for name in absent],
+        details={"latency": {"machine": here, "threads": parameters["threads"], "measured": measured}},
+    )
+
+
+def sizes_of(parameters: Any) -> list[tuple[int, int]]:
+    """(examples, tokens) of every measurement."""
+    batches, lengths = (_numbers(parameters[name]) for name in ("batch_sizes", "lengths"))
+    return [(examples, tokens) for examples in batches for tokens in lengths]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
+def _load(folder: Path, parameters: Mapping[str, Any]) -> Any:
+    model, _ = load_for_scoring(folder, get_task(parameters["task"]), parameters)
+    return model.to("cpu")
+
+
+def _in_a_process(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a child process measured. Raises RuntimeError with its last words where it failed."""
+    words = [sys.executable, "-P", "-m", CHILD]
+    done = subprocess.run(words, input=json.dumps(asked), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{asked['runtime']} failed: {done.stderr.strip()[-MOST_ERROR:]}")
+    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def measure(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every size in one runtime, in this process.
+
+    memory_bytes: the most that opening and running it took so far, beside what the process had before.
+    """
+    quiet()
+    parameters = asked["parameters"]
+    pin(parameters["threads"])
+    runtime = next(each for each in RUNTIMES if each.name == asked["runtime"])
+    inputs = {
+        size: inputs_of(asked["inputs"], asked["vocabulary"], *size)
+        for size in sizes_of(parameters)
+        if size[1] <= asked["positions"]
+    }
+    memory = MemoryWatch()
+    source = Source(lambda: _load(Path(asked["folder"]), parameters), Path(asked["onnx"]), asked["inputs"])
+    session = runtime.open(source, parameters["threads"])
+    found = []
+    for (examples, tokens), tensors in inputs.items():
+        timing = timed(lambda tensors=tensors: session(tensors), parameters["seconds"])  # type: ignore[misc]
+        what = {"runtime": runtime.name, "scored": runtime.is_scored, "examples": examples, "tokens": tokens}
+        found.append({**what, **asdict(timing), "memory_bytes": memory.peak()})
+    return found
+
+
+def main() -> None:
+    """The child: a question on standard input, its measurements on the last line of standard output."""
+    print(json.dumps(measure(json.loads(sys.stdin.read()))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""A graph that others run gives our logits."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import quantised_toys
+import torch
+
+from harness.compression.quantization import load_frozen
+from harness.errors import UsageError
+from harness.runtimes import onnx_graph
+from harness.runtimes.onnx_graph import Codes, example_inputs, input_names, output_names, write_onnx
+from harness.runtimes.openvino_ir import write_ir
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+SHAPES = [(1, 1), (1, 9), (6, 24), (16, 40)]
+TOLERANCE = 1e-3  # of the range of the logits
+# An activation that stands between two codes may go to the other one where a runtime's LayerNorm or GELU rounds another
+# way. In these models of two layers, 32 wide, such a step moves a logit by up to a hundredth of the range; it is rare.
+ONE_CODE, AGREEING = 0.03, 0.98
+
+
+def assert_equal_but_for_codes(differences: np.ndarray, agreeing: float = AGREEING) -> None:
+    assert (differences < TOLERANCE).mean() > agreeing
+    assert differences.max() < ONE_CODE
+
+
+def scored(name: str, *, is_quantised: bool) -> Any:
+    model = quantised_toys.toy(name)
+    if is_quantised:
+        load_frozen(model, quantised_toys.quantise(model), arithmetic="integer")
+    return model.eval()
+
+
+def graph(name: str, folder: Path, *, is_quantised: bool, codes: Codes = "uint8") -> tuple[Any, Path]:
+    model = scored(name, is_quantised=is_quantised)
+    write_onnx(model, folder / "model.onnx", codes=codes)
+    return model, folder / "model.onnx"
+
+
+def session(path: Path, *, optimised: bool = True) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def apart(model: Any, run: Any) -> np.ndarray:
+    """The difference of every logit over SHAPES, as a share of the range of ours."""
+    found = []
+    for examples, tokens in SHAPES:
+        inputs = quantised_toys.batch(model, examples, tokens, seed=examples)
+        with torch.no_grad():
+            ours = model(**inputs)
+        theirs = run({name: tensor.numpy() for name, tensor in inputs.items()})
+        for name, values in zip(output_names(model), theirs, strict=True):
+            wanted = ours[name].numpy()
+            assert values.shape == wanted.shape
+            if wanted.size > 1:
+                found.append(np.abs(values - wanted).reshape(-1) / np.ptp(wanted))
+    return np.concatenate(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", quantised_toys.TOYS)
+def test_a_quantised_graph_has_the_integer_paths_logits(name: str, tmp_path: Path) -> None:
+    """In onnxruntime, with its kernels of 8 bits and without, and in OpenVINO."""
+    model, path = graph(name, tmp_path, is_quantised=True)
+    run = session(path)
+    assert_equal_but_for_codes(apart(model, lambda inputs: run.run(None, inputs)))
+    plain = session(path, optimised=False)
+    assert_equal_but_for_codes(apart(model, lambda inputs: plain.run(None, inputs)))
+    openvino = pytest.importorskip("openvino")
+    write_ir(path, tmp_path / "model.xml")
+    compiled = openvino.Core().compile_model(tmp_path / "model.xml", "CPU")
+    theirs = apart(model, lambda inputs: list(compiled(list(inputs.values())).values()))
+    assert_equal_but_for_codes(theirs, agreeing=0.9)
+
+
+@pytest.mark.slow
+def test_an_fp32_graph_has_the_models_logits(tmp_path: Path) -> None:
+    model, path = graph("bert", tmp_path, is_quantised=False)
+    run = session(path)
+    assert apart(model, lambda inputs: run.run(None, inputs)).max() < 1e-5
+
+
+@pytest.mark.slow
+def test_the_graph_holds_the_stored_codes_scales_and_ranges(tmp_path: Path) -> None:
+    model, path = graph("bert", tmp_path, is_quantised=True, codes="int8")
+    found = onnx.load(path)
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in found.graph.initializer}
+    nodes = [node.op_type for node in found.graph.node]
+    frozen = dict(model.named_modules())["bert.encoder.layer.0.intermediate.dense"]
+    codes = weights["model.bert.encoder.layer.0.intermediate.dense.codes"]
+    assert codes.dtype == np.int8
+    assert np.array_equal(codes, frozen.codes.numpy().T)
+    # 12 encoder matrices, the pooler and the head: an input pair each, and a pair for each output in 8 bits. Query, key
+    # and value of a layer read the same input by the same range: the exporter keeps one pair for the three.
+    requantised = sum(module.output_scale is not None for module in model.modules() if hasattr(module, "output_scale"))
+    assert nodes.count("QuantizeLinear") == 14 + requantised - 2 * 2
+    assert nodes.count("DequantizeLinear") == 3 * 14 + requantised - 2 * 2
+    assert found.opset_import[0].version == onnx_graph.OPSET
+
+
+@pytest.mark.slow
+def test_uint8_codes_are_the_same_numbers(tmp_path: Path) -> None:
+    """Without the kernels of 8 bits, both graphs compute in fp32 and agree to its rounding."""
+    (tmp_path / "a").mkdir()
+    model, path = graph("bert", tmp_path, is_quantised=True, codes="int8")
+    _, other = graph("bert", tmp_path / "a", is_quantised=True)
+    one, two = session(path, optimised=False), session(other, optimised=False)
+    inputs = {name: tensor.numpy() for name, tensor in quantised_toys.batch(model, 6, 24).items()}
+    assert np.allclose(one.run(None, inputs)[0], two.run(None, inputs)[0], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_graph_tells_nothing_of_the_machine_it_was_made_on(tmp_path: Path) -> None:
+    _, path = graph("bert", tmp_path, is_quantised=True)
+    content = path.read_bytes()
+    for word in (str(Path(onnx_graph.__file__).parent), sys.prefix, "site-packages"):
+        assert word.encode() not in content
+
+
+def test_each_model_is_asked_for_what_it_takes() -> None:
+    bert, distilbert = quantised_toys.toy("bert"), quantised_toys.toy("distilbert")
+    assert input_names(bert) == ("input_ids", "attention_mask", "token_type_ids")
+    assert input_names(distilbert) == ("input_ids", "attention_mask")
+    assert output_names(bert) == ("logits",)
+    assert output_names(quantised_toys.toy("bert answering questions")) == ("start_logits", "end_logits")
+    assert [tuple(tensor.shape) for tensor in example_inputs(bert, 2, 5)] == [(2, 5)] * 3
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    model = scored("bert", is_quantised=True)
+    before = copy.deepcopy(model.state_dict())
+    changed = onnx_graph._with_graph_linears(model, "uint8")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert not any(type(module).__name__ == "FrozenQuantizedLinear" for module in changed.modules())
+
+
+def test_what_is_not_installed_is_named_with_the_extra() -> None:
+    with pytest.raises(UsageError, match=r"no_such_package, nor_this are not installed. pip install .*\[onnx\]"):
+        onnx_graph.require_packages("json", "no_such_package", "nor_this")
