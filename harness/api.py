@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import Problems
+from harness.errors import Problems, unknown
 from harness.grids import planned
 from harness.grids.arguments import read_place, read_store, told_of_arguments
 from harness.grids.options import read_folder, read_options
@@ -25,7 +25,7 @@ from harness.studies.cell_models import cell_model, one_cell
 from harness.studies.results import read_results
 from harness.studies.state import read_states
 from harness.studies.study import only_study, read_study
-from harness.tasks import get_task
+from harness.tasks import TASKS, Task, get_task
 from paper_tables.numbers.study_numbers import read_numbers
 from paper_tables.tables.study_page import study_page
 
@@ -154,10 +154,17 @@ def load_packed(folder: str | Path, task: str) -> tuple[Any, Any]:
     Raises UsageError for another folder and an unknown task, `PackedFileError` for a file that was cut off or edited.
     """
     problems = Problems()
-    path, known = read_folder("folder", folder, problems), problems.attempt(lambda: get_task(task), None, "task")
+    path, known = read_folder("folder", folder, problems), _task(task, problems)
     problems.check()
     loaded: tuple[Any, Any] = _export("models").load_packed(path, known)
     return loaded
+
+
+def _task(name: str, problems: Problems) -> Task | None:
+    if name not in TASKS:
+        problems.add(unknown("task", name, TASKS))
+        return None
+    return get_task(name)
 
 
 def _export(module: str) -> Any:

@@ -204,7 +204,7 @@ TRAINS = frozenset(("pretraining", "training"))
 MAKES_MODEL = frozenset(("pretraining", "training", "conversion"))  # the artifact is a model, which others load
 RESERVED = frozenset(("task", "kind", "parents", "inputs", "without"))  # what the chain itself gives a stage
 _OWNED = re.compile(rf"(?P<owner>{NAME}):(?P<name>[A-Za-z0-9][A-Za-z0-9_-]*)")
-SIZES = re.compile(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5})*")
+SIZES = re.compile(r"[1-9][0-9]{0,5}x[1-9][0-9]{0,5}(,[1-9][0-9]{0,5}x[1-9][0-9]{0,5})*")
 _TARGET = re.compile(r"\w+(\.\w+)*:\w+")
 
 
@@ -427,15 +427,17 @@ _KINDS = (
         run="harness.stages.latency:latency",
         recipe={
             **{name: RUNTIME[name] for name in ("attention", "threads")},
-            "batch_sizes": Parameter(str, default="1,8,32", assumed="examples at a time"),
-            "lengths": Parameter(str, default="16,128,384", assumed="tokens; more than a model reads are left out"),
+            "sizes": Parameter(
+                str,
+                default=",".join(f"{examples}x{tokens}" for examples in (1, 8, 32) for tokens in (16, 128, 384)),
+                assumed="examples x tokens; more tokens than a model reads are left out",
+            ),
             "seconds": Parameter(float, above=0, default=2.0, assumed="of calls, for each size and runtime"),
         },
         work="measuring",
         identity=("task", "machine"),
-        relations=tuple(
-            Relation((name,), lambda text: SIZES.fullmatch(text) is not None, "whole numbers above 0, as 1,8,32")
-            for name in ("batch_sizes", "lengths")
+        relations=(
+            Relation(("sizes",), lambda text: SIZES.fullmatch(text) is not None, "EXAMPLESxTOKENS,.. as 1x128,32x128"),
         ),
     ),
 )

@@ -70,14 +70,9 @@ def latency(context: StageContext) -> StageResult:
     )
 
 
-def sizes_of(parameters: Any) -> list[tuple[int, int]]:
-    """(examples, tokens) of every measurement."""
-    batches, lengths = (_numbers(parameters[name]) for name in ("batch_sizes", "lengths"))
-    return [(examples, tokens) for examples in batches for tokens in lengths]
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(word) for word in text.split(",")]
+def sizes_of(text: str) -> list[tuple[int, int]]:
+    """(examples, tokens) of every measurement: of the setting `sizes`, as 1x128,32x128."""
+    return [(int(examples), int(tokens)) for examples, _, tokens in (size.partition("x") for size in text.split(","))]
 
 
 def _load(folder: Path, parameters: Mapping[str, Any]) -> Any:
@@ -106,7 +101,7 @@ def measure(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     runtime = next(each for each in RUNTIMES if each.name == asked["runtime"])
     inputs = {
         size: inputs_of(asked["inputs"], asked["vocabulary"], *size)
-        for size in sizes_of(parameters)
+        for size in sizes_of(parameters["sizes"])
         if size[1] <= asked["positions"]
     }
     memory = MemoryWatch()

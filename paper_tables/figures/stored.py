@@ -1,17 +1,20 @@
-"""Compression as stored: bytes of the dense model's artifact over those of a row's, as the records count them.
+"""Compression as stored: the dense model's bytes over those of a row's, as the records count them.
 
-The whole artifact counts, with embeddings, configuration and tokenizer: what a copy of it takes on a disk. Zeros that
-are stored like other numbers, and int8 codes that lie beside fp32 weights, save nothing.
+Where every row was packed (`harness grid .. --measures packing`): bytes of the fp32 weights file over those of the
+packed file. Else bytes of the artifacts, with embeddings, configuration and tokenizer: what a copy takes on a disk.
+There zeros that are stored like other numbers, and int8 codes that lie beside fp32 weights, save nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 
 from paper_tables.figures.averages import with_average
 from paper_tables.figures.baselines import NO_BASELINES, Baselines
 from paper_tables.figures.points import Chart, Place, charts
+from paper_tables.numbers.packings import packings_of
 from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import StudyNumbers
 
@@ -32,6 +35,15 @@ def stored_bytes(numbers: StudyNumbers, row: Row) -> float | None:
     return fmean(found) if found else None
 
 
+def packed_ratio(numbers: StudyNumbers, row: Row) -> float | None:
+    """Mean over the row's packed files of the fp32 weights file's bytes over theirs; None where one was not packed."""
+    found = packings_of(numbers, row.stage_ids)
+    scored = [stage_id for stage_id in row.stage_ids if stage_id in numbers.records]
+    if not scored or len(found) < len(scored):
+        return None
+    return round(fmean(packed["dense_file_bytes"] / packed["file_bytes"] for packed in found), 6)
+
+
 def stored_place(numbers: StudyNumbers) -> Place:
     """A row's compression as stored: bytes of the dense fp32 model of its task over its own, None where one is not
     known."""
@@ -50,7 +62,9 @@ def stored_place(numbers: StudyNumbers) -> Place:
 
 def stored_charts(numbers: StudyNumbers, baselines: Baselines = NO_BASELINES) -> tuple[list[Chart], list[str]]:
     """A chart per model, and a sentence for each that cannot be made: a row with a result whose bytes are not known."""
-    place = stored_place(numbers)
+    rows = [row for row in numbers.rows if row.value is not None]
+    is_packed = bool(rows) and all(packed_ratio(numbers, row) is not None for row in rows)
+    place = partial(packed_ratio, numbers) if is_packed else stored_place(numbers)
     unknown: dict[str, list[Row]] = {}
     for row in numbers.rows:
         if row.value is not None and place(row) is None:
@@ -62,12 +76,13 @@ def stored_charts(numbers: StudyNumbers, baselines: Baselines = NO_BASELINES) ->
         for model, rows in unknown.items()
     ]
     drawn = [chart for chart in found if any(panel.points for panel in chart.panels)]
-    return [_told(with_average(chart)) for chart in drawn], sentences
+    return [_told(with_average(chart), is_packed) for chart in drawn], sentences
 
 
-def _told(chart: Chart) -> Chart:
+def _told(chart: Chart, is_packed: bool) -> Chart:
     """With what was counted, and that nothing is smaller where that is so."""
-    notes = ["Bytes of the whole artifact, tokenizer and configuration too."]
+    whole = "Bytes of the whole artifact, tokenizer and configuration too."
+    notes = ["Bytes of the fp32 weights over those of the packed file, embeddings in both." if is_packed else whole]
     if all(point.x <= 1 for panel in chart.panels for point in panel.points):
         notes.append("Nothing is stored smaller than dense yet.")
     return replace(chart, notes=(*notes, *chart.notes))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.studies.results import counts_of
+from paper_tables.numbers.packings import packings_of
 from paper_tables.numbers.rows import Row
 from paper_tables.numbers.study_numbers import StudyNumbers
 
@@ -45,19 +46,19 @@ def _packed(member: str) -> Callable[[StudyNumbers, Sequence[Row]], str]:
     """A size of the packed files of the rows' models."""
 
     def text(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
-        found = [packed[member] for packed in _packings(numbers, rows)]
+        found = [packed[member] for packed in packings_of(numbers, _evaluations(rows))]
         return _range(found) if found else NOT_PACKED
 
     return text
 
 
 def _times_bound(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
-    found = [each["encoder_bytes"] / each["encoder_bound_bytes"] for each in _packings(numbers, rows)]
+    found = [each["encoder_bytes"] / each["encoder_bound_bytes"] for each in packings_of(numbers, _evaluations(rows))]
     return " to ".join(dict.fromkeys(f"{ratio:.3f}" for ratio in (min(found), max(found)))) if found else NOT_PACKED
 
 
 def _whole_ratio(numbers: StudyNumbers, rows: Sequence[Row]) -> str:
-    found = [each["dense_file_bytes"] / each["file_bytes"] for each in _packings(numbers, rows)]
+    found = [each["dense_file_bytes"] / each["file_bytes"] for each in packings_of(numbers, _evaluations(rows))]
     return " to ".join(dict.fromkeys(f"{ratio:.1f}x" for ratio in (min(found), max(found)))) if found else NOT_PACKED
 
 
@@ -95,13 +96,8 @@ def _models(numbers: StudyNumbers, rows: Sequence[Row]) -> Iterator[Mapping[str,
     return (numbers.records[stage_id] for stage_id in sorted(ids) if stage_id in numbers.records)
 
 
-def _packings(numbers: StudyNumbers, rows: Sequence[Row]) -> list[Mapping[str, Any]]:
-    """Of the packed files of the rows' models with fp32 embeddings, as far as they are there."""
-    ids = sorted(
-        {measure for row in rows for stage_id in row.stage_ids for measure in numbers.measures.get(stage_id, ())}
-    )
-    found = [numbers.records[i]["result"].get("packed") for i in ids if i in numbers.records]
-    return [packed for packed in found if packed is not None and packed["embeddings"] == "fp32"]
+def _evaluations(rows: Sequence[Row]) -> list[str]:
+    return [stage_id for row in rows for stage_id in row.stage_ids]
 
 
 def _sparsity(numbers: StudyNumbers, rows: Sequence[Row]) -> list[Mapping[str, Any]]:

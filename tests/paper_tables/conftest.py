@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,14 @@ def make_study(store: Store) -> Callable[..., Study]:
         splits: tuple[str, ...] = (*SPLITS, *MNLI),
         preset: str = str(SLICE),
         name: str = "mine",
+        measures: Sequence[str] = (),
         **axes: Any,
     ) -> Study:
         chosen = load_preset(preset).changed(settings(*assignments))
         identities = {"tiny": ModelIdentity(weights="w", tokenizer="t")}
         found = Inputs(models=identities, data={split: split for split in splits})
-        plan = plan_cells(expand(Axes(**{"models": ["tiny"], **axes}), chosen).cells, chosen.recipe, found)
+        cells = expand(Axes(**{"models": ["tiny"], **axes}), chosen).cells
+        plan = plan_cells(cells, chosen.recipe, found, measures=measures)
         write_study(store, merged(store, name, chosen, plan))
         return read_study(store, name)
 

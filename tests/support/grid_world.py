@@ -65,12 +65,12 @@ def preset(*assignments: str, methods: Sequence[str] = ()) -> Preset:
     return load_preset(str(SLICE), methods).changed(settings(*assignments))
 
 
-def plan(*assignments: str, found: Inputs | None = None, **axes: Any) -> Plan:
+def plan(*assignments: str, found: Inputs | None = None, measures: Sequence[str] = (), **axes: Any) -> Plan:
     """The plan of a grid under the preset `slice` with these --set assignments."""
     named = Axes(**{"models": ["tiny"], **axes})
     chosen = preset(*assignments, methods=named.methods or ())
     grid = expand(named, chosen)
-    return plan_cells(grid.cells, chosen.recipe, found or inputs(named.models), grid.methods)
+    return plan_cells(grid.cells, chosen.recipe, found or inputs(named.models), grid.methods, measures)
 
 
 PAPER_MODELS = ("bert-base", "bert-large", "distilbert")

@@ -1,0 +1,200 @@
+"""A cell's model, from its words to a folder that others load."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import tiny_world
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import harness
+from harness.cli.main import main
+from harness.compression.quantization import FrozenQuantizedLinear
+from harness.errors import UsageError
+from harness.packed.packed_file import PackedFileError
+from harness.store.store import Store
+from harness.studies.study import read_study
+
+INT8 = "method=prune-ofa,quantization=int8"
+SENTENCES = ["the film was very good .", "the dish was very awful ."]
+
+
+class Run(NamedTuple):
+    store: Store
+
+    def export(self, *words: str) -> int:
+        return main(["export", *words, "--store", str(self.store.root)])
+
+
+@pytest.fixture(scope="module")
+def run(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One chain in fp32 and in 8 bits, packed."""
+    return ran(tiny, tmp_path_factory.mktemp("exported") / "runs", "packing")
+
+
+def ran(tiny: Any, root: Path, *measures: str, **settings: Any) -> Run:
+    short = {"dense__epochs": 1.0, "transfer__epochs": 1.0, "quantization__epochs": 1.0, "student_pruning__steps": 8}
+    arguments = tiny_world.grid_arguments(tiny.model, tiny.data, root, **short, **settings)
+    cells = ["--methods", "prune-ofa", "--tasks", "sst2", "--sparsities", "0.85", "--quantization", "none,int8"]
+    assert main([*arguments, *cells, "--seeds", "0", "--measures", ",".join(measures)]) == 0
+    return Run(Store(root))
+
+
+def logits(model: Any, tokenizer: Any) -> np.ndarray:
+    with torch.no_grad():
+        return model(**tokenizer(SENTENCES, padding=True, return_tensors="pt")).logits.numpy()
+
+
+def test_a_model_is_loaded_by_its_cells_words(run: Run) -> None:
+    loaded = harness.load_model(tiny_world.STUDY, INT8, store=run.store.root)
+    assert loaded.cell.quantization == "int8"
+    assert sum(isinstance(module, FrozenQuantizedLinear) for module in loaded.model.modules()) == 14
+    assert not loaded.model.training
+    plain = harness.load_model(tiny_world.STUDY, {"quantization": "none"}, store=run.store.root)
+    assert plain.cell.method == "prune-ofa"
+    assert np.abs(logits(loaded.model, loaded.tokenizer) - logits(plain.model, plain.tokenizer)).max() < 0.5
+
+
+def test_a_hub_folder_loads_with_the_library_and_says_what_it_is(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "hub"
+    assert run.export("quantization=none", "--out", str(out)) == 0
+    model = AutoModelForSequenceClassification.from_pretrained(out, local_files_only=True).eval()
+    tokenizer = AutoTokenizer.from_pretrained(out, local_files_only=True)
+    ours = harness.load_model(tiny_world.STUDY, "quantization=none", store=run.store.root)
+    assert np.array_equal(logits(model, tokenizer), logits(ours.model, ours.tokenizer))
+    card = (out / "README.md").read_text()
+    plan = read_study(run.store, tiny_world.STUDY).plan
+    evaluation = run.store.stage(plan.endpoint(ours.cell)).read_record()
+    accuracy = evaluation["result"]["metrics"]["sst2"]["accuracy"]
+    assert f"| sst2 | accuracy | {100 * accuracy:.2f} | {tiny_world.SST2_VALIDATION} |" in card
+    assert "datasets:" not in card  # those of the tests are a folder's, not the hub's
+    assert "not the hub's" in card
+    assert "13,9" in card  # zeros, counted
+    assert "student_pruning" in card
+    assert "learning_rate = 0.003 (" in card
+    assert plan.stages[plan.endpoint(ours.cell)].parents["model"] in card
+
+
+def test_a_packed_folder_holds_the_same_model(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "packed"
+    assert run.export(INT8, "--format", "packed", "--out", str(out)) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.packed.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    model, tokenizer = harness.load_packed(out, "sst2")
+    ours = harness.load_model(tiny_world.STUDY, INT8, store=run.store.root)
+    assert np.array_equal(logits(model, tokenizer), logits(ours.model, ours.tokenizer))
+    whole = (out / "model.packed.safetensors").read_bytes()
+    (out / "model.packed.safetensors").write_bytes(whole[:-1])
+    with pytest.raises(PackedFileError, match="cut off or edited"):
+        harness.load_packed(out, "sst2")
+    with pytest.raises(UsageError, match=r"has no model\.packed\.safetensors"):
+        harness.load_packed(tmp_path, "sst2")
+    with pytest.raises(UsageError, match="task 'sst3'"):
+        harness.load_packed(out, "sst3")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_a_graph_scores_as_the_model_does(run: Run, tmp_path: Path, form: str) -> None:
+    package = pytest.importorskip("onnxruntime" if form == "onnx" else "openvino")
+    out = tmp_path / form
+    assert run.export(INT8, "--format", form, "--out", str(out)) == 0
+    ours = harness.load_model(tiny_world.STUDY, INT8, store=run.store.root)
+    inputs = {
+        name: tensor.numpy() for name, tensor in ours.tokenizer(SENTENCES, padding=True, return_tensors="pt").items()
+    }
+    if form == "onnx":
+        session = package.InferenceSession(str(out / "model.onnx"), providers=["CPUExecutionProvider"])
+        (found,) = session.run(None, {each.name: inputs[each.name] for each in session.get_inputs()})
+    else:
+        compiled = package.Core().compile_model(out / "openvino_model.xml", "CPU")
+        found = compiled({each.get_any_name(): inputs[each.get_any_name()] for each in compiled.inputs})[0]
+        assert not (out / "model.onnx").exists()
+    wanted = logits(ours.model, ours.tokenizer)
+    assert np.array_equal(found.argmax(1), wanted.argmax(1))
+    assert np.abs(found - wanted).max() < 0.05 * np.ptp(wanted)
+
+
+def test_what_was_packed_scores_as_the_cell_does(run: Run) -> None:
+    plan = read_study(run.store, tiny_world.STUDY).plan
+    for cell in plan.paths:
+        (packing,) = plan.measuring(cell, "packing")
+        packed, scored = (run.store.stage(i).read_record()["result"] for i in (packing, plan.endpoint(cell)))
+        assert packed["metrics"] == scored["metrics"]
+        sizes = packed["packed"]
+        artifact = run.store.stage(packing).artifact_path / "model.packed.safetensors"
+        assert sizes["file_bytes"] == artifact.stat().st_size
+        assert sizes["encoder_fp32_bytes"] == 4 * tiny_world.ENCODER_WEIGHTS
+        assert sizes["encoder_bytes"] < sizes["encoder_fp32_bytes"] / (4 if cell.quantization == "none" else 8)
+
+
+@pytest.mark.slow
+def test_what_was_timed_is_told_by_runtime_and_size(tiny: Any, tmp_path: Path) -> None:
+    run = ran(tiny, tmp_path / "runs", "latency", latency__sizes="1x8,2x16", latency__seconds=0.01)
+    plan = read_study(run.store, tiny_world.STUDY).plan
+    told = {}
+    for cell in plan.paths:
+        (latency,) = plan.measuring(cell, "latency")
+        told[cell.quantization] = run.store.stage(latency).read_record()["result"]["latency"]
+    names = {found["runtime"] for found in told["none"]["measured"]}
+    assert {"torch fp32", "torch csr", "torch dynamic int8"} <= names
+    for found in [*told["none"]["measured"], *told["int8"]["measured"]]:
+        assert (found["examples"], found["tokens"]) in ((1, 8), (2, 16))
+        assert 0 < found["p50_ms"] <= found["p90_ms"] <= found["p99_ms"]
+        assert found["calls"] >= 20
+    assert told["none"]["machine"] == told["int8"]["machine"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["method=prune-ofa"], "names 2 cells (quantization=none; quantization=int8)"),
+        (["method=prune"], "Did you mean 'prune-ofa'"),
+        (["everything"], "names no cell"),
+        (["quantization=none", "--format", "onxx"], "Did you mean 'onnx'"),
+        (["quantization=none", "--study", "other"], "study 'other'"),
+    ],
+)
+def test_words_that_name_no_one_cell_are_told(
+    run: Run, tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.export(*words, "--out", str(tmp_path / "out")) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_there_stays_as_it_is(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").write_text("mine")
+    assert run.export("quantization=none", "--out", str(tmp_path)) == 2
+    assert f"--out {tmp_path} is there" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_json_names_cell_stage_and_files(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.export("quantization=none", "--out", str(tmp_path / "out"), "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["cell"]["quantization"] == "none"
+    assert "model.safetensors" in told["files"]
+    assert run.store.stage(told["stage"]).has_record()
+
+
+def test_a_model_that_is_not_kept_is_told_with_the_next_move(run: Run, tmp_path: Path) -> None:
+    plan = read_study(run.store, tiny_world.STUDY).plan
+    cell = next(cell for cell in plan.paths if cell.quantization == "none")
+    artifact = run.store.stage(plan.stages[plan.endpoint(cell)].parents["model"]).artifact_path
+    artifact.rename(tmp_path / "away")
+    try:
+        with pytest.raises(UsageError, match="is not kept here"):
+            harness.load_model(tiny_world.STUDY, "quantization=none", store=run.store.root)
+    finally:
+        (tmp_path / "away").rename(artifact)
