@@ -41,7 +41,7 @@ def test_importing_harness_imports_no_other_module_and_its_names_are_found_when_
     code += "harness.plan_grid; print('pandas' in sys.modules, 'torch' in sys.modules, *dir(harness))"
     imported, after = python("-c", code).stdout.splitlines()
     assert imported == "harness"
-    assert after == "False False PlannedGrid __version__ plan_grid records tables"
+    assert after == "False False PlannedGrid __version__ load_model load_packed plan_grid records tables"
 
 
 def test_no_public_name_hides_a_module_and_an_unknown_one_is_told() -> None:

@@ -66,7 +66,7 @@ def _openvino(found: CellModel, out: Path) -> list[str]:
     require_packages("openvino")
     copy_rest(found.folder, out)
     lines = _graph(found, out / ONNX_FILE)
-    from harness.runtimes.openvino_ir import write_ir
+    from harness.export.openvino_ir import write_ir
 
     write_ir(out / ONNX_FILE, out / OPENVINO_FILE)
     (out / ONNX_FILE).unlink()

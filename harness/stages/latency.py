@@ -82,7 +82,7 @@ def _load(folder: Path, parameters: Mapping[str, Any]) -> Any:
 
 def _in_a_process(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What a child process measured. Raises RuntimeError with its last words where it failed."""
-    words = [sys.executable, "-P", "-m", CHILD]
+    words = [sys.executable, "-P", "-c", f"from {CHILD} import {child.__name__}; {child.__name__}()"]
     done = subprocess.run(words, input=json.dumps(asked), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{asked['runtime']} failed: {done.stderr.strip()[-MOST_ERROR:]}")
@@ -115,10 +115,6 @@ def measure(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def main() -> None:
-    """The child: a question on standard input, its measurements on the last line of standard output."""
+def child() -> None:
+    """What the child runs: a question on standard input, its measurements on the last line of standard output."""
     print(json.dumps(measure(json.loads(sys.stdin.read()))))
-
-
-if __name__ == "__main__":
-    main()

@@ -338,25 +338,26 @@ def _merged(store: Store, name: str, preset: Preset, plan: Plan) -> tuple[Study,
     older = joined_study(store, name, preset, plan)
     if older is None:
         return Study(name, _with_defaults(preset, {}, plan), plan), False
-    union = union_of(older.plan, plan)
+    union = union_of(older.plan, plan, counts=plan)
     found = Study(name, _with_defaults(preset, older.recipe, plan), union)
     return found, _is_same(older, found)
 
 
-def union_of(older: Plan, newer: Plan) -> Plan:
-    """The cells of both, with the newer's stages of one that both have, and its facts; measures are added.
+def union_of(one: Plan, other: Plan, *, counts: Plan) -> Plan:
+    """The cells of both, in this order, and their measures.
 
-    A measure of a model that the cell does not lead to any more is left out, as are stages that no cell needs.
+    counts: that one of them whose path and facts are those of a cell that both have. A measure of a model that the cell
+    does not lead to is left out, as are stages that no cell needs.
     """
-    known = {**older.stages, **newer.stages}
-    paths = {**older.paths, **newer.paths}
-    union = Plan(paths=paths, methods={**older.methods, **newer.methods})
+    known = {**one.stages, **other.stages}
+    paths = {**one.paths, **other.paths, **counts.paths}
+    union = Plan(paths=paths, methods={**one.methods, **other.methods, **counts.methods})
     for path in paths.values():  # a cell's path lists parents first
         for stage_id in path:
             union.add(known[stage_id])
     for cell, path in paths.items():
         model = known[path[-1]].parents.get("model")
-        both = dict.fromkeys((*older.measures.get(cell, ()), *newer.measures.get(cell, ())))
+        both = dict.fromkeys((*one.measures.get(cell, ()), *other.measures.get(cell, ())))
         if measures := tuple(i for i in both if known[i].parents.get("model") == model):
             union.measures[cell] = measures
             for stage_id in measures:

@@ -23,6 +23,8 @@ COMPUTES = (
     "harness.data",
     "harness.inputs",
     "harness.metrics",
+    "harness.packed",
+    "harness.runtimes",
     "harness.specs",
     "harness.stages",
     "harness.tasks",

@@ -76,6 +76,10 @@ WAIVED = {
     "sentence_splitter": "there is one so far",
     "tie_rule": "no two weights tie here; tests/training/test_switches.py makes them",
     "task": "an axis of the grid",
+    "embeddings": "of a measure: tests/packed/test_checkpoint.py",
+    "sizes": "of a measure of time: tests/export",
+    "seconds": "of a measure of time: tests/runtimes/test_timing.py",
+    "machine": "of a measure of time: tests/studies/test_measures.py",
     "model": "an axis of the grid",
     "train_subset_seed": "with all examples taken; the subset itself has its own tests",
 }

@@ -26,6 +26,7 @@ from harness.worker.run import run_stage
 CASES = [
     *[(kind, None) for kind in ("corpus", "pairs", "teacher_preparation", "student_pruning", "sparse_checkpoint")],
     *[(kind, task) for kind in ("dense", "teacher_logits", "quantization", "evaluation") for task in ("sst2", "squad")],
+    *[("packing", task) for task in ("sst2", "squad")],
     *[(kind, "sst2") for kind in ("task_pruning", "transfer")],
 ]
 
@@ -49,7 +50,7 @@ def ready(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Ready:
         tiny.model, tiny.data, root, transfer__epochs=1, common__teacher_logits="stored"
     )
     arguments += ["--sparse-from", f"mine={folder}", "--methods", "prune-ofa,finetune-pruning"]
-    assert cli.main([*arguments, "--tasks", "sst2,squad", "--quantization", "none,int8"]) == 0
+    assert cli.main([*arguments, "--tasks", "sst2,squad", "--quantization", "none,int8", "--measures", "packing"]) == 0
     store = Store(root)
     models = find_models([("tiny", tiny.model)], hashes).models
     own = find_own({"mine": folder}, models["tiny"], hashes, lambda name: False).found
@@ -84,7 +85,8 @@ class Polls:
 
 
 def test_every_kind_is_here() -> None:
-    assert {kind for kind, _ in CASES} == KINDS.keys()
+    """But latency, which makes other numbers whenever it runs: tests/export has its stop."""
+    assert {kind for kind, _ in CASES} == KINDS.keys() - {"latency"}
 
 
 @pytest.mark.slow

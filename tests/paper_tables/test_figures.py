@@ -163,6 +163,9 @@ AWKWARD = {
     "one method": lambda: drawn(chart([point(sparsity=s / 10, value=float(s)) for s in range(9)], panels=2)),
     "identical values": lambda: drawn(chart([point(method, 100.0) for method in SHIPPED], panels=4)),
     "ends of the scale": lambda: drawn(chart([point(value=0.0), point("dense", 100.0)], panels=2)),
+    "over speed-up": lambda: drawn(
+        replace(chart([DENSE, *PAPER_LIKE], panels=1), axis="speed", notes=("A machine of many words, " * 9,))
+    ),
     "as stored": lambda: drawn(replace(chart([DENSE, point(value=80)], panels=2), axis="stored")),
     "over tokens": lambda: drawn(replace(chart([DENSE, *PAPER_LIKE], panels=1), axis="tokens")),
     "over tokens beside levels": lambda: drawn(over_tokens(chart([DENSE, *PAPER_LIKE], subject=HOSTILE), *LEVELS)),
@@ -184,7 +187,7 @@ def test_every_text_is_on_the_page_and_clear_of_every_other_in_print(name: str) 
 
 
 @pytest.mark.parametrize("store", ["quick", "reduced"])
-@pytest.mark.parametrize("kind", FIGURE_KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in FIGURE_KINDS if kind != "speed"])  # measured nowhere yet
 def test_every_figure_of_the_committed_studies_can_be_read_in_print(store: str, kind: str) -> None:
     found = study_pictures(committed(store), [kind])
     assert found.found

@@ -39,17 +39,26 @@ def test_compression_counts_what_the_records_count(reduced: StudyNumbers) -> Non
     }
     # 24 matrices of 384 x 384 and 12 of 384 x 1536, floor(0.9 n) zeros in each.
     zeros, total = 24 * 132_710 + 12 * 530_841, 24 * 384**2 + 12 * 384 * 1536
-    nominal, counted, nonzero, encoder, file_bytes = lines["prune-ofa", 0.9, "8"]
-    assert (nominal, counted, nonzero) == ("40.0x", f"{zeros:,} of {total:,}", f"{total - zeros:,}")
-    assert encoder == "not stored yet"
-    low, high = (int(text.replace(",", "")) for text in file_bytes.split(" to "))
+    nominal, counted, *packed, folder = lines["prune-ofa", 0.9, "8"]
+    assert (nominal, counted) == ("40.0x", f"{zeros:,} of {total:,}")
+    assert packed == ["not packed"] * 4
+    low, high = (int(text.replace(",", "")) for text in folder.split(" to "))
     sizes = [
         json.loads(path.read_text())["artifact"]["bytes"]
         for path in (RESULTS / "reduced" / "records").glob("*/*.json")
         if '"kind": "quantization"' in path.read_text()
     ]
     assert {low, high} <= set(sizes)
-    assert lines["dense", 0.0, "32"][:3] == ["1.0x", f"0 of {total:,}", f"{total:,}"]
+    assert lines["dense", 0.0, "32"][:2] == ["1.0x", f"0 of {total:,}"]
+
+
+def test_weights_that_are_left_are_counted_where_a_table_asks_for_them(reduced: StudyNumbers) -> None:
+    tree = {"title": "left", "description": "what is left", "columns": ["nonzero_parameters"], "rows": [{}]}
+    table = parse_table_file(tree, "left")
+    left = {(line.method, line.sparsity): line.cells[0].text for line in build(table, reduced).lines()}
+    total = 24 * 384**2 + 12 * 384 * 1536
+    assert left["dense", 0.0] == f"{total:,}"
+    assert left["prune-ofa", 0.9] == f"{total - 24 * 132_710 - 12 * 530_841:,}"
 
 
 def test_the_ablation_has_the_pair_that_distillation_alone_sets_apart(reduced: StudyNumbers) -> None:

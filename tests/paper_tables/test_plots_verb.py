@@ -191,7 +191,10 @@ def test_every_word_that_names_nothing_is_told_at_once(
     assert "--stage dense without its kind. Add curves to --only, or leave it out." in told
     assert "--with x without its kind. Add tokens to --only, or leave it out." in told
     for words, said in (
-        (["--only", ","], "--only is empty: name kinds of accuracy, methods, stored, tokens, sparsity, curves, or all"),
+        (
+            ["--only", ","],
+            "--only is empty: name kinds of accuracy, methods, stored, speed, tokens, sparsity, curves, or all",
+        ),
         (["--stage", "dens"], "Did you mean"),
         (["--with", "mime"], "Did you mean 'mine'"),
     ):

@@ -14,9 +14,9 @@ import torch
 
 from harness.compression.quantization import load_frozen
 from harness.errors import UsageError
+from harness.export.openvino_ir import write_ir
 from harness.runtimes import onnx_graph
 from harness.runtimes.onnx_graph import Codes, example_inputs, input_names, output_names, write_onnx
-from harness.runtimes.openvino_ir import write_ir
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

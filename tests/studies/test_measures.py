@@ -74,12 +74,12 @@ def test_a_study_without_measures_says_nothing_of_them(store: Store) -> None:
 
 def test_machines_stand_side_by_side_and_a_measure_of_another_model_goes() -> None:
     here, there = measured("latency"), measured("latency", machine="another")
-    both = union_of(here, there)
+    both = union_of(here, there, counts=there)
     assert all(len(ids) == 2 for ids in both.measures.values())
     assert both.stages.keys() == here.stages.keys() | there.stages.keys()
     longer = plan("dense.epochs=9", **CELLS)
     cell = next(cell for cell in here.paths if cell.method == "dense")
-    union = union_of(here, longer)
+    union = union_of(here, longer, counts=longer)
     assert cell not in union.measures
     assert not set(here.measures[cell]) & set(union.stages)
 

@@ -11,7 +11,6 @@ from harness.errors import Problem, Problems, UsageError, system_problem, unknow
 from harness.store.store import Store
 from harness.studies.cell_models import cell_model, one_cell
 from harness.studies.study import only_study, read_study
-from harness.wording import option
 
 FORMATS = ("hub", "packed", "onnx", "openvino")
 WRITE = "harness.export.formats"  # by name: what it computes with, no other verb imports
@@ -24,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     if options.format not in FORMATS:
         problems.add(unknown("format", options.format, FORMATS))
     if out.exists() or out.is_symlink():
-        taken = Problem(f"{option('out')} {out} is there", "out", next_move="Name a folder that is not.")
+        taken = Problem(f"--out {out} is there", next_move="Name a folder that is not.")
         problems.add(taken)
     study = problems.attempt(lambda: read_study(store, options.study or only_study(store)), None)
     cell = None if study is None else problems.attempt(lambda: one_cell(study, options.cell), None, "cell")

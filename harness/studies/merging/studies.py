@@ -86,7 +86,7 @@ def _texts_apart(where: str, one: Mapping[str, Any], other: Mapping[str, Any], k
 
 def _joined(one: Study, other: Study) -> Study:
     """The first study with the cells of the other that it lacks."""
-    plan = union_of(one.plan, other.plan)
+    plan = union_of(one.plan, other.plan, counts=one.plan)
     settings = dict(sorted({**other.recipe["settings"], **one.recipe["settings"]}.items()))
     defaults = sorted({*one.recipe.get("defaults", ()), *other.recipe.get("defaults", ())})
     listed = {"defaults": defaults} if defaults or "defaults" in one.recipe else {}
