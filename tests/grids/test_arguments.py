@@ -65,7 +65,7 @@ RIGHT: dict[str, set[str]] = {
     "study": set(),
     "store": {"a text"},
     "resource": set(),
-    "measures": set(),
+    "measures": {"an empty text"},
     "max_gpu_hours": {"a number", "a fraction"},
 }
 # What is told of a text that could have been right.

@@ -346,7 +346,7 @@ def test_tasks_that_are_about_to_end_are_waited_for(
     submit()
     ending = next(iter(stub.tasks))
     stub.change(ending, state="CG")
-    timer = threading.Timer(0.5, stub.remove, [ending])
+    timer = threading.Timer(3.0, stub.remove, [ending])  # by then a busy machine has come to asking
     timer.start()
     done = submit()
     timer.join()
