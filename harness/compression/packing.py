@@ -122,16 +122,15 @@ def plain_bytes(numel: int, num_left: int) -> int:
 def entropy_bytes(matrix: Values) -> float:
     """What no code for independent symbols goes below: Shannon's bound of the places of zeros and of what is left.
 
-    Of the matrix's own frequencies, which a code would have to hold as well. fp32 values all differ: theirs are four
-    bytes each, which planes of alike exponents stay below.
+    Of the matrix's own frequencies, which a code would have to hold as well. The symbols of int8 values are their codes;
+    of fp32 values, which all differ, the bytes of each of the four planes.
     """
     flat = matrix.reshape(-1)
     left = flat[flat != 0]
     places = np.array([len(left), flat.size - len(left)])
-    if flat.dtype != np.int8:
-        return flat.size * _entropy(places) / 8 + left.nbytes
-    values = np.unique(left, return_counts=True)[1]
-    return (flat.size * _entropy(places) + len(left) * _entropy(values)) / 8
+    planes = np.frombuffer(_bytes_of(left), np.uint8).reshape(flat.itemsize, -1)
+    values = sum(_entropy(np.bincount(plane, minlength=256)) for plane in planes)
+    return (flat.size * _entropy(places) + len(left) * values) / 8
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:

@@ -82,6 +82,16 @@ def test_the_bound_is_shannons() -> None:
     assert entropy_bytes(matrix) == pytest.approx((8 * 1 + 4 * 2) / 8)
     assert entropy_bytes(np.zeros((4, 4), np.int8)) == 0
     assert entropy_bytes(np.full((4, 4), 3, np.int8)) == 0
+    # In fp32 the planes of 1.0, 2.0, -1.0 and -2.0: two of zeros alone, one of 0x80 and 0x00 twice each, and of the
+    # highest bytes 0x3f, 0x40, 0xbf and 0xc0. One bit and two for each that is left.
+    floats = np.array([[0, 1.0, 0, 2.0], [0, -1.0, 0, -2.0]], np.float32)
+    assert entropy_bytes(floats) == pytest.approx((8 * 1 + 4 * 1 + 4 * 2) / 8)
+
+
+@pytest.mark.parametrize("sparsity", [0.5, 0.85, 0.9])
+def test_fp32_weights_are_packed_close_to_their_bound_as_well(sparsity: float) -> None:
+    weights = pruned(sparsity, (768, 768))
+    assert 1.0 < pack(weights).num_bytes / entropy_bytes(weights) < 1.05
 
 
 @pytest.mark.parametrize(("sparsity", "least_ratio"), [(0.85, 20.0), (0.90, 28.0)])
