@@ -9,7 +9,7 @@ WORLDS ?= worlds
 export PYTHONDONTWRITEBYTECODE :=
 
 # On a machine with nothing but Python, git and make: the environment is made first.
-.PHONY: environment demo results worlds bench bench-gpu test test-cluster test-all lint mutants soak same-numbers code-versions clean
+.PHONY: environment demo results worlds bench bench-gpu bench-inference test test-cluster test-all lint mutants soak same-numbers code-versions clean
 
 environment: $(VENV)/.ready
 
@@ -67,6 +67,10 @@ bench: environment
 # Student pruning of BERT-Base with distillation on a GPU, beside the floor of its operations and the library's plain step.
 bench-gpu: environment
 	$(BIN)/python -m benchmarks.gpu --out $(BENCH_OUT)
+
+# What a compressed BERT-Base takes to run here, in every runtime: some five minutes, one core.
+bench-inference: environment
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.inference --out $(BENCH_OUT)
 
 # Fast tests: a few minutes. A process a core and one more, for many tests wait, up to four, each with one thread; a
 # file's tests stay in one process.

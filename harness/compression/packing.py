@@ -122,8 +122,8 @@ def plain_bytes(numel: int, num_left: int) -> int:
 def entropy_bytes(matrix: Values) -> float:
     """What no code for independent symbols goes below: Shannon's bound of the places of zeros and of what is left.
 
-    Of the matrix's own frequencies, which a code would have to hold as well. The symbols of int8 values are their codes;
-    of fp32 values, which all differ, the bytes of each of the four planes.
+    Of the matrix's own frequencies, which a code would have to hold as well. The symbols of int8 values are their
+    codes; of fp32 values, which all differ, the bytes of each of the four planes.
     """
     flat = matrix.reshape(-1)
     left = flat[flat != 0]

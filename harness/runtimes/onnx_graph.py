@@ -34,7 +34,7 @@ OPSET = 18
 Codes = Literal["uint8", "int8"]
 EXTRA = "onnx"  # of this package's installation
 _CENTRE = 128
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Any two lengths: both are free in the graph. Not 1, which the exporter would take for a constant.
 _EXAMPLES, _TOKENS = 2, 9
 
@@ -69,7 +69,7 @@ def write_onnx(model: nn.Module, path: Path, *, codes: Codes = "uint8") -> None:
 
 def input_names(model: nn.Module) -> tuple[str, ...]:
     """Of the token tensors that the model takes, in this module's order."""
-    return tuple(inputs_for(model, dict.fromkeys(_INPUTS, torch.empty(0))))
+    return tuple(inputs_for(model, dict.fromkeys(INPUTS, torch.empty(0))))
 
 
 def output_names(model: nn.Module) -> tuple[str, ...]:

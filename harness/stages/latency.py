@@ -11,9 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import transformers
+
+from harness.inputs.families import FAMILIES
 from harness.inputs.machine_facts import machine_in_words
 from harness.progress import StageProgress
-from harness.runtimes.onnx_graph import input_names, write_onnx
+from harness.runtimes.onnx_graph import INPUTS, write_onnx
 from harness.runtimes.sessions import RUNTIMES, Source, inputs_of, pin
 from harness.runtimes.timing import MemoryWatch, timed
 from harness.stages.context import StageContext, StageResult
@@ -42,25 +45,14 @@ def latency(context: StageContext) -> StageResult:
     wanted = [runtime for runtime in RUNTIMES if runtime.is_for(zeros, is_quantised)]
     absent = [runtime.name for runtime in wanted if not runtime.is_installed()]
     installed = [runtime for runtime in wanted if runtime.is_installed()]
-    quiet()
-    model = _load(folder, parameters)
-    asked = {
-        "folder": str(folder),
-        "onnx": str(context.checkpoints / "model.onnx"),
-        "inputs": input_names(model),
-        "vocabulary": model.config.vocab_size,
-        "positions": model.config.max_position_embeddings,
-        "parameters": dict(parameters),
-    }
+    asked = question(folder, context.checkpoints, parameters)
     if any(runtime.opens_graph for runtime in installed):
-        Path(asked["onnx"]).unlink(missing_ok=True)  # of an attempt before
-        write_onnx(model, Path(asked["onnx"]))
-    del model
+        write_graph(asked)
     measured: list[dict[str, Any]] = []
     began = time.monotonic()
     for done, runtime in enumerate(installed):
         context.stops.check(lambda done=done: f"measuring {done} of {len(installed)} runtimes")  # type: ignore[misc]
-        measured += _in_a_process({**asked, "runtime": runtime.name})
+        measured += in_a_process(asked, runtime.name)
         left = (time.monotonic() - began) / (done + 1) * (len(installed) - done - 1)
         context.report(StageProgress(step=done + 1, steps=len(installed), seconds_left=left))
     return StageResult(
@@ -80,12 +72,32 @@ def _load(folder: Path, parameters: Mapping[str, Any]) -> Any:
     return model.to("cpu")
 
 
-def _in_a_process(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a child process measured. Raises RuntimeError with its last words where it failed."""
+def question(folder: Path, work: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a child process is asked, but for the runtime: of the model in `folder`. work: where its graph goes."""
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    return {
+        "folder": str(folder),
+        "onnx": str(work / "model.onnx"),
+        "vocabulary": config.vocab_size,
+        "positions": config.max_position_embeddings,
+        "parameters": dict(parameters),
+    }
+
+
+def write_graph(asked: Mapping[str, Any]) -> None:
+    """The model's ONNX graph, in place of one that an attempt before left."""
+    quiet()
+    Path(asked["onnx"]).unlink(missing_ok=True)
+    write_onnx(_load(Path(asked["folder"]), asked["parameters"]), Path(asked["onnx"]))
+
+
+def in_a_process(asked: Mapping[str, Any], runtime: str) -> list[dict[str, Any]]:
+    """What a child process measured in a runtime. Raises RuntimeError with its last words where it failed."""
     words = [sys.executable, "-P", "-c", f"from {CHILD} import {child.__name__}; {child.__name__}()"]
-    done = subprocess.run(words, input=json.dumps(asked), capture_output=True, text=True, check=False)
+    text = json.dumps({**asked, "runtime": runtime})
+    done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{asked['runtime']} failed: {done.stderr.strip()[-MOST_ERROR:]}")
+        raise RuntimeError(f"{runtime} failed: {done.stderr.strip()[-MOST_ERROR:]}")
     found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -99,13 +111,15 @@ def measure(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     parameters = asked["parameters"]
     pin(parameters["threads"])
     runtime = next(each for each in RUNTIMES if each.name == asked["runtime"])
+    family = FAMILIES[transformers.AutoConfig.from_pretrained(asked["folder"], local_files_only=True).model_type]
+    names = [name for name in INPUTS if name != "token_type_ids" or "token_types" in family.sizes]
     inputs = {
-        size: inputs_of(asked["inputs"], asked["vocabulary"], *size)
+        size: inputs_of(names, asked["vocabulary"], *size)
         for size in sizes_of(parameters["sizes"])
         if size[1] <= asked["positions"]
     }
     memory = MemoryWatch()
-    source = Source(lambda: _load(Path(asked["folder"]), parameters), Path(asked["onnx"]), asked["inputs"])
+    source = Source(lambda: _load(Path(asked["folder"]), parameters), Path(asked["onnx"]), names)
     session = runtime.open(source, parameters["threads"])
     found = []
     for (examples, tokens), tensors in inputs.items():
