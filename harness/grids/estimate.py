@@ -20,6 +20,7 @@ from harness.execution.hardware import Machine
 from harness.grids.workload import (
     CORPUS_BYTES_PER_TEXT_BYTE,
     PAIRS_BYTES_PER_TOKEN,
+    SCORES,
     Group,
     InputSizes,
     Timing,
@@ -261,6 +262,9 @@ def _artifact_bytes(spec: StageSpec, plan: Plan, sizes: InputSizes) -> float:
     work = plan.work_of_kind(spec.kind)
     if shape is None or work == "scoring":
         return 0.0
+    if work == "measuring":  # what is left of a model that is packed: all but the encoder, and a byte for four
+        rest = FP32_BYTES * (shape.parameters - shape.encoder_weights)
+        return rest + shape.encoder_weights if spec.inputs else 0.0
     int8 = shape.encoder_weights + shape.width**2 if spec.kind == "quantization" else 0
     head = shape.width**2 if work == "pretraining" else 0  # the decoder is tied to the embeddings
     return FP32_BYTES * (shape.parameters + head) + int8
@@ -268,7 +272,7 @@ def _artifact_bytes(spec: StageSpec, plan: Plan, sizes: InputSizes) -> float:
 
 def _checkpoint_bytes(spec: StageSpec, plan: Plan, sizes: InputSizes) -> int:
     shape = shape_for(spec, plan, sizes.shapes)
-    if shape is None or plan.work_of_kind(spec.kind) == "scoring":
+    if shape is None or plan.work_of_kind(spec.kind) in SCORES:
         return 0
     return CHECKPOINTS_AT_ONCE * ADAM_COPIES * FP32_BYTES * shape.parameters
 

@@ -29,6 +29,7 @@ TYPICAL_TOKENS: Mapping[str, float] = {"sst2": 13, "qqp": 31, "mnli": 40, "qnli"
 TEXT_BYTES_PER_PAIR_TOKEN = 3.6
 CORPUS_BYTES_PER_TEXT_BYTE = 0.61
 PAIRS_BYTES_PER_TOKEN = 2.27
+SCORES = ("scoring", "measuring")  # work that runs a model forward on examples, as far as it reads any
 # A record of a whole attempt speaks for ten times its own work: a start of s seconds is never told as more than 10 s.
 SPEAKS_FOR = 10
 RECORDS_OF_A_GROUP, RECORDS_OF_OTHER_PLANS = 4, 256
@@ -116,8 +117,10 @@ def _tokens_of(work: str | None, spec: StageSpec, plan: Plan, sizes: Sizes) -> f
     if work == "pretraining":
         length: int = plan.stages[spec.parents["pairs"]].parameters["max_length"]
         return float(parameters["steps"] * parameters["batch_size"] * length)
-    if work not in ("training", "scoring") or parameters["task"] not in TYPICAL_TOKENS:
+    if work not in ("training", *SCORES) or parameters["task"] not in TYPICAL_TOKENS:
         return None
+    if work in SCORES and not spec.inputs and spec.kind != TEACHER_LOGITS:
+        return None  # it reads no example
     if work == "training" or spec.kind == TEACHER_LOGITS:
         passes = 1 if spec.kind == TEACHER_LOGITS else parameters["epochs"]
         return float(passes * _training_examples(parameters, sizes) * _example_tokens(parameters))
@@ -154,7 +157,7 @@ def flops_per_token(spec: StageSpec, plan: Plan, shape: Shape) -> float:
     """
     has_teacher = "teacher" in spec.parents and TEACHER_LOGITS not in spec.parents
     work = plan.work_of_kind(spec.kind)
-    own, taught = (2 if work == "scoring" else 6), (2 if has_teacher else 0)
+    own, taught = (2 if work in SCORES else 6), (2 if has_teacher else 0)
     padded = 1.0
     if work == "training" and spec.parameters.get("padding") == "max_length":
         padded = spec.parameters["max_length"] / _example_tokens(spec.parameters)
@@ -182,7 +185,7 @@ def timing_of(record: Mapping[str, Any], plan: Plan, shapes: Mapping[str, Shape]
         else:
             if spec.kind == TEACHER_LOGITS:
                 tokens = result["teacher_logits"]["tokens"]
-            elif plan.work_of_kind(spec.kind) == "scoring":
+            elif plan.work_of_kind(spec.kind) in SCORES:
                 examples = sum(split["num_examples"] for split in result["metrics"].values())
                 tokens = examples * _example_tokens(spec.parameters)
             else:

@@ -85,7 +85,7 @@ class Polls:
 
 
 def test_every_kind_is_here() -> None:
-    """But latency, which makes other numbers whenever it runs: tests/export has its stop."""
+    """But latency, which makes other numbers whenever it runs: tests/stages/test_latency.py."""
     assert {kind for kind, _ in CASES} == KINDS.keys() - {"latency"}
 
 
