@@ -45,7 +45,8 @@ def _grid(parser: argparse.ArgumentParser) -> None:
         "--measures",
         action="append",
         metavar="M,..",
-        help="measure every cell's model as well: packing (bytes of a packed file, and scores after reading it back)",
+        help="measure every cell's model as well: packing (bytes of a packed file, scores after reading it back), "
+        "latency (times in every runtime here)",
     )
     parser.add_argument("--study", metavar="NAME", help="default: the preset's name")
     parser.add_argument(

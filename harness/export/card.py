@@ -43,7 +43,7 @@ def write_card(found: CellModel, form: str, folder: Path) -> None:
 
 def _lines(found: CellModel, form: str) -> Iterator[str]:
     cell, task = found.cell, get_task(found.cell.task)
-    yield from _front_matter(found, task)
+    yield from _front_matter(found, form, task)
     method = find_method(cell.method).method
     yield f"# {cell.model}, {method.title}, {task.name}"
     yield ""
@@ -88,12 +88,14 @@ def _lines(found: CellModel, form: str) -> Iterator[str]:
     yield f"- {made.get('processor')}, {', '.join(f'{k} {v}' for k, v in sorted((made.get('versions') or {}).items()))}"
 
 
-def _front_matter(found: CellModel, task: Task) -> Iterator[str]:
+def _front_matter(found: CellModel, form: str, task: Task) -> Iterator[str]:
     cell = found.cell
     source = MODELS.get(cell.model)
     yield "---"
-    yield "library_name: transformers"
-    if isinstance(source, HubSource):
+    if form == "hub":
+        yield "library_name: transformers"
+    begins_with = {content for record in found.path.values() for content in record["inputs"].values()}
+    if isinstance(source, HubSource) and source.content_id("weights") in begins_with:
         yield f"base_model: {source.repository}"
     if _is_of_the_hub(found, task):
         yield "datasets:"

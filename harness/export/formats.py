@@ -10,7 +10,7 @@ import transformers
 
 from harness.compression.quantization import FrozenQuantizedLinear
 from harness.export.card import write_card
-from harness.export.models import load_folder
+from harness.export.models import load_folder, told_of_damage
 from harness.inputs.weight_files import INT8_FILE, SAFETENSORS
 from harness.packed.checkpoint import PACKED_FILE, SavedModel, packed_model
 from harness.packed.packed_file import write_packed
@@ -30,7 +30,8 @@ def write(found: CellModel, name: str, out: Path) -> list[str]:
     """
     out.mkdir(parents=True)
     try:
-        lines = FORMATS[name](found, out)
+        with told_of_damage():
+            lines = FORMATS[name](found, out)
         write_card(found, name, out)
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)
@@ -63,7 +64,7 @@ def _onnx(found: CellModel, out: Path) -> list[str]:
 
 
 def _openvino(found: CellModel, out: Path) -> list[str]:
-    require_packages("openvino")
+    require_packages("openvino", extra="openvino")
     copy_rest(found.folder, out)
     lines = _graph(found, out / ONNX_FILE)
     from harness.export.openvino_ir import write_ir

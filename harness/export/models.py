@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import nn
+from transformers import AutoConfig
 
 from harness.compression.quantization import load_frozen
 from harness.errors import UsageError
 from harness.inputs.weight_files import INT8_FILE
 from harness.packed.checkpoint import PACKED_FILE, unpacked_model
+from harness.packed.packed_file import PackedFileError
 from harness.specs import Cell
 from harness.stages.loading import load_for_task, load_int8, load_tokenizer, quiet
 from harness.studies.cell_models import CellModel
 from harness.tasks import Task, get_task
 
 ATTENTION = "sdpa"
+UNNAMED = ("LABEL_0", "LABEL_1")  # what the library says of a model whose labels nobody named
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,24 @@ def load(found: CellModel) -> LoadedModel:
 
 
 def load_folder(folder: Path, task: Task, *, is_quantised: bool) -> nn.Module:
-    """The model of a folder in the hub's layout, in evaluation mode."""
+    """The model of a folder in the hub's layout, in evaluation mode. Raises UsageError where it cannot be loaded."""
     quiet()
-    model: nn.Module = load_for_task(folder, task, seed=0, attention=ATTENTION, new_head=False)
-    if is_quantised:
-        load_frozen(model, load_int8(folder))
-    return model.eval()
+    with told_of_damage():
+        model: nn.Module = load_for_task(folder, task, seed=0, attention=ATTENTION, new_head=False)
+        if is_quantised:
+            load_frozen(model, load_int8(folder))
+        return model.eval()
+
+
+@contextmanager
+def told_of_damage() -> Iterator[None]:
+    """Raises UsageError in the place of what loading says of files that are damaged or do not fit."""
+    try:
+        yield
+    except (ValueError, SafetensorError) as error:
+        if isinstance(error, UsageError | PackedFileError):
+            raise
+        raise UsageError(str(error)) from None
 
 
 def load_packed(folder: Path, task: Task) -> tuple[nn.Module, Any]:
@@ -59,6 +77,13 @@ def load_packed(folder: Path, task: Task) -> tuple[nn.Module, Any]:
     """
     if not (folder / PACKED_FILE).is_file():
         raise UsageError(f"{folder} has no {PACKED_FILE}. Name a folder that harness export --format packed wrote.")
+    labels = tuple(AutoConfig.from_pretrained(folder, local_files_only=True).id2label.values())
+    is_of_the_task = labels == task.label_names if task.label_names else labels == UNNAMED
+    if not is_of_the_task:
+        raise UsageError(
+            f"the model in {folder} was not trained on {task.name}: its labels are {', '.join(labels)}, those of the "
+            f"task {', '.join(task.label_names) or 'none'}. Name the task that its model card names."
+        )
     with tempfile.TemporaryDirectory() as temporary:
         plain = unpack_folder(folder, Path(temporary) / "model")
         is_quantised = (plain / INT8_FILE).is_file()

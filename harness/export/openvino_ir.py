@@ -12,7 +12,7 @@ def write_ir(onnx: Path, path: Path) -> None:
 
     Raises UsageError where OpenVINO is not installed.
     """
-    require_packages("openvino")
+    require_packages("openvino", extra="openvino")
     import openvino
 
     openvino.save_model(openvino.Core().read_model(onnx), path, compress_to_fp16=False)

@@ -181,6 +181,7 @@ def start(grid: PlannedGrid, status: GridStatus, run: RunOptions) -> Outcome:
     plan, store, request = grid.plan, grid.store, grid.request
     check_can_start(run)
     _check_not_queued(grid, status, run)
+    _check_measured_here(grid, status, run)
     if status.missing:
         raise UsageError(status.missing)
     check_limit(status.cost, grid.options.max_gpu_hours)
@@ -211,6 +212,15 @@ def _check_not_queued(grid: PlannedGrid, status: GridStatus, run: RunOptions) ->
         found = f"{counted(len(queued), 'stage')} of study {grid.study!r} wait in the queue of the cluster"
         move = f"Use {option('executor')} slurm, or take them out first: {grid.command('cancel', 'queued')}."
         raise UsageError(Problem(found, "executor", next_move=move))
+
+
+def _check_measured_here(grid: PlannedGrid, status: GridStatus, run: RunOptions) -> None:
+    """Raises UsageError where the cluster would be given measurements that belong to this machine."""
+    bound = [i for i in status.work.waiting if "machine" in grid.plan.stages[i].parameters]
+    if run.executor == "slurm" and bound:
+        found = f"{counted(len(bound), 'measurement')} of time would run on other machines than the one that plans them"
+        move = f"Leave latency out of {option('measures')} here, and give the grid's command in a job on the node."
+        raise UsageError(Problem(found, "measures", next_move=move))
 
 
 def _work(grid: PlannedGrid, status: GridStatus) -> Work:

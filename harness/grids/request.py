@@ -98,7 +98,7 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
             data=source.content_ids(tasks, corpus=needs_corpus),
             sparse_from={name: checkpoint.content_id for name, checkpoint in own.found.items()},
             released=preset.released,
-            machine=machine_in_words() if options.measures else "",
+            machine=machine_in_words() if "latency" in options.measures else "",
         ),
         sources=Sources(models=found.models, data=source, checkpoints=checkpoints, hashes=hashes),
         resources=Resources(**resources),

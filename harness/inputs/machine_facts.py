@@ -81,11 +81,11 @@ def _torch_facts() -> dict[str, Any] | None:
 
 
 # What runs a model: another version has other kernels.
-_RUNTIMES = ("torch", "transformers", "onnxruntime", "openvino")
+_RUNTIMES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino")
 
 
 def machine_in_words() -> str:
-    """The machine as a measurement of time needs it: processor, cores that may be used, and what runs models here.
+    """The machine as a measurement of time needs it: processor, cores, and what runs models here.
 
     Two measurements whose words differ are not to be compared.
     """
@@ -97,4 +97,4 @@ def machine_in_words() -> str:
         except metadata.PackageNotFoundError:
             versions.append(f"{package} absent")
     processor = " ".join(filter(None, (facts["processor"], facts["processor_version"])))
-    return f"{processor}, {len(os.sched_getaffinity(0))} cores; {', '.join(versions)}"
+    return f"{processor}, {facts['cores']} cores; {', '.join(versions)}"

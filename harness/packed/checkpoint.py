@@ -115,11 +115,12 @@ def unpacked_model(path: Path) -> SavedModel:
         for name, matrix in unpacked(path, packed).items():
             if name.endswith(ROW_CODES):
                 bare = name.removesuffix(ROW_CODES)
-                weights[bare] = matrix.astype(np.float32) * packed.tensors[bare + ROW_SCALES][:, None]
+                scales = _of_shape(packed.tensors[bare + ROW_SCALES], (len(matrix),))
+                weights[bare] = matrix.astype(np.float32) * scales[:, None]
             elif name.endswith(CODES):
                 bare = name.removesuffix(CODES)
                 int8[name] = matrix
-                weights[bare + WEIGHT] = matrix.astype(np.float32) * int8[bare + WEIGHT_SCALE].astype(np.float32)
+                weights[bare + WEIGHT] = matrix.astype(np.float32) * _of_shape(int8[bare + WEIGHT_SCALE], ())
             else:
                 weights[name] = matrix
     except (KeyError, ValueError, IndexError) as error:
@@ -146,6 +147,13 @@ def sizes_of(model: SavedModel, packed: Packed, matrices: Collection[str]) -> Si
             fp32=total.fp32 + FP32_BYTES * matrix.size,
         )
     return total
+
+
+def _of_shape(scales: Array, shape: tuple[int, ...]) -> Array:
+    """Raises ValueError for other scales: they would stretch a matrix, or change its type."""
+    if scales.shape != shape or scales.dtype != np.float32:
+        raise ValueError(f"scales of {scales.dtype} {list(scales.shape)}, expected float32 {list(shape)}")
+    return scales
 
 
 def _rows_in_8_bits(weights: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

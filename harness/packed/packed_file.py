@@ -29,7 +29,8 @@ from harness.identity import parse_json
 FORMAT, VERSION = "packed-encoder", 1
 ZEROS, VALUES = "zeros", "values"
 LARGEST_HEADER = 8 * 2**20  # that of BERT-Large has 0.1 MB
-MOST_WEIGHTS = 2**31  # of one matrix; a vocabulary of a million words, 1,024 wide, has half of them
+MOST_WEIGHTS = 2**30  # of all matrices together: three times BERT-Large, 1 GiB of codes
+TYPES = {"U8", "I8", "I32", "F32"}  # of tensors
 _FIELDS = {"shape", "type", "coding", "values"}
 
 Array = NDArray[Any]
@@ -66,7 +67,10 @@ def read_packed(path: Path) -> Packed:
     try:
         with safe_open(path, framework="numpy") as file:
             told = _told(path, file.metadata() or {})
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            names = file.keys()
+            if strange := {file.get_slice(name).get_dtype() for name in names} - TYPES:
+                raise _refused(path, f"it has tensors of type {', '.join(sorted(map(str, strange)))}")
+            arrays = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise _refused(path, f"it cannot be read ({error})") from None
     if told.get("digest") != _digest(told.get("matrices"), arrays):
@@ -164,13 +168,15 @@ def _entries(index: Any) -> dict[str, dict[str, Any]]:
     """The index, once every entry is one of a matrix. Raises ValueError."""
     if not isinstance(index, dict):
         raise ValueError("no object of matrices")
+    total = 0
     for name, entry in index.items():
         if not isinstance(entry, dict) or entry.keys() != _FIELDS:
             raise ValueError(f"{name}: expected {', '.join(sorted(_FIELDS))}")
-        numbers = [*entry["shape"], entry["values"]] if isinstance(entry["shape"], list) else [None]
-        if not all(type(number) is int and 0 <= number <= MOST_WEIGHTS for number in numbers):
+        numbers = [*entry["shape"], entry["values"]] if isinstance(entry["shape"], list) else []
+        if len(numbers) != 3 or not all(type(number) is int and 0 <= number <= MOST_WEIGHTS for number in numbers):
             raise ValueError(f"{name}: a shape or a count that no matrix has")
-        if math.prod(entry["shape"]) > MOST_WEIGHTS or entry["values"] > math.prod(entry["shape"]):
+        total += math.prod(entry["shape"])
+        if total > MOST_WEIGHTS or entry["values"] > math.prod(entry["shape"]):
             raise ValueError(f"{name}: {entry['values']} values of {entry['shape']} weights")
         if entry["type"] not in VALUE_TYPES or entry["coding"] not in ZEROS_CODINGS:
             raise ValueError(f"{name}: type {entry['type']!r}, coding {entry['coding']!r}")

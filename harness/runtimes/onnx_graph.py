@@ -32,7 +32,6 @@ from harness.training.model_inputs import inputs_for
 
 OPSET = 18
 Codes = Literal["uint8", "int8"]
-EXTRA = "onnx"  # of this package's installation
 _CENTRE = 128
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Any two lengths: both are free in the graph. Not 1, which the exporter would take for a constant.
@@ -82,15 +81,15 @@ def example_inputs(model: nn.Module, examples: int, tokens: int) -> tuple[Tensor
     return tuple(torch.full((examples, tokens), values[name]) for name in input_names(model))
 
 
-def require_packages(*names: str) -> None:
-    """Raises UsageError where one of these cannot be imported."""
+def require_packages(*names: str, extra: str = "onnx") -> None:
+    """Raises UsageError where one of these cannot be imported. extra: of this package's, that brings them."""
     import importlib.util
 
     absent = [name for name in names if importlib.util.find_spec(name) is None]
     if absent:
         raise UsageError(
             f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed. pip install "
-            f"'encoder-compression-harness[{EXTRA}]' brings what these formats need."
+            f"'encoder-compression-harness[{extra}]' brings what these formats need."
         )
 
 

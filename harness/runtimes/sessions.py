@@ -119,8 +119,8 @@ RUNTIMES: tuple[Runtime, ...] = (
 
 def pin(threads: int) -> None:
     """This process on as many cores as it has threads, the first of those it may use, and torch with that many."""
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[:threads])
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     torch.set_num_threads(threads)
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import transformers
 
+from harness.compression.quantization import load_frozen
 from harness.inputs.families import FAMILIES
 from harness.inputs.machine_facts import machine_in_words
 from harness.progress import StageProgress
@@ -20,12 +27,13 @@ from harness.runtimes.onnx_graph import INPUTS, write_onnx
 from harness.runtimes.sessions import RUNTIMES, Source, inputs_of, pin
 from harness.runtimes.timing import MemoryWatch, timed
 from harness.stages.context import StageContext, StageResult
-from harness.stages.evaluation import load_for_scoring
-from harness.stages.loading import quiet
+from harness.stages.loading import load_for_task, load_int8, quiet
 from harness.tasks import get_task
 
 CHILD = "harness.stages.latency"
 MOST_ERROR = 400  # characters of what a child says when it fails
+POLL_SECONDS = 0.2
+PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
 def latency(context: StageContext) -> StageResult:
@@ -48,11 +56,21 @@ def latency(context: StageContext) -> StageResult:
     asked = question(folder, context.checkpoints, parameters)
     if any(runtime.opens_graph for runtime in installed):
         write_graph(asked)
+    if not installed or not any(tokens <= asked["positions"] for _, tokens in sizes_of(parameters["sizes"])):
+        raise ValueError(
+            f"there is nothing to measure: of {', '.join(runtime.name for runtime in wanted)} none is installed (pip "
+            f"install 'encoder-compression-harness[onnx]'), or no size of {parameters['sizes']} has at most "
+            f"{asked['positions']} tokens, which is what the model reads."
+        )
     measured: list[dict[str, Any]] = []
     began = time.monotonic()
     for done, runtime in enumerate(installed):
-        context.stops.check(lambda done=done: f"measuring {done} of {len(installed)} runtimes")  # type: ignore[misc]
-        measured += in_a_process(asked, runtime.name)
+
+        def check(done: int = done) -> None:
+            context.stops.check(lambda: f"measuring {done} of {len(installed)} runtimes")
+
+        check()
+        measured += in_a_process(asked, runtime.name, check)
         left = (time.monotonic() - began) / (done + 1) * (len(installed) - done - 1)
         context.report(StageProgress(step=done + 1, steps=len(installed), seconds_left=left))
     return StageResult(
@@ -68,8 +86,12 @@ def sizes_of(text: str) -> list[tuple[int, int]]:
 
 
 def _load(folder: Path, parameters: Mapping[str, Any]) -> Any:
-    model, _ = load_for_scoring(folder, get_task(parameters["task"]), parameters)
-    return model.to("cpu")
+    """The model on the CPU, whatever else there is; a quantised one with its integers."""
+    task = get_task(parameters["task"])
+    model = load_for_task(folder, task, seed=0, attention=parameters["attention"], new_head=False)
+    if parameters["arithmetic"] == "int8":
+        load_frozen(model, load_int8(folder))
+    return model.eval()
 
 
 def question(folder: Path, work: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,15 +113,55 @@ def write_graph(asked: Mapping[str, Any]) -> None:
     write_onnx(_load(Path(asked["folder"]), asked["parameters"]), Path(asked["onnx"]))
 
 
-def in_a_process(asked: Mapping[str, Any], runtime: str) -> list[dict[str, Any]]:
-    """What a child process measured in a runtime. Raises RuntimeError with its last words where it failed."""
+def in_a_process(
+    asked: Mapping[str, Any], runtime: str, check: Callable[[], None] = lambda: None
+) -> list[dict[str, Any]]:
+    """What a child process measured in a runtime; one child at a time on this machine, whoever asks.
+
+    check: called again and again meanwhile; what it raises ends the child. Raises RuntimeError with the child's last
+    words where it failed.
+    """
     words = [sys.executable, "-P", "-c", f"from {CHILD} import {child.__name__}; {child.__name__}()"]
-    text = json.dumps({**asked, "runtime": runtime})
-    done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{runtime} failed: {done.stderr.strip()[-MOST_ERROR:]}")
-    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    with _alone(check), tempfile.TemporaryFile("w+") as answer, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=answer,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        )
+        try:
+            assert process.stdin is not None
+            with suppress(BrokenPipeError), process.stdin:
+                process.stdin.write(json.dumps({**asked, "runtime": runtime}))
+            while process.poll() is None:
+                check()
+                time.sleep(POLL_SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+        answer.seek(0)
+        errors.seek(0)
+        if process.returncode:
+            raise RuntimeError(f"{runtime} failed: {errors.read().strip()[-MOST_ERROR:]}")
+        found: list[dict[str, Any]] = json.loads(answer.read().splitlines()[-1])
+        return found
+
+
+@contextmanager
+def _alone(check: Callable[[], None]) -> Iterator[None]:
+    """Two measurements side by side would share the cores that both are pinned to."""
+    path = Path(tempfile.gettempdir()) / f"encoder-harness-latency-{os.getuid()}.lock"
+    with path.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                check()
+                time.sleep(POLL_SECONDS)
+        yield
 
 
 def measure(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -130,5 +192,7 @@ def measure(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def child() -> None:
-    """What the child runs: a question on standard input, its measurements on the last line of standard output."""
+    """What the child runs, and ends with its parent: a question on its input, the answer on its output's last line."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
     print(json.dumps(measure(json.loads(sys.stdin.read()))))

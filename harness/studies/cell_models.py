@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Problem, UsageError
+from harness.errors import Problem, StoreError, UsageError
+from harness.files import folder_digest
 from harness.specs import Cell
 from harness.store.store import Store
 from harness.studies.description import cells_named
@@ -87,6 +88,11 @@ def cell_model(store: Store, study: Study, cell: Cell) -> CellModel:
                 next_move="Bring the folder back, or run its grid again in a new store: harness grid .. "
                 f"{option('store')} OTHER.",
             )
+        )
+    if folder_digest(stage.artifact_path) != records[stage_id]["artifact"]["digest"]:
+        raise StoreError(
+            f"the model of cell {cell} in {stage.artifact_path} is not the one on record: it was changed. "
+            f"{stage.redo_hint()}"
         )
     return CellModel(
         study=study,

@@ -88,8 +88,8 @@ class Descriptions:
     def cells_of(self) -> Mapping[str, list[Cell]]:
         """The cells that need a stage, by its id."""
         found: dict[str, list[Cell]] = defaultdict(list)
-        for cell, path in self.plan.paths.items():
-            for stage_id in path:
+        for cell in self.plan.paths:
+            for stage_id in self.plan.stages_of(cell):
                 found[stage_id].append(cell)
         return found
 
@@ -119,8 +119,8 @@ class Descriptions:
 
     def cell(self, cell: Cell) -> dict[str, Any]:
         """The cell, its state, metrics and counted sparsity, and its path of stages."""
-        path = self.plan.paths[cell]
-        records = self._records(path)
+        path, stages = self.plan.paths[cell], self.plan.stages_of(cell)
+        records = self._records(stages)
         result = records.get(path[-1], {}).get("result", {})
         return {
             "cell": cell.as_json(),
@@ -128,7 +128,7 @@ class Descriptions:
             "state": self.states[path[-1]],
             "metrics": result.get("metrics"),
             "sparsity": result.get("cell_sparsity"),
-            "stages": [{**self.line(stage_id), "seconds": _seconds(records.get(stage_id))} for stage_id in path],
+            "stages": [{**self.line(stage_id), "seconds": _seconds(records.get(stage_id))} for stage_id in stages],
         }
 
     def line(self, stage_id: str) -> dict[str, Any]:

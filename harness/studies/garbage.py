@@ -61,7 +61,7 @@ def kept_artifacts(plans: Sequence[Plan], finished: Collection[str], keep: str) 
     if keep == "all":
         return set(specs)
     kept = {p for stage_id, spec in specs.items() if stage_id not in finished for p in spec.parents.values()}
-    for end in set[str]().union(*(plan.ends() for plan in plans)):
+    for end in {plan.endpoint(cell) for plan in plans for cell in plan.paths}:
         kept |= {end, *(specs[end].parents.values() if keep == "final" else ())}
     return kept
 

@@ -16,7 +16,7 @@ EVALUATION = "evaluation"
 
 
 def outcome(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's result and the content of its artifact, without how long the training took.
+    """A record's result and the content of its artifact, without how long anything took.
 
     Of an evaluation the result alone: nothing is made from its artifact, and earlier versions kept none.
     """
@@ -24,6 +24,8 @@ def outcome(record: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(result, Mapping) and isinstance(result.get("training"), Mapping):
         training = {key: value for key, value in result["training"].items() if key != "seconds"}
         result = {**result, "training": training}
+    if isinstance(result, Mapping) and "latency" in result:
+        result = {key: value for key, value in result.items() if key not in ("latency", "did")}
     artifact = None if record.get("kind") == EVALUATION else record.get("artifact")
     return {"result": result, "artifact": artifact.get("digest") if isinstance(artifact, Mapping) else None}
 

@@ -30,7 +30,7 @@ class Measured:
     p99_ms: float
     mean_ms: float
     mean_half_width_ms: float
-    memory_bytes: int
+    memory_bytes: int | None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -72,7 +72,7 @@ def machines_of(numbers: StudyNumbers) -> list[Machine]:
     for evaluation, measures in numbers.measures.items():
         for stage_id in measures:
             told: Any = numbers.records.get(stage_id, {}).get("result", {}).get("latency")
-            if told is not None:
+            if told is not None and told["measured"]:
                 place = found.setdefault((told["machine"], told["threads"]), {})
                 place.setdefault(evaluation, []).extend(Measured(**each) for each in told["measured"])
     return [Machine(words, threads, by) for (words, threads), by in sorted(found.items())]

@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import harness
 from harness.cli.main import main
 from harness.compression.quantization import FrozenQuantizedLinear
-from harness.errors import UsageError
+from harness.errors import StoreError, UsageError
 from harness.packed.packed_file import PackedFileError
 from harness.stages import latency
 from harness.store.store import Store
@@ -98,6 +98,9 @@ def test_a_packed_folder_holds_the_same_model(run: Run, tmp_path: Path) -> None:
     (out / "model.packed.safetensors").write_bytes(whole[:-1])
     with pytest.raises(PackedFileError, match="cut off or edited"):
         harness.load_packed(out, "sst2")
+    for other in ("qqp", "mnli", "squad"):
+        with pytest.raises(UsageError, match=f"was not trained on {other}: its labels are negative, positive"):
+            harness.load_packed(out, other)
     with pytest.raises(UsageError, match=r"has no model\.packed\.safetensors"):
         harness.load_packed(tmp_path, "sst2")
     with pytest.raises(UsageError, match="task 'sst3'"):
@@ -190,6 +193,19 @@ def test_json_names_cell_stage_and_files(run: Run, tmp_path: Path, capsys: pytes
     assert told["cell"]["quantization"] == "none"
     assert "model.safetensors" in told["files"]
     assert run.store.stage(told["stage"]).has_record()
+
+
+def test_a_model_that_was_changed_is_not_shipped_under_its_scores(run: Run) -> None:
+    plan = read_study(run.store, tiny_world.STUDY).plan
+    cell = next(cell for cell in plan.paths if cell.quantization == "none")
+    weights = run.store.stage(plan.stages[plan.endpoint(cell)].parents["model"]).artifact_path / "model.safetensors"
+    before = weights.read_bytes()
+    weights.write_bytes(before[:-4] + b"\0\0\0\1")
+    try:
+        with pytest.raises(StoreError, match="is not the one on record: it was changed"):
+            harness.load_model(tiny_world.STUDY, "quantization=none", store=run.store.root)
+    finally:
+        weights.write_bytes(before)
 
 
 def test_a_model_that_is_not_kept_is_told_with_the_next_move(run: Run, tmp_path: Path) -> None:

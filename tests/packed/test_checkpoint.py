@@ -119,6 +119,15 @@ def test_a_name_that_is_not_there_is_refused(tmp_path: Path) -> None:
         packed_model(model, ["bert.nowhere"])
 
 
+@pytest.mark.parametrize("scale", [np.ones((32, 1), np.float32), np.ones((), np.int32)])
+def test_scales_that_would_stretch_a_matrix_are_refused(scale: np.ndarray, tmp_path: Path) -> None:
+    model, matrices = saved("bert", tmp_path / "model", is_quantised=True)
+    packed = packed_model(model, matrices)
+    name = "bert.encoder.layer.0.attention.self.query.weight_scale"
+    with pytest.raises(PackedFileError, match="expected float32"):
+        through_a_file(Packed(packed.matrices, {**packed.tensors, name: scale}), tmp_path)
+
+
 def test_codes_without_a_scale_are_refused(tmp_path: Path) -> None:
     model, matrices = saved("bert", tmp_path / "model", is_quantised=True)
     packed = packed_model(model, matrices)

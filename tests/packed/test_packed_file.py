@@ -112,6 +112,8 @@ def _rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
         (lambda index: index["a.codes"].update(shape=[2**30, 4]), "values of"),
         (lambda index: index["a.codes"].update(shape=[-1, 2]), "no matrix has"),
         (lambda index: index["a.codes"].update(shape="wide"), "no matrix has"),
+        (lambda index: index["a.codes"].update(shape=[960]), "no matrix has"),
+        (lambda index: index["a.codes"].update(shape=[2**15, 2**15]), "values of"),  # and nine of the other
         (lambda index: index["a.codes"].update(values=True), "no matrix has"),
         (lambda index: index["a.codes"].update(values=24 * 40 + 1), "values of"),
         (lambda index: index["a.codes"].update(type="object"), "type 'object'"),
@@ -119,7 +121,10 @@ def _rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
         (lambda index: index["b.codes"].update(coding="bits"), "lacks a stream"),
         (lambda index: index["a.codes"].update(run="os.system"), "expected coding"),
         (lambda index: index["a.codes"].pop("coding"), "expected coding"),
-        (lambda index: index.update(c={"shape": [1], "type": "int8", "coding": "none", "values": 1}), "lacks a stream"),
+        (
+            lambda index: index.update(c={"shape": [1, 1], "type": "int8", "coding": "none", "values": 1}),
+            "lacks a stream",
+        ),
     ],
 )
 def test_an_index_that_cannot_be_is_refused(

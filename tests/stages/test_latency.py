@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,7 +48,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runtimes whose children would have been started."""
     found: list[str] = []
 
-    def child(question: dict[str, Any], runtime: str) -> list[dict[str, Any]]:
+    def child(question: dict[str, Any], runtime: str, check: Any) -> list[dict[str, Any]]:
         json.dumps(question)
         found.append(runtime)
         return [{"runtime": runtime}]
@@ -96,6 +97,33 @@ def test_a_stop_comes_between_two_runtimes(folder: Path, asked: list[str]) -> No
     with pytest.raises(Interrupted, match="measuring 1 of"):
         stage.latency(context(folder, polls=1))
     assert asked == [DENSE]
+
+
+def test_where_nothing_can_be_measured_it_says_why(folder: Path, asked: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"no size of 1x65,8x384 has at most 64 tokens"):
+        stage.latency(context(folder, sizes="1x65,8x384"))
+    assert asked == []
+
+
+def test_a_stop_ends_the_child_that_measures(folder: Path) -> None:
+    """It would have gone on for an hour."""
+    question = stage.question(folder, folder, {**PARAMETERS, "seconds": 3600.0})
+    polls = iter(range(4))
+
+    def check() -> None:
+        if next(polls, None) is None:
+            raise Interrupted("stopped")
+
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        stage.in_a_process(question, DENSE, check)
+    assert time.monotonic() - began < 20
+
+
+def test_a_child_that_fails_is_quoted(folder: Path) -> None:
+    question = stage.question(folder, folder, PARAMETERS)
+    with pytest.raises(RuntimeError, match=r"(?s)no such runtime failed: .*StopIteration"):
+        stage.in_a_process(question, "no such runtime")
 
 
 def test_sizes_are_read_and_those_beyond_the_models_positions_left_out(
