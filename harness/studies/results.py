@@ -32,6 +32,11 @@ PRETRAINING = (
 COUNTED = ("sparsity", "int8", "artifact_sparsity")  # parts of a result that count a model's zeros
 CHECKPOINT = (("sparsity", "encoder_zeros"), ("sparsity", "encoder_numel"))
 
+# What pages read of a measure.
+PACKED = ("encoder_bytes", "encoder_bound_bytes", "file_bytes", "dense_file_bytes")
+LATENCY = {"runtime", "scored"}
+NUMBERS = {"examples", "tokens", "calls", "p50_ms", "p90_ms", "p99_ms", "mean_ms", "mean_half_width_ms", "memory_bytes"}
+
 
 @dataclass(frozen=True)
 class Results:
@@ -86,6 +91,12 @@ def _problems(spec: StageSpec, work: str | None, result: Any) -> Iterator[str]:
         yield from _score_problems(spec, TASKS.get(str(spec.parameters.get("task"))), result)
     elif work == "pretraining" and spec.kind in KINDS:  # an author's kind says what it likes
         yield from (told for keys in PRETRAINING if (told := _number_problem(result, keys, math.inf)))
+    elif spec.kind == "packing":
+        yield from (told for name in PACKED if (told := _number_problem(result, ("packed", name), math.inf)))
+        if result.get("packed", {}).get("embeddings") not in ("fp32", "int8"):
+            yield "result.packed.embeddings is neither fp32 nor int8"
+    elif spec.kind == "latency":
+        yield from _latency_problems(result.get("latency"))
     elif spec.kind == "sparse_checkpoint":
         yield from (told for keys in CHECKPOINT if (told := _number_problem(result, keys, math.inf)))
 
@@ -135,6 +146,23 @@ def _score_problems(spec: StageSpec, task: Task | None, result: Mapping[str, Any
                     yield told
     if told := _number_problem(result, ("cell_sparsity",), 1):
         yield told
+
+
+def _latency_problems(told: Any) -> Iterator[str]:
+    """The first thing of a measurement of time that a page could not show."""
+    measured = told.get("measured") if isinstance(told, dict) else None
+    if not isinstance(measured, list) or not {"machine", "threads"} <= told.keys():
+        yield "it has no result.latency of a machine, threads and what was measured"
+        return
+    for number, each in enumerate(measured):
+        place = f"result.latency.measured[{number}]"
+        if not isinstance(each, dict) or each.keys() != LATENCY | NUMBERS:
+            yield f"{place} has not the members {', '.join(sorted(LATENCY | NUMBERS))}"
+            return
+        for name in sorted(NUMBERS):
+            if each[name] is not None and (problem := _number_problem(each, (name,), math.inf)):
+                yield f"{place}: {problem}"
+                return
 
 
 def _number_problem(result: Mapping[str, Any], keys: Sequence[str], most: float) -> str | None:

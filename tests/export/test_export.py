@@ -129,6 +129,19 @@ def test_a_graph_scores_as_the_model_does(run: Run, tmp_path: Path, form: str) -
     assert np.abs(found - wanted).max() < 0.05 * np.ptp(wanted)
 
 
+def test_a_measure_is_shown_with_its_cell_and_its_numbers(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = read_study(run.store, tiny_world.STUDY).plan
+    (packing, *_) = (i for ids in plan.measures.values() for i in ids)
+    assert main(["show", packing, "--store", str(run.store.root)]) == 0
+    shown = capsys.readouterr().out
+    sizes = run.store.stage(packing).read_record()["result"]["packed"]
+    assert f"encoder {sizes['encoder_bytes']:,} bytes" in shown
+    assert f"file {sizes['file_bytes']:,} bytes" in shown
+    assert "prune-ofa sst2" in shown or "prune-ofa 0.85 sst2" in shown
+    assert main(["show", "quantization=int8", "--store", str(run.store.root)]) == 0
+    assert "packing of quantization" in capsys.readouterr().out
+
+
 def test_what_was_packed_scores_as_the_cell_does(run: Run) -> None:
     plan = read_study(run.store, tiny_world.STUDY).plan
     for cell in plan.paths:

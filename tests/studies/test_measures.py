@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from harness.planning.kinds import MEASURES
 from harness.store.store import Store
 from harness.studies.garbage import kept_artifacts
 from harness.studies.hours import methods_of
+from harness.studies.results import result_problems
 from harness.studies.selection import select
 from harness.studies.state import to_run
 from harness.studies.study import merged, read_study, union_of, write_study
@@ -127,3 +129,20 @@ def test_a_measure_that_there_is_not_and_sizes_that_cannot_be_are_told_before_an
 
 def test_the_kinds_that_measure() -> None:
     assert MEASURES == ("packing", "latency")
+
+
+@pytest.mark.parametrize(
+    ("kind", "result", "said"),
+    [
+        ("packing", {"packed": {"encoder_bytes": 1}}, "it has no result.packed.encoder_bound_bytes"),
+        ("packing", {}, "it has no result.packed.encoder_bytes"),
+        ("latency", {}, "it has no result.latency"),
+        ("latency", {"latency": {"machine": "m", "threads": 1, "measured": [{"p50_ms": 1}]}}, "has not the members"),
+    ],
+)
+def test_a_record_of_a_measure_that_no_page_could_show_is_named(kind: str, result: dict[str, Any], said: str) -> None:
+    found = measured(kind)
+    (stage_id, *_) = (i for ids in found.measures.values() for i in ids)
+    record = {"result": {"metrics": {}, "did": [], **result}}
+    (told, *_) = result_problems(found, {stage_id: record}, Store(Path("nowhere")))
+    assert said in told

@@ -99,11 +99,38 @@ def stage_lines(stage: Mapping[str, Any], study: str) -> list[str]:
     lines += _row("metrics", _numbers(result["metrics"])) if result.get("metrics") else []
     lines += _row("loss", _losses(result)) if _losses(result) else []
     lines += _rows("zeros", _zeros(result))
+    lines += _rows("packed", _packed(result))
+    lines += _rows("times", _times(result))
     lines += _rows("training", _training(result))
     lines += _rows("made with", _provenance(record.get("provenance", {})))
     lines += _rows("artifact", _artifact(stage, record))
     lines += _rows("attempts", [part for attempt in stage["attempts"] for part in _attempt(attempt)])
     return [*lines, *_settings(stage["settings"])]
+
+
+def _packed(result: Mapping[str, Any]) -> list[str]:
+    """The sizes of a packed file."""
+    told = result.get("packed")
+    if not isinstance(told, Mapping):
+        return []
+    return [
+        f"encoder {told['encoder_bytes']:,} bytes, of {told['encoder_fp32_bytes']:,} in fp32; Shannon's bound "
+        f"{told['encoder_bound_bytes']:,}",
+        f"file {told['file_bytes']:,} bytes, of {told['dense_file_bytes']:,}; embeddings in {told['embeddings']}",
+    ]
+
+
+def _times(result: Mapping[str, Any]) -> list[str]:
+    """A line for each runtime and size that was measured."""
+    told = result.get("latency")
+    if not isinstance(told, Mapping):
+        return []
+    lines = [
+        f"{each['runtime']}, {each['examples']} x {each['tokens']} tokens: {each['p50_ms']:.1f} ms (99 %: "
+        f"{each['p99_ms']:.1f})"
+        for each in told["measured"]
+    ]
+    return [f"{told['machine']}; {counted(told['threads'], 'thread')}", *lines]
 
 
 def _state(stage: Mapping[str, Any], record: Mapping[str, Any]) -> str:
