@@ -73,25 +73,24 @@ def packed_model(
 
     matrices: module names of the Linears that may be sparse; of a quantised model every Linear with codes is packed.
     embeddings: names of weights to be rounded to 8 bits, a scale a row. Raises ValueError for a name that is not there.
-    begins: called before each matrix with its name, and may raise.
+    begins: called before each weight with how many are done, and may raise.
     """
     if absent := sorted({*embeddings, *(name + WEIGHT for name in matrices)} - model.weights.keys()):
         raise ValueError(f"the model has no {', '.join(absent[:3])}{' ..' if len(absent) > 3 else ''}.")
-    begins = begins or (lambda name: None)
+    begins = begins or (lambda done: None)
     found: dict[str, PackedMatrix] = {}
     tensors = {name: array for name, array in model.int8.items() if not name.endswith(CODES)}
     quantised = {name.removesuffix(CODES): codes for name, codes in model.int8.items() if name.endswith(CODES)}
     for name, codes in quantised.items():
-        begins(name)
+        begins(len(found))
         found[name + CODES] = pack(codes)
-    for name, array in model.weights.items():
+    for done, (name, array) in enumerate(model.weights.items()):
+        begins(done)
         module = name.removesuffix(WEIGHT)
         if name in embeddings:
-            begins(name)
             codes, tensors[name + ROW_SCALES] = _rows_in_8_bits(array)
             found[name + ROW_CODES] = pack(codes)
         elif not (name.endswith(WEIGHT) and module in quantised):
-            begins(name)
             packed = pack(array) if name.endswith(WEIGHT) and module in matrices else None
             if packed is not None and packed.zeros_coding != "none":
                 found[name] = packed
@@ -100,7 +99,7 @@ def packed_model(
     return Packed(found, tensors)
 
 
-Begins = Callable[[str], None]
+Begins = Callable[[int], None]
 
 
 def unpacked_model(path: Path) -> SavedModel:

@@ -47,7 +47,7 @@ def packing(context: StageContext) -> StageResult:
         saved,
         [*matrices.encoder, *matrices.pooler],
         embeddings,
-        begins=lambda name: context.stops.check(lambda: f"packing {name}"),
+        begins=lambda done: context.stops.check(lambda: f"packing {done} of {len(saved.weights)} tensors"),
     )
     copy_rest(source, artifact)
     write_packed(artifact / PACKED_FILE, packed)
