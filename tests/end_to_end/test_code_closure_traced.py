@@ -13,6 +13,7 @@ import tiny_world
 
 from harness.cli import main as cli
 from harness.planning.kinds import KINDS, StageKind
+from harness.stages import latency
 from harness.worker.code_closure import COMPUTES, project_tree
 
 
@@ -49,6 +50,11 @@ def test_no_function_runs_in_a_stage_that_its_kind_does_not_count(
     assert cli.main([*arguments, "--sparse-from", f"mine={folder}", "--tasks", "sst2", "--study", "mine"]) == 0
     stored = ["--set", "common.teacher_logits=stored", "--tasks", "sst2,squad", "--study", "stored"]
     assert cli.main([*arguments, *stored]) == 0
+    two = [each for each in latency.RUNTIMES if each.name in ("torch fp32", "onnxruntime int8")]
+    monkeypatch.setattr(latency, "RUNTIMES", two)  # each begins a process, which is not traced
+    measured = ["--measures", "packing,latency", "--set", "latency.sizes=1x8", "--set", "latency.seconds=0.01"]
+    one = ["--methods", "dense", "--tasks", "sst2", "--quantization", "none,int8", "--study", "measured"]
+    assert cli.main([*arguments, *measured, *one]) == 0
     assert ran.keys() == KINDS.keys()
     for name, functions in ran.items():
         assert len(functions) > 5
