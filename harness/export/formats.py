@@ -6,8 +6,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import transformers
-
 from harness.compression.quantization import FrozenQuantizedLinear
 from harness.export.card import write_card
 from harness.export.models import load_folder, told_of_damage
@@ -15,7 +13,6 @@ from harness.inputs.weight_files import INT8_FILE, SAFETENSORS
 from harness.packed.checkpoint import PACKED_FILE, SavedModel, packed_model
 from harness.packed.packed_file import write_packed
 from harness.runtimes.onnx_graph import require_packages, write_onnx
-from harness.stages.loading import family_of
 from harness.stages.packing import copy_rest, matrices_of
 from harness.studies.cell_models import CellModel
 from harness.tasks import get_task
@@ -51,8 +48,7 @@ def _hub(found: CellModel, out: Path) -> list[str]:
 def _packed(found: CellModel, out: Path) -> list[str]:
     copy_rest(found.folder, out)
     saved = SavedModel.read(found.folder)
-    num_layers = transformers.AutoConfig.from_pretrained(found.folder, local_files_only=True).num_hidden_layers
-    matrices = matrices_of(saved, family_of(found.folder), num_layers)
+    matrices = matrices_of(found.folder, saved)
     write_packed(out / PACKED_FILE, packed_model(saved, [*matrices.encoder, *matrices.pooler]))
     times = (found.folder / SAFETENSORS).stat().st_size / (out / PACKED_FILE).stat().st_size
     return [f"{times:.1f} times smaller than {SAFETENSORS} in fp32, embeddings included."]

@@ -40,8 +40,7 @@ def packing(context: StageContext) -> StageResult:
     torch.set_num_threads(parameters["threads"])
     source, artifact = context.parent_artifacts["model"], context.artifact
     family, saved = family_of(source), SavedModel.read(source)
-    num_layers = transformers.AutoConfig.from_pretrained(source, local_files_only=True).num_hidden_layers
-    matrices = matrices_of(saved, family, num_layers)
+    matrices = matrices_of(source, saved)
     embeddings = embeddings_of(saved, family) if parameters["embeddings"] == INT8 else []
     packed = packed_model(
         saved,
@@ -86,8 +85,10 @@ def packing(context: StageContext) -> StageResult:
     )
 
 
-def matrices_of(saved: SavedModel, family: Family, num_layers: int) -> Matrices:
-    """The family's encoder matrices and pooler among the weights of a saved model of `num_layers` layers."""
+def matrices_of(folder: Path, saved: SavedModel) -> Matrices:
+    """The encoder matrices and the pooler of a folder's family among the weights that were read from it."""
+    family = family_of(folder)
+    num_layers = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).num_hidden_layers
     pooler = f"{family.backbone}.{family.pooler}"
     has_pooler = family.pooler is not None and f"{pooler}.weight" in saved.weights
     return Matrices(encoder=tuple(family.encoder_matrices(num_layers)), pooler=(pooler,) if has_pooler else ())

@@ -13,9 +13,11 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import harness
+from harness.cli.commands import export
 from harness.cli.main import main
 from harness.compression.quantization import FrozenQuantizedLinear
 from harness.errors import StoreError, UsageError
+from harness.export import card, formats
 from harness.packed.packed_file import PackedFileError
 from harness.stages import latency
 from harness.store.store import Store
@@ -198,6 +200,11 @@ def test_a_folder_that_is_there_stays_as_it_is(run: Run, tmp_path: Path, capsys:
     assert run.export("quantization=none", "--out", str(tmp_path)) == 2
     assert f"--out {tmp_path} is there" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_the_command_knows_the_formats_that_there_are() -> None:
+    """It names them without importing what writes them."""
+    assert tuple(formats.FORMATS) == export.FORMATS == tuple(card._LOADING)
 
 
 def test_json_names_cell_stage_and_files(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
