@@ -54,14 +54,14 @@ def latency(context: StageContext) -> StageResult:
     absent = [runtime.name for runtime in wanted if not runtime.is_installed()]
     installed = [runtime for runtime in wanted if runtime.is_installed()]
     asked = question(folder, context.checkpoints, parameters)
-    if any(runtime.opens_graph for runtime in installed):
-        write_graph(asked)
     if not installed or not any(tokens <= asked["positions"] for _, tokens in sizes_of(parameters["sizes"])):
         raise ValueError(
             f"there is nothing to measure: of {', '.join(runtime.name for runtime in wanted)} none is installed (pip "
             f"install 'encoder-compression-harness[onnx]'), or no size of {parameters['sizes']} has at most "
             f"{asked['positions']} tokens, which is what the model reads."
         )
+    if any(runtime.opens_graph for runtime in installed):
+        write_graph(asked)
     measured: list[dict[str, Any]] = []
     began = time.monotonic()
     for done, runtime in enumerate(installed):
