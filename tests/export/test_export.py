@@ -173,7 +173,7 @@ def test_what_was_timed_is_told_by_runtime_and_size(tiny: Any, tmp_path: Path, m
     for found in [*told["none"]["measured"], *told["int8"]["measured"]]:
         assert (found["examples"], found["tokens"]) in ((1, 8), (2, 16))
         assert 0 < found["p50_ms"] <= found["p90_ms"] <= found["p99_ms"]
-        assert found["calls"] >= 20
+        assert found["calls"] >= 5  # as docs/export.md promises
     assert told["none"]["machine"] == told["int8"]["machine"]
 
 
