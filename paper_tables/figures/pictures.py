@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.identity import MOST_NAME_LETTERS
+from harness.studies.study import Study
 from paper_tables.claims.budget import BudgetCurve
 from paper_tables.figures.averages import average_of, joint, with_average
 from paper_tables.figures.baselines import Baselines, study_baselines
@@ -73,6 +74,13 @@ class Pictures:
 
     found: Sequence[Picture]
     left_out: Sequence[str]
+
+
+def kinds_of(study: Study) -> tuple[str, ...]:
+    """Every kind, in the order of `FIGURE_KINDS`; speed only of a study that measures any."""
+    plan = study.plan
+    has_speed = any(plan.measuring(cell, "latency") for cell in plan.measures)
+    return tuple(kind for kind in FIGURE_KINDS if kind != "speed" or has_speed)
 
 
 def study_pictures(

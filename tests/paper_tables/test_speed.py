@@ -10,7 +10,7 @@ import pytest
 from figure_data import numbers_of
 
 from harness.studies.study import Study
-from paper_tables.figures.pictures import study_pictures
+from paper_tables.figures.pictures import FIGURE_KINDS, kinds_of, study_pictures
 from paper_tables.figures.speed import speed_charts
 from paper_tables.numbers.speed import machines_of
 from paper_tables.numbers.study_numbers import StudyNumbers
@@ -96,3 +96,10 @@ def test_it_is_drawn(numbers: StudyNumbers) -> None:
     (picture,) = study_pictures(numbers, ["speed"]).found
     assert picture.stem == "mine-tiny-speed"
     assert picture.draw() is not None
+
+
+def test_all_kinds_hold_speed_only_of_a_study_that_measures_any(numbers: StudyNumbers) -> None:
+    study = numbers.study
+    assert kinds_of(study) == FIGURE_KINDS
+    unmeasured = replace(study, plan=replace(study.plan, measures={}))
+    assert set(FIGURE_KINDS) - set(kinds_of(unmeasured)) == {"speed"}

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     to, and for words that name nothing.
     """
     from paper_tables.figures.page import images
-    from paper_tables.figures.pictures import study_pictures
+    from paper_tables.figures.pictures import kinds_of, study_pictures
 
     kinds = _kinds(options)
     store = Store(Path(options.store))
@@ -42,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
     print_notes(numbers.told)
     stage_ids = _stage_ids(store, numbers.study, options.stage) if options.stage else []
     folder = _folder(options.out)
+    kinds = kinds_of(numbers.study) if ALL in kinds else kinds
     found = study_pictures(numbers, kinds, stage_ids=stage_ids, others=others)
     report: list[dict[str, Any]] = []
     files: dict[Path, bytes] = {}
@@ -78,13 +79,12 @@ def _kinds(options: argparse.Namespace) -> Sequence[str]:
     if options.only is None:
         return ("curves",) if options.stage else ("tokens",) if options.beside else DEFAULT_KINDS
     words = _words(options.only)
-    problems = [Problem(unknown_name("kind", word, [*FIGURE_KINDS, ALL])) for word in words if word not in FIGURE_KINDS]
-    kinds = FIGURE_KINDS if ALL in words else words
-    problems = [] if kinds is FIGURE_KINDS else problems
+    known = [*FIGURE_KINDS, ALL]
+    problems = [Problem(unknown_name("kind", word, known)) for word in words if word not in known]
     if not words:
         problems.append(Problem(f"--only is empty: name kinds of {', '.join(FIGURE_KINDS)}, or {ALL}"))
     for given, value, kind in (("stage", options.stage, "curves"), ("with", options.beside, "tokens")):
-        if words and value and kind not in kinds:
+        if words and value and not {kind, ALL} & {*words}:
             problems.append(
                 Problem(
                     f"{option(given)} {value} without its kind",
@@ -93,7 +93,7 @@ def _kinds(options: argparse.Namespace) -> Sequence[str]:
             )
     if problems:
         raise UsageError(problems)
-    return kinds
+    return words
 
 
 def _words(text: str | None) -> list[str]:
