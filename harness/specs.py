@@ -206,14 +206,15 @@ def stage_label(spec: StageSpec, specs: Mapping[str, StageSpec]) -> str:
 
     specs: the stages of the plan, by id; the name of a stage whose parents are not among them may be less specific. A
     stage that goes on with a model of the same task is named by that model, and by its sparsity where it has one; a
-    round that goes on with the round before it by the model of the first.
+    round that goes on with the round before it by the model of the first. What was timed names its machine.
     """
     model = specs.get(spec.parents.get("model", ""))
     if model is not None and "task" in model.parameters:
         while model.kind == spec.kind and model.parents.get("model") in specs:
             model = specs[model.parents["model"]]
         pruned = f" {spec.parameters['sparsity']:g}" if "sparsity" in spec.parameters else ""
-        return f"{spec.kind}{pruned} of {stage_label(model, specs)}"
+        place = f" on {harmless(spec.parameters['machine'])}" if "machine" in spec.parameters else ""
+        return f"{spec.kind}{pruned} of {stage_label(model, specs)}{place}"
     words = [spec.kind, *(spec.parameters[key] for key in ("model", "task") if key in spec.parameters)]
     sparsity = spec.parameters.get("sparsity", model.parameters.get("sparsity") if model is not None else None)
     words += [f"{sparsity:g}"] if sparsity is not None else []

@@ -55,6 +55,9 @@ def test_a_measurement_of_time_belongs_to_a_machine_and_reads_no_data() -> None:
     (spec, *_) = (here.stages[i] for ids in here.measures.values() for i in ids)
     assert spec.parameters["machine"] == "this one"
     assert not spec.inputs
+    assert len({each.label(i) for each in (here, there) for ids in each.measures.values() for i in ids}) == 2 * len(
+        here.measures
+    )
     packed, elsewhere = measured("packing"), measured("packing", machine="another")
     assert packed.measures == elsewhere.measures
 
