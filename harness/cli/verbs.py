@@ -244,6 +244,11 @@ def _export(parser: argparse.ArgumentParser) -> None:
         "bits or less; onnx: with QDQ nodes where it is quantised; openvino: OpenVINO's IR",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    parser.add_argument(
+        "--score-on",
+        metavar="hub|DIR|synthetic",
+        help="the data of its grid: score what was written on its evaluation splits, in the runtime that reads it",
+    )
     parser.add_argument("--study", metavar="NAME", help="needed where the store has several")
     _common(parser)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import require
+from harness.export.rescored import Rescored
 from harness.files import write_new
 from harness.inputs.data_sources import HubData
 from harness.inputs.hub import HubSource
@@ -18,6 +19,12 @@ from harness.studies.description import METHOD, PLAN, settings_with_evidence
 from harness.tasks import Task, get_task
 
 CARD = "README.md"
+READ_BY = {
+    "hub": "in torch",
+    "packed": "in torch, unpacked",
+    "onnx": "in onnxruntime",
+    "openvino": "in OpenVINO",
+}
 _LOADING = {
     "hub": """from transformers import AutoTokenizer, {auto}
 
@@ -35,13 +42,16 @@ model = openvino.Core().compile_model("DIR/openvino_model.xml", "CPU")""",
 }
 
 
-def write_card(found: CellModel, form: str, folder: Path) -> None:
-    """Write README.md into the folder; one that the model's own folder brought is replaced."""
+def write_card(found: CellModel, form: str, folder: Path, scores: Sequence[Rescored] = ()) -> None:
+    """Write README.md into the folder; one that the model's own folder brought is replaced.
+
+    scores: of what was written, where others run it.
+    """
     (folder / CARD).unlink(missing_ok=True)
-    write_new(folder / CARD, "\n".join(_lines(found, form)) + "\n")
+    write_new(folder / CARD, "\n".join(_lines(found, form, scores)) + "\n")
 
 
-def _lines(found: CellModel, form: str) -> Iterator[str]:
+def _lines(found: CellModel, form: str, scores: Sequence[Rescored]) -> Iterator[str]:
     cell, task = found.cell, get_task(found.cell.task)
     yield from _front_matter(found, form, task)
     method = find_method(cell.method).method
@@ -62,6 +72,8 @@ def _lines(found: CellModel, form: str) -> Iterator[str]:
     yield "|---|---|---|---|"
     yield from _scores(found.scores, task)
     yield ""
+    if scores:
+        yield from _rescored(scores, form)
     yield "## Use"
     yield ""
     yield "```python"
@@ -145,6 +157,16 @@ def _scores(scores: Mapping[str, Any], task: Task) -> Iterator[str]:
             require(name in metrics, f"no {name} of {split}")
             value = metrics[name] if task.head.metrics_in_percent else 100 * metrics[name]
             yield f"| {split} | {name} | {value:.2f} | {count} |"
+
+
+def _rescored(scores: Sequence[Rescored], form: str) -> Iterator[str]:
+    yield f"The files of this folder, scored again on the same examples {READ_BY[form]}:"
+    yield ""
+    yield "| split | metric | value | difference |"
+    yield "|---|---|---|---|"
+    for each in scores:
+        yield f"| {each.split} | {each.metric} | {each.exported:.2f} | {each.difference:+.2f} |"
+    yield ""
 
 
 def _caveats(found: CellModel, form: str) -> Iterator[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.compression.quantization import FrozenQuantizedLinear
 from harness.export.card import write_card
 from harness.export.models import load_folder, told_of_damage
+from harness.export.rescored import ONNX_FILE, OPENVINO_FILE, Rescored, check_data, rescored
+from harness.inputs.data_sources import DataSource
 from harness.inputs.weight_files import INT8_FILE, SAFETENSORS
 from harness.packed.checkpoint import PACKED_FILE, SavedModel, packed_model
 from harness.packed.packed_file import write_packed
@@ -17,23 +20,34 @@ from harness.stages.packing import copy_rest, matrices_of
 from harness.studies.cell_models import CellModel
 from harness.tasks import get_task
 
-ONNX_FILE, OPENVINO_FILE = "model.onnx", "openvino_model.xml"
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written. lines: what it holds. rescored: what it scores where others run it; empty if nobody asked."""
+
+    lines: Sequence[str]
+    rescored: Sequence[Rescored]
 
 
-def write(found: CellModel, name: str, out: Path) -> list[str]:
-    """Write a cell's model in a format of `FORMATS` into `out`, a new folder, and say what it holds, a line each.
+def write(found: CellModel, name: str, out: Path, data: DataSource | None = None) -> Exported:
+    """Write a cell's model in a format of `FORMATS` into `out`, a new folder.
 
-    Raises UsageError for packages that are not installed, FileExistsError where `out` is there.
+    data: those of the cell's grid; what was written is scored on them. Raises UsageError for packages that are not
+    installed and for other data, FileExistsError where `out` is there.
     """
+    if data is not None:
+        check_data(found, data)
     out.mkdir(parents=True)
     try:
         with told_of_damage():
             lines = FORMATS[name](found, out)
-        write_card(found, name, out)
+            scores = [] if data is None else list(rescored(found, name, out, data))
+        write_card(found, name, out, scores)
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)
         raise
-    return [f"{path.name}: {path.stat().st_size:,} bytes" for path in sorted(out.iterdir())] + lines
+    sizes = [f"{path.name}: {path.stat().st_size:,} bytes" for path in sorted(out.iterdir())]
+    return Exported([*sizes, *lines], scores)
 
 
 def _hub(found: CellModel, out: Path) -> list[str]:

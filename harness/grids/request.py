@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.errors import Problem, Problems, UsageError, unknown
@@ -272,19 +271,9 @@ def _data_source(
             choices = "Give a folder with TASK/SPLIT.parquet in the hub's schema, or hub, or synthetic."
             problems.add(Problem(f"{option('data')} is missing", "data", next_move=choices))
         return None
-    return problems.attempt(lambda: _named_source(data, hashes), None, "data")
+    from harness.inputs.data_sources import named_source
 
-
-def _named_source(data: str, hashes: ContentHashes) -> DataSource:
-    from harness.inputs.data_sources import FolderData, HubData, SyntheticData
-
-    world, colon, seed = data.partition(":")
-    if world == "synthetic":
-        if colon and not (seed.isascii() and seed.isdigit()):
-            expected = "expected synthetic or synthetic:SEED, SEED a whole number, 0 or more"
-            raise UsageError(f"{option('data')} {data}: {expected}.")
-        return SyntheticData(int(seed or 0))
-    return HubData() if data == "hub" else FolderData(Path(data), hashes)
+    return problems.attempt(lambda: named_source(data, hashes), None, "data")
 
 
 class _Resource(NamedTuple):

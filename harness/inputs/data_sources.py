@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness.errors import UsageError
 from harness.identity import require_commit, sha256_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.hub import cached_files
@@ -281,6 +282,20 @@ class SyntheticData:
                 f"the plan was made with another {name} of the synthetic world than version {GENERATOR_VERSION} of its "
                 f"generator makes from seed {self.seed}. Plan again."
             )
+
+
+def named_source(words: str, hashes: ContentHashes, given_as: str = "data") -> DataSource:
+    """The source that hub, a folder, synthetic or synthetic:SEED name. given_as: the argument that said so.
+
+    Raises UsageError for a seed that is none; whether the folder is there, `problems` says.
+    """
+    world, colon, seed = words.partition(":")
+    if world == "synthetic":
+        if colon and not (seed.isascii() and seed.isdigit()):
+            expected = "expected synthetic or synthetic:SEED, SEED a whole number, 0 or more"
+            raise UsageError(f"{option(given_as)} {words}: {expected}.")
+        return SyntheticData(int(seed or 0))
+    return HubData() if words == "hub" else FolderData(Path(words), hashes)
 
 
 def data_source_from_json(value: Mapping[str, Any], hashes: ContentHashes) -> DataSource:

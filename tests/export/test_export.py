@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny_world
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import harness
@@ -129,6 +130,77 @@ def test_a_graph_scores_as_the_model_does(run: Run, tmp_path: Path, form: str) -
     wanted = logits(ours.model, ours.tokenizer)
     assert np.array_equal(found.argmax(1), wanted.argmax(1))
     assert np.abs(found - wanted).max() < 0.05 * np.ptp(wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_a_graph_is_scored_by_its_runtime_on_the_cells_own_rows(
+    run: Run, tiny: Any, tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime" if form == "onnx" else "openvino")
+    capsys.readouterr()
+    words = [INT8, "--format", form, "--out", str(tmp_path / form), "--score-on", str(tiny.data), "--json"]
+    assert run.export(*words) == 0
+    (scored,) = json.loads(capsys.readouterr().out)["scores"]
+    assert scored["recorded"] == pytest.approx(100 * recorded_accuracy(run, "int8"))
+    assert scored["examples"] == tiny_world.SST2_VALIDATION
+    assert abs(scored["exported"] - scored["recorded"]) <= 100 * 2 / tiny_world.SST2_VALIDATION  # two examples
+    assert f"| sst2 | accuracy | {scored['exported']:.2f} |" in (tmp_path / form / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("form", "cell"), [("hub", "quantization=none"), ("packed", INT8)])
+def test_what_was_written_scores_as_the_cell_did(
+    run: Run, tiny: Any, tmp_path: Path, form: str, cell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [cell, "--format", form, "--out", str(tmp_path / form), "--score-on", str(tiny.data)]
+    assert run.export(*words) == 0
+    accuracy = 100 * recorded_accuracy(run, "int8" if cell == INT8 else "none")
+    told = f"sst2 accuracy: {accuracy:.2f} on {tiny_world.SST2_VALIDATION} examples, +0.00 from the cell's record"
+    assert told in capsys.readouterr().out
+
+
+def test_a_file_that_computes_something_else_shows_in_its_score(
+    run: Run, tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The classifier's rows exchanged in what was written: every answer is the other one."""
+
+    def exchanged(found: Any, out: Path) -> list[str]:
+        lines = plain(found, out)
+        weights = load_file(out / "model.safetensors")
+        changed = {name: tensor.flip(0) if "classifier" in name else tensor for name, tensor in weights.items()}
+        save_file(changed, out / "model.safetensors", metadata={"format": "pt"})
+        return lines
+
+    plain = formats.FORMATS["hub"]
+    monkeypatch.setitem(formats.FORMATS, "hub", exchanged)  # type: ignore[arg-type]
+    words = ["quantization=none", "--out", str(tmp_path / "hub"), "--score-on", str(tiny.data), "--json"]
+    capsys.readouterr()
+    assert run.export(*words) == 0
+    (scored,) = json.loads(capsys.readouterr().out)["scores"]
+    assert scored["exported"] == pytest.approx(100 - scored["recorded"])
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("synthetic", "the rows of sst2/validation are not those that the cell was scored on"),
+        ("synthetic:one", "--score-on synthetic:one: expected synthetic or synthetic:SEED"),
+        ("nowhere", "nowhere"),
+    ],
+)
+def test_other_data_are_refused_before_anything_is_written(
+    run: Run, tmp_path: Path, data: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.export("quantization=none", "--out", str(tmp_path / "out"), "--score-on", data) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def recorded_accuracy(run: Run, quantization: str) -> float:
+    plan = read_study(run.store, tiny_world.STUDY).plan
+    (cell,) = (cell for cell in plan.paths if cell.quantization == quantization)
+    found: float = run.store.stage(plan.endpoint(cell)).read_record()["result"]["metrics"]["sst2"]["accuracy"]
+    return found
 
 
 def test_a_measure_is_shown_with_its_cell_and_its_numbers(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
