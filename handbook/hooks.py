@@ -16,7 +16,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """The theme's own files, the tree's, and the generated ones."""
     taken = Files([file for file in files if file.src_dir != config.docs_dir])
     names = tree.pages()
-    for name in (*names, *tree.linked_files(names)):
+    for name in (*names, *tree.linked_files(names), tree.STYLE):
         taken.append(File(name, str(tree.ROOT), config.site_dir, config.use_directory_urls))
     for path, text in reference.pages().items():
         taken.append(File.generated(config, path, content=text))

@@ -19,6 +19,7 @@ def pages() -> dict[str, str]:
 def _page(preset: Preset) -> str:
     settings = sorted(preset.recipe.settings.items())
     return sections(
+        "---\nhide: [toc]\n---",
         f"# Preset {preset.name}",
         plain(preset.description),
         _list("models", preset.models),

@@ -18,6 +18,7 @@ PAGES = (
     "results/*/*.md",
     "results/*/choices/*.md",
 )
+STYLE = "docs/site.css"
 _FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 
