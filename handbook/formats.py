@@ -87,8 +87,8 @@ def shortened(value: Any, depth: int = 0) -> Any:
         return [*(shortened(each, depth + 1) for each in value[:MOST]), *_more(len(value))]
     if isinstance(value, dict):
         shown = list(value)[: MOST if depth else None]
-        rest = {"..": told for told in (_more(len(value)) if depth else [])}
-        return {**{key: shortened(value[key], depth + 1) for key in shown}, **rest}
+        rest = zip([".."], _more(len(value)) if depth else [], strict=False)
+        return {**{key: shortened(value[key], depth + 1) for key in shown}, **dict(rest)}
     return value
 
 

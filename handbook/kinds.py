@@ -48,9 +48,7 @@ def _section(kind: StageKind) -> str:
         f"data settings: {', '.join(map(code, kind.task_data))}" if kind.task_data else "",
         *(f"{', '.join(map(code, each.names))}: expected {plain(each.expected)}" for each in kind.relations),
     ]
-    return sections(
-        f"## {kind.name}", "\n".join(f"- {fact}" for fact in facts if fact), _parameters(kind.recipe)
-    )
+    return sections(f"## {kind.name}", "\n".join(f"- {fact}" for fact in facts if fact), _parameters(kind.recipe))
 
 
 def _parameters(found: Parameters) -> str:

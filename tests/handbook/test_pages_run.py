@@ -7,7 +7,6 @@ A grid of `methods/` is planned: `tests/methods/test_every_method.py` trains eac
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -61,7 +60,10 @@ NOT_RUN = {
     ("methods/movement/README.md", "for lambda"): "a sketch of a search: its .. stands for the reader's own axes",
     ("results/reduced/choices/learning-rates.md", "python"): "on data of the reader's; how committed numbers were made",
     ("results/reduced/choices/learning-rates.md", "harness grid"): "as above: hours of training",
-    ("results/reduced/choices/learning-rates.md", "harness tables"): "as above; that store is read by test_results_page",
+    (
+        "results/reduced/choices/learning-rates.md",
+        "harness tables",
+    ): "as above; that store is read by test_results_page",
 }
 # What a page's words stand for here.
 INSTEAD = {
@@ -79,7 +81,9 @@ PAGES = [page for page in tree.pages() if pieces(page)]
 
 
 def of(table: dict[tuple[str, str], str], piece: Piece) -> str | None:
-    return next((told for (page, begin), told in table.items() if page == piece.page and piece.text.startswith(begin)), None)
+    return next(
+        (told for (page, begin), told in table.items() if page == piece.page and piece.text.startswith(begin)), None
+    )
 
 
 def run_here(page: str) -> list[Piece]:
@@ -89,14 +93,14 @@ def run_here(page: str) -> list[Piece]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: ModuleType) -> Iterator[Path]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: ModuleType) -> Path:
     """A folder to stand in, with data; every stage kind runs its fake, a method's own too."""
     (tmp_path / "results").symlink_to(ROOT / "results")
     write_data(tmp_path / "data", ("sst2", "squad", "qqp", "qnli", "mnli"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(StageKind, "function", lambda kind: fake_stages.run)
-    yield tmp_path
+    return tmp_path
 
 
 def ran(piece: Piece) -> list[tuple[list[str], int]]:
