@@ -13,7 +13,7 @@ from harness.cli import main
 from harness.cli.verbs import VERBS, Verb
 
 PATH = "docs/reference/command-line.md"
-WIDTH = 90
+WIDTH = 84
 _EXIT = re.compile(r"Exit codes?:? .*?(?=\s*Raises |\Z)", re.DOTALL)
 
 
