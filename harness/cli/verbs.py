@@ -104,9 +104,7 @@ def _track(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,..",
         help="tensorboard, wandb, mlflow, trackio, or one that another package brings",
     )
-    parser.add_argument(
-        "--out", metavar="DIR", help="folder of the trackers' files (default: trackers in the store)"
-    )
+    parser.add_argument("--out", metavar="DIR", help="folder of the trackers' files (default: trackers in the store)")
     _common(parser)
 
 

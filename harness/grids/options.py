@@ -81,7 +81,10 @@ def read_models(words: Iterable[Any], problems: Problems) -> tuple[ModelChoice, 
 
 def read_names(name: str, values: Any, problems: Problems) -> tuple[str, ...]:
     """The names in comma-separated text, or in a sequence of texts, each once; what is none is a problem."""
-    return tuple(dict.fromkeys(_names(name, values, problems) or ()))
+    found = tuple(dict.fromkeys(_names(name, values, problems) or ()))
+    if isinstance(values, str) and not found:
+        problems.add(_wrong(name, values, "a name, or several with commas between them"))
+    return found
 
 
 def read_number(kind: type, value: Any) -> Any:

@@ -7,6 +7,8 @@ and how it dies is the writer's alone, and comes to one warning.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -25,6 +27,7 @@ from harness.wording import command, counted, harmless
 WRITER_COMMAND = (sys.executable, "-P", "-m", "harness.tracking.main")
 PATIENCE_SECONDS = 120.0  # without a word from the writer, once the run is over
 SILENT_SECONDS = 3.0  # of waiting, before it is said what for
+LEAVING_SECONDS = 10.0  # for a writer that has said all
 HEARD_SECONDS = 0.05
 
 
@@ -51,6 +54,8 @@ class Behind:
     trackers: dict[str, Told] = field(default_factory=dict)
     patience: float = PATIENCE_SECONDS
     _heard: float = 0.0
+    _process: subprocess.Popen[str] = field(init=False)
+    _listener: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
         self.trackers = {name: Told() for name in self.names}
@@ -89,8 +94,11 @@ class Behind:
             self._wait()
         except KeyboardInterrupt:
             reason = "interrupted"
-        if self._listener.is_alive() and reason != "interrupted":
-            reason = f"not a word for {self.patience:g} s"
+        else:
+            if self._listener.is_alive():
+                reason = f"not a word for {self.patience:g} s"
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(0 if self._listener.is_alive() else LEAVING_SECONDS)
         self.stop()
         for name, told in self.trackers.items():
             if not told.is_closed and told.reason is None:
@@ -105,8 +113,9 @@ class Behind:
                 _say(f"writing to {', '.join(self.names)}; Ctrl-C leaves the rest to {self.command(*self.names)}")
 
     def stop(self) -> None:
-        """End the process at once."""
-        self._process.kill()
+        """End the process at once, with those that a tracker's library started."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._listener.join()
 
@@ -150,8 +159,8 @@ def _say(line: str) -> None:
 def tracked(store: Store, study: str, names: Sequence[str], folder: Path | None = None) -> Iterator[Behind | None]:
     """While the block runs, and a last time after it, finished stages of the study are written to these trackers.
 
-    folder: of the trackers; None: `default_folder`. Raises nothing of its own. Where the block raises, writing ends with
-    it: the same command, and `harness track`, go on.
+    folder: of the trackers; None: `default_folder`. Where the block raises, writing ends with it: the same command, and
+    `harness track`, go on.
     """
     if not names:
         yield None

@@ -12,7 +12,7 @@ import logging
 import os
 import select
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from harness.planning.foreign_code import told as words_of
 from harness.store.store import Store
 from harness.store.turns import wait_for_lease
 from harness.studies.study import read_study
-from harness.tracking.writer import Writer
+from harness.tracking.writer import Tell, Writer
 
 LOOK_SECONDS = 3.0  # between two looks for new records
 
@@ -44,7 +44,7 @@ def main() -> int:
     return 0
 
 
-def _write(store: Store, study: str, folder: Path, names: Sequence[str], told: Callable[[dict[str, Any]], None]) -> None:
+def _write(store: Store, study: str, folder: Path, names: Sequence[str], told: Tell) -> None:
     _send_prints_to(folder / f"{study}.log")
     with wait_for_lease(folder / f"{study}.lease").held():  # two writers would write a stage twice
         writer = Writer(store, read_study(store, study), folder, told)

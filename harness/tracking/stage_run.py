@@ -148,7 +148,7 @@ def _curves(stage_id: str, name: str, record: Mapping[str, Any]) -> dict[str, Po
     if found is None:
         return {}
     named = {LOSS: found.loss, RATE: found.learning_rate, SPARSITY: found.sparsity}
-    return {name: tuple((int(step), float(value)) for step, value in points) for name, points in named.items() if points}
+    return {key: tuple((int(step), float(value)) for step, value in points) for key, points in named.items() if points}
 
 
 def _metrics(record: Mapping[str, Any]) -> dict[str, float]:
@@ -177,7 +177,7 @@ def _latency(told: Any) -> Iterator[tuple[str, float]]:
     """Of each measurement its times, below the runtime and the shape of its batch."""
     for each in told.get("measured", ()) if isinstance(told, Mapping) else ():
         shape = f"latency/{each.get('runtime')}/{each.get('examples')}x{each.get('tokens')}"
-        yield from _numbers({k: v for k, v in each.items() if k not in ("examples", "tokens", "scored")}, f"{shape}/", 1)
+        yield from _numbers({key: each[key] for key in each.keys() - {"examples", "tokens"}}, f"{shape}/", 1)
 
 
 def _facts(study: str, stage_id: str, record: Mapping[str, Any]) -> dict[str, Scalar]:

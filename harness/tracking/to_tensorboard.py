@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
@@ -59,7 +59,7 @@ def _name(run: StageRun) -> str:
 
 
 def _events(run: StageRun) -> Iterator[Event]:
-    """Settings first, as the plugin for hyperparameters asks; then the curves, the final numbers and what it is from."""
+    """Settings first, as the plugin for hyperparameters asks; then the curves, the final numbers, where it is from."""
     settings = {**{f"tag.{name}": value for name, value in run.tags.items()}, **run.parameters}
     yield Event(wall_time=run.started, summary=hparams_pb(settings, trial_id=run.key, start_time_secs=run.started))
     for step, values in run.by_step():
@@ -75,6 +75,6 @@ def _scalar(name: str, value: float, step: int, time: float) -> Event:
     return Event(wall_time=time, step=step, summary=Summary(value=[Summary.Value(tag=name, simple_value=value)]))
 
 
-def _table(rows: dict[str, Scalar]) -> str:
+def _table(rows: Mapping[str, Scalar]) -> str:
     lines = [f"| {name} | {str(value).replace('|', '&#124;')} |" for name, value in rows.items()]
     return "\n".join(["| name | value |", "| --- | --- |", *lines])

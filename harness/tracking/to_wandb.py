@@ -15,7 +15,7 @@ import wandb
 
 from harness.tracking.stage_run import StageRun
 
-MOST_TAG_CHARACTERS = 64
+MOST_TAG_CHARACTERS, MOST_GROUP_CHARACTERS = 64, 128
 
 
 def open_study(folder: Path, study: str) -> WandbStudy:
@@ -28,11 +28,13 @@ class WandbStudy:
     def __init__(self, folder: Path, study: str) -> None:
         self._folder, self._project = folder, os.environ.get("WANDB_PROJECT") or study
         settings = wandb.setup().settings
-        self._is_offline = settings.mode == "offline"
+        if settings.mode == "disabled":
+            raise RuntimeError("wandb is disabled (WANDB_MODE); offline keeps runs here, to be synced later")
+        self._is_offline = settings.mode in ("offline", "dryrun")
         local = str(folder / "wandb" / "offline-run-*")
         where = local if self._is_offline else f"{settings.base_url}/{settings.entity or ''}"
         self.place = f"{where} project {self._project}"
-        self.view = shlex.join(["wandb", "sync"]) + f" {local}" if self._is_offline else f"{where}"
+        self.view = f"wandb sync {shlex.quote(str(folder / 'wandb'))}/offline-run-*" if self._is_offline else where
 
     def write(self, run: StageRun) -> None:
         for broken in (self._folder / "wandb").glob(f"offline-run-*-{run.key}"):
@@ -42,7 +44,7 @@ class WandbStudy:
             dir=str(self._folder),
             id=run.key,
             name=run.name,
-            group=run.group,
+            group=run.group[:MOST_GROUP_CHARACTERS],
             job_type=run.kind,
             tags=[f"{key}={value}"[:MOST_TAG_CHARACTERS] for key, value in run.tags.items()],
             config={**run.facts, **run.parameters, "tag": dict(run.tags)},

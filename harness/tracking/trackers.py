@@ -1,7 +1,7 @@
 """Which trackers there are, and whether they can be written to. Naming one imports none of its packages.
 
-A tracker is written behind the records: it reads what is finished, enters no identity, and nothing waits for it. What it
-writes is a `stage_run.StageRun`; who writes is a process of its own (`writer`, started by `behind`).
+Trackers are written behind the records: from what is finished, by a process of its own (`behind` starts it, `main` is
+it) that gives each a `StageRun` of each stage. They enter no identity, and no stage waits for them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
@@ -84,30 +83,16 @@ def find_tracker(name: str) -> Tracker:
     """The tracker of that name. Raises UsageError where there is none, or another package's cannot be used."""
     if name in BUILT_IN:
         return BUILT_IN[name]
-    points = _packaged()
+    points = {point.name: point for point in entry_points(group=GROUP) if is_name(point.name)}
     if name not in points:
         raise UsageError(unknown("tracker", name, {*BUILT_IN, *points}))
-    module, _, attribute = points[name].partition(":")
-    where = f"tracker {name!r}: entry point {points[name]}"
-    if locate(module) is None:
-        raise UsageError(f"{where}: there is no {module}. Mend or uninstall its package.")
-    return _load(name, where)
-
-
-@cache
-def _packaged() -> Mapping[str, str]:
-    """Trackers of other packages: name -> "module:TRACKER"; what is installed is read, and nothing imported."""
-    return {point.name: point.value for point in entry_points(group=GROUP) if is_name(point.name)}
-
-
-def _load(name: str, where: str) -> Tracker:
-    (point,) = {each.name: each for each in entry_points(group=GROUP) if each.name == name}.values()
+    where, mend = f"tracker {name!r}: entry point {points[name].value}", "Mend or uninstall its package."
     try:
-        found = point.load()
+        found = points[name].load()
     except Exception as error:  # whatever their code does on import
-        raise UsageError(f"{where} cannot be loaded ({told(error)}). Mend or uninstall its package.") from error
+        raise UsageError(f"{where} cannot be loaded ({told(error)}). {mend}") from error
     if not isinstance(found, Tracker) or found.name != name:
-        raise UsageError(f"{where} is {shown(found)}, expected a Tracker named {name!r}. Mend or uninstall its package.")
+        raise UsageError(f"{where} is {shown(found)}, expected a Tracker named {name!r}. {mend}")
     return found
 
 

@@ -16,7 +16,7 @@ class Written:
     path: Path
 
     def keys(self, place: str) -> set[str]:
-        """The runs that a place has, by `StageRun.key`. A line that was torn or is of another form counts for nothing."""
+        """The runs that a place has, by `StageRun.key`. A line that was torn, or of another form, says nothing."""
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         workers=options.workers,
         profile=options.profile,
         max_jobs=options.max_jobs,
-        track=read_names("track", ",".join(options.track), problems),
+        track=read_names("track", options.track and ",".join(options.track), problems),
     )
     store = Store(Path(options.store))
     problems.extend(run_problems(how, store))
