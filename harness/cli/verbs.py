@@ -83,7 +83,28 @@ def _grid(parser: argparse.ArgumentParser) -> None:
         metavar="H",
         help="start a run estimated at up to H hours (default: 24 GPU-hours, or 8 hours without a GPU)",
     )
+    parser.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="NAME,..",
+        help="also write finished stages to tensorboard, wandb, mlflow or trackio (harness track, behind the run); "
+        "changes no stage, and a tracker that fails costs a warning",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan, start nothing, write nothing")
+    _common(parser)
+
+
+def _track(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", metavar="NAME")
+    parser.add_argument(
+        "--to",
+        action="append",
+        required=True,
+        metavar="NAME,..",
+        help="tensorboard, wandb, mlflow, trackio, or one that another package brings",
+    )
+    parser.add_argument("--out", metavar="DIR", help="folder of the trackers' files (default: trackers in the store)")
     _common(parser)
 
 
@@ -366,6 +387,12 @@ VERBS = (
         "one page of HTML: what ran, numbers and what is behind each, deviations, hours",
         _report,
         "harness.cli.commands.report:run",
+    ),
+    Verb(
+        "track",
+        "write finished stages to TensorBoard, W&B, MLflow or trackio",
+        _track,
+        "harness.cli.commands.track:run",
     ),
     Verb(
         "show",

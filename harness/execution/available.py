@@ -17,12 +17,14 @@ class RunOptions:
 
     workers: of the executor local, stages side by side; None: as many as GPUs or cores allow. profile: of slurm, a file
     or the name of a shipped one; None: `PROFILE`. max_jobs: the most tasks of the store that slurm may have.
+    track: names of trackers that finished stages are written to.
     """
 
     executor: str = "local"
     workers: int | None = None
     profile: str | None = None
     max_jobs: int | None = None
+    track: tuple[str, ...] = ()
 
     @property
     def profile_name(self) -> str:

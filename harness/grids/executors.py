@@ -6,7 +6,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -93,7 +93,20 @@ def run_problems(run: RunOptions, store: Store) -> list[Problem]:
 
         found.extend(store_problems(store.root.absolute()))
         found.attempt(lambda: load_profiles(run.profile_name), None, "profile")
+    if run.track:
+        from harness.tracking.trackers import default_folder, track_problems
+
+        found.extend(track_problems(run.track, default_folder(store)))
     return found.found
+
+
+def tracked_by(run: RunOptions, store: Store, study: str) -> AbstractContextManager[object]:
+    """Within it, finished stages of the study are written to the trackers that the run names."""
+    if not run.track:
+        return nullcontext()
+    from harness.tracking.behind import tracked
+
+    return tracked(store, study, run.track)
 
 
 def check_can_start(run: RunOptions) -> None:

@@ -79,6 +79,14 @@ def read_models(words: Iterable[Any], problems: Problems) -> tuple[ModelChoice, 
     return tuple(found)
 
 
+def read_names(name: str, values: Any, problems: Problems) -> tuple[str, ...]:
+    """The names in comma-separated text, or in a sequence of texts, each once; what is none is a problem."""
+    found = tuple(dict.fromkeys(_names(name, values, problems) or ()))
+    if isinstance(values, str) and not found:
+        problems.add(_wrong(name, values, "a name, or several with commas between them"))
+    return found
+
+
 def read_number(kind: type, value: Any) -> Any:
     """The value, or what a text says, as `kind` (int or float). Raises ValueError: 2.5 is no int, True no number."""
     wanted = (str, numbers.Integral if kind is int else numbers.Real)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from harness.execution.hardware import this_machine
 from harness.execution.outcome import Outcome
 from harness.grids.arguments import told_of_arguments
 from harness.grids.estimate import Estimate, check_limit, estimate
-from harness.grids.executors import EXECUTORS, Work, check_can_start, machine_of, run_problems
+from harness.grids.executors import EXECUTORS, Work, check_can_start, machine_of, run_problems, tracked_by
 from harness.grids.memory import memory_problems
 from harness.grids.method_changes import check_methods
-from harness.grids.options import GridOptions
+from harness.grids.options import GridOptions, read_names
 from harness.grids.request import Request, read_request
 from harness.grids.workload import read_timings
 from harness.inputs.content_hashes import ContentHashes
@@ -107,19 +107,23 @@ class PlannedGrid:
         workers: int | None = None,
         profile: str | Path | None = None,
         max_jobs: int | None = None,
+        track: str | Iterable[str] = (),
     ) -> Outcome:
         """Run what is not done; standard error shows how far it is. On a cluster: queue it, and return.
 
         executor: "local" (worker processes), "debug" (in this process) or "slurm". workers: stages side by side; None:
         as many as GPUs or cores allow. profile: of slurm, a file or a shipped one's name. max_jobs: the most tasks of
-        the store in the queue. Returns the stages by how they ended; a stage that fails raises nothing.
+        the store in the queue. track: trackers that finished stages are written to, as "tensorboard,wandb"; one that
+        fails costs a warning. Returns the stages by how they ended; a stage that fails raises nothing.
         Raises UsageError when something is missing or the estimate is above `max_gpu_hours`, Interrupted when a signal
         stopped it: the same call goes on from the last checkpoint. CannotCheck where squeue does not answer.
         """
         named = os.fspath(profile) if isinstance(profile, Path) else profile
-        run = RunOptions(executor=executor, workers=workers, profile=named, max_jobs=max_jobs)
-        if problems := run_problems(run, self.store):
-            raise UsageError(problems)
+        problems = Problems()
+        trackers = read_names("track", track, problems)
+        run = RunOptions(executor=executor, workers=workers, profile=named, max_jobs=max_jobs, track=trackers)
+        problems.extend(run_problems(run, self.store))
+        problems.check()
         return start(self, self.status(run), run)
 
     def reaches(self) -> list[Reach]:
@@ -195,7 +199,8 @@ def start(grid: PlannedGrid, status: GridStatus, run: RunOptions) -> Outcome:
         print(f"note: {sentence}", file=sys.stderr)
     grid.hashes.remember()
     try:
-        outcome = EXECUTORS[run.executor](_work(grid, status), run)
+        with tracked_by(run, store, grid.study):
+            outcome = EXECUTORS[run.executor](_work(grid, status), run)
     except OSError:
         _check_study_kept(grid)  # where the store was removed, that is the reason
         raise

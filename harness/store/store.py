@@ -14,6 +14,7 @@
     workers/NAME.log              what the worker processes of this machine print
     submissions/UUID.json         a job array on a cluster, with its tasks' logs; see `submissions`
     leases/submission/N           who may submit
+    trackers/                     what `--track` and `harness track` wrote; see `harness.tracking`
     content_hashes.json           hashes by path, size and time; only a cache
 
 This module answers for many stages at once, from listings of folders; the files of one stage are `stage.StoredStage`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from harness.errors import Problems
 from harness.execution.available import RunOptions
 from harness.execution.outcome import Outcome
 from harness.grids.executors import preview_of, run_problems
+from harness.grids.options import read_names
 from harness.grids.planned import (
     GridStatus,
     PlannedGrid,
@@ -34,7 +36,11 @@ def run(options: argparse.Namespace) -> int:
     """
     problems = Problems()
     how = RunOptions(
-        executor=options.executor, workers=options.workers, profile=options.profile, max_jobs=options.max_jobs
+        executor=options.executor,
+        workers=options.workers,
+        profile=options.profile,
+        max_jobs=options.max_jobs,
+        track=read_names("track", options.track and ",".join(options.track), problems),
     )
     store = Store(Path(options.store))
     problems.extend(run_problems(how, store))
@@ -51,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"study": grid.study, **asdict(outcome)}))
     else:
-        print("\n".join(_outcome_lines(grid, outcome)))
+        print("\n".join(_outcome_lines(grid, outcome, how.track)))
     if outcome.failed or (outcome.cancelled and how.executor != "slurm"):
         return 1
     return 4 if outcome.elsewhere or outcome.left_out else 0
@@ -71,7 +77,7 @@ def _show_plan(grid: PlannedGrid, status: GridStatus, how: RunOptions, *, as_jso
         print(f"warning: {for_command_line(sentence)}", file=sys.stderr)
 
 
-def _outcome_lines(grid: PlannedGrid, outcome: Outcome) -> list[str]:
+def _outcome_lines(grid: PlannedGrid, outcome: Outcome, track: Sequence[str]) -> list[str]:
     """What a run came to, and the next moves: a command to a line, to be copied."""
     done = counted(len(outcome.done), "stage")
     lines = [f"{done} done, {len(outcome.failed)} failed, {len(outcome.blocked)} blocked."]
@@ -86,10 +92,10 @@ def _outcome_lines(grid: PlannedGrid, outcome: Outcome) -> list[str]:
         lines.append(cancelled_note(grid, len(outcome.cancelled)))
     if outcome.failed:
         lines.append("The same command tries what failed again.")
-    return [*lines, *(f"next: {grid.command(*words)}" for words in _next_verbs(outcome))]
+    return [*lines, *(f"next: {grid.command(*words)}" for words in _next_verbs(outcome, track))]
 
 
-def _next_verbs(outcome: Outcome) -> list[tuple[str, ...]]:
+def _next_verbs(outcome: Outcome, track: Sequence[str]) -> list[tuple[str, ...]]:
     verbs: list[tuple[str, ...]] = []
     if outcome.failed:
         verbs += [("logs", "failed"), ("status",)]
@@ -97,4 +103,5 @@ def _next_verbs(outcome: Outcome) -> list[tuple[str, ...]]:
         verbs.append(("retry", "cancelled"))
     if outcome.elsewhere or outcome.queued:
         verbs.append(("status", "--watch"))
+        verbs += [("track", "--to", ",".join(track))] if track else []
     return verbs or [("tables",)]
