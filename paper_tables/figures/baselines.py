@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from harness.studies.study import Study
-from harness.tasks import Task, get_task
+from harness.tasks import Task, task_of
 
 SYNTHETIC = "synthetic:0"
 
@@ -37,17 +37,16 @@ NO_BASELINES: Baselines = {}
 
 def study_baselines(study: Study) -> Baselines:
     """The baselines that hold for the data of this study; a split of unknown data has the chance of its labels."""
-    sources: dict[tuple[str, str], set[str]] = {}
+    sources: dict[tuple[Task, str], set[str]] = {}
     for spec in study.plan.stages.values():
         if spec.kind == "evaluation":
             for split, content in spec.inputs.items():
-                sources.setdefault((spec.parameters["task"], split), set()).add(content)
+                sources.setdefault((task_of(spec.parameters), split), set()).add(content)
     found: dict[tuple[str, str], tuple[Baseline, ...]] = {}
-    for (name, split), contents in sources.items():
-        task = get_task(name)
+    for (task, split), contents in sources.items():
         reported_as = dict(task.evaluation_splits).get(split)
         if reported_as is not None:
-            data = _source(name, split, contents)
+            data = _source(task.name, split, contents)
             found |= {(reported_as, metric): known for metric in task.metrics if (known := _known(task, metric, data))}
     return found
 
