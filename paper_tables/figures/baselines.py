@@ -1,6 +1,6 @@
 """Baseline: what a task's metric reaches without the model: by chance, or from shallow features.
 
-Chance of a classification is 100 / labels on any data: a label drawn evenly. Everything else is in `baselines.toml`,
+Chance of a classification is 100 / labels on any data: a label drawn evenly; of a correlation it is 0. Everything else is in `baselines.toml`,
 with its source, and holds for one data source: a study's evaluations tell by content id which data they read.
 """
 
@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from harness.studies.study import Study
-from harness.tasks import Task, task_of
+from harness.tasks import SIGNED_METRICS, Task, task_of
 
 SYNTHETIC = "synthetic:0"
 
@@ -53,6 +53,7 @@ def study_baselines(study: Study) -> Baselines:
 
 def _known(task: Task, metric: str, data: str | None) -> tuple[Baseline, ...]:
     chance = [Baseline("chance", 100 / task.num_labels, "a label drawn evenly")] if metric == "accuracy" else []
+    chance += [Baseline("chance", 0.0, "no correlation")] if metric in SIGNED_METRICS else []
     listed = [
         Baseline(row["kind"], row["value"], row["source"])
         for row in _rows()
