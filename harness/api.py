@@ -25,7 +25,8 @@ from harness.studies.cell_models import cell_model, one_cell
 from harness.studies.results import read_results
 from harness.studies.state import read_states
 from harness.studies.study import only_study, read_study
-from harness.tasks import TASKS, Task, get_task
+from harness.tasks import TASKS, Task
+from harness.tasks.form import read_task_file
 from paper_tables.numbers.study_numbers import read_numbers
 from paper_tables.tables.study_page import study_page
 
@@ -63,6 +64,7 @@ def plan_grid(
     methods: Words | None = None,
     sparsities: Words | None = None,
     tasks: Words | None = None,
+    task_file: str | Path | Iterable[str | Path] | None = None,
     quantization: Words | None = None,
     seeds: Words | None = None,
     pruning_seeds: Words = 0,
@@ -79,9 +81,9 @@ def plan_grid(
     """Check and plan a grid; writes nothing and starts nothing.
 
     models: aliases, or a mapping NAME -> folder; None: the preset's, where it names any. Axes: one value, a sequence,
-    or comma-separated text; None: the preset's. set: recipe key -> value. sparse_from: NAME -> folder.
-    resource: KEY -> value. measures: what else is measured of every model, as "packing". The other arguments are as in
-    `harness grid`. Values keep their type: the text "2" is no number in `set`.
+    or comma-separated text; None: the preset's. task_file: TOML files that declare tasks of yours. set: recipe key ->
+    value. sparse_from: NAME -> folder. resource: KEY -> value. measures: what else is measured of every model, as
+    "packing". The other arguments are as in `harness grid`. Values keep their type: the text "2" is no number in `set`.
     Raises UsageError with every problem found.
     """
     problems = Problems()
@@ -90,6 +92,7 @@ def plan_grid(
         "methods": methods,
         "sparsities": sparsities,
         "tasks": tasks,
+        "task_file": task_file,
         "quantization": quantization,
         "seeds": seeds,
         "pruning_seeds": pruning_seeds,
@@ -148,8 +151,10 @@ def load_model(study: str, cell: str | Mapping[str, object], store: str | Path =
 
 
 @told_of_arguments
-def load_packed(folder: str | Path, task: str) -> tuple[Any, Any]:
-    """(model, tokenizer) of a folder that `harness export --format packed` wrote; task: that it was trained on.
+def load_packed(folder: str | Path, task: str | Path) -> tuple[Any, Any]:
+    """(model, tokenizer) of a folder that `harness export --format packed` wrote.
+
+    task: that it was trained on, by name; of a task of yours FILE.toml that declares it.
 
     Raises UsageError for another folder and an unknown task, `PackedFileError` for a file that was cut off or edited.
     """
@@ -160,11 +165,13 @@ def load_packed(folder: str | Path, task: str) -> tuple[Any, Any]:
     return loaded
 
 
-def _task(name: str, problems: Problems) -> Task | None:
+def _task(word: str | Path, problems: Problems) -> Task | None:
+    if str(word).endswith(".toml"):
+        return problems.attempt(lambda: read_task_file(Path(word)), None)
+    name = str(word)
     if name not in TASKS:
         problems.add(unknown("task", name, TASKS))
-        return None
-    return get_task(name)
+    return TASKS.get(name)
 
 
 def _export(module: str) -> Any:

@@ -13,7 +13,6 @@ from typing import Any
 
 from harness.errors import Problem, unknown_name
 from harness.identity import STAGE_ID_HEX_DIGITS, sha256_of
-from harness.tasks import TASKS
 from harness.wording import harmless, shown
 
 QUANTIZATIONS = ("none", "int8")
@@ -116,8 +115,6 @@ class Cell:
         for name in ("seed", "pruning_seed"):
             if type(found := getattr(self, name)) is not int:
                 return f"{name} {found!r}, expected a whole number"
-        if self.task not in TASKS:
-            return unknown_name("task", self.task, TASKS)
         if self.quantization not in QUANTIZATIONS:
             return unknown_name("quantization", self.quantization, QUANTIZATIONS)
         # Cells of earlier versions may have more decimals than are taken today.

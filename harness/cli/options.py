@@ -79,7 +79,8 @@ def _assigned(name: str, texts: Iterable[str], form: str, problems: Problems) ->
     return found
 
 
-_ASSIGNMENTS: Mapping[str, Callable[[Iterable[str], Problems], dict[str, Any]]] = {
+_ASSIGNMENTS: Mapping[str, Callable[[Iterable[str], Problems], Any]] = {
+    "task_file": lambda texts, problems: list(texts),
     "set": _settings,
     "sparse_from": _folders,
     "resource": _resources,

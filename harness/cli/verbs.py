@@ -328,6 +328,12 @@ def _axes(parser: argparse.ArgumentParser) -> None:
     axis("--methods", "M,..", "names, or package.module:METHOD (default: the preset's rows)")
     axis("--sparsities", "S,..", "fractions in [0, 1)")
     axis("--tasks", "T,..", "default: the preset's tasks")
+    parser.add_argument(
+        "--task-file",
+        action="append",
+        metavar="FILE",
+        help="a task of yours, declared in TOML (docs/new-task.md), for --tasks to name; repeatable",
+    )
     axis("--quantization", "Q,..", "none, int8")
     axis("--seeds", "N,..", "of the fine-tuning stages (default: the preset's)")
     axis("--pruning-seeds", "N,..", "of the pre-training stages (default 0)")

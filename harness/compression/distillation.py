@@ -29,6 +29,19 @@ def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float, we
     return divergence.sum() / student.shape[0] * temperature**2
 
 
+def squared_error_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over rows of (student - teacher)**2, in at least fp32; a scalar. What a regression distils by.
+
+    student, teacher: one number a row, [rows, 1], same shape; no gradient reaches the teacher. Zero exactly when both
+    agree. Raises ValueError on unequal shapes, other than two dimensions, more columns than one, or no rows.
+    """
+    if student.dim() != 2 or student.shape[1:] != (1,):
+        raise ValueError(f"outputs {list(student.shape)}: expected one number a row.")
+    _check_logits(student, teacher, num_dims=2, temperature=1.0)
+    wide = torch.float64 if student.dtype == torch.float64 else torch.float32
+    return (student.to(wide) - teacher.detach().to(wide)).square().mean()
+
+
 def token_soft_target_loss(student: Tensor, teacher: Tensor, attention_mask: Tensor, *, temperature: float) -> Tensor:
     """`soft_target_loss` over the live tokens of a batch: every position whose attention_mask is 1.
 

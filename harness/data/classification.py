@@ -1,18 +1,18 @@
-"""Sentence and sentence-pair classification: from text columns to token ids."""
+"""Classification and regression of a text or a pair of texts: from text columns to token ids."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from harness.progress import NEVER, StopFlag
-from harness.tasks import CLASSIFICATION, Task
+from harness.tasks import CLASSIFICATION, REGRESSION, Task
 
 if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedTokenizerBase
 
 
-def encode_classification(
+def encode_texts(
     dataset: datasets.Dataset,
     task: Task,
     tokenizer: PreTrainedTokenizerBase,
@@ -20,17 +20,18 @@ def encode_classification(
     max_length: int,
     stops: StopFlag = NEVER,
 ) -> datasets.Dataset:
-    """Columns input_ids, token_type_ids, labels, length (tokens) and index (row of `dataset`), in its order.
+    """Columns input_ids, token_type_ids, length (tokens) and index (row of `dataset`), in its order; and the targets:
+    labels of a classification, scores of a regression.
 
     max_length: tokens with special ones; a longer pair loses tokens of its longer part first. Nothing is padded here.
     token_type_ids are always there, also for a tokenizer that leaves them out by default: a DistilBERT student
-    ignores them, its BERT teacher needs them. Raises ValueError if the task is not a classification, and what `stops`
-    raises.
+    ignores them, its BERT teacher needs them. Raises ValueError for a task of another head, and what `stops` raises.
     """
     from datasets.fingerprint import generate_random_fingerprint
 
-    if task.head != CLASSIFICATION:
-        raise ValueError(f"task {task.name!r} is {task.head.name}; expected a classification task.")
+    if task.head not in (CLASSIFICATION, REGRESSION):
+        raise ValueError(f"task {task.name!r} is {task.head.name}; expected a classification or a regression.")
+    (target,) = task.head.target_columns
 
     def encode(batch: dict[str, list[Any]], rows: list[int]) -> dict[str, list[Any]]:
         encoding = tokenizer(
@@ -43,7 +44,7 @@ def encode_classification(
         return {
             "input_ids": encoding["input_ids"],
             "token_type_ids": encoding["token_type_ids"],
-            "labels": batch["label"],
+            f"{target}s": batch[target],
             "length": [len(ids) for ids in encoding["input_ids"]],
             "index": rows,
         }

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TENSOR_COLUMNS = ("input_ids", "token_type_ids", "attention_mask", "labels", "start_positions", "end_positions")
+FLOAT_COLUMNS = ("scores",)  # targets of a regression
 INDEX = "index"  # 0, 1, .. in the order of the data set
 
 
 class PaddingCollator:
-    """Batches of task features: input_ids, token_type_ids and attention_mask padded, labels or positions stacked.
+    """Batches of task features: input_ids, token_type_ids and attention_mask padded, all targets stacked.
 
     Every other column (index, length, offsets, ids of questions) stays behind. Padding is on the tokenizer's padding
     side, with its pad token; pad positions have attention_mask 0.
@@ -27,7 +28,7 @@ class PaddingCollator:
         self, tokenizer: PreTrainedTokenizerBase, length: int | None = None, *, with_index: bool = False
     ) -> None:
         self._length = length
-        self._names = (*TENSOR_COLUMNS, INDEX) if with_index else TENSOR_COLUMNS
+        self._names = (*TENSOR_COLUMNS, *FLOAT_COLUMNS, *([INDEX] if with_index else []))
         self._side = tokenizer.padding_side
         self._pads = {
             "input_ids": tokenizer.pad_token_id,
@@ -36,7 +37,7 @@ class PaddingCollator:
         }
 
     def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        """Tensors [batch, length] for the padded columns, [batch] for the others, all int64.
+        """Tensors [batch, length] for the padded columns, [batch] for the others, int64; fp32 for `FLOAT_COLUMNS`.
 
         Raises ValueError for an example of more tokens than every batch has.
         """
@@ -44,8 +45,9 @@ class PaddingCollator:
         from torch.nn.functional import pad
         from torch.nn.utils.rnn import pad_sequence
 
+        types = dict.fromkeys(FLOAT_COLUMNS, torch.float32)
         columns = {
-            name: [torch.as_tensor(feature[name], dtype=torch.int64) for feature in features]
+            name: [torch.as_tensor(feature[name], dtype=types.get(name, torch.int64)) for feature in features]
             for name in self._names
             if name in features[0]
         }

@@ -16,7 +16,7 @@ from harness.planning.kept_recipe import recipe_of
 from harness.planning.method_registry import find_method
 from harness.studies.cell_models import CellModel
 from harness.studies.description import METHOD, PLAN, settings_with_evidence
-from harness.tasks import Task, get_task
+from harness.tasks import EXTRACTIVE_QA, Task
 
 CARD = "README.md"
 READ_BY = {
@@ -52,7 +52,7 @@ def write_card(found: CellModel, form: str, folder: Path, scores: Sequence[Resco
 
 
 def _lines(found: CellModel, form: str, scores: Sequence[Rescored]) -> Iterator[str]:
-    cell, task = found.cell, get_task(found.cell.task)
+    cell, task = found.cell, found.study.plan.task_of(found.cell)
     yield from _front_matter(found, form, task)
     method = find_method(cell.method).method
     yield f"# {cell.model}, {method.title}, {task.name}"
@@ -77,7 +77,7 @@ def _lines(found: CellModel, form: str, scores: Sequence[Rescored]) -> Iterator[
     yield "## Use"
     yield ""
     yield "```python"
-    auto = "AutoModelForQuestionAnswering" if task.head.metrics_in_percent else "AutoModelForSequenceClassification"
+    auto = "AutoModelForQuestionAnswering" if task.head == EXTRACTIVE_QA else "AutoModelForSequenceClassification"
     yield _LOADING[form].format(auto=auto, task=task.name)
     yield "```"
     yield ""
@@ -132,7 +132,7 @@ def _facts(found: CellModel) -> Iterator[tuple[str, str]]:
     counted = found.record["result"].get("sparsity", {})
     yield "base model", cell.model
     yield "task", cell.task
-    task = get_task(cell.task)
+    task = found.study.plan.task_of(cell)
     if _is_of_the_hub(found, task):
         yield "data", f"{task.hub_path} {task.hub_name} at {task.hub_revision}"
     else:

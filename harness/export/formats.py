@@ -18,7 +18,6 @@ from harness.packed.packed_file import write_packed
 from harness.runtimes.onnx_graph import require_packages, write_onnx
 from harness.stages.packing import copy_rest, matrices_of
 from harness.studies.cell_models import CellModel
-from harness.tasks import get_task
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def _openvino(found: CellModel, out: Path) -> list[str]:
 
 
 def _graph(found: CellModel, path: Path) -> list[str]:
-    model = load_folder(found.folder, get_task(found.cell.task), is_quantised=found.is_quantised)
+    model = load_folder(found.folder, found.study.plan.task_of(found.cell), is_quantised=found.is_quantised)
     write_onnx(model, path)
     quantised = sum(isinstance(module, FrozenQuantizedLinear) for module in model.modules())
     return [f"{quantised} Linear modules are quantised, by their stored codes and ranges."] if quantised else []

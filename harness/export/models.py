@@ -22,7 +22,7 @@ from harness.packed.packed_file import PackedFileError
 from harness.specs import Cell
 from harness.stages.loading import load_for_task, load_int8, load_tokenizer, quiet
 from harness.studies.cell_models import CellModel
-from harness.tasks import Task, get_task
+from harness.tasks import Task
 
 ATTENTION = "sdpa"
 UNNAMED = ("LABEL_0", "LABEL_1")  # what the library says of a model whose labels nobody named
@@ -43,7 +43,7 @@ class LoadedModel:
 
 def load(found: CellModel) -> LoadedModel:
     return LoadedModel(
-        load_folder(found.folder, get_task(found.cell.task), is_quantised=found.is_quantised),
+        load_folder(found.folder, found.study.plan.task_of(found.cell), is_quantised=found.is_quantised),
         load_tokenizer(found.folder),
         found.cell,
     )
@@ -78,7 +78,7 @@ def load_packed(folder: Path, task: Task) -> tuple[nn.Module, Any]:
     if not (folder / PACKED_FILE).is_file():
         raise UsageError(f"{folder} has no {PACKED_FILE}. Name a folder that harness export --format packed wrote.")
     labels = tuple(AutoConfig.from_pretrained(folder, local_files_only=True).id2label.values())
-    is_of_the_task = labels == task.label_names if task.label_names else labels == UNNAMED
+    is_of_the_task = labels == (task.label_names or UNNAMED[: task.num_labels or len(UNNAMED)])
     if not is_of_the_task:
         raise UsageError(
             f"the model in {folder} was not trained on {task.name}: its labels are {', '.join(labels)}, those of the "

@@ -18,7 +18,7 @@ from harness.runtimes.sessions import RUNTIMES, Source
 from harness.stages.evaluation import score
 from harness.stages.loading import load_tokenizer
 from harness.studies.cell_models import CellModel
-from harness.tasks import Task, get_task
+from harness.tasks import Task
 
 ONNX_FILE, OPENVINO_FILE = "model.onnx", "openvino_model.xml"
 
@@ -41,7 +41,7 @@ class Rescored:
 
 def check_data(found: CellModel, data: DataSource) -> None:
     """Raises UsageError where these are not the rows that the record's scores are of, or cannot be read."""
-    task = get_task(found.cell.task)
+    task = found.study.plan.task_of(found.cell)
     if problems := [*data.problems([task], corpus=False), *data.missing([task], corpus=False)]:
         raise UsageError([Problem(problem, "score_on") for problem in problems])
     here = data.content_ids([task], corpus=False)
@@ -61,7 +61,7 @@ def rescored(found: CellModel, form: str, folder: Path, data: DataSource) -> Ite
 
     folder: as `harness.export.formats.write` wrote it. data: as `check_data` found it right.
     """
-    task = get_task(found.cell.task)
+    task = found.study.plan.task_of(found.cell)
     evaluation = found.study.plan.stages[found.study.plan.endpoint(found.cell)]
     torch.set_num_threads(evaluation.parameters["threads"])
     model, tokenizer = READERS[form](found, folder, task), load_tokenizer(folder)

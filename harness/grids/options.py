@@ -26,13 +26,15 @@ class GridOptions:
     """What shapes a grid: a field for each option of `harness grid` but those that say how it runs.
 
     The types hold; `read_request` checks what the values mean. None: not given, then the preset's value counts.
-    measures: kinds of `MEASURES`. set: by recipe key. resource: by key, as in `RESOURCES`. max_gpu_hours: above 0.
+    task_file: those that declare tasks. measures: kinds of `MEASURES`. set: by recipe key. resource: by key, as in
+    `RESOURCES`. max_gpu_hours: above 0.
     """
 
     models: tuple[ModelChoice, ...] | None = None
     methods: tuple[str, ...] | None = None
     sparsities: tuple[float, ...] | None = None
     tasks: tuple[str, ...] | None = None
+    task_file: tuple[Path, ...] = ()
     quantization: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
     pruning_seeds: tuple[int, ...] = (0,)
@@ -182,6 +184,14 @@ def _text_or_path(name: str, value: Any, problems: Problems) -> str | None:
     return read_text(name, _path_text(value) or value, problems)
 
 
+def _paths(name: str, values: Any, problems: Problems) -> tuple[Path, ...]:
+    """Files, one or several; a text is one, whatever commas it has."""
+    each = [values] if isinstance(values, str) else _words(values)
+    texts = [(value, _path_text(value)) for value in each]
+    problems.extend(_wrong(name, value, "the path of a file") for value, text in texts if not text or "\0" in text)
+    return tuple(Path(text) for _, text in texts if text and "\0" not in text)
+
+
 def _mapping(name: str, values: Any, problems: Problems) -> dict[str, Any] | None:
     if isinstance(values, Mapping):
         return {str(key): _plain(value) for key, value in values.items()}
@@ -219,6 +229,7 @@ _READERS: Mapping[str, Callable[[str, Any, Problems], Any]] = {
     "methods": _names,
     "sparsities": partial(_numbers, float),
     "tasks": _names,
+    "task_file": _paths,
     "quantization": _names,
     "seeds": partial(_numbers, int),
     "pruning_seeds": partial(_numbers, int),

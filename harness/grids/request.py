@@ -31,7 +31,8 @@ from harness.planning.planner import plan_cells
 from harness.planning.preset import Preset, load_preset
 from harness.stages.context import Resources, Sources
 from harness.studies.study import check_name
-from harness.tasks import CORPUS_SPLITS, TASKS, Task, get_task
+from harness.tasks import CORPUS_SPLITS, TASKS, Task
+from harness.tasks.form import read_task_files
 from harness.wording import assignment, option
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def settings_problems(
     """
     cells = one_of_each(grid.cells)
     unknown_models = {cell.model: ModelIdentity(weights=cell.model, tokenizer=cell.model) for cell in cells}
-    splits = [f"{task.name}/{split}" for task in TASKS.values() for split in task.splits]
+    splits = [f"{task.name}/{split}" for task in preset.recipe.tasks.values() for split in task.splits]
     splits += [f"corpus/{split}" for split in CORPUS_SPLITS]
     own = [cell.method.removeprefix(SPARSE_FROM) for cell in cells if cell.method.startswith(SPARSE_FROM)]
     inputs = Inputs(
@@ -188,7 +189,11 @@ def _foreign_vocabularies(models: Iterable[BaseModel], source: DataSource) -> li
 
 def read_preset(options: GridOptions, problems: Problems) -> Preset | None:
     """The preset with the settings of `set`; None when there is no such preset."""
-    base: Preset | None = problems.attempt(lambda: load_preset(options.preset, options.methods or ()), None, "preset")
+    none: dict[str, Task] = {}
+    declared = problems.attempt(lambda: read_task_files(options.task_file, TASKS), none, "task-file")
+    base: Preset | None = problems.attempt(
+        lambda: load_preset(options.preset, options.methods or (), {**TASKS, **declared}), None, "preset"
+    )
     if base is None:
         return None
     return problems.attempt(lambda: base.changed(options.set), base, "set")
@@ -215,9 +220,11 @@ def read_axes(
         seeds=options.seeds,
         pruning_seeds=options.pruning_seeds,
         sparse_from={name: own.found[name].sparsity if name in own.found else 0.0 for name in own.names},
+        known_tasks=TASKS if preset is None else preset.recipe.tasks,
     )
     # A model that could not be read is not missing as well; nor is one that a preset nobody can read might name.
     known_bad = {"models"} if problems.concern("models") or (preset is None and options.models is None) else set()
+    known_bad |= {"tasks"} if problems.concern("task-file") else set()  # the file may declare what is not known
     problems.extend(problem for problem in axes.problems() if problem.option not in known_bad)
     return axes
 
@@ -237,7 +244,8 @@ def required_data(
     released = preset is not None and bool(preset.sparse_checkpoints)
     needs_corpus = any(needs(method, released=released).corpus for method in methods)
     needs_corpus |= any(not model.pretrained for model in models)
-    return [get_task(name) for name in dict.fromkeys(named) if name in TASKS], needs_corpus
+    known_tasks = axes.known_tasks
+    return [known_tasks[name] for name in dict.fromkeys(named) if name in known_tasks], needs_corpus
 
 
 def released_for(grid: Grid, preset: Preset) -> list[ReleasedCheckpoint]:

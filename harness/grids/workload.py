@@ -20,7 +20,7 @@ from harness.inputs.shapes import FP32_BYTES, Shape
 from harness.planning.graph import Plan
 from harness.specs import FP32, TEACHER_LOGITS, StageSpec
 from harness.store.store import Store
-from harness.tasks import EXTRACTIVE_QA, get_task
+from harness.tasks import EXTRACTIVE_QA, task_of
 
 # Word pieces of an example with its special tokens, before truncation: means over 2,500 training examples each.
 TYPICAL_TOKENS: Mapping[str, float] = {"sst2": 13, "qqp": 31, "mnli": 40, "qnli": 50, "squad": 190}
@@ -117,7 +117,7 @@ def _tokens_of(work: str | None, spec: StageSpec, plan: Plan, sizes: Sizes) -> f
     if work == "pretraining":
         length: int = plan.stages[spec.parents["pairs"]].parameters["max_length"]
         return float(parameters["steps"] * parameters["batch_size"] * length)
-    if work not in ("training", *SCORES) or parameters["task"] not in TYPICAL_TOKENS:
+    if work not in ("training", *SCORES):
         return None
     if work in SCORES and not spec.inputs and spec.kind != TEACHER_LOGITS:
         return None  # it reads no example
@@ -129,13 +129,14 @@ def _tokens_of(work: str | None, spec: StageSpec, plan: Plan, sizes: Sizes) -> f
 
 
 def _training_examples(parameters: Mapping[str, Any], sizes: Sizes) -> int:
-    available = sizes.rows[f"{parameters['task']}/train"]
+    available = sizes.rows[f"{parameters['task']}/{task_of(parameters).train_split}"]
     return min(parameters["train_examples"] or available, available)
 
 
 def _example_tokens(parameters: Mapping[str, Any]) -> float:
-    """Tokens of a typical example of the stage's task, truncated to its `max_length`."""
-    return min(TYPICAL_TOKENS[parameters["task"]], parameters["max_length"])
+    """Tokens of a typical example of the stage's task, at most its `max_length`; of an unknown task that many."""
+    length: int = parameters["max_length"]
+    return min(TYPICAL_TOKENS.get(parameters["task"], length), length)
 
 
 def stored_logits_bytes(spec: StageSpec, sizes: Sizes) -> float:
@@ -143,7 +144,7 @@ def stored_logits_bytes(spec: StageSpec, sizes: Sizes) -> float:
 
     Of an example of question answering two logits a token, and 8 bytes more for its place.
     """
-    task, examples = get_task(spec.parameters["task"]), _training_examples(spec.parameters, sizes)
+    task, examples = task_of(spec.parameters), _training_examples(spec.parameters, sizes)
     if task.head == EXTRACTIVE_QA:
         return examples * (2 * FP32_BYTES * _example_tokens(spec.parameters) + 16)
     return examples * (FP32_BYTES * task.num_labels + 8)

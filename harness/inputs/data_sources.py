@@ -17,7 +17,7 @@ from harness.identity import require_commit, sha256_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.hub import cached_files
 from harness.progress import NEVER, StopFlag
-from harness.tasks import CORPUS_SPLITS, Task
+from harness.tasks import CORPUS_SPLITS, TASKS, Task
 from harness.wording import option
 
 if TYPE_CHECKING:
@@ -39,6 +39,14 @@ HUB_ROWS = {
     "mnli/validation_mismatched": 9_832,
     "squad/train": 87_599,
     "squad/validation": 10_570,
+    "cola/train": 8_551,
+    "cola/validation": 1_043,
+    "mrpc/train": 3_668,
+    "mrpc/validation": 408,
+    "rte/train": 2_490,
+    "rte/validation": 277,
+    "stsb/train": 5_749,
+    "stsb/validation": 1_500,
 }
 WIKIPEDIA_TEXT_BYTES = 20_200_062_385
 
@@ -143,7 +151,8 @@ class FolderData:
             found = article_problems(path, thorough=False) if task is None else row_problems(path, task)
             return [problem.removeprefix(f"{path}: ") for problem in found]
 
-        what = f"rows of {'the corpus' if task is None else task.name}, {ROW_CHECKS}"
+        named = "the corpus" if task is None else " ".join(task.parameters.values())
+        what = f"rows of {named}, {ROW_CHECKS}"
         return [f"{path}: {problem}" for problem in self.hashes.sentences(self.hashes.file(path), what, find)]
 
     def _check(self, path: Path, content_id: str) -> None:
@@ -156,18 +165,16 @@ class HubData:
     """The hub's own data sets, each at a pinned commit. Content id: of data set, configuration, commit and split."""
 
     def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
-        """Footers that cannot be read or are of another schema; a pinned commit fixes the rows."""
-        from harness.inputs.parquet import CORPUS_COLUMNS, file_problems
+        """Tasks that are not there, footers that cannot be read or are of another schema; a commit fixes the rows."""
+        from harness.inputs.parquet import CORPUS_FORMS, file_problems
+        from harness.inputs.row_checks import forms_of
 
-        wanted = [
-            (path, task.columns)
-            for task in tasks
-            for path in cached_files(task.hub_path, task.hub_name, task.hub_revision)
-            if _split_of(path) in task.splits
-        ]
-        wanted += [(path, CORPUS_COLUMNS) for path in (cached_files(*WIKIPEDIA) if corpus else ())]
+        tasks = list(tasks)
+        wanted = [(path, forms_of(task)) for task in tasks for path in _cached(task) if _split_of(path) in task.splits]
+        wanted += [(path, CORPUS_FORMS) for path in (cached_files(*WIKIPEDIA) if corpus else ())]
         again = "It is in the hub's cache: remove it there, and run harness fetch where there is internet."
-        return [f"{problem} {again}" for path, columns in wanted for problem in file_problems(path, columns)]
+        found = [_nowhere(task, "on the hub: its declaration has no [hub]") for task in tasks if not task.is_on_hub]
+        return found + [f"{problem} {again}" for path, forms in wanted for problem in file_problems(path, forms)]
 
     def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
         return [
@@ -178,14 +185,19 @@ class HubData:
         ]
 
     def content_ids(self, tasks: Iterable[Task], *, corpus: bool) -> dict[str, str]:
-        found = {f"{task.name}/{split}": _hub_content_id(task, split) for task in tasks for split in task.splits}
+        found = {
+            f"{task.name}/{split}": _hub_content_id(task, split)
+            for task in tasks
+            if task.is_on_hub
+            for split in task.splits
+        }
         if corpus:
             found.update({f"corpus/{split}": _wikipedia_content_id(split) for split in CORPUS_SPLITS})
         return found
 
     def sizes(self, tasks: Iterable[Task], *, corpus: bool) -> Sizes:
         return Sizes(
-            rows={f"{task.name}/{split}": HUB_ROWS[f"{task.name}/{split}"] for task in tasks for split in task.splits},
+            rows={f"{task.name}/{split}": _hub_rows(task, split) for task in tasks for split in task.splits},
             text_bytes={"corpus/train": WIKIPEDIA_TEXT_BYTES} if corpus else {},
         )
 
@@ -194,8 +206,7 @@ class HubData:
             raise ValueError(f"the plan was made with another revision of {task.hub_path} than {task.hub_revision}.")
         from harness.inputs.parquet import read_rows
 
-        files = cached_files(task.hub_path, task.hub_name, task.hub_revision)
-        return read_rows(_of_split(files, split, task.hub_path), task)
+        return read_rows(_of_split(_cached(task), split, task.hub_path), task)
 
     def articles(self, split: str, content_id: str, cache: Path, stops: StopFlag = NEVER) -> datasets.Dataset:
         if content_id != _wikipedia_content_id(split):
@@ -210,6 +221,23 @@ class HubData:
 
     def as_json(self) -> dict[str, Any]:
         return {"source": "hub"}
+
+
+def _cached(task: Task) -> tuple[Path, ...]:
+    """The task's files in the hub's cache."""
+    return cached_files(task.hub_path, task.hub_name, task.hub_revision) if task.is_on_hub else ()
+
+
+def _hub_rows(task: Task, split: str) -> int:
+    """Of a split at the pinned commit; of a task that is not shipped those in the cache."""
+    from harness.inputs.parquet import num_rows
+
+    known = HUB_ROWS.get(f"{task.name}/{split}") if task.name in TASKS else None
+    return sum(num_rows(path) for path in _cached(task) if _split_of(path) == split) if known is None else known
+
+
+def _nowhere(task: Task, where: str) -> str:
+    return f"task {task.name!r} is not {where}. Give a folder with {task.name}/SPLIT.parquet: {option('data')} DIR."
 
 
 def _hub_content_id(task: Task, split: str) -> str:
@@ -237,7 +265,9 @@ class SyntheticData:
     seed: int = 0
 
     def problems(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
-        return []
+        from harness.synthetic.source import SPLITS
+
+        return [_nowhere(task, "of the synthetic world") for task in tasks if task.name not in SPLITS]
 
     def missing(self, tasks: Iterable[Task], *, corpus: bool) -> list[str]:
         return []
@@ -307,7 +337,9 @@ def data_source_from_json(value: Mapping[str, Any], hashes: ContentHashes) -> Da
 
 def hub_sets(tasks: Iterable[Task], *, corpus: bool) -> dict[tuple[str, str, str], str]:
     """(repository, configuration, revision) of every data set on the hub that is needed, and what it is needed for."""
-    wanted = {(task.hub_path, task.hub_name, task.hub_revision): f"task {task.name!r}" for task in tasks}
+    wanted = {
+        (task.hub_path, task.hub_name, task.hub_revision): f"task {task.name!r}" for task in tasks if task.is_on_hub
+    }
     if corpus:
         wanted[WIKIPEDIA] = "the corpus"
     return wanted

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.identity import sha256_of
-from harness.inputs.row_checks import RowError, check_texts, form_of, has_nulls, sound_batches
+from harness.inputs.row_checks import Forms, RowError, check_texts, forms_of, has_nulls, sound_batches, text_forms
 from harness.progress import NEVER, StopFlag
 from harness.tasks import CORPUS_SPLITS, Task
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import datasets
 
 CORPUS_COLUMNS = ("title", "text")
+CORPUS_FORMS = text_forms(CORPUS_COLUMNS)
 CHEAP_TEXT_BYTES = 64e6  # a corpus file with more text is read by its stage alone; a plan looks at its statistics
 ROWS_AT_A_TIME = 10_000  # copied between two looks at the flag
 _FOLDER = "a folder"
@@ -85,12 +87,13 @@ def check_folder(
         ]
     problems: list[str] = []
     for task in tasks:
-        contents = f"{_columns(task.columns)} (configuration {task.hub_name!r} of {task.hub_path} on the hub)"
+        on_hub = f" (configuration {task.hub_name!r} of {task.hub_path} on the hub)" if task.is_on_hub else ""
+        contents = f"{_columns([*forms_of(task)])}{on_hub}"
         for split in task.splits:
             path = folder / task.name / f"{split}.parquet"
             optional = split in task.optional_splits
             if path.is_file():
-                problems += file_problems(path, task.columns) or rows(path, task)
+                problems += file_problems(path, forms_of(task)) or rows(path, task)
             elif not optional or _standing_at(path):
                 needs = f"task {task.name!r} needs its split {split!r}"
                 problems.append(_no_file(path, needs, contents, "take it away" if optional else "leave the task out"))
@@ -98,7 +101,7 @@ def check_folder(
         for split in CORPUS_SPLITS:
             path = folder / "corpus" / f"{split}.parquet"
             if path.is_file():
-                problems += file_problems(path, CORPUS_COLUMNS) or rows(path, None)
+                problems += file_problems(path, CORPUS_FORMS) or rows(path, None)
             else:
                 needs = f"pre-training needs the corpus split {split!r}"
                 problems.append(_no_file(path, needs, f"{_columns(CORPUS_COLUMNS)}, one article per row"))
@@ -139,13 +142,11 @@ def row_problems(path: Path, task: Task) -> list[str]:
     Every value must be there and text must be UTF-8; beyond that, see `read_rows`. Reads batches of rows.
     """
     found = []
-    for column in task.columns:
-        form = form_of(column)
+    for column, form in forms_of(task).items():
+        beside = tuple(task.columns[name] for name in form.beside if name in task.columns)
         try:
             with _reading_rows(path), pq.ParquetFile(path) as file:
-                batches = sound_batches(
-                    file, column, beside=tuple(name for name in form.beside if name in task.columns)
-                )
+                batches = sound_batches(file, column, beside=beside)
                 form.check_rows(batches, task)
         except RowError as error:
             found.append(f"{path}: {error}")
@@ -185,7 +186,8 @@ def load_split(folder: Path | str, task: Task, split: str) -> datasets.Dataset:
 
 
 def read_rows(paths: Sequence[Path], task: Task) -> datasets.Dataset:
-    """The rows of parquet files with the columns `task.columns`, in memory, in the order of the files.
+    """The rows of parquet files with the columns `task.columns`, under the names that these have in the harness, in
+    memory, in the order of the files. Labels that are names of classes become their numbers.
 
     Raises FileNotFoundError if a file is not there, ValueError if one is unreadable, lacks a column, has no rows, a
     null, text that is no UTF-8, a column of texts that are all blank, a label outside [0, num_labels) or (SQuAD v1.1) a
@@ -193,10 +195,20 @@ def read_rows(paths: Sequence[Path], task: Task) -> datasets.Dataset:
     not at its answer_start, or an id that occurs twice.
     """
     for path in paths:
-        _raise_for_problems(path, task.columns)
+        _raise_for_problems(path, forms_of(task))
         if problems := row_problems(path, task):
             raise ValueError("\n".join(problems))
-    return _dataset(pa.concat_tables([_read(path, task.columns) for path in paths]))
+    tables = [_read(path, [*forms_of(task)]) for path in paths]
+    return _dataset(pa.concat_tables([_numbered(table.rename_columns([*task.columns]), task) for table in tables]))
+
+
+def _numbered(table: pa.Table, task: Task) -> pa.Table:
+    """Labels that are names of classes as their numbers."""
+    place = table.schema.get_field_index("label") if task.label_names else -1
+    if place < 0 or pa.types.is_integer(table.schema.field(place).type):
+        return table
+    names = pa.array(task.label_names, table.schema.field(place).type)
+    return table.set_column(place, "label", pc.index_in(table.column(place), value_set=names).cast(pa.int64()))
 
 
 def load_corpus(folder: Path | str, split: str, *, cache_dir: Path | str | None = None) -> datasets.Dataset:
@@ -215,7 +227,7 @@ def read_articles(
     memory. Raises FileNotFoundError if a file is not there, ValueError as `read_rows`, and what `stops` raises.
     """
     for path in stops.over(paths, "files of articles checked"):
-        _raise_for_problems(path, CORPUS_COLUMNS)
+        _raise_for_problems(path, CORPUS_FORMS)
         if problems := article_problems(path):
             raise ValueError("\n".join(problems))
     if cache_dir is None:
@@ -271,22 +283,21 @@ def _dataset(table: pa.Table) -> datasets.Dataset:
     return datasets.Dataset(table.replace_schema_metadata(None))
 
 
-def file_problems(path: Path, columns: tuple[str, ...]) -> list[str]:
-    """What is wrong with a file that exists, from its footer."""
+def file_problems(path: Path, forms: Forms) -> list[str]:
+    """What is wrong with a file that exists, from its footer. forms: of the columns that it must have."""
     try:
         metadata = pq.read_metadata(path)
     except (pa.ArrowInvalid, OSError) as error:
         return [f"{path}: not readable as parquet ({error}). Write the file again."]
     schema = metadata.schema.to_arrow_schema()
     problems = []
-    missing = [column for column in columns if column not in schema.names]
+    missing = [column for column in forms if column not in schema.names]
     if missing:
         problems.append(
             f"{path}: missing columns {', '.join(missing)}. Found {', '.join(schema.names)}; expected "
-            f"{', '.join(columns)}. Rename the columns to the hub's names."
+            f"{', '.join(forms)}. Rename the columns to the hub's names."
         )
-    for column in columns:
-        form = form_of(column)
+    for column, form in forms.items():
         times = schema.names.count(column)
         if times > 1:
             often = "twice" if times == 2 else f"{times} times"
@@ -301,16 +312,16 @@ def file_problems(path: Path, columns: tuple[str, ...]) -> list[str]:
     return problems
 
 
-def _raise_for_problems(path: Path, columns: tuple[str, ...]) -> None:
+def _raise_for_problems(path: Path, forms: Forms) -> None:
     if not path.is_file():
         found = _standing_at(path)
         what = f"is {found}" if found else "not found"
-        raise FileNotFoundError(f"{path}: {what}. Expected parquet with {_columns(columns)}.")
-    problems = file_problems(path, columns)
+        raise FileNotFoundError(f"{path}: {what}. Expected parquet with {_columns([*forms])}.")
+    problems = file_problems(path, forms)
     if problems:
         raise ValueError("\n".join(problems))
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pa.Table:
+def _read(path: Path, columns: Sequence[str]) -> pa.Table:
     with _reading_rows(path):
         return pq.read_table(path, columns=list(columns))

@@ -5,7 +5,7 @@ Which file it is, and that its rows can be read at all, is of `harness.inputs.pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -100,8 +100,12 @@ def check_texts(column: str, batches: Batches, task: Task | None = None) -> None
 
 
 def _check_labels(batches: Batches, task: Task) -> None:
+    column = task.columns["label"]
     for first, batch in batches:
-        labels = batch.column("label")
+        labels = batch.column(column)
+        if _is_string(labels.type):
+            _check_label_names(labels, first, task)
+            continue
         lowest, end = (pa.scalar(bound, labels.type) for bound in (0, task.num_labels))  # unsigned ones stay unsigned
         bad = pc.or_(pc.less(labels, lowest), pc.greater_equal(labels, end))
         if pc.any(bad).as_py():
@@ -114,8 +118,31 @@ def _check_labels(batches: Batches, task: Task) -> None:
             )
 
 
+def _check_label_names(labels: pa.Array, first: int, task: Task) -> None:
+    known = pc.is_in(labels, value_set=pa.array(task.label_names, labels.type))
+    if not pc.all(known).as_py():
+        row = _first(pc.invert(known))
+        raise RowError(
+            f"label {labels[row].as_py()!r} in row {first + row} (rows count from 0); expected one of "
+            f"{', '.join(task.label_names)}."
+        )
+
+
+def _check_scores(batches: Batches, task: Task) -> None:
+    column = task.columns["score"]
+    for first, batch in batches:
+        scores = batch.column(column).cast(pa.float64())
+        finite = pc.is_finite(scores)
+        if not pc.all(finite).as_py():
+            row = _first(pc.invert(finite))
+            raise RowError(
+                f"{column} {scores[row].as_py()} in row {first + row} (rows count from 0); expected a finite number."
+            )
+
+
 def _check_ids(batches: Batches, task: Task) -> None:
-    counts = pc.value_counts(pa.chunked_array([batch.column("id") for _, batch in batches]))
+    column = task.columns["id"]
+    counts = pc.value_counts(pa.chunked_array([batch.column(column) for _, batch in batches]))
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(repeated):
         entry = repeated[0].as_py()
@@ -126,7 +153,7 @@ def _check_answers(batches: Batches, task: Task) -> None:
     """A question without answer or with an empty one, and a wrong answer_start: each would train on a wrong span."""
     misplaced = total = 0
     example = ""
-    for row, context, text, start in _answers(batches):
+    for row, context, text, start in _answers(batches, task):
         total += 1
         if found := _check_answer(context, text, start, row):
             misplaced += 1
@@ -138,12 +165,12 @@ def _check_answers(batches: Batches, task: Task) -> None:
         )
 
 
-def _answers(batches: Batches) -> Iterator[tuple[int, str, str, int]]:
+def _answers(batches: Batches, task: Task) -> Iterator[tuple[int, str, str, int]]:
     """(row, context, text, start) of every answer; rows without a context, told of its own column, are passed over."""
     for first, batch in batches:
-        answers, contexts = batch.column("answers"), batch.column("context")
+        answers, contexts = batch.column(task.columns["answers"]), batch.column(task.columns["context"])
         _check_answered(answers, first)
-        _check_text(contexts, "context", first)
+        _check_text(contexts, task.columns["context"], first)
         pairs = zip(contexts.to_pylist(), answers.to_pylist(), strict=True)
         for row, (context, given) in enumerate(pairs, start=first):
             if context is not None:
@@ -195,6 +222,14 @@ def _is_string(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
+def _is_label(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or _is_string(kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+
+
 def _is_answers(kind: pa.DataType) -> bool:
     """Lists of texts and of whole numbers, under the names of the hub's SQuAD."""
     if not pa.types.is_struct(kind):
@@ -211,7 +246,8 @@ def _is_answers(kind: pa.DataType) -> bool:
 class ColumnForm:
     """What a column of the hub's schema must be: its type, in words and as a test, and a check of its rows.
 
-    check_rows: takes the column's batches with the first row of each; raises RowError. beside: columns it reads too.
+    check_rows: takes the column's batches with the first row of each; raises RowError. beside: columns it reads too, by
+    the names that they have in the harness.
     """
 
     expected: str
@@ -222,13 +258,23 @@ class ColumnForm:
 
 _FORMS = {
     "id": ColumnForm("string", _is_string, _check_ids),
-    "label": ColumnForm("integer", pa.types.is_integer, _check_labels),
+    "label": ColumnForm("integer, or string with the names of classes", _is_label, _check_labels),
+    "score": ColumnForm("a number", _is_number, _check_scores),
     "answers": ColumnForm(
         "struct of the lists text (strings) and answer_start (integers)", _is_answers, _check_answers, ("context",)
     ),
 }
 
 
-def form_of(column: str) -> ColumnForm:
-    """What a column must be; one that is not known holds text."""
-    return _FORMS.get(column) or ColumnForm("string", _is_string, partial(check_texts, column))
+Forms = Mapping[str, ColumnForm]  # by column of the data
+
+
+def forms_of(task: Task) -> Forms:
+    """What the columns of a split of the task must be, by their names in the data."""
+    texts = text_forms(task.columns[name] for name in task.text_columns)
+    return {column: texts.get(column) or _FORMS[name] for name, column in task.columns.items()}
+
+
+def text_forms(columns: Iterable[str]) -> Forms:
+    """Of columns that hold text."""
+    return {column: ColumnForm("string", _is_string, partial(check_texts, column)) for column in columns}

@@ -12,12 +12,19 @@ from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.tasks import Task
+from harness.tasks import SIGNED_METRICS, Task
 
 if TYPE_CHECKING:
     import evaluate
 
-_CLASSES = {"accuracy": "Accuracy", "f1": "F1", "squad": "Squad"}
+_CLASSES = {
+    "accuracy": "Accuracy",
+    "f1": "F1",
+    "matthews": "Matthews",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "squad": "Squad",
+}
 
 
 def metric_path(name: str) -> Path:
@@ -39,9 +46,30 @@ def classification_scores(task: Task, predictions: Sequence[int], references: Se
     """The task's metrics with their raw counts, in one dictionary.
 
     predictions, references: class numbers, one per example, in the same order. Accuracy and f1 are fractions in [0, 1],
-    with num_correct, num_examples, true_positives, false_positives, false_negatives.
+    with num_correct, num_examples, true_positives, false_positives, false_negatives; matthews is in [-1, 1].
     Raises ValueError if nothing was predicted or predictions and references do not match one to one.
     """
+    return _scores(task, predictions, references)
+
+
+def regression_scores(task: Task, predictions: Sequence[float], references: Sequence[float]) -> dict[str, float | int]:
+    """The task's metrics with their raw counts: pearson and spearman in [-1, 1], 0 where one is not defined.
+
+    predictions, references: numbers, one per example, in the same order. Raises ValueError as `classification_scores`.
+    """
+    return _scores(task, predictions, references)
+
+
+def undefined_correlations(task: Task, scores: Mapping[str, float | int]) -> list[str]:
+    """A sentence where a split's correlations say nothing: its predictions, or its references, are all one value."""
+    named = [name for name in task.metrics if name in SIGNED_METRICS]
+    sides = {"predictions": "num_distinct_predictions", "right answers": "num_distinct_references"}
+    constant = [side for side, count in sides.items() if named and scores[count] == 1]
+    is_one = f"{' and all '.join(constant)} are one value: {' and '.join(named)}"
+    return [f"all {is_one} not defined, counted as 0"] if constant else []
+
+
+def _scores(task: Task, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float | int]:
     _check_one_to_one(task, predictions, references)
     scores: dict[str, float | int] = {}
     for name in task.metrics:

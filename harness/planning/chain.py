@@ -19,7 +19,7 @@ from harness.planning.kinds import (
 )
 from harness.planning.recipe import Recipe, WrongCall, fixed_settings
 from harness.specs import STORED, TEACHER_LOGITS, Cell, StageSpec
-from harness.tasks import get_task
+from harness.tasks import Task
 from harness.wording import option
 
 TEACHER_SEED = 0
@@ -84,6 +84,8 @@ class Chain:
         has their stage as one more parent.
         """
         declared = self._declared(kind)
+        of_task = self.recipe.tasks[task] if task is not None else None
+        without = (*without, *(of_task.head.without if of_task is not None else ()))
         roles = {role: parent.stage_id for role, parent in parents.items()} if parents else {}
         given = tuple(inputs.items()) if inputs else ()
         texts = repr(parameters) if parameters else ""  # 1, 1.0 and True are three values: their text tells them apart
@@ -93,8 +95,8 @@ class Chain:
             return known
         sparsity = parameters.get("sparsity") if "sparsity" in declared.identity else None
         resolved = {**self._recipe(declared, task, sparsity, without), **parameters}
-        if task is not None:
-            resolved["task"] = task
+        if of_task is not None:
+            resolved |= of_task.parameters
         self._check_values(declared, resolved)
         for name in declared.silent:
             if name in resolved and not declared.recipe[name].is_told(resolved[name]):
@@ -135,7 +137,7 @@ class Chain:
         recipe says. Raises UsageError for a parameter that the stage cannot have, and for one of its identity that is
         missing.
         """
-        declared, task = self._declared(kind), get_task(self.cell.task)
+        declared, task = self._declared(kind), self.task
         if taken := RESERVED & parameters.keys():
             raise WrongCall(f"{declared.name}: {', '.join(sorted(taken))}: given by the chain, not by a method.")
         without = () if teacher else DISTILLATION_PARAMETERS
@@ -260,7 +262,7 @@ class Chain:
 
     def teacher_logits(self, teacher: StageSpec) -> StageSpec:
         """What a teacher says of the task's training examples: one stage for all students, sparsities and seeds."""
-        task = get_task(self.cell.task)
+        task = self.task
         inputs = {"train": self._data(f"{task.name}/{task.train_split}")}
         return self.stage(TEACHER_LOGITS, parents={"model": teacher}, inputs=inputs, task=task.name)
 
@@ -289,7 +291,7 @@ class Chain:
 
     def evaluation(self, model: StageSpec, *, arithmetic: str = "fp32") -> StageSpec:
         """The scores of a model on the task's evaluation splits. arithmetic: "fp32" or "int8"."""
-        task = get_task(self.cell.task)
+        task = self.task
         splits = [split for split, _ in task.evaluation_splits if f"{task.name}/{split}" in self.inputs.data]
         return self.stage(
             "evaluation",
@@ -318,6 +320,11 @@ class Chain:
     def kind(self, name: str) -> StageKind:
         """The declaration of a kind that this chain may add. Raises UsageError for another name."""
         return self._declared(name)
+
+    @property
+    def task(self) -> Task:
+        """The cell's."""
+        return self.recipe.tasks[self.cell.task]
 
     # -- what calls assemble
 

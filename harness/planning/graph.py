@@ -17,6 +17,7 @@ from harness.planning.kinds import KINDS
 from harness.planning.method_summary import MethodFacts
 from harness.planning.recipe import Setting
 from harness.specs import Cell, StageSpec, stage_label
+from harness.tasks import DECLARATION, TASK, Task, task_of
 
 SEEDED = frozenset(kind.name for kind in KINDS.values() if "seed" in kind.identity)
 
@@ -146,6 +147,15 @@ class Plan:
     def endpoint(self, cell: Cell) -> str:
         """The stage whose record holds the cell's metrics."""
         return self.paths[cell][-1]
+
+    def task_of(self, cell: Cell) -> Task:
+        """The cell's task, as its stages declare it. Raises ValueError for one that nobody knows."""
+        return task_of(self.stages[self.endpoint(cell)].parameters)
+
+    def declarations(self) -> dict[str, str | None]:
+        """Of each task that a cell has: its declaration; None of one that is named alone."""
+        found = (self.stages[self.endpoint(cell)].parameters for cell in self.paths)
+        return {parameters[TASK]: parameters.get(DECLARATION) for parameters in found}
 
     def stages_of(self, cell: Cell) -> tuple[str, ...]:
         """The cell's path, and the stages that measure its model."""

@@ -19,13 +19,13 @@ from harness.planning.method_registry import FoundMethod, find_method, get_metho
 from harness.planning.method_summary import SPARSE_FROM
 from harness.planning.preset import Preset, Rows
 from harness.specs import QUANTIZATIONS, Cell, as_sparsity, seed_problem, sparsity_problem
-from harness.tasks import TASKS
+from harness.tasks import TASKS, Task
 from harness.wording import option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
-    """The axes of a grid. None: not named by the user.
+    """The axes of a grid. None: not named by the user. known_tasks: those that there are.
 
     sparse_from: NAME of a sparse checkpoint of the one base model -> its counted sparsity (0: it could not be counted).
     """
@@ -38,6 +38,7 @@ class Axes:
     seeds: Sequence[int] | None = None
     pruning_seeds: Sequence[int] = (0,)
     sparse_from: Mapping[str, float] = field(default_factory=dict)
+    known_tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
 
     def problems(self) -> list[Problem]:
         """One for every value that is not valid, with the option that it is given by."""
@@ -52,7 +53,7 @@ class Axes:
             found.add(Problem(empty, "models", next_move=" ".join(moves)))
         axes: list[tuple[str, Sequence[Any] | None, Callable[[Any], Problem | str | None]]] = [
             ("methods", self.methods, _method_problem),
-            ("tasks", self.tasks, lambda name: None if name in TASKS else unknown("task", name, TASKS)),
+            ("tasks", self.tasks, self._task_problem),
             ("quantization", self.quantization, _quantization_problem),
             ("sparsities", self.sparsities, sparsity_problem),
             ("seeds", self.seeds, seed_problem),
@@ -64,6 +65,12 @@ class Axes:
             found.extend((problem for value in values or () if (problem := problem_of(value))), name)
         found.extend(self._checkpoint_problems())
         return found.found
+
+    def _task_problem(self, name: str) -> Problem | None:
+        if name in self.known_tasks:
+            return None
+        problem = unknown("task", name, self.known_tasks)
+        return replace(problem, next_move=f"{problem.next_move} One of your own: {option('task-file')} FILE.toml.")
 
     def _checkpoint_problems(self) -> Iterator[Problem]:
         """What cannot stand beside sparse checkpoints."""
@@ -177,7 +184,7 @@ def _runs(rows: Rows, model: str) -> bool:
 
 def _tasks(axes: Axes, preset: Preset) -> list[str]:
     named = set(axes.tasks or preset.tasks)
-    return [task for task in dict.fromkeys([*preset.tasks, *TASKS]) if task in named]
+    return [task for task in dict.fromkeys([*preset.tasks, *axes.known_tasks]) if task in named]
 
 
 def _rows(axes: Axes, preset: Preset) -> list[Rows]:

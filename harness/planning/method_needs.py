@@ -5,7 +5,7 @@ A method does not declare that it reads the corpus or varies by pruning seed: it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,7 +20,7 @@ from harness.planning.method import Method
 from harness.planning.method_call import model_stage
 from harness.planning.recipe import Recipe, Setting
 from harness.specs import Cell
-from harness.tasks import TASKS
+from harness.tasks import TASKS, Task
 
 _RELEASED = "a released sparse encoder"
 
@@ -63,12 +63,14 @@ class StandIn:
     """A plan of a method's cells without a model, data or a recipe. name: how an error calls the method.
 
     released: whether there are released sparse encoders. pretrained: whether the base model's weights are.
+    tasks: those that cells may have.
     """
 
     method: Method
     released: bool
     name: str = ""
     pretrained: bool = True
+    tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
     plan: Plan = field(default_factory=Plan)
     data: _Anything = field(default_factory=lambda: _Anything("data"))
 
@@ -93,7 +95,9 @@ class StandIn:
             sparse_from=_Anything("checkpoint"),
             released=_Anything(_RELEASED) if self.released else {},
         )
-        recipe = Recipe(settings=_Anything(Setting(1, "assumed", "a stand-in")))  # the method's code may look at it
+        recipe = Recipe(
+            settings=_Anything(Setting(1, "assumed", "a stand-in")), tasks=self.tasks
+        )  # the method's code may look at it
         owned = {kind.name: kind for kind in self.method.kinds}
         return _Chain(plan=self.plan, cell=cell, recipe=recipe, inputs=inputs, owned=owned)
 

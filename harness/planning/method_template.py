@@ -17,6 +17,7 @@ from harness.planning.method_needs import StandIn
 from harness.planning.method_registry import find_method
 from harness.planning.planner import add_stages
 from harness.specs import TEACHER_LOGITS, Cell, StageSpec
+from harness.tasks import Task
 
 # Values that no cell has, by the field that they stand for.
 _OPEN: Mapping[str, Any] = {"model": "\0", "sparsity": 0.123456789, "seed": -1, "pruning_seed": -2}
@@ -107,7 +108,7 @@ def before_rounds(spec: StageSpec, role: str, plan: Plan) -> str:
 
 
 @cache
-def templates(method: str, task: str, quantization: str) -> tuple[Template, ...]:
+def templates(method: str, task: Task, quantization: str) -> tuple[Template, ...]:
     """What the cells of a built-in method may look like: with pre-trained weights and random, released and pruned here.
 
     Raises UsageError for a method there is not.
@@ -116,13 +117,13 @@ def templates(method: str, task: str, quantization: str) -> tuple[Template, ...]
     cell = Cell(
         **{**_OPEN, "sparsity": _OPEN["sparsity"] if found.method.sparse else 0.0},
         method=method,
-        task=task,
+        task=task.name,
         quantization=quantization,
     )
     made: dict[str, Template] = {}
     for released in (False, True):
         for pretrained in (True, False):
-            stand_in = StandIn(found.method, released=released, pretrained=pretrained)
+            stand_in = StandIn(found.method, released=released, pretrained=pretrained, tasks={task.name: task})
             end = add_stages(found, stand_in.chain(cell))
             made.setdefault(end, _template(stand_in.plan.stages[end], stand_in.plan))
     return tuple(made.values())

@@ -37,6 +37,7 @@ from harness.planning.kinds import KINDS, StageKind
 from harness.planning.method_registry import all_loaded, is_owner, owned_kinds
 from harness.planning.preset_form import form_problems
 from harness.planning.recipe import PRESET_EVIDENCE, Recipe, Setting, is_of_unknown_owner, parameter_of_key, split_key
+from harness.tasks import TASKS, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,19 +120,20 @@ def preset_names() -> list[str]:
     )
 
 
-def load_preset(word: str, methods: Collection[str] = ()) -> Preset:
+def load_preset(word: str, methods: Collection[str] = (), tasks: Mapping[str, Task] = TASKS) -> Preset:
     """Read and check a preset: the name of a shipped one, or the path of a file (`is_preset_file`).
 
     methods: those that a grid names; the recipe may speak of their stage kinds, as of those of the preset's rows.
+    tasks: those that the preset and the grid may name.
     Raises UsageError for what is not there or cannot be read, and for a malformed preset with every problem.
     """
     if is_preset_file(word):
-        return _from_file(Path(word), methods)
+        return _from_file(Path(word), methods, tasks)
     if word not in preset_names():
         problem = unknown("preset", word, preset_names())
         raise UsageError(replace(problem, next_move=f"{problem.next_move} A file of your own is named FILE.toml."))
     text = resources.files("harness.planning").joinpath("presets", f"{word}.toml").read_text(encoding="utf-8")
-    return parse_preset(word, text, methods)
+    return parse_preset(word, text, methods, tasks)
 
 
 def is_preset_file(word: str) -> bool:
@@ -139,7 +141,7 @@ def is_preset_file(word: str) -> bool:
     return word.endswith(".toml") or any(separator in word for separator in (os.sep, os.altsep) if separator)
 
 
-def _from_file(path: Path, methods: Collection[str]) -> Preset:
+def _from_file(path: Path, methods: Collection[str], tasks: Mapping[str, Task]) -> Preset:
     """The preset in a file, named by the file's stem."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -154,22 +156,22 @@ def _from_file(path: Path, methods: Collection[str]) -> Preset:
         raise UsageError(f"preset file {path} cannot be read: {error.strerror}.") from None
     if path.stem in preset_names():  # its records would pass for the shipped preset's
         raise UsageError(f"preset file {path}: {path.stem!r} is a shipped preset; give the file a name of its own.")
-    return parse_preset(path.stem, text, methods)
+    return parse_preset(path.stem, text, methods, tasks)
 
 
-def parse_preset(name: str, text: str, methods: Collection[str] = ()) -> Preset:
+def parse_preset(name: str, text: str, methods: Collection[str] = (), tasks: Mapping[str, Task] = TASKS) -> Preset:
     """A preset from TOML text; see the module's head for the form. Raises UsageError with every problem."""
     try:
         tree = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # of TOML, or of a number of thousands of digits
         raise UsageError(f"preset {name!r} is not TOML: {error}.") from None
-    problems = form_problems(tree)
+    problems = form_problems(tree, tasks)
     extended = tree.get("extends")
     if isinstance(extended, str) and extended not in preset_names():
         problems.append("extends: " + unknown_name("preset", extended, preset_names()))
     named = [*methods, *_methods_of_rows(tree)]
     owned, all_owned = owned_kinds(named), all_loaded(named)
-    settings, bad_settings = _settings(tree.get("recipe", {}), owned, named, all_owned)
+    settings, bad_settings = _settings(tree.get("recipe", {}), owned, named, all_owned, tasks)
     problems += bad_settings
     try:
         released = None if problems else parse_released(tree.get("sparse_checkpoints", ()))
@@ -177,7 +179,7 @@ def parse_preset(name: str, text: str, methods: Collection[str] = ()) -> Preset:
         problems += [problem.message for problem in error.problems]
     if problems:
         raise UsageError([f"preset {name!r}: {problem}" for problem in problems])
-    base = load_preset(extended, methods) if extended else None
+    base = load_preset(extended, methods, tasks) if extended else None
     if base:
         settings, owned = {**base.recipe.settings, **settings}, {**base.recipe.owned, **owned}
     rows = tuple(_rows(row) for row in tree["rows"]) if "rows" in tree else base.rows if base else ()
@@ -190,7 +192,7 @@ def parse_preset(name: str, text: str, methods: Collection[str] = ()) -> Preset:
         seeds=tuple(tree["seeds"]) if "seeds" in tree else base.seeds if base else (0,),
         data=tree.get("data", base.data if base else None),
         rows=rows,
-        recipe=Recipe(settings=settings, owned=owned, all_owned=all_owned),
+        recipe=Recipe(settings=settings, owned=owned, all_owned=all_owned, tasks=tasks),
         sparse_checkpoints=released or (base.sparse_checkpoints if base else ()),
     )
 
@@ -212,7 +214,11 @@ def _rows(row: Mapping[str, Any]) -> Rows:
 
 
 def _settings(
-    tree: Any, owned: Mapping[str, StageKind], named: Collection[str], all_owned: bool
+    tree: Any,
+    owned: Mapping[str, StageKind],
+    named: Collection[str],
+    all_owned: bool,
+    tasks: Mapping[str, Task],
 ) -> tuple[dict[str, Setting], list[str]]:
     """The settings by dotted key, and a sentence for each that cannot be read.
 
@@ -222,8 +228,8 @@ def _settings(
     problems: list[str] = []
     settings: dict[str, Setting] = {}
     kinds = {**KINDS, **owned}
-    for key, entry in _entries(tree if isinstance(tree, Mapping) else {}, kinds):
-        declared = parameter_of_key(key, kinds)
+    for key, entry in _entries(tree if isinstance(tree, Mapping) else {}, kinds, tasks):
+        declared = parameter_of_key(key, kinds, tasks)
         is_judged = all_owned or not is_of_unknown_owner(key, kinds)
         others = {*named, *(kind.owner for kind in owned.values())}
         if declared is None and is_judged and not _is_of_another_method(key, others):
@@ -252,14 +258,14 @@ def _is_of_another_method(key: str, named: Collection[str | None]) -> bool:
 
 
 def _entries(
-    tree: Mapping[str, Any], kinds: Mapping[str, StageKind], prefix: str = ""
+    tree: Mapping[str, Any], kinds: Mapping[str, StageKind], tasks: Mapping[str, Task], prefix: str = ""
 ) -> Iterable[tuple[str, Mapping[str, Any]]]:
     for key, value in tree.items():
         if (
             isinstance(value, Mapping)
-            and parameter_of_key(f"{prefix}{key}", kinds) is None
+            and parameter_of_key(f"{prefix}{key}", kinds, tasks) is None
             and not {"value", *PRESET_EVIDENCE, "set"} & set(value)
         ):
-            yield from _entries(value, kinds, f"{prefix}{key}.")
+            yield from _entries(value, kinds, tasks, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value if isinstance(value, Mapping) else {}

@@ -11,14 +11,17 @@ from typing import Any
 from harness.errors import unknown_name
 from harness.planning.method_registry import method_problem
 from harness.specs import QUANTIZATIONS, seed_problem, sparsity_problem
-from harness.tasks import TASKS
+from harness.tasks import TASKS, Task
 
 KEYS = ("description", "extends", "notes", "models", "tasks", "seeds", "data", "rows", "recipe", "sparse_checkpoints")
 ROW_KEYS = ("models", "method", "sparsities", "quantization")
 
 
-def form_problems(tree: Mapping[str, Any]) -> list[str]:
-    """Every problem of a preset's keys and rows, in the order of `KEYS`; empty when it can be read."""
+def form_problems(tree: Mapping[str, Any], tasks: Mapping[str, Task] = TASKS) -> list[str]:
+    """Every problem of a preset's keys and rows, in the order of `KEYS`; empty when it can be read.
+
+    tasks: those that it may name.
+    """
     found = [unknown_name("key", key, KEYS) for key in tree if key not in KEYS]
     if "description" not in tree:
         found.append('description is missing: say in a sentence what the preset is for, description = "..".')
@@ -36,7 +39,7 @@ def form_problems(tree: Mapping[str, Any]) -> list[str]:
     if "models" in tree and not _is_list_of(tree["models"], str):
         found.append(f"models = {tree['models']!r}: expected a list of names.")
     if "tasks" in tree:
-        found += _names("tasks", tree["tasks"], "task", TASKS)
+        found += _names("tasks", tree["tasks"], "task", tasks)
     if "seeds" in tree:
         seeds = tree["seeds"]
         if _is_list_of(seeds, int):

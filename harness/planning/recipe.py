@@ -11,13 +11,14 @@ from harness.planning import parameter
 from harness.planning.kinds import KINDS, TASK_DATA, StageKind
 from harness.planning.parameter import Parameter
 from harness.specs import as_sparsity, sparsity_problem
-from harness.tasks import TASKS, get_task
+from harness.tasks import TASKS, Task
 from harness.wording import assignment, option
 
 SPARSITIES = "sparsities"  # the word of a scope
 SEARCHED = "searched"  # methods for which it was done in the same words are on equal terms
 PRESET_EVIDENCE = (*parameter.EVIDENCE, SEARCHED)
 EVIDENCE = (*PRESET_EVIDENCE, "set")
+OF_TASK = ("assumed", "the task's own declaration")  # evidence of a data setting that a task file gives
 
 
 class WrongCall(UsageError):
@@ -40,12 +41,14 @@ class Recipe:
     owned: the stage kinds of the grid's methods, by name, beside the built-in ones.
     all_owned: whether every method of the grid could be loaded. Where one could not, which is a problem of its own,
     keys of kinds that nobody knows are not judged.
+    tasks: those that a setting and a cell may speak of, by name.
     given_over: the keys that a user gave, each with the preset's setting, None where it had none.
     """
 
     settings: Mapping[str, Setting]
     owned: Mapping[str, StageKind] = field(default_factory=dict)
     all_owned: bool = field(default=True, compare=False)
+    tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS, compare=False)
     given_over: Mapping[str, Setting | None] = field(default_factory=dict, compare=False)
 
     @property
@@ -59,7 +62,7 @@ class Recipe:
         problems: list[Problem] = []
         for key, value in values.items():
             what = f"{option('set')} {assignment(key, value)}"
-            declared = parameter_of_key(key, kinds)
+            declared = parameter_of_key(key, kinds, self.tasks)
             if declared is None and not self.all_owned and is_of_unknown_owner(key, kinds):
                 continue
             if declared is None:
@@ -102,11 +105,12 @@ class Recipe:
             else:
                 found[name] = declared.default
         if task is not None:
-            for name in kind.task_data:
-                if not get_task(task).has_setting(name):
-                    continue
+            own = dict(self.tasks[task].settings)
+            for name in filter(self.tasks[task].has_setting, kind.task_data):
                 if f"task.{task}.{name}" in self.settings:
                     found[name] = self.settings[f"task.{task}.{name}"].value
+                elif name in own:
+                    found[name] = own[name]
                 else:
                     missing.append(f"task.{task}.{name}")
         if missing:
@@ -133,11 +137,15 @@ class Recipe:
         sparsity: float | None = None,
     ) -> dict[str, Setting]:
         """The declared defaults that such a stage uses, by dotted key, with their evidence."""
-        return {
+        found = {
             f"{kind.name}.{name}": Setting(declared.default, *declared.evidence)
             for name, declared in kind.recipe.items()
             if declared.default is not None and self._given(kind, name, model, task, sparsity) is None
         }
+        own = dict(self.tasks[task].settings) if task is not None else {}
+        keys = {f"task.{task}.{name}": own[name] for name in kind.task_data if name in own}
+        given = {key: Setting(value, *OF_TASK) for key, value in keys.items() if key not in self.settings}
+        return found | given
 
     def key_for(
         self,
@@ -219,14 +227,14 @@ def fixed_settings(kind: StageKind, values: Mapping[str, Any], *, without: Seque
     return fixed
 
 
-def parameter_of_key(key: str, kinds: Mapping[str, StageKind]) -> Parameter | None:
+def parameter_of_key(key: str, kinds: Mapping[str, StageKind], tasks: Mapping[str, Task] = TASKS) -> Parameter | None:
     """The parameter that a dotted recipe key gives a value of, or None where no stage kind has it."""
     section, scope, name = split_key(key)
     if section == "common":
         return None if scope else next((kind.recipe[name] for kind in KINDS.values() if name in kind.recipe), None)
     if section == "task":
-        return TASK_DATA.get(name) if len(scope) == 1 and scope[0] in TASKS else None
-    if section in kinds and _is_scope(scope, has_sparsity="sparsity" in kinds[section].identity):
+        return TASK_DATA.get(name) if len(scope) == 1 and scope[0] in tasks else None
+    if section in kinds and _is_scope(scope, tasks, has_sparsity="sparsity" in kinds[section].identity):
         return kinds[section].recipe.get(name)
     return None
 
@@ -255,7 +263,7 @@ def is_of_unknown_owner(key: str, kinds: Mapping[str, StageKind]) -> bool:
     return ":" in section and section not in kinds
 
 
-def _is_scope(words: list[str], *, has_sparsity: bool) -> bool:
+def _is_scope(words: list[str], tasks: Mapping[str, Task], *, has_sparsity: bool) -> bool:
     """[], [tasks, TASK], [models, MODEL] or [models, MODEL, tasks, TASK]; of a kind that has a sparsity each of them
     may go on with [sparsities, SPARSITY]."""
     if has_sparsity and words[-2:-1] == [SPARSITIES]:
@@ -264,7 +272,7 @@ def _is_scope(words: list[str], *, has_sparsity: bool) -> bool:
         words = words[:-2]
     if words[:1] == ["models"] and len(words) >= 2:
         words = words[2:]
-    return not words or (len(words) == 2 and words[0] == "tasks" and words[1] in TASKS)
+    return not words or (len(words) == 2 and words[0] == "tasks" and words[1] in tasks)
 
 
 def _is_sparsity(text: str) -> bool:

@@ -25,7 +25,7 @@ from harness.stages.loading import family_of, load_for_task, load_int8, load_tok
 from harness.stages.predictions import Scored, write_predictions
 from harness.stages.task_data import read_split
 from harness.stages.task_heads import head_of
-from harness.tasks import Task, get_task
+from harness.tasks import Task, task_of
 from harness.training.micro_batch import OomBackoff, run_with_oom_backoff
 from harness.training.model_inputs import inputs_for
 from harness.training.modifiers import Matrices
@@ -42,7 +42,7 @@ def evaluation(context: StageContext) -> StageResult:
     quiet()
     parameters = context.parameters
     torch.set_num_threads(parameters["threads"])
-    task = get_task(parameters["task"])
+    task = task_of(parameters)
     folder = context.parent_artifacts["model"]
     model, did = load_for_scoring(folder, task, parameters)
     matrices = Matrices.of(model, family_of(folder))
@@ -52,6 +52,7 @@ def evaluation(context: StageContext) -> StageResult:
     batches: dict[str, Any] = {}
     for reported_as, scored in scored_splits(context, model, task, tokenizer, batches):
         metrics[reported_as] = scored.metrics
+        did += [f"{reported_as}: {note}" for note in scored.notes]
         write_predictions(context.artifact, reported_as, scored.predictions)
     return StageResult(
         metrics=metrics,

@@ -16,7 +16,7 @@ from harness.stages.task_data import training_examples
 from harness.stages.task_heads import head_of
 from harness.stages.teacher_logits import stored_teacher
 from harness.stages.training_run import TrainingRun, distillation_of, padded_length
-from harness.tasks import get_task
+from harness.tasks import task_of
 from harness.training.modifiers import (
     GradualPruning,
     LockedQuantization,
@@ -37,7 +37,7 @@ def fine_tune(context: StageContext, *, modifier: ModifierFactory, new_head: boo
     """
     quiet()
     parameters = context.parameters
-    task = get_task(parameters["task"])
+    task = task_of(parameters)
     folder = start_folder(context)
     tokenizer = load_tokenizer(folder)
 

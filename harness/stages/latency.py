@@ -28,7 +28,7 @@ from harness.runtimes.sessions import RUNTIMES, Source, inputs_of, pin
 from harness.runtimes.timing import MemoryWatch, timed
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import load_for_task, load_int8, quiet
-from harness.tasks import get_task
+from harness.tasks import task_of
 
 CHILD = "harness.stages.latency"
 MOST_ERROR = 400  # characters of what a child says when it fails
@@ -87,7 +87,7 @@ def sizes_of(text: str) -> list[tuple[int, int]]:
 
 def _load(folder: Path, parameters: Mapping[str, Any]) -> Any:
     """The model on the CPU, whatever else there is; a quantised one with its integers."""
-    task = get_task(parameters["task"])
+    task = task_of(parameters)
     model = load_for_task(folder, task, seed=0, attention=parameters["attention"], new_head=False)
     if parameters["arithmetic"] == "int8":
         load_frozen(model, load_int8(folder))

@@ -24,7 +24,7 @@ from harness.packed.packed_file import write_packed
 from harness.stages.context import StageContext, StageResult
 from harness.stages.evaluation import load_for_scoring, scored_splits
 from harness.stages.loading import family_of, load_tokenizer, quiet
-from harness.tasks import get_task
+from harness.tasks import task_of
 from harness.training.modifiers import Matrices
 
 INT8 = "int8"
@@ -36,7 +36,7 @@ def packing(context: StageContext) -> StageResult:
     The artifact holds the packed file beside the configuration and the tokenizer, as `harness export` writes it.
     """
     quiet()
-    parameters, task = context.parameters, get_task(context.parameters["task"])
+    parameters, task = context.parameters, task_of(context.parameters)
     torch.set_num_threads(parameters["threads"])
     source, artifact = context.parent_artifacts["model"], context.artifact
     family, saved = family_of(source), SavedModel.read(source)
@@ -64,6 +64,7 @@ def packing(context: StageContext) -> StageResult:
     batches: dict[str, Any] = {}
     for reported_as, scored in scored_splits(context, model, task, load_tokenizer(folder), batches):
         metrics[reported_as] = scored.metrics
+        did += [f"{reported_as}: {note}" for note in scored.notes]
     shutil.rmtree(folder)
     sizes = sizes_of(saved, packed, matrices.encoder)
     file_bytes = (artifact / PACKED_FILE).stat().st_size

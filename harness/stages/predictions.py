@@ -26,16 +26,26 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Scored:
-    """A split's metrics with their raw counts, and the predictions that they were counted from."""
+    """A split's metrics with their raw counts, and the predictions that they were counted from.
+
+    notes: sentences on metrics that say nothing.
+    """
 
     metrics: dict[str, float | int]
     predictions: Predictions
+    notes: Sequence[str] = ()
 
 
 def class_predictions(labels: Sequence[int], predicted: Sequence[int]) -> Predictions:
     """Of a classification: row of the split, right class and predicted class, by number."""
     pairs = zip(labels, predicted, strict=True)
     return Predictions(("example", "label", "prediction"), [(i, *pair) for i, pair in enumerate(pairs)])
+
+
+def number_predictions(targets: Sequence[float], predicted: Sequence[float]) -> Predictions:
+    """Of a regression: row of the split, right number and predicted number."""
+    pairs = zip(targets, predicted, strict=True)
+    return Predictions(("example", "score", "prediction"), [(i, *pair) for i, pair in enumerate(pairs)])
 
 
 def answer_predictions(scores: Iterable[tuple[str, float, float]], answers: dict[str, str]) -> Predictions:

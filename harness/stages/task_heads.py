@@ -9,17 +9,24 @@ import datasets
 import numpy as np
 import transformers
 
-from harness.data.classification import encode_classification
+from harness.data.classification import encode_texts
 from harness.data.question_answering import encode_evaluation, encode_training, predictions_from_logits
-from harness.metrics import classification_scores, question_answering_scores, question_scores
+from harness.metrics import (
+    classification_scores,
+    question_answering_scores,
+    question_scores,
+    regression_scores,
+    undefined_correlations,
+)
 from harness.progress import NEVER, StopFlag
-from harness.stages.predictions import Scored, answer_predictions, class_predictions
-from harness.tasks import CLASSIFICATION, EXTRACTIVE_QA, Task
+from harness.stages.predictions import Scored, answer_predictions, class_predictions, number_predictions
+from harness.tasks import CLASSIFICATION, EXTRACTIVE_QA, REGRESSION, Task
 from harness.training.objectives import (
     ClassificationObjective,
     Distillation,
     Objective,
     QuestionAnsweringObjective,
+    RegressionObjective,
 )
 
 Parameters = Mapping[str, Any]
@@ -78,12 +85,12 @@ class ClassificationHead:
     def training_examples(
         self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
     ) -> datasets.Dataset:
-        return encode_classification(rows, task, tokenizer, max_length=parameters["max_length"], stops=stops)
+        return encode_texts(rows, task, tokenizer, max_length=parameters["max_length"], stops=stops)
 
     def evaluation_examples(
         self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
     ) -> datasets.Dataset:
-        return encode_classification(rows, task, tokenizer, max_length=parameters["max_length"], stops=stops)
+        return encode_texts(rows, task, tokenizer, max_length=parameters["max_length"], stops=stops)
 
     def objective(self, distillation: Distillation | None) -> Objective:
         return ClassificationObjective(distillation=distillation)
@@ -99,7 +106,45 @@ class ClassificationHead:
     ) -> Scored:
         predicted = [int(np.argmax(row)) for row in outputs["logits"]]
         labels = rows["label"][:]
-        return Scored(classification_scores(task, predicted, labels), class_predictions(labels, predicted))
+        metrics = classification_scores(task, predicted, labels)
+        return Scored(metrics, class_predictions(labels, predicted), undefined_correlations(task, metrics))
+
+
+class RegressionHead:
+    """One number a text or a pair of texts."""
+
+    def model_class(self) -> Any:
+        return transformers.AutoModelForSequenceClassification
+
+    def model_options(self, task: Task) -> dict[str, Any]:
+        return {"num_labels": task.num_labels, "problem_type": "regression"}
+
+    def training_examples(
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
+    ) -> datasets.Dataset:
+        return encode_texts(rows, task, tokenizer, max_length=parameters["max_length"], stops=stops)
+
+    def evaluation_examples(
+        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
+    ) -> datasets.Dataset:
+        return encode_texts(rows, task, tokenizer, max_length=parameters["max_length"], stops=stops)
+
+    def objective(self, distillation: Distillation | None) -> Objective:
+        return RegressionObjective(distillation=distillation)
+
+    def scores(
+        self,
+        rows: datasets.Dataset,
+        examples: datasets.Dataset,
+        outputs: Mapping[str, list[np.ndarray]],
+        task: Task,
+        parameters: Parameters,
+        stops: StopFlag = NEVER,
+    ) -> Scored:
+        predicted = [float(row[0]) for row in outputs["logits"]]
+        targets = [float(target) for target in rows["score"][:]]
+        metrics = regression_scores(task, predicted, targets)
+        return Scored(metrics, number_predictions(targets, predicted), undefined_correlations(task, metrics))
 
 
 class QuestionAnsweringHead:
@@ -156,6 +201,7 @@ def _window_options(parameters: Parameters) -> dict[str, int]:
 
 HEAD_FUNCTIONS: Mapping[str, HeadFunctions] = {
     CLASSIFICATION.name: ClassificationHead(),
+    REGRESSION.name: RegressionHead(),
     EXTRACTIVE_QA.name: QuestionAnsweringHead(),
 }
 

@@ -26,7 +26,7 @@ from harness.stages.context import StageContext, StageResult
 from harness.stages.evaluation import check_finite, predict, watch
 from harness.stages.loading import load_for_task, load_tokenizer, one_line, quiet
 from harness.stages.task_data import training_examples
-from harness.tasks import EXTRACTIVE_QA, Task, get_task
+from harness.tasks import EXTRACTIVE_QA, Task, task_of
 from harness.training.micro_batch import OomBackoff, run_with_oom_backoff
 from harness.training.precision import compute_device
 from harness.training.stored_teacher import StoredTeacher
@@ -44,7 +44,7 @@ def teacher_logits(context: StageContext) -> StageResult:
     quiet()
     parameters, folder = context.parameters, context.parent_artifacts["model"]
     torch.set_num_threads(parameters["threads"])
-    task = get_task(parameters["task"])
+    task = task_of(parameters)
     teacher = load_for_task(folder, task, seed=0, attention=parameters["attention"], new_head=False).eval()
     teacher.to(compute_device())
     tokenizer = load_tokenizer(folder)

@@ -123,7 +123,10 @@ def padded_length(parameters: Mapping[str, Any], max_length: int) -> int | None:
 
 
 def distillation_of(context: StageContext, load_teacher: Callable[[Path], nn.Module]) -> Distillation | None:
-    """The parent "teacher" with the stage's weights and temperature; None where the stage has no such parent."""
+    """The parent "teacher" with the stage's weights and temperature; None where the stage has no such parent.
+
+    A stage whose loss has no temperature has no such parameter.
+    """
     if "teacher" not in context.parent_artifacts:
         return None
     parameters = context.parameters
@@ -131,7 +134,7 @@ def distillation_of(context: StageContext, load_teacher: Callable[[Path], nn.Mod
         teacher=load_teacher(context.parent_artifacts["teacher"]),
         ce_weight=parameters["ce_weight"],
         kd_weight=parameters["kd_weight"],
-        temperature=parameters["temperature"],
+        temperature=parameters.get("temperature", 1.0),
     )
 
 

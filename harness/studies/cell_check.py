@@ -39,7 +39,7 @@ def cell_problem(plan: Plan, cell: Cell) -> str | None:
 def _unlike_its_method(plan: Plan, cell: Cell) -> Mismatch | None:
     """The first difference from the form of the method's cells that they are most like; None where they have a form."""
     found = []
-    for form in templates(cell.method, cell.task, cell.quantization):
+    for form in templates(cell.method, plan.task_of(cell), cell.quantization):
         problem = form.mismatch(plan, cell)
         if problem is None:
             return None

@@ -124,6 +124,7 @@ class Descriptions:
         result = records.get(path[-1], {}).get("result", {})
         return {
             "cell": cell.as_json(),
+            "scored_by": list(self.plan.task_of(cell).metrics),
             "label": str(cell),
             "state": self.states[path[-1]],
             "metrics": result.get("metrics"),

@@ -19,7 +19,7 @@ from harness.store.store import Store
 from harness.studies.twins import EVALUATION
 from harness.studies.unread import find_unread
 from harness.studies.verification import Records, sound_records
-from harness.tasks import TASKS, Task
+from harness.tasks import SIGNED_METRICS, Task, known_task
 from harness.wording import shown
 
 # Of the result of a pre-training stage and of an imported sparse checkpoint: what pages say of them.
@@ -88,7 +88,7 @@ def _problems(spec: StageSpec, work: str | None, result: Any) -> Iterator[str]:
     if spec.kind in KINDS:
         yield from filter(None, (_counts_problem(part, result[part]) for part in COUNTED if part in result))
     if spec.kind == EVALUATION:
-        yield from _score_problems(spec, TASKS.get(str(spec.parameters.get("task"))), result)
+        yield from _score_problems(spec, known_task(spec.parameters), result)
     elif work == "pretraining" and spec.kind in KINDS:  # an author's kind says what it likes
         yield from (told for keys in PRETRAINING if (told := _number_problem(result, keys, math.inf)))
     elif spec.kind == "packing":
@@ -142,7 +142,8 @@ def _score_problems(spec: StageSpec, task: Task | None, result: Mapping[str, Any
     for split, reported_as in task.evaluation_splits:
         if split in spec.inputs:
             for metric in task.metrics:
-                if told := _number_problem(result, ("metrics", reported_as, metric), most):
+                least = -most if metric in SIGNED_METRICS else 0
+                if told := _number_problem(result, ("metrics", reported_as, metric), most, least):
                     yield told
     if told := _number_problem(result, ("cell_sparsity",), 1):
         yield told
@@ -165,14 +166,14 @@ def _latency_problems(told: Any) -> Iterator[str]:
                 return
 
 
-def _number_problem(result: Mapping[str, Any], keys: Sequence[str], most: float) -> str | None:
-    """What is wrong with the number that these keys lead to; None for one in [0, most]."""
+def _number_problem(result: Mapping[str, Any], keys: Sequence[str], most: float, least: float = 0) -> str | None:
+    """What is wrong with the number that these keys lead to; None for one in [least, most]."""
     value: Any = result
     for key in keys:
         if not isinstance(value, dict) or key not in value:
             return f"it has no result.{'.'.join(keys)}"
         value = value[key]
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most and value < math.inf:
+    if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most and value < math.inf:
         return None
-    expected = "a number of 0 or more" if most == math.inf else f"a number in [0, {most}]"
+    expected = "a number of 0 or more" if most == math.inf else f"a number in [{least}, {most}]"
     return f"result.{'.'.join(keys)} is {shown(value)}, expected {expected}"

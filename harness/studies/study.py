@@ -27,6 +27,7 @@ from harness.store.store import Store
 from harness.store.turns import wait_for_lease
 from harness.studies.cell_check import cell_problem
 from harness.studies.json_pieces import JsonPieces
+from harness.tasks import TASKS
 from harness.wording import counted, option, shown
 
 STUDY_SCHEMA = 1
@@ -145,6 +146,7 @@ def _parse(text: JsonPieces, path: Path, known: Plan, checked: bool) -> Study:
         raise ValueError(f"it has no facts of a cell's method, and {error}") from None
     ordered = {stage_id: specs[stage_id] for stage_id in parents_first(specs)}
     plan = Plan(stages=ordered, paths=cells, measures=measures, methods=methods)
+    _check_tasks(plan)
     if checked:
         _check_cells(
             plan,
@@ -222,6 +224,13 @@ def _checked(stage_id: str, spec: StageSpec, path: Path) -> StageSpec:
             f"away and give its grid's command again: {STAY}."
         )
     return spec
+
+
+def _check_tasks(plan: Plan) -> None:
+    """Raises ValueError for a cell of a task that is neither known nor declared by its own stages."""
+    for cell, path in plan.paths.items():
+        if cell.task not in TASKS and path:
+            plan.task_of(cell)
 
 
 def _check_cells(plan: Plan, path: Path, cells: Collection[Cell]) -> None:
@@ -308,8 +317,8 @@ def _damaged(path: Path, error: Exception) -> StoreError:
 def joined_study(store: Store, name: str, preset: Preset, plan: Plan) -> Study | None:
     """The study of that name as it is, which the cells of `plan` may join; None where there is none.
 
-    Raises StoreError where it is damaged, UsageError where it has another recipe, or another value of a declared
-    default: the declaration changed since, and cells of both would share a table.
+    Raises StoreError where it is damaged, UsageError where it has another recipe, another value of a declared
+    default or another declaration of a task: it changed since, and cells of both would share a table.
     """
     check_name(name)
     if not os.path.lexists(store.study_path(name)):
@@ -324,7 +333,18 @@ def joined_study(store: Store, name: str, preset: Preset, plan: Plan) -> Study |
             f"study {name!r} has another value of {', '.join(differing[:5])}: the default changed since. "
             f"Give this grid its own name: {option('study')} NAME."
         )
+    if otherwise := differing_tasks(older.plan, plan):
+        raise UsageError(
+            f"study {name!r} has another declaration of {', '.join(otherwise)}, and cells of both would share a row. "
+            f"Give this grid its own name: {option('study')} NAME."
+        )
     return older
+
+
+def differing_tasks(one: Plan, other: Plan) -> list[str]:
+    """The tasks that two plans declare otherwise, by name."""
+    ours, theirs = (plan.declarations() for plan in (one, other))
+    return sorted(name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name])
 
 
 def merged(store: Store, name: str, preset: Preset, plan: Plan) -> Study:

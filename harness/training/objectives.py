@@ -18,7 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.compression.distillation import combine_losses, soft_target_loss, span_soft_target_loss
+from harness.compression.distillation import (
+    combine_losses,
+    soft_target_loss,
+    span_soft_target_loss,
+    squared_error_loss,
+)
 from harness.data.masking import IGNORED_LABEL
 from harness.training.chunked_head import head_loss, product_type
 from harness.training.model_inputs import inputs_for
@@ -70,6 +75,27 @@ class ClassificationObjective:
             return as_share_of_batch(hard, inputs, full_batch)
         teacher_logits = kd.run_teacher(lambda teacher: teacher(**inputs_for(teacher, inputs)).logits, logits.device)
         soft = soft_target_loss(logits, teacher_logits, temperature=kd.temperature)
+        mixed = combine_losses(hard, soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
+        return as_share_of_batch(mixed, inputs, full_batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionObjective:
+    """Mean squared error, mixed with that to the teacher's output where there is a teacher.
+
+    `ce_weight` is the weight of the error to the data's numbers; a temperature has no part in it.
+    """
+
+    distillation: Distillation | None = None
+
+    def __call__(self, model: nn.Module, inputs: Inputs, full_batch: Inputs | None = None) -> Tensor:
+        outputs = model(**inputs_for(model, inputs)).logits
+        hard = squared_error_loss(outputs, inputs["scores"].unsqueeze(1))
+        kd = self.distillation
+        if kd is None:
+            return as_share_of_batch(hard, inputs, full_batch)
+        taught = kd.run_teacher(lambda teacher: teacher(**inputs_for(teacher, inputs)).logits, outputs.device)
+        soft = squared_error_loss(outputs, taught)
         mixed = combine_losses(hard, soft, ce_weight=kd.ce_weight, kd_weight=kd.kd_weight)
         return as_share_of_batch(mixed, inputs, full_batch)
 

@@ -9,7 +9,7 @@ from harness.compression.ranked_masks import Ranking
 from harness.stages.context import StageContext, StageResult
 from harness.stages.fine_tuning import fine_tune
 from harness.stages.loading import family_of, load_for_task, load_tokenizer, quiet, save_artifact
-from harness.tasks import get_task
+from harness.tasks import task_of
 from harness.training.modifiers import Matrices
 from harness.training.pruned_start import PrunedStart
 
@@ -44,7 +44,7 @@ def _without_training(context: StageContext, make_modifier: Callable[[Matrices],
     """The pruned model as it is, without one optimizer step."""
     quiet()
     parameters, folder = context.parameters, context.parent_artifacts["model"]
-    task, attention = get_task(parameters["task"]), parameters["attention"]
+    task, attention = task_of(parameters), parameters["attention"]
     model: Any = load_for_task(folder, task, seed=parameters["seed"], attention=attention, new_head=False)
     modifier = make_modifier(Matrices.of(model, family_of(folder)))
     modifier.attach(model)

@@ -13,7 +13,7 @@ from harness.store.store import Store
 from harness.studies.description import CELL_KEYS, cells_named
 from harness.studies.study import Study
 from harness.studies.verification import Records, verified_records
-from harness.tasks import get_task
+from harness.tasks import REGRESSION
 from paper_tables.examples.comparison import (
     OverSeeds,
     SplitComparison,
@@ -177,6 +177,9 @@ def _check_same_examples(plan: Plan, pairs: Sequence[Pair]) -> None:
     """Raises UsageError that names each pair whose evaluations read other data."""
     problems = []
     for pair in pairs:
+        if plan.task_of(pair.first).head == REGRESSION:
+            number = f"{pair.first.task} is a regression: of one example no prediction is right or wrong"
+            raise UsageError(Problem(number, next_move="Compare two studies instead: harness tables --compare."))
         one, other = (plan.stages[plan.endpoint(cell)] for cell in (pair.first, pair.second))
         if pair.first.task != pair.second.task:
             raise UsageError(
@@ -202,7 +205,7 @@ def _short(digest: str | None) -> str:
 
 
 def _compared(store: Store, plan: Plan, records: Records, pair: Pair) -> list[SplitComparison]:
-    task = get_task(pair.first.task)
+    task = plan.task_of(pair.first)
     stages = [store.stage(plan.endpoint(cell)) for cell in (pair.first, pair.second)]
     for stage in stages:
         check_kept(stage, records[stage.stage_id])

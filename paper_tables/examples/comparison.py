@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from harness.tasks import Task
+from harness.tasks import SIGNED_METRICS, Task
 from paper_tables.examples.predictions import Predictions
 from paper_tables.statistics.correction import holm
 from paper_tables.statistics.examples import McNemar, mcnemar, paired_bootstrap, paired_f1_bootstrap
@@ -72,7 +72,7 @@ def compare_split(
         pruning_seed=pruning_seed,
         task=reported_as,
         examples=len(first.keys),
-        metrics=tuple(_difference(metric, first, second) for metric in task.metrics),
+        metrics=tuple(_difference(metric, first, second) for metric in _compared(task, deciding)),
         right=mcnemar([score == 1 for score in first.scores[deciding]], [s == 1 for s in second.scores[deciding]]),
         agreeing=sum(one == other for one, other in zip(first.said, second.said, strict=True)),
     )
@@ -95,6 +95,11 @@ def over_seeds(found: Sequence[SplitComparison]) -> list[OverSeeds]:
         OverSeeds(*key, difference_of([fmean(points) for points in by_seed.values()]))
         for key, by_seed in values.items()
     ]
+
+
+def _compared(task: Task, deciding: str) -> tuple[str, ...]:
+    """The task's metrics that have an interval over examples; the deciding one where it has no such."""
+    return tuple(metric for metric in task.metrics if metric not in SIGNED_METRICS) or (deciding,)
 
 
 def _difference(metric: str, first: Predictions, second: Predictions) -> MetricDifference:

@@ -1,6 +1,6 @@
 """Baseline: what a task's metric reaches without the model: by chance, or from shallow features.
 
-Chance of a classification is 100 / labels on any data: a label drawn evenly. Everything else is in `baselines.toml`,
+Chance of a classification is 100 / labels on any data: a label drawn evenly; of a correlation it is 0. Everything else is in `baselines.toml`,
 with its source, and holds for one data source: a study's evaluations tell by content id which data they read.
 """
 
@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from harness.studies.study import Study
-from harness.tasks import Task, get_task
+from harness.tasks import SIGNED_METRICS, Task, task_of
 
 SYNTHETIC = "synthetic:0"
 
@@ -37,23 +37,23 @@ NO_BASELINES: Baselines = {}
 
 def study_baselines(study: Study) -> Baselines:
     """The baselines that hold for the data of this study; a split of unknown data has the chance of its labels."""
-    sources: dict[tuple[str, str], set[str]] = {}
+    sources: dict[tuple[Task, str], set[str]] = {}
     for spec in study.plan.stages.values():
         if spec.kind == "evaluation":
             for split, content in spec.inputs.items():
-                sources.setdefault((spec.parameters["task"], split), set()).add(content)
+                sources.setdefault((task_of(spec.parameters), split), set()).add(content)
     found: dict[tuple[str, str], tuple[Baseline, ...]] = {}
-    for (name, split), contents in sources.items():
-        task = get_task(name)
+    for (task, split), contents in sources.items():
         reported_as = dict(task.evaluation_splits).get(split)
         if reported_as is not None:
-            data = _source(name, split, contents)
+            data = _source(task.name, split, contents)
             found |= {(reported_as, metric): known for metric in task.metrics if (known := _known(task, metric, data))}
     return found
 
 
 def _known(task: Task, metric: str, data: str | None) -> tuple[Baseline, ...]:
     chance = [Baseline("chance", 100 / task.num_labels, "a label drawn evenly")] if metric == "accuracy" else []
+    chance += [Baseline("chance", 0.0, "no correlation")] if metric in SIGNED_METRICS else []
     listed = [
         Baseline(row["kind"], row["value"], row["source"])
         for row in _rows()

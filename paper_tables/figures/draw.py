@@ -57,7 +57,14 @@ _X_LABELS = {
     "tokens": "tokens that pruning has seen (log scale{cut})",
     "speed": "time of dense fp32 in torch over time of the fastest runtime (log scale{cut}), share of zeros",
 }
-_METRICS = {"exact_match": "exact match", "f1": "F1", "accuracy": "accuracy"}
+_METRICS = {
+    "exact_match": "exact match",
+    "f1": "F1",
+    "accuracy": "accuracy",
+    "matthews": "Matthews correlation",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+}
 _TASKS = {"mnli": "mnli (matched)", "mnli-mm": "mnli (mismatched)"}
 
 _TIMES_AS_MANY_NOTES = {"nominal": 1, "stored": 1, "speed": 2, "tokens": 3}

@@ -49,6 +49,10 @@ PERCENTS = Kind(
     "at least one seed, each a number in [0, 100]",
     lambda v: isinstance(v, dict) and bool(v) and all(_is_number(x) and 0 <= x <= 100 for x in v.values()),
 )
+CORRELATIONS = Kind(
+    "at least one seed, each a number in [-100, 100]",
+    lambda v: isinstance(v, dict) and bool(v) and all(_is_number(x) and -100 <= x <= 100 for x in v.values()),
+)
 LOSSES = Kind(
     "at least one seed, each a finite number, 0 or more",
     lambda v: isinstance(v, dict) and bool(v) and all(_is_number(x) and x >= 0 for x in v.values()),

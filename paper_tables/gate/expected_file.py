@@ -13,6 +13,7 @@ from harness.identity import sha256_of
 from harness.planning.graph import Plan
 from harness.specs import QUANTIZATIONS, StageSpec
 from harness.studies.study import parents_first
+from harness.tasks import SIGNED_METRICS
 from harness.wording import option, shown
 from paper_tables.gate import entry as kinds
 from paper_tables.gate.entry import Entry
@@ -153,7 +154,8 @@ class _Reading:
         direction, stage = entry.take("direction", kinds.TEXT), entry.take("stage", kinds.TEXT)
         if direction not in (None, *DIRECTIONS):
             entry.note(f"direction = {shown(direction)}", " or ".join(map(repr, DIRECTIONS)))
-        seeds = entry.take("seeds", kinds.PERCENTS if direction == HIGHER else kinds.LOSSES)
+        percents = kinds.CORRELATIONS if key["metric"] in SIGNED_METRICS else kinds.PERCENTS
+        seeds = entry.take("seeds", percents if direction == HIGHER else kinds.LOSSES)
         noise = {name: entry.take_optional(name, kinds.POSITIVE) for name in ("noise", "freedom")}
         if ("noise" in entry.values) != ("freedom" in entry.values):
             entry.note("noise and freedom do not stand together", "both, or neither")

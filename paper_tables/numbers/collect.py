@@ -7,7 +7,7 @@ from harness.planning.graph import Plan
 from harness.specs import Cell
 from harness.studies.study import Study
 from harness.studies.verification import Records
-from harness.tasks import Task, get_task
+from harness.tasks import Task
 from paper_tables.numbers.score import Score
 
 
@@ -22,7 +22,7 @@ def cell_scores(study: Study, records: Records, cell: Cell, *, comparable: bool 
     """The numbers of one cell: one for each metric of each split it is scored on."""
     stage_id = study.plan.endpoint(cell)
     record = records.get(stage_id)
-    task = get_task(cell.task)
+    task = study.plan.task_of(cell)
     facts = study.plan.methods[cell.method]
     kd = transfer_kd(study.plan, cell)
     splits = study.plan.stages[stage_id].inputs

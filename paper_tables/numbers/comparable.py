@@ -23,7 +23,7 @@ from harness.planning.planner import plan_cells
 from harness.planning.preset import load_preset
 from harness.specs import TEACHER_LOGITS, Cell
 from harness.studies.study import Study
-from harness.tasks import TASKS, get_task
+from harness.tasks import TASKS
 from paper_tables.numbers.published import PAPER_MODELS, published_value
 
 PRUNED_HERE, RELEASED = "paper", "paper-released"  # `equal` is a recipe of ours, not the paper's
@@ -72,11 +72,15 @@ def _but_for_seeds(plan: Plan) -> Iterable[list[Cell]]:
 
 def is_printed(cell: Cell) -> bool:
     """Whether the paper prints a number of that name, in any metric."""
-    task = get_task(cell.task)
-    return cell.model in PAPER_MODELS and any(
-        published_value(cell.model, cell.method, cell.sparsity, cell.bits, reported_as, metric)
-        for _, reported_as in task.evaluation_splits
-        for metric in task.metrics
+    task = TASKS.get(cell.task)  # one of the user's own is not printed
+    return (
+        task is not None
+        and cell.model in PAPER_MODELS
+        and any(
+            published_value(cell.model, cell.method, cell.sparsity, cell.bits, reported_as, metric)
+            for _, reported_as in task.evaluation_splits
+            for metric in task.metrics
+        )
     )
 
 

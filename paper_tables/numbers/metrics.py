@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-METRIC_LABELS = {"exact_match": "EM", "f1": "F1", "accuracy": "acc"}
+from harness.tasks import TASKS
 
-# As the tasks are usually ranked: SQuAD by F1, QQP by accuracy, MNLI by its matched split.
-PRIMARY_METRICS = {"squad": "f1", "mnli": "accuracy", "sst2": "accuracy", "qnli": "accuracy", "qqp": "accuracy"}
+METRIC_LABELS = {
+    "exact_match": "EM",
+    "f1": "F1",
+    "accuracy": "acc",
+    "matthews": "MCC",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+}
+
+# As the tasks are usually ranked: SQuAD by F1, QQP by accuracy, MNLI by its matched split; a declared one by its first.
+PRIMARY_METRICS = {
+    **{task.name: task.metrics[0] for task in TASKS.values() if task.is_declared},
+    **{"squad": "f1", "mnli": "accuracy", "sst2": "accuracy", "qnli": "accuracy", "qqp": "accuracy"},
+}
 
 
 def is_primary(task: str, metric: str) -> bool:

@@ -6,6 +6,7 @@ Where scores come from (records, a CSV file, a test) is the caller's business.
 from dataclasses import dataclass
 
 from harness.planning.method_summary import EXACT, TRANSFER_KD
+from harness.tasks import SIGNED_METRICS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +18,8 @@ class Score:
     transfer_kd: "yes", "no", or "na" where the question does not arise (dense).
     bits: of weights and activations, 32 or 8. seed: of the transfer (or dense, or task-pruning) run.
     pruning_seed: of the sparse model it started from, None where there is none.
-    value: in percent for every metric, in [0, 100]; None while the cell has no result. stage_id: the evaluation it
-    was read from.
+    value: in percent for every metric, in [0, 100], of a correlation in [-100, 100]; None while the cell has no result.
+    stage_id: the evaluation it was read from.
     sparsity_is: "exact", or "outcome" where `sparsity` is what was aimed at and `measured_sparsity` what was reached.
     comparable: whether the cell is the paper's own (`numbers.comparable`), so that its number may stand beside.
     Raises ValueError when a field is outside its range.
@@ -42,9 +43,10 @@ class Score:
 
     def __post_init__(self) -> None:
         # `not (a <= x <= b)` also catches NaN.
-        if self.value is not None and not 0 <= self.value <= 100:
+        least = -100 if self.metric in SIGNED_METRICS else 0
+        if self.value is not None and not least <= self.value <= 100:
             raise ValueError(
-                f"value={self.value} ({self._where}): expected percent in [0, 100], or None for a missing result."
+                f"value={self.value} ({self._where}): expected percent in [{least}, 100], or None for a missing result."
             )
         if not 0 <= self.sparsity < 1:
             raise ValueError(

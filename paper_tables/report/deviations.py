@@ -11,7 +11,6 @@ from typing import Any
 
 from harness.inputs.data_sources import WIKIPEDIA, HubData
 from harness.planning.graph import Plan
-from harness.tasks import TASKS
 from harness.wording import counted
 from paper_tables.numbers.comparable import note_on_comparison
 from paper_tables.numbers.rows import Row
@@ -77,8 +76,9 @@ def _corpus(plan: Plan) -> Deviation:
 
 
 def _task_data(plan: Plan) -> Deviation:
-    tasks = {cell.task for cell in plan.paths}
-    hub = HubData().content_ids((TASKS[name] for name in sorted(tasks)), corpus=False)
+    known = {cell.task: plan.task_of(cell) for cell in plan.paths}
+    tasks = set(known)
+    hub = HubData().content_ids((known[name] for name in sorted(tasks)), corpus=False)
     read = {
         (str(spec.parameters.get("task")), split): content
         for spec in plan.stages.values()
@@ -86,6 +86,7 @@ def _task_data(plan: Plan) -> Deviation:
         if f"{spec.parameters.get('task')}/{split}" in hub
     }
     others = sorted({task for (task, split), content in read.items() if hub[f"{task}/{split}"] != content})
+    others = sorted({*others, *(name for name, task in known.items() if not task.is_on_hub)})
     same = sorted(tasks - set(others))
     told = [f"the pinned data sets of the hub ({', '.join(same)})"] if same else []
     told += [f"other data, or a part of them ({', '.join(others)})"] if others else []

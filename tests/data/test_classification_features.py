@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from harness.data.classification import encode_classification
+from harness.data.classification import encode_texts
 from harness.data.collate import PaddingCollator
 from harness.data.subset import seeded_subset
 from harness.tasks import get_task
@@ -23,7 +23,7 @@ PAIRS = datasets.Dataset.from_dict(
 
 
 def test_a_pair_is_encoded_with_types_and_cut_at_the_longer_part(tokenizer: PreTrainedTokenizerBase):
-    encoded = encode_classification(PAIRS, get_task("qnli"), tokenizer, max_length=12)
+    encoded = encode_texts(PAIRS, get_task("qnli"), tokenizer, max_length=12)
     assert encoded.column_names == ["input_ids", "token_type_ids", "labels", "length", "index"]
     # 5 + 12 tokens into 9: the longer part is cut to the shorter one's 5, then both share, the odd one to the longer.
     assert tokenizer.decode(encoded[0]["input_ids"]) == "[CLS] who sat on the [SEP] the cat sat on the [SEP]"
@@ -35,18 +35,18 @@ def test_a_pair_is_encoded_with_types_and_cut_at_the_longer_part(tokenizer: PreT
 
 def test_token_types_are_there_even_if_the_tokenizer_leaves_them_out(tokenizer: PreTrainedTokenizerBase, monkeypatch):
     monkeypatch.setattr(tokenizer, "model_input_names", ["input_ids", "attention_mask"])
-    encoded = encode_classification(PAIRS, get_task("qnli"), tokenizer, max_length=12)
+    encoded = encode_texts(PAIRS, get_task("qnli"), tokenizer, max_length=12)
     batch = PaddingCollator(tokenizer)([encoded[0], encoded[1]])
     assert batch["token_type_ids"][0].tolist() == [0] * 6 + [1] * 6
 
 
 def test_a_question_task_is_refused(tokenizer: PreTrainedTokenizerBase):
     with pytest.raises(ValueError, match="task 'squad' is extractive-qa"):
-        encode_classification(PAIRS, get_task("squad"), tokenizer, max_length=12)
+        encode_texts(PAIRS, get_task("squad"), tokenizer, max_length=12)
 
 
 def test_a_batch_is_as_long_as_its_longest_example(tokenizer: PreTrainedTokenizerBase):
-    encoded = encode_classification(PAIRS, get_task("qnli"), tokenizer, max_length=12)
+    encoded = encode_texts(PAIRS, get_task("qnli"), tokenizer, max_length=12)
     batch = PaddingCollator(tokenizer)([encoded[0], encoded[1]])
     assert set(batch) == {"input_ids", "token_type_ids", "attention_mask", "labels"}
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
@@ -57,7 +57,7 @@ def test_a_batch_is_as_long_as_its_longest_example(tokenizer: PreTrainedTokenize
 
 
 def test_every_batch_has_one_length_where_one_is_given(tokenizer: PreTrainedTokenizerBase):
-    encoded = encode_classification(PAIRS, get_task("qnli"), tokenizer, max_length=12)
+    encoded = encode_texts(PAIRS, get_task("qnli"), tokenizer, max_length=12)
     rows = [encoded[0], encoded[1]]
     longest, fixed = PaddingCollator(tokenizer)(rows), PaddingCollator(tokenizer, 20)(rows)
     assert {name: tensor.shape for name, tensor in fixed.items()} == {

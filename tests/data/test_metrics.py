@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from harness.metrics import classification_scores, load_metric, metric_path, question_answering_scores
+from harness.metrics import (
+    classification_scores,
+    load_metric,
+    metric_path,
+    question_answering_scores,
+    regression_scores,
+    undefined_correlations,
+)
 from harness.metrics.squad.squad import exact_match, normalize_answer, token_f1
 from harness.tasks import get_task
 
@@ -128,3 +135,35 @@ def test_a_metric_leaves_no_file_behind():
 def test_an_unknown_metric_is_named():
     with pytest.raises(ValueError, match="metric 'bleu' is not known"):
         load_metric("bleu")
+
+
+def test_matthews_of_cola_is_that_of_the_four_counts():
+    # TP 3, TN 2, FP 1, FN 2: (3 * 2 - 1 * 2) / sqrt(4 * 5 * 3 * 4) = 4 / sqrt(240).
+    scores = classification_scores(get_task("cola"), [1, 1, 1, 0, 0, 1, 0, 0], [1, 1, 1, 0, 0, 0, 1, 1])
+    assert scores["matthews"] == pytest.approx(4 / 240**0.5)
+    assert scores["num_examples"] == 8
+    assert undefined_correlations(get_task("cola"), scores) == []
+
+
+def test_pearson_and_spearman_of_stsb_worked_by_hand():
+    # Deviations -2, -1, 0, 3 and -1, -2, 1, 2: 10 / sqrt(14 * 10). Ranks 1, 2, 3, 4 and 2, 1, 3, 4: 1 - 6 * 2 / 60.
+    scores = regression_scores(get_task("stsb"), [1.0, 2.0, 3.0, 6.0], [2.0, 1.0, 4.0, 5.0])
+    assert scores["pearson"] == pytest.approx(10 / 140**0.5)
+    assert scores["spearman"] == pytest.approx(0.8)
+    assert scores["num_examples"] == 4
+
+
+@pytest.mark.parametrize("task", ["cola", "stsb"])
+@pytest.mark.parametrize(
+    ("said", "right", "told"),
+    [([1, 1, 1], [0, 1, 1], "all predictions are"), ([0, 1, 0], [1, 1, 1], "all right answers")],
+)
+def test_a_correlation_that_is_not_defined_counts_as_0_and_is_told(
+    task: str, said: list[int], right: list[int], told: str
+):
+    scorer = classification_scores if task == "cola" else regression_scores
+    scores = scorer(get_task(task), said, right)
+    assert [scores[name] for name in get_task(task).metrics] == [0.0] * len(get_task(task).metrics)
+    (note,) = undefined_correlations(get_task(task), scores)
+    assert note.startswith(told)
+    assert note.endswith("not defined, counted as 0")

@@ -48,7 +48,7 @@ def test_a_good_folder_has_no_problem(tmp_path: Path, write_parquet: WriteParque
 def test_a_folder_check_lists_all_problems_at_once(tmp_path: Path, write_parquet: WriteParquet):
     write_parquet("sst2/train", {"text": ["good film"], "label": [1]})  # column named otherwise
     write_parquet("sst2/validation", {"sentence": pa.array([], pa.string()), "label": pa.array([], pa.int64())})
-    write_parquet("qnli/train", {"question": ["q"], "sentence": ["s"], "label": ["entailment"]})  # label as text
+    write_parquet("qnli/train", {"question": ["q"], "sentence": ["s"], "label": [0.5]})  # no class
     (tmp_path / "qnli" / "validation.parquet").write_text("no parquet")
     write_parquet("mnli/train", {"premise": ["p"], "hypothesis": ["h"], "label": [2]})
     tasks = [get_task(name) for name in ("sst2", "qnli", "mnli")]
@@ -58,7 +58,7 @@ def test_a_folder_check_lists_all_problems_at_once(tmp_path: Path, write_parquet
     expected = [
         ("sst2/train", "missing columns sentence. Found text, label; expected sentence, label"),
         ("sst2/validation", "has no rows"),
-        ("qnli/train", "column label is string; expected integer"),
+        ("qnli/train", "column label is double; expected integer, or string"),
         ("qnli/validation", "not readable as parquet"),
         ("mnli/validation_matched", "configuration 'mnli' of nyu-mll/glue on the hub"),
         ("corpus/train", "one article per row"),

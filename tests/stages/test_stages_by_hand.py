@@ -339,7 +339,7 @@ def test_classes_are_trained_and_scored_on_texts_of_the_length_that_the_task_has
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given: list[dict[str, Any]] = []
-    monkeypatch.setattr(task_heads, "encode_classification", lambda *given_, **options: given.append(options))
+    monkeypatch.setattr(task_heads, "encode_texts", lambda *given_, **options: given.append(options))
     head, task, rows = ClassificationHead(), get_task("sst2"), datasets.Dataset.from_dict({})
     head.training_examples(rows, task, None, {"max_length": 11})
     head.evaluation_examples(rows, task, None, {"max_length": 12})

@@ -138,8 +138,9 @@ def _tasks() -> list[dict[str, Any]]:
     return [
         {
             "name": task.name,
+            "kind": task.head.name,
             "metrics": ", ".join(task.metrics),
-            "columns": ", ".join(task.columns),
+            "columns": ", ".join(task.columns.values()),
             "labels": ", ".join(task.label_names),
         }
         for task in TASKS.values()

@@ -16,7 +16,6 @@ from harness.specs import Cell
 from harness.store.store import Store
 from harness.studies.description import Descriptions, cells_named
 from harness.studies.selection import select
-from harness.tasks import get_task
 from harness.wording import COLUMNS, MOST_STAGES_LISTED, counted, cut, harmless
 
 MOST_LOSSES, MOST_CELLS_LISTED = 12, 5
@@ -60,7 +59,7 @@ def _stage_line(stage: Mapping[str, Any]) -> str:
 
 
 def _cell_line(cell: Mapping[str, Any]) -> str:
-    wanted = get_task(cell["cell"]["task"]).metrics
+    wanted = cell["scored_by"]
     scores = {
         split: {name: value for name, value in found.items() if name in wanted}
         for split, found in (cell["metrics"] or {}).items()

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.planning.difference import Comparison, described
 from harness.studies.merging.contents import Contents
-from harness.studies.study import Study, union_of
+from harness.studies.study import Study, differing_tasks, union_of
 from harness.wording import counted
 
 MOST_NAMED = 3
@@ -31,6 +31,12 @@ def united(
                 f"{where}: another recipe (they differ in {', '.join(differing[:5])}). Two recipes are two studies: "
                 "give the grid's command in one of the stores again with another name, --study NAME, and merge that "
                 "study alone"
+            )
+            continue
+        if otherwise := differing_tasks(whole.plan, theirs.plan):
+            problems.append(
+                f"{where}: another declaration of {', '.join(otherwise)}. Two tasks are two studies: give the grid's "
+                "command in one of the stores again with another name, --study NAME, and merge that study alone"
             )
             continue
         apart = _cell_problems(whole, theirs)
