@@ -18,6 +18,7 @@ from pages import Piece, commands, pieces
 from handbook import tree
 from harness.cli.main import main
 from harness.planning.kinds import StageKind
+from slurm.profiles import load_profiles
 
 OF_CI = "tests/handbook/test_pages_run.py::test_make_has_the_targets_that_pages_name"
 # Page -> the test that runs all of its commands and reads its files.
@@ -48,7 +49,7 @@ PIECES_ELSEWHERE = {
         "tests/end_to_end/test_sparse_from.py::test_ones_own_checkpoint_is_locked_transferred_quantized_and_tabulated"
     ),
     ("docs/ranks.md", "[work.pretraining]"): (
-        "tests/slurm/test_profiles.py::test_ranks_are_nodes_times_tasks_and_for_training_alone"
+        "tests/handbook/test_pages_run.py::test_the_profile_of_the_page_on_ranks_asks_for_what_it_says"
     ),
 }
 # What no test runs, and why.
@@ -165,3 +166,11 @@ def test_make_has_the_targets_that_pages_name() -> None:
     named = {piece.text.split()[1] for page in PAGES for piece in pieces(page) if piece.text.startswith("make ")}
     assert {"demo", "test", "environment", "bench"} <= named
     assert named <= targets
+
+
+def test_the_profile_of_the_page_on_ranks_asks_for_what_it_says(tmp_path: Path) -> None:
+    (text,) = (piece.text for piece in pieces("docs/ranks.md") if piece.language == "toml")
+    (tmp_path / "mine.toml").write_text(f'[default]\ntime = "01:00:00"\n{text}', encoding="utf-8")
+    profile = load_profiles(str(tmp_path / "mine.toml")).for_stage("student_pruning", "pretraining")
+    assert "eight ranks" in text
+    assert (profile.nodes * profile.tasks, profile.gpus, profile.cpus) == (8, 4, 8)
