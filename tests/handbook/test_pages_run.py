@@ -21,6 +21,8 @@ from harness.planning.kinds import StageKind
 from slurm.profiles import load_profiles
 
 OF_CI = "tests/handbook/test_pages_run.py::test_make_has_the_targets_that_pages_name"
+OF_TENSORBOARD = "tests/tracking/test_page.py::test_commands_for_tensorboard"
+OF_THE_OTHERS = "tests/tracking/test_page.py::test_commands_for_the_others"
 # Page -> the test that runs all of its commands and reads its files.
 ELSEWHERE = {
     "docs/cluster.md": "tests/cluster/test_guide.py::test_every_command_of_the_page_does_what_it_says",
@@ -34,6 +36,9 @@ ELSEWHERE = {
     "docs/statistics.md": "tests/paper_tables/test_statistics_page.py::test_a_command_of_the_page_runs",
     "docs/results.md": "tests/results/test_results_page.py::test_every_trace_runs",
     "docs/new-method.md": "tests/end_to_end/test_new_method.py::test_the_pages_commands_are_those_that_are_run_below",
+    "docs/new-task.md": (
+        "tests/end_to_end/test_new_task.py::test_the_pages_commands_run_and_its_file_is_not_needed_afterwards"
+    ),
     "docs/own-model.md": "tests/handbook/test_pages_for_real.py::test_a_model_of_ones_own",
     "docs/export.md": "tests/handbook/test_pages_for_real.py::test_a_model_that_ships",
 }
@@ -48,6 +53,11 @@ PIECES_ELSEWHERE = {
     ("README.md", "harness grid --preset quick --models tiny-wide --sparse-from"): (
         "tests/end_to_end/test_sparse_from.py::test_ones_own_checkpoint_is_locked_transferred_quantized_and_tabulated"
     ),
+    ("docs/tracking.md", "harness grid"): OF_TENSORBOARD,
+    ("docs/tracking.md", "harness track --to tensorboard"): OF_TENSORBOARD,
+    ("docs/tracking.md", "WANDB_MODE=offline harness track"): OF_THE_OTHERS,
+    ("docs/tracking.md", "harness track --to mlflow,trackio"): OF_THE_OTHERS,
+    ("docs/tracking.md", "import json"): "tests/tracking/test_page.py::test_its_package_is_a_tracker",
     ("docs/ranks.md", "[work.pretraining]"): (
         "tests/handbook/test_pages_run.py::test_the_profile_of_the_page_on_ranks_asks_for_what_it_says"
     ),
