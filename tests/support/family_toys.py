@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import transformers
+from grid_world import ROOT
 from tiny_world import WORDS
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoModel, PreTrainedTokenizerFast, set_seed
@@ -24,19 +26,29 @@ SIZES: Mapping[str, Any] = {
 }
 
 
+PAGE = ROOT / "docs" / "new-encoder.md"
+
+
+def declarations() -> list[str]:
+    """Every block of TOML of the page for authors of families."""
+    return re.findall(r"^```toml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
 @dataclass(frozen=True)
 class Toy:
-    """matrices: names of the prunable Linears of a layer, with their number of weights, worked by hand.
+    """config: for a vocabulary of so many tokens. special: pad, unk, cls, sep, mask. attention: a kernel it has.
 
-    requantised: the ends of those whose output is rounded to 8 bits. zeros_of: floor(0.85 * weights).
+    matrices: the prunable Linears of a layer, with their number of weights, worked by hand. requantised: the ends of
+    those whose output is rounded to 8 bits.
     """
 
     config: Callable[[int], Any]
     tokenizer: Callable[[], Tokenizer]
-    special: tuple[str, str, str, str, str]  # pad, unk, cls, sep, mask
+    special: tuple[str, str, str, str, str]
     matrices: Mapping[str, int]
     requantised: tuple[str, ...]
     attention: str = "sdpa"
+    declaration: str | None = None  # of a family that is none of the harness's, in TOML
 
 
 def words() -> list[str]:
@@ -165,6 +177,19 @@ TOYS: Mapping[str, Toy] = {
         {"attn.Wqkv": 3 * SQUARE, "attn.Wo": SQUARE, "mlp.Wi": 2 * OBLONG, "mlp.Wo": OBLONG},
         ("mlp.Wi",),
     ),
+    "mpnet": Toy(
+        lambda count: transformers.MPNetConfig(**{**SIZES, "max_position_embeddings": 66}, vocab_size=count),
+        bytes_of_roberta,
+        ("<pad>", "<unk>", "<s>", "</s>", "<mask>"),
+        {
+            **{f"attention.attn.{name}": SQUARE for name in "qkvo"},
+            "intermediate.dense": OBLONG,
+            "output.dense": OBLONG,
+        },
+        (".q", ".k", "intermediate.dense"),
+        attention="eager",
+        declaration=next(block for block in declarations() if 'name = "mpnet"' in block),
+    ),
 }
 
 
@@ -185,4 +210,6 @@ def make(folder: Path, name: str) -> Path:
     config = toy.config(len(tokenizer))
     config.pad_token_id = tokenizer.pad_token_id
     AutoModel.from_config(config).save_pretrained(folder)
+    if toy.declaration is not None:
+        (folder / "family.toml").write_text(toy.declaration, encoding="utf-8")
     return folder
