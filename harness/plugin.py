@@ -8,6 +8,7 @@ module of its own, which imports `harness.stages`, `harness.training` and `harne
 
 from __future__ import annotations
 
+from harness.inputs.family import Family
 from harness.planning.chain import DISTILLATION_PARAMETERS, Chain, PretrainedModel
 from harness.planning.kinds import (
     DISTILLATION,
@@ -52,6 +53,7 @@ __all__ = [
     "WORK",
     "Cell",
     "Chain",
+    "Family",
     "Method",
     "Parameter",
     "PretrainedModel",

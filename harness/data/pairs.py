@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from harness.data.parallel import in_order
-from harness.data.special_tokens import NUM_SPECIAL_TOKENS
+from harness.data.special_tokens import NUM_SPECIAL_TOKENS, PairTemplate
 from harness.progress import NEVER, StopFlag
 
 if TYPE_CHECKING:
@@ -41,29 +41,31 @@ class Pair(NamedTuple):
 class Pairing:
     """How articles become pairs.
 
-    max_length: tokens of a pair with its three special tokens, >= 5; target length of a pair is max_length - 3, and
-        with `short_sequence_probability`, drawn once per article, uniform in 2 .. max_length - 3.
+    max_length: tokens of a pair with its special tokens, two more than these at least; target length of a pair is what
+        is left, and with `short_sequence_probability`, drawn once per article, uniform from 2 to that.
     next_sentence_probability: chance that the second part is random; a chunk of one sentence always takes a random one.
     seed: articles are worked in fixed batches of 1000, the batch from article i with the generator seeded seed + i.
-    Raises ValueError on max_length < 5.
+    num_special_tokens: that a tokenizer puts around a pair; 3 for BERT's, 4 for RoBERTa's.
+    Raises ValueError on a max_length without room for a token of each part.
     """
 
     max_length: int = 512
     short_sequence_probability: float = 0.1
     next_sentence_probability: float = 0.5
     seed: int = 42
+    num_special_tokens: int = NUM_SPECIAL_TOKENS
 
     def __post_init__(self) -> None:
         if self.target_length < 2:
             raise ValueError(
-                f"max_length={self.max_length}: expected at least {NUM_SPECIAL_TOKENS + 2}, "
-                "one token for each part and three special tokens."
+                f"max_length={self.max_length}: expected at least {self.num_special_tokens + 2}, "
+                f"one token for each part and {self.num_special_tokens} special tokens."
             )
 
     @property
     def target_length(self) -> int:
         """Of a pair, without special tokens."""
-        return self.max_length - NUM_SPECIAL_TOKENS
+        return self.max_length - self.num_special_tokens
 
     def of_batch(self, articles: Sequence[Sequence[Sequence[int]]], start: int, stops: StopFlag = NEVER) -> list[Pair]:
         """Pairs of the batch of articles that begins with article `start`."""
@@ -104,18 +106,22 @@ def build_pairs(articles: Sequence[Sequence[Sequence[int]]], pairing: Pairing) -
     return [pair for i in starts for pair in pairing.of_batch(articles[i : i + ARTICLES_PER_BATCH], i)]
 
 
-def add_special_tokens(pair: Pair, *, cls_id: int, sep_id: int) -> dict[str, Any]:
-    """[CLS] first [SEP] second [SEP] as input_ids, token_type_ids (0 up to the first [SEP], then 1), the label."""
+def add_special_tokens(pair: Pair, template: PairTemplate) -> dict[str, Any]:
+    """Of BERT: [CLS] first [SEP] second [SEP] as input_ids, token_type_ids (0 to the first [SEP], then 1), label."""
     return {
-        "input_ids": [cls_id, *pair.first, sep_id, *pair.second, sep_id],
-        "token_type_ids": [0] * (len(pair.first) + 2) + [1] * (len(pair.second) + 1),
+        "input_ids": template.ids(pair.first, pair.second),
+        "token_type_ids": template.token_types(pair.first, pair.second),
         "next_sentence_label": pair.is_random_next,
     }
 
 
 def tokenize_articles(articles: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase) -> list[list[TokenIds]]:
-    """Token ids of every sentence of every article, without special tokens; sentences without tokens are dropped."""
-    flat = [sentence for article in articles for sentence in article]
+    """Token ids of every sentence of every article, without special tokens; sentences without tokens are dropped.
+
+    A space stands before every sentence of an article but its first: a byte-level tokenizer has other tokens for a word
+    after a space, and to the others it is nothing.
+    """
+    flat = [f" {sentence}" if place else sentence for article in articles for place, sentence in enumerate(article)]
     if not flat:
         return [[] for _ in articles]
     ids = iter(
@@ -157,7 +163,10 @@ def pairs_dataset(
         length=datasets.Value("int32"),
     )
     # Of one process the flag is asked between two articles too; another process has none.
-    of_batch = partial(_columns_of_batch, articles.select_columns(["sentences"]), tokenizer, pairing, stops)
+    template = PairTemplate.of(tokenizer)
+    fitting = replace(pairing, num_special_tokens=template.num_tokens)
+    sentences = articles.select_columns(["sentences"])
+    of_batch = partial(_columns_of_batch, sentences, tokenizer, fitting, template, stops)
     starts = range(0, len(articles), ARTICLES_PER_BATCH)
     what = f"batches of {ARTICLES_PER_BATCH} articles paired"
     with ArrowWriter(features=features, path=str(cache_file)) as writer:
@@ -173,15 +182,19 @@ def pairs_dataset(
 
 
 def _columns_of_batch(
-    articles: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, pairing: Pairing, stops: StopFlag, start: int
+    articles: datasets.Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    pairing: Pairing,
+    template: PairTemplate,
+    stops: StopFlag,
+    start: int,
 ) -> dict[str, list[Any]]:
     tokenized = tokenize_articles(articles[start : start + ARTICLES_PER_BATCH]["sentences"], tokenizer)
-    return _columns(pairing.of_batch(tokenized, start, stops), tokenizer)
+    return _columns(pairing.of_batch(tokenized, start, stops), template)
 
 
-def _columns(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase) -> dict[str, list[Any]]:
-    cls_id, sep_id = int(tokenizer.cls_token_id), int(tokenizer.sep_token_id)
-    examples = [add_special_tokens(pair, cls_id=cls_id, sep_id=sep_id) for pair in pairs]
+def _columns(pairs: Sequence[Pair], template: PairTemplate) -> dict[str, list[Any]]:
+    examples = [add_special_tokens(pair, template) for pair in pairs]
     names = ("input_ids", "token_type_ids", "next_sentence_label")
     columns = {name: [example[name] for example in examples] for name in names}
     return {**columns, "length": [len(ids) for ids in columns["input_ids"]]}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.data.special_tokens import NUM_SPECIAL_TOKENS
 from harness.errors import require
 from harness.progress import NEVER, StopFlag
 
@@ -182,7 +181,7 @@ def _windows(
     stride: int,
     max_query_length: int,
 ) -> BatchEncoding:
-    num_context = max_length - max_query_length - NUM_SPECIAL_TOKENS
+    num_context = max_length - max_query_length - tokenizer.num_special_tokens_to_add(pair=True)
     if num_context <= stride:
         raise ValueError(
             f"max_length={max_length}, max_query_length={max_query_length}, stride={stride}: a window would hold "
@@ -203,7 +202,7 @@ def _windows(
 
 
 def _cut_questions(questions: list[str], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[str]:
-    """Questions stripped and cut after `max_tokens` tokens; WordPiece splits a prefix as it splits the full text."""
+    """Questions stripped and cut after `max_tokens` tokens; a prefix up to a token's end splits as the whole does."""
     stripped = [question.strip() for question in questions]
     offsets = tokenizer(
         stripped, add_special_tokens=False, truncation=True, max_length=max_tokens, return_offsets_mapping=True

@@ -12,7 +12,7 @@ from harness.grids.options import GridOptions, ModelChoice, read_models, read_nu
 from harness.grids.workload import InputSizes
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.machine_facts import machine_in_words
-from harness.inputs.models import BaseModel, FoundModels, find_models, model_problems
+from harness.inputs.models import BaseModel, FoundModels, config_of, find_models, model_problems
 from harness.inputs.shapes import shape_of
 from harness.inputs.sparse_checkpoints import (
     OwnCheckpoints,
@@ -111,11 +111,13 @@ def read_request(options: GridOptions, hashes: ContentHashes, problems: Problems
 
 
 def _identity(model: BaseModel) -> ModelIdentity:
+    found = config_of(model)
     return ModelIdentity(
         weights=model.weights,
         tokenizer=model.tokenizer,
         pretrained=model.pretrained,
         positions=shape_of(model).positions,
+        attention=None if found is None else found[1].attention,
     )
 
 

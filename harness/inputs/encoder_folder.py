@@ -11,14 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.errors import Problem, Problems, UsageError, unknown_name
+from harness.errors import Problem, Problems, UsageError
 from harness.identity import parse_json
-from harness.inputs.families import FAMILIES, Family
+from harness.inputs.declared_families import family_in, with_declaration
+from harness.inputs.family import Family
 from harness.inputs.vocabulary import FILES as VOCABULARY_FILES
 from harness.inputs.vocabulary import check_vocabulary
 from harness.inputs.weight_files import PICKLED, SAFETENSORS, check_weights, pickle_problem
 
 INDEX = f"{SAFETENSORS}.index.json"
+_UNREAD = ("vocab.json", "merges.txt", "spm.model", "sentencepiece.bpe.model")  # tokenizers in other files
 
 
 class EncoderFolder(NamedTuple):
@@ -45,7 +47,10 @@ def check_encoder_folder(
     """
     config, family = read_config(what, folder)
     problems = Problems()
-    problems.extend(f"{what}: {folder / 'config.json'} {problem}" for problem in _config_problems(config))
+    problems.extend(
+        f"{what}: {folder / 'config.json'} {problem}"
+        for problem in (*_config_problems(config), *_other_layouts(config, family))
+    )
     problems.extend(beside(config, family))
     sizes = problems.attempt(lambda: read_sizes(config, family, f"{what}: {folder / 'config.json'}"), None)
     if (folder / SAFETENSORS).is_file():
@@ -57,16 +62,20 @@ def check_encoder_folder(
         problems.add(f"{what}: {problem}")
     if any((folder / name).is_file() for name in VOCABULARY_FILES):
         if sizes is not None:
-            problems.attempt(partial(check_vocabulary, what, folder, sizes["vocabulary"]), None)
+            vocabulary = sizes["vocabulary"]
+            problems.attempt(partial(check_vocabulary, what, folder, vocabulary, family.special_tokens), None)
     elif needs_tokenizer:
-        problems.add(f"{what}: neither {' nor '.join(VOCABULARY_FILES)} in {folder}.")
+        problems.add(f"{what}: neither {' nor '.join(VOCABULARY_FILES)} in {folder}.{_other_tokenizer(folder)}")
     problems.check()
     assert sizes is not None
     return EncoderFolder(config, family, sizes)
 
 
 def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
-    """config.json of a folder in the hub's layout and its family. Raises UsageError that begins with `what`."""
+    """config.json of a folder in the hub's layout and its family. Raises UsageError that begins with `what`.
+
+    Of a family that is none of ours, config.json with its declaration (`declared_families`).
+    """
     config_file = folder / "config.json"
     if not folder.is_dir():
         raise UsageError(f"{what}: {folder} is no folder. Expected one in the hub's layout; correct the path.")
@@ -74,13 +83,12 @@ def read_config(what: str, folder: Path) -> tuple[dict[str, Any], Family]:
         raise UsageError(f"{what}: no config.json in {folder}. Expected a folder in the hub's layout.")
     try:
         config = parse_json(config_file.read_bytes(), finite=True)
-        family = config.get("model_type")
+        config.get("model_type")
     except (ValueError, AttributeError) as error:
         reason = f" ({error})" if isinstance(error, ValueError) else ""
         raise UsageError(f"{what}: {config_file} is no JSON object{reason}. Expected the hub's config.json.") from None
-    if not isinstance(family, str) or family not in FAMILIES:
-        raise UsageError(f"{what}: " + unknown_name("model_type", str(family), FAMILIES))
-    return config, FAMILIES[family]
+    declared = with_declaration(what, folder, config)
+    return declared, family_in(declared)
 
 
 def read_sizes(config: Mapping[str, Any], family: Family, where: str) -> dict[str, int]:
@@ -111,9 +119,10 @@ def read_sizes(config: Mapping[str, Any], family: Family, where: str) -> dict[st
 _RATES = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),
     *("dropout", "attention_dropout", "seq_classif_dropout", "qa_dropout"),
+    *("embedding_dropout", "mlp_dropout", "pooler_dropout", "cls_dropout"),
 )
-_ABOVE_ZERO = ("layer_norm_eps", "initializer_range")
-_TEXTS = ("hidden_act", "activation")
+_ABOVE_ZERO = ("layer_norm_eps", "norm_eps", "initializer_range")
+_TEXTS = ("hidden_act", "hidden_activation", "activation")
 _NEVER = ("is_decoder", "add_cross_attention", "quantization_config")
 
 
@@ -134,6 +143,33 @@ def _config_problems(config: Mapping[str, Any]) -> Iterator[str]:
     vocabulary, padding = config.get("vocab_size"), config.get("pad_token_id")
     if padding is not None and not (type(padding) is int and 0 <= padding < (vocabulary or padding + 1)):
         yield f"gives pad_token_id = {padding!r}. Expected the number of a token, from 0 to below vocab_size."
+
+
+def _other_layouts(config: Mapping[str, Any], family: Family) -> Iterator[str]:
+    """What a family's list of modules does not hold for, of what config.json says."""
+    for key, value in family.fixed.items():
+        if (said := family.setting(config, key)) != value:
+            yield (
+                f"gives {key} = {said!r}. Expected {value!r}: with another value a {family.name} has other modules "
+                "than those that are listed for it."
+            )
+    if family.positions_after is not None:
+        values = [family.setting(config, key) for key in (family.sizes["positions"], family.positions_after)]
+        if all(type(value) is int for value in values) and values[0] - values[1] - 1 <= 0:
+            yield (
+                f"gives {family.sizes['positions']} = {values[0]} and {family.positions_after} = {values[1]}. Expected "
+                "more: positions are counted from above the second."
+            )
+
+
+def _other_tokenizer(folder: Path) -> str:
+    """The next move for a tokenizer in files that are not read while planning."""
+    if found := [name for name in _UNREAD if (folder / name).is_file()]:
+        return (
+            f" It has {', '.join(found)}: load the tokenizer once with the library and save it again, "
+            "AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)."
+        )
+    return ""
 
 
 def _is_number(value: object) -> bool:

@@ -1,99 +1,11 @@
-"""Families: where the matrices of an architecture are, which of them may be pruned, and what shape they have.
-
-A family names its matrices one by one. No pattern is matched against module names: in the authors' release such a
-match left DistilBERT's `pre_classifier` out and let the tied vocabulary projector in.
-"""
+"""The families that the harness knows, each an explicit list of its modules. `declared_families`: those of others."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
-ShapeInSizes = tuple[str, ...]  # a tensor's shape in names of sizes: ("feed_forward", "width")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """Where the matrices of an architecture are.
-
-    layers: module path of layer i, with {i}; linears: the prunable Linear modules inside a layer, in order, with the
-    shape of their weights; norms: its layer norms. embeddings: tensors before the first layer.
-    fp32_outputs: those whose output feeds a residual sum or the context product and stays fp32 under quantization
-    (Q8BERT; the authors' configuration excludes "output.dense" and "value").
-    pooler: module path of the pooler's Linear, or None.
-    pretraining_heads, task_heads: top-level modules of the masked-LM and next-sentence head, and of the tasks' heads;
-    the only ones (with the pooler) that a pre-trained folder may lack.
-    architecture: keys of config.json that two models must share for one's weights to fit the other, each with the
-    library's value where it is left out. sizes: which of them gives which size. aliases: other names of such keys.
-    """
-
-    name: str
-    backbone: str
-    layers: str
-    linears: Mapping[str, ShapeInSizes]
-    norms: tuple[str, ...]
-    embeddings: Mapping[str, ShapeInSizes]
-    fp32_outputs: tuple[str, ...]
-    pooler: str | None
-    pretraining_heads: tuple[str, ...]
-    task_heads: tuple[str, ...]
-    architecture: Mapping[str, Any]
-    sizes: Mapping[str, str]
-    aliases: Mapping[str, str] = field(default_factory=dict)
-
-    def encoder_matrices(self, num_layers: int) -> list[str]:
-        """Module names of the prunable encoder matrices, in layer order: 6 a layer for BERT."""
-        layers = [f"{self.backbone}.{self.layers.format(i=i)}" for i in range(num_layers)]
-        return [f"{layer}.{linear}" for layer in layers for linear in self.linears]
-
-    def setting(self, config: Mapping[str, Any], key: str) -> Any:
-        """What config.json says of a key of `architecture`, under either name; the library's value where it does not.
-
-        Nothing is known of its type.
-        """
-        other = next((name for name, meant in self.aliases.items() if meant == key), key)
-        return config.get(key, config.get(other, self.architecture[key]))
-
-    def tensors(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-        """Names, without the backbone's before them, and shapes of the encoder's tensors; the pooler is left out.
-
-        sizes: by the names of `sizes`.
-        """
-        width = (sizes["width"],)
-        found = {name: tuple(sizes[size] for size in shape) for name, shape in self.embeddings.items()}
-        for i in range(sizes["layers"]):
-            layer = self.layers.format(i=i)
-            for linear, shape in self.linears.items():
-                rows, columns = (sizes[size] for size in shape)
-                found[f"{layer}.{linear}.weight"], found[f"{layer}.{linear}.bias"] = (rows, columns), (rows,)
-            for norm in self.norms:
-                found[f"{layer}.{norm}.weight"] = found[f"{layer}.{norm}.bias"] = width
-        return found
-
-    def pooler_tensors(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the pooler's tensors, as `tensors`; a folder may lack them."""
-        if self.pooler is None:
-            return {}
-        width = sizes["width"]
-        return {f"{self.pooler}.weight": (width, width), f"{self.pooler}.bias": (width,)}
-
-    def bare(self, name: str) -> str:
-        """A tensor's name without the backbone's before it, as a bare encoder stores it."""
-        return name.removeprefix(f"{self.backbone}.")
-
-    def is_of_a_head(self, name: str) -> bool:
-        """Whether a tensor belongs to a head: of pre-training or of a task."""
-        return name.partition(".")[0] in (*self.pretraining_heads, *self.task_heads)
-
-    def may_be_new(self, parameter_name: str) -> bool:
-        """Whether a parameter that a pre-trained folder lacks may be drawn at random: heads and pooler only."""
-        return self.is_of_a_head(parameter_name) or parameter_name.startswith(f"{self.backbone}.pooler.")
-
-    def keeps_fp32_output(self, module_name: str) -> bool:
-        """Whether a quantised Linear's output must not be requantised: heads, and what `fp32_outputs` names."""
-        return module_name in self.task_heads or any(module_name.endswith(f".{name}") for name in self.fp32_outputs)
-
+from harness.inputs.family import Family
 
 BERT = Family(
     name="bert",
@@ -119,6 +31,9 @@ BERT = Family(
     pooler="pooler.dense",
     pretraining_heads=("cls",),
     task_heads=("classifier", "qa_outputs"),
+    masked_lm_transform=("cls.predictions.transform",),
+    masked_lm_decoder="cls.predictions.decoder",
+    next_sentence="cls.seq_relationship",
     architecture={
         "num_hidden_layers": 12,
         "hidden_size": 768,
@@ -160,9 +75,11 @@ DISTILBERT = Family(
         "embeddings.LayerNorm.bias": ("width",),
     },
     fp32_outputs=("attention.v_lin", "attention.out_lin", "ffn.lin2"),
-    pooler=None,
     pretraining_heads=("vocab_transform", "vocab_layer_norm", "vocab_projector"),
     task_heads=("pre_classifier", "classifier", "qa_outputs"),
+    masked_lm_transform=("vocab_transform", "activation", "vocab_layer_norm"),
+    masked_lm_decoder="vocab_projector",
+    token_types=False,
     architecture={
         "n_layers": 6,
         "dim": 768,
@@ -183,4 +100,188 @@ DISTILBERT = Family(
     aliases={"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"},
 )
 
-FAMILIES: Mapping[str, Family] = {"bert": BERT, "distilbert": DISTILBERT}
+# RobertaForMaskedLM; its layers are BERT's. Positions are counted from pad_token_id + 1, so that of 514 embeddings 512
+# are used; its one token type says nothing. A task's model has no pooler, though a folder may bring one.
+ROBERTA = replace(
+    BERT,
+    name="roberta",
+    backbone="roberta",
+    pretraining_heads=("lm_head",),
+    task_heads=("classifier.dense", "classifier.out_proj", "qa_outputs"),
+    masked_lm_transform=("lm_head.dense", "gelu()", "lm_head.layer_norm"),
+    masked_lm_decoder="lm_head.decoder",
+    next_sentence=None,
+    architecture={**BERT.architecture, "vocab_size": 50265, "pad_token_id": 1},
+    token_types=False,
+    special_tokens={
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+        "cls_token": "<s>",
+        "sep_token": "</s>",
+        "mask_token": "<mask>",
+    },
+    positions_after="pad_token_id",
+)
+
+# The discriminator, and the generator's masked-LM head on it: a discriminator's folder has none, and teacher
+# preparation trains one. Embeddings narrower than the encoder are projected to its width.
+ELECTRA = replace(
+    BERT,
+    name="electra",
+    backbone="electra",
+    embeddings={
+        "embeddings.word_embeddings.weight": ("vocabulary", "embedding"),
+        "embeddings.position_embeddings.weight": ("positions", "embedding"),
+        "embeddings.token_type_embeddings.weight": ("token_types", "embedding"),
+        "embeddings.LayerNorm.weight": ("embedding",),
+        "embeddings.LayerNorm.bias": ("embedding",),
+    },
+    projections={"embeddings_project": ("width", "embedding")},
+    pooler=None,
+    pretraining_heads=("discriminator_predictions", "generator_predictions", "generator_lm_head"),
+    task_heads=("classifier.dense", "classifier.out_proj", "qa_outputs"),
+    masked_lm_transform=("generator_predictions",),
+    masked_lm_decoder="generator_lm_head",
+    next_sentence=None,
+    architecture={
+        **BERT.architecture,
+        "hidden_size": 256,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+        "embedding_size": 128,
+    },
+    sizes={**BERT.sizes, "embedding": "embedding_size"},
+)
+
+# DeBERTa-v3, whose model_type is that of version 2. Positions are relative: one table of embeddings for all layers,
+# which each layer's query and key matrices multiply too. The other layouts that the library has under this name
+# (absolute positions, a convolution, matrices for positions) are refused.
+DEBERTA_V3 = Family(
+    name="deberta-v2",
+    backbone="deberta",
+    layers="encoder.layer.{i}",
+    linears={
+        "attention.self.query_proj": ("width", "width"),
+        "attention.self.key_proj": ("width", "width"),
+        "attention.self.value_proj": ("width", "width"),
+        "attention.output.dense": ("width", "width"),
+        "intermediate.dense": ("feed_forward", "width"),
+        "output.dense": ("width", "feed_forward"),
+    },
+    norms=("attention.output.LayerNorm", "output.LayerNorm"),
+    embeddings={
+        "embeddings.word_embeddings.weight": ("vocabulary", "width"),
+        "embeddings.LayerNorm.weight": ("width",),
+        "embeddings.LayerNorm.bias": ("width",),
+        "encoder.rel_embeddings.weight": ("2*buckets", "width"),
+        "encoder.LayerNorm.weight": ("width",),
+        "encoder.LayerNorm.bias": ("width",),
+    },
+    fp32_outputs=("attention.self.value_proj", "attention.output.dense", "output.dense"),
+    pretraining_heads=("cls", "lm_predictions", "mask_predictions"),
+    task_heads=("pooler.dense", "classifier", "qa_outputs"),
+    masked_lm_transform=("cls.predictions.transform",),
+    masked_lm_decoder="cls.predictions.decoder",
+    architecture={
+        "num_hidden_layers": 24,
+        "hidden_size": 1536,
+        "num_attention_heads": 24,
+        "intermediate_size": 6144,
+        "hidden_act": "gelu",
+        "vocab_size": 128100,
+        "max_position_embeddings": 512,
+        "type_vocab_size": 0,
+        "relative_attention": False,
+        "max_relative_positions": -1,
+        "position_buckets": -1,
+        "pos_att_type": None,
+        "share_att_key": False,
+        "norm_rel_ebd": "none",
+        "position_biased_input": True,
+        "conv_kernel_size": 0,
+        "legacy": True,
+    },
+    sizes={
+        "layers": "num_hidden_layers",
+        "width": "hidden_size",
+        "heads": "num_attention_heads",
+        "feed_forward": "intermediate_size",
+        "vocabulary": "vocab_size",
+        "positions": "max_position_embeddings",
+        "buckets": "position_buckets",
+    },
+    fixed={
+        "relative_attention": True,
+        "share_att_key": True,
+        "norm_rel_ebd": "layer_norm",
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+        "conv_kernel_size": 0,
+        "legacy": True,
+    },
+    token_types=False,
+    attention=("eager",),
+)
+
+# No biases; query, key and value in one matrix; the feed-forward part's first matrix is its gate and its value, one
+# above the other. The first layer has no norm before its attention: the embeddings' stands there. Positions rotate, and
+# have no tensor. One head's dense part serves masked LM and every task.
+MODERNBERT = Family(
+    name="modernbert",
+    backbone="model",
+    layers="layers.{i}",
+    linears={
+        "attn.Wqkv": ("3*width", "width"),
+        "attn.Wo": ("width", "width"),
+        "mlp.Wi": ("2*feed_forward", "width"),
+        "mlp.Wo": ("width", "feed_forward"),
+    },
+    norms=("attn_norm", "mlp_norm"),
+    absent=("layers.0.attn_norm",),
+    biases=False,
+    embeddings={
+        "embeddings.tok_embeddings.weight": ("vocabulary", "width"),
+        "embeddings.norm.weight": ("width",),
+        "final_norm.weight": ("width",),
+    },
+    fp32_outputs=("attn.Wqkv", "attn.Wo", "mlp.Wo"),
+    pretraining_heads=("head", "decoder"),
+    task_heads=("head.dense", "classifier"),
+    masked_lm_transform=("head",),
+    masked_lm_decoder="decoder",
+    architecture={
+        "num_hidden_layers": 22,
+        "hidden_size": 768,
+        "num_attention_heads": 12,
+        "intermediate_size": 1152,
+        "hidden_activation": "gelu",
+        "vocab_size": 50368,
+        "max_position_embeddings": 8192,
+        "local_attention": 128,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "norm_bias": False,
+        "classifier_bias": False,
+        "sparse_prediction": False,
+    },
+    sizes={
+        "layers": "num_hidden_layers",
+        "width": "hidden_size",
+        "heads": "num_attention_heads",
+        "feed_forward": "intermediate_size",
+        "vocabulary": "vocab_size",
+        "positions": "max_position_embeddings",
+    },
+    fixed={
+        "attention_bias": False,
+        "mlp_bias": False,
+        "norm_bias": False,
+        "classifier_bias": False,
+        "sparse_prediction": False,
+    },
+    token_types=False,
+)
+
+FAMILIES: Mapping[str, Family] = {
+    family.name: family for family in (BERT, DISTILBERT, ROBERTA, ELECTRA, DEBERTA_V3, MODERNBERT)
+}

@@ -13,7 +13,8 @@ from harness.errors import Problem, Problems, UsageError, unknown
 from harness.identity import sha256_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.encoder_folder import check_encoder_folder, read_config
-from harness.inputs.families import FAMILIES, Family
+from harness.inputs.families import FAMILIES
+from harness.inputs.family import Family
 from harness.inputs.hub import HubSource, cached_snapshot
 from harness.inputs.weight_files import SAFETENSORS
 from harness.wording import option

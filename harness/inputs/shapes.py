@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from harness.inputs.encoder_folder import read_sizes
 from harness.inputs.models import BaseModel, config_of
@@ -13,28 +13,39 @@ FP32_BYTES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Sizes of a BERT-like encoder; widths in numbers of features."""
+    """Sizes of an encoder; widths in numbers of features.
+
+    positions: those that a token can have. layer_weights: of the prunable matrices of a layer; 0: those of BERT's,
+    four of attention and two of the feed-forward part. embedding: width of the word embeddings; 0: the encoder's.
+    """
 
     layers: int
     width: int
     feed_forward: int
     vocabulary: int
     positions: int
+    layer_weights: int = 0
+    embedding: int = 0
+
+    def __post_init__(self) -> None:
+        of_bert = 4 * self.width**2 + 2 * self.width * self.feed_forward
+        object.__setattr__(self, "layer_weights", self.layer_weights or of_bert)
+        object.__setattr__(self, "embedding", self.embedding or self.width)
 
     @property
     def encoder_weights(self) -> int:
-        """Weights of the prunable matrices: four of attention and two of the feed-forward part in every layer."""
-        return self.layers * (4 * self.width**2 + 2 * self.width * self.feed_forward)
+        """Weights of the prunable matrices of all layers."""
+        return self.layers * self.layer_weights
 
     @property
     def vocabulary_head_weights(self) -> int:
         """Of the masked-LM head: its transform and the decoder (tied to the embeddings, multiplied all the same)."""
-        return self.width**2 + self.width * self.vocabulary
+        return self.width * self.embedding + self.embedding * self.vocabulary
 
     @property
     def parameters(self) -> int:
         """Encoder, embeddings and a pooler; biases and layer norms (below 1 %) are left out."""
-        return self.encoder_weights + (self.vocabulary + self.positions) * self.width + self.width**2
+        return self.encoder_weights + (self.vocabulary + self.positions) * self.embedding + self.width**2
 
 
 # From the config.json of the pinned commits in `harness.inputs.models`.
@@ -51,5 +62,11 @@ def shape_of(model: BaseModel) -> Shape:
     if found is None:
         return HUB_SHAPES[model.alias]
     where = "its configuration" if model.folder is None else model.folder / "config.json"
-    sizes = read_sizes(*found, f"model {model.alias!r}: {where}")
-    return Shape(**{size.name: sizes[size.name] for size in fields(Shape)})
+    config, family = found
+    sizes = read_sizes(config, family, f"model {model.alias!r}: {where}")
+    return Shape(
+        **{size: sizes[size] for size in ("layers", "width", "feed_forward", "vocabulary")},
+        positions=family.usable_positions(config),
+        layer_weights=family.layer_weights(sizes),
+        embedding=sizes.get("embedding", 0),
+    )

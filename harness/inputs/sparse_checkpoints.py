@@ -17,7 +17,7 @@ from harness.errors import Problem, Problems, UsageError
 from harness.identity import NAME_IN_WORDS, is_commit, is_name
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.encoder_folder import check_encoder_folder, read_config
-from harness.inputs.families import Family
+from harness.inputs.family import Family
 from harness.inputs.hub import HubSource, cached_snapshot
 from harness.inputs.models import BaseModel, config_of, folder_content_id
 from harness.inputs.vocabulary import read_vocabulary
@@ -253,7 +253,9 @@ def _read_own(name: str, folder: Path, base: BaseModel | None, hashes: ContentHa
     layers = family.setting(config, family.sizes["layers"])
     try:
         zeros, numel = hashes.counted(
-            digest, f"zeros of {layers} {family.name} layers", lambda: encoder_zeros(file, family, layers)
+            digest,
+            f"zeros of {layers} {family.name} layers: {', '.join(family.linears)}",
+            lambda: encoder_zeros(file, family, layers),
         )
     except UsageError as error:
         raise UsageError([f"{what}: {problem.message}" for problem in error.problems]) from None

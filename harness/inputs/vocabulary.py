@@ -8,16 +8,10 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.identity import parse_json
+from harness.inputs.family import BERT_TOKENS
 
 FILES = ("tokenizer.json", "vocab.txt")  # in order of preference, which is the library's
-# What a text is put into, by the library's names, each as a BERT calls it where the tokenizer's files do not say.
-SPECIAL_TOKENS: Mapping[str, str] = {
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
+SPECIAL_TOKENS = BERT_TOKENS  # what a text is put into, by the library's names
 SPECIAL_TOKEN_FILES = ("tokenizer_config.json", "special_tokens_map.json")  # the first that names a token counts
 # Embeddings that belong to no token: vocabularies are padded to a multiple of 8, 64 or 128, and have gaps.
 MOST_UNUSED = 127
@@ -58,8 +52,11 @@ def _tokens(tree: Any) -> dict[str, int]:
     return found
 
 
-def read_special_tokens(folder: Path) -> dict[str, str]:
-    """`SPECIAL_TOKENS` as the folder's files name them. Raises UsageError for a file that cannot be read."""
+def read_special_tokens(folder: Path, defaults: Mapping[str, str] = SPECIAL_TOKENS) -> dict[str, str]:
+    """`SPECIAL_TOKENS` as the folder's files name them. Raises UsageError for a file that cannot be read.
+
+    defaults: what the family calls them where the files do not say.
+    """
     found: dict[str, str] = {}
     for file in (folder / name for name in SPECIAL_TOKEN_FILES):
         if file.is_file():
@@ -69,7 +66,7 @@ def read_special_tokens(folder: Path) -> dict[str, str]:
             except (ValueError, AttributeError):
                 raise UsageError(f"{file} is no JSON object. Expected the tokenizer's own: {COPY}") from None
             found |= {role: token for role, token in named.items() if token is not None and role not in found}
-    return {**SPECIAL_TOKENS, **found}
+    return {**defaults, **found}
 
 
 def _text_of(token: Any) -> str | None:
@@ -78,26 +75,35 @@ def _text_of(token: Any) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def check_vocabulary(what: str, folder: Path, vocab_size: int) -> None:
+def check_vocabulary(
+    what: str, folder: Path, vocab_size: int, special_tokens: Mapping[str, str] = SPECIAL_TOKENS
+) -> None:
     """Raises UsageError with every reason why a folder's tokenizer is not that of a model with so many embeddings.
 
-    what: sentences begin with it.
+    what: sentences begin with it. special_tokens: what the family calls them where the tokenizer does not say.
     """
     try:
-        vocabulary, special = read_vocabulary(folder), read_special_tokens(folder)
+        vocabulary, special = read_vocabulary(folder), read_special_tokens(folder, special_tokens)
     except UsageError as error:
         raise UsageError([f"{what}: {problem.message}" for problem in error.problems]) from None
-    problems = [] if vocabulary is None else vocabulary_problems(folder, vocabulary, special, vocab_size)
+    problems = (
+        [] if vocabulary is None else vocabulary_problems(folder, vocabulary, special, vocab_size, special_tokens)
+    )
     if found := [f"{what}: {problem}" for problem in problems]:
         raise UsageError(found)
 
 
 def vocabulary_problems(
-    folder: Path, vocabulary: Mapping[str, int], special: Mapping[str, str | None], vocab_size: int
+    folder: Path,
+    vocabulary: Mapping[str, int],
+    special: Mapping[str, str | None],
+    vocab_size: int,
+    defaults: Mapping[str, str] = SPECIAL_TOKENS,
 ) -> Iterator[str]:
     """Why a tokenizer is not that of a model with so many embeddings, a sentence each.
 
-    vocabulary: token -> number. special: the tokens of `SPECIAL_TOKENS`, None where the tokenizer has none.
+    vocabulary: token -> number. special: the tokens of `SPECIAL_TOKENS`, None where the tokenizer has none. defaults:
+    what the family calls them.
     """
     tokenizer = f"the tokenizer in {folder}"
     count = max(vocabulary.values(), default=-1) + 1
@@ -120,7 +126,7 @@ def vocabulary_problems(
     if lacking:
         yield (
             f"{tokenizer} lacks {', '.join(lacking)}. Expected the tokens that a text is put into, "
-            f"{', '.join(SPECIAL_TOKENS.values())}: copy the model's own tokenizer again, with its "
+            f"{', '.join(defaults.values())}: copy the model's own tokenizer again, with its "
             "tokenizer_config.json where they have other names."
         )
 

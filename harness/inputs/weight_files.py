@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from harness.errors import UsageError
 from harness.identity import parse_json
-from harness.inputs.families import Family
+from harness.inputs.family import Family
 from harness.wording import counted
 
 SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"

@@ -355,6 +355,15 @@ class Chain:
                     next_move=f"Give {option('set')} {key('max_length')}={positions} or less, or another model.",
                 )
             )
+        kernels, kernel = self.inputs.models[self.cell.model].attention, values.get("attention")
+        if kernels is not None and kernel is not None and kernel not in kernels:
+            found.append(
+                Problem(
+                    f"common.attention={kernel}, and the library has {', '.join(kernels)} for {self.cell.model!r}",
+                    "set",
+                    next_move=f"Give {option('set')} common.attention={kernels[0]}, or another model.",
+                )
+            )
         self.problems.update(dict.fromkeys(found))
 
     def _recipe(

@@ -29,12 +29,14 @@ class ModelIdentity:
     pretrained: False where the weights are random; then all that would start from them starts from the teacher
     preparation, which is their pre-training.
     positions: the most tokens it can read at once; None: not known.
+    attention: the attention kernels that there are for it; None: not known.
     """
 
     weights: str
     tokenizer: str
     pretrained: bool = True
     positions: int | None = None
+    attention: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

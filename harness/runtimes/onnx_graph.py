@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
 
 from harness.compression.quantization import FrozenQuantizedLinear
 from harness.errors import UsageError
@@ -72,7 +73,9 @@ def input_names(model: nn.Module) -> tuple[str, ...]:
 
 
 def output_names(model: nn.Module) -> tuple[str, ...]:
-    return ("start_logits", "end_logits") if hasattr(model, "qa_outputs") else ("logits",)
+    """Of its task: two for the models that the library names for question answering, else one."""
+    answers = type(model).__name__ in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES.values()
+    return ("start_logits", "end_logits") if answers else ("logits",)
 
 
 def example_inputs(model: nn.Module, examples: int, tokens: int) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from harness.data.collate import PaddingCollator
-from harness.inputs.families import Family
+from harness.inputs.family import Family
 from harness.specs import STORED, TEACHER_LOGITS
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import family_of, load_for_task, load_tokenizer, quiet, save_artifact, start_folder
@@ -107,9 +107,13 @@ def quantization(context: StageContext) -> StageResult:
 
 
 def quantisable(model: nn.Module, matrices: Matrices, family: Family) -> list[str]:
-    """Encoder matrices, pooler and head. Raises ValueError if the model has other Linears, or lacks one of these."""
-    expected = [*matrices.encoder, *matrices.pooler, *(head for head in family.task_heads if hasattr(model, head))]
+    """Encoder matrices, pooler, projections and head.
+
+    Raises ValueError if the model has other Linears, or lacks one of the matrices.
+    """
     found = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    beside = [*(f"{family.backbone}.{name}" for name in family.projections), *family.task_heads]
+    expected = [*matrices.encoder, *matrices.pooler, *(name for name in beside if name in found)]
     if sorted(found) != sorted(expected):
         differing = sorted(set(found) ^ set(expected))
         raise ValueError(

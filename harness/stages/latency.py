@@ -17,18 +17,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import transformers
-
 from harness.compression.quantization import load_frozen
-from harness.inputs.families import FAMILIES
+from harness.inputs.encoder_folder import read_config
 from harness.inputs.machine_facts import machine_in_words
 from harness.progress import StageProgress
 from harness.runtimes.onnx_graph import INPUTS, write_onnx
 from harness.runtimes.sessions import RUNTIMES, Source, inputs_of, pin
 from harness.runtimes.timing import MemoryWatch, timed
 from harness.stages.context import StageContext, StageResult
-from harness.stages.loading import load_for_task, load_int8, quiet
+from harness.stages.loading import THE_MODEL, family_of, load_for_task, load_int8, quiet
 from harness.tasks import task_of
+from harness.training.model_inputs import TOKEN_TYPES
 
 CHILD = "harness.stages.latency"
 MOST_ERROR = 400  # characters of what a child says when it fails
@@ -96,12 +95,12 @@ def _load(folder: Path, parameters: Mapping[str, Any]) -> Any:
 
 def question(folder: Path, work: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What a child process is asked, but for the runtime: of the model in `folder`. work: where its graph goes."""
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    config, family = read_config(THE_MODEL, folder)
     return {
         "folder": str(folder),
         "onnx": str(work / "model.onnx"),
-        "vocabulary": config.vocab_size,
-        "positions": config.max_position_embeddings,
+        "vocabulary": family.setting(config, family.sizes["vocabulary"]),
+        "positions": family.usable_positions(config),
         "parameters": dict(parameters),
     }
 
@@ -173,8 +172,8 @@ def measure(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     parameters = asked["parameters"]
     pin(parameters["threads"])
     runtime = next(each for each in RUNTIMES if each.name == asked["runtime"])
-    family = FAMILIES[transformers.AutoConfig.from_pretrained(asked["folder"], local_files_only=True).model_type]
-    names = [name for name in INPUTS if name != "token_type_ids" or "token_types" in family.sizes]
+    family = family_of(Path(asked["folder"]))
+    names = [name for name in INPUTS if name != TOKEN_TYPES or family.token_types]
     inputs = {
         size: inputs_of(names, asked["vocabulary"], *size)
         for size in sizes_of(parameters["sizes"])

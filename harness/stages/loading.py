@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.errors import UsageError
-from harness.inputs.encoder_folder import check_encoder_folder
-from harness.inputs.families import FAMILIES, Family
+from harness.inputs.declared_families import KEY
+from harness.inputs.encoder_folder import check_encoder_folder, read_config
+from harness.inputs.family import Family
 from harness.inputs.models import BaseModel, check_unchanged
 from harness.inputs.vocabulary import SPECIAL_TOKENS, check_vocabulary, vocabulary_problems
 from harness.inputs.weight_files import INT8_FILE
@@ -66,7 +68,20 @@ def start_folder(context: StageContext) -> Path:
 
 
 def family_of(folder: Path) -> Family:
-    return FAMILIES[transformers.AutoConfig.from_pretrained(folder, local_files_only=True).model_type]
+    return read_config(THE_MODEL, folder)[1]
+
+
+def library_config(folder: Path) -> Any:
+    """The library's configuration of a folder's model, with the declaration of its family where it needs one."""
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    _declare(config, folder)
+    return config
+
+
+def _declare(config: Any, folder: Path) -> None:
+    """So that the model's family can be told from it, and from whatever is saved with it."""
+    if declared := read_config(THE_MODEL, folder)[0].get(KEY):
+        config.update({KEY: declared})
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -84,11 +99,13 @@ def load_tokenizer(folder: Path) -> Any:
     if (folder / "config.json").is_file():
         embeddings = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).vocab_size
         try:
-            check_vocabulary(THE_MODEL, folder, embeddings)  # the library would add a special token that is not there
+            special_tokens = family_of(folder).special_tokens
+            # The library would add a special token that is not there.
+            check_vocabulary(THE_MODEL, folder, embeddings, special_tokens)
         except UsageError as error:
             raise ValueError(str(error)) from None
         special = {role: getattr(tokenizer, role) for role in SPECIAL_TOKENS}
-        if problems := list(vocabulary_problems(folder, tokenizer.get_vocab(), special, embeddings)):
+        if problems := list(vocabulary_problems(folder, tokenizer.get_vocab(), special, embeddings, special_tokens)):
             raise ValueError("\n".join(problems))
     return tokenizer
 
@@ -107,8 +124,12 @@ def _check_configuration(folder: Path) -> None:
 
 
 def load_for_pretraining(folder: Path, *, seed: int, attention: str, new_head: bool) -> Any:
-    """The encoder with masked-LM and next-sentence heads. new_head: those the folder lacks are drawn with `seed`."""
-    model = _load(transformers.AutoModelForPreTraining, folder, seed, attention, new_head, {})
+    """The encoder with masked-LM and, where its family has one, next-sentence head.
+
+    new_head: those the folder lacks are drawn with `seed`.
+    """
+    both, alone = transformers.AutoModelForPreTraining, transformers.AutoModelForMaskedLM
+    model = _load(lambda family: both if family.next_sentence else alone, folder, seed, attention, new_head, {})
     model.tie_weights()
     return model
 
@@ -116,10 +137,17 @@ def load_for_pretraining(folder: Path, *, seed: int, attention: str, new_head: b
 def load_for_task(folder: Path, task: Task, *, seed: int, attention: str, new_head: bool) -> Any:
     """The encoder with the task's head. new_head: a head that the folder lacks is drawn with `seed`."""
     head = head_of(task)
-    return _load(head.model_class(), folder, seed, attention, new_head, head.model_options(task))
+    return _load(lambda family: head.model_class(), folder, seed, attention, new_head, head.model_options(task))
 
 
-def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, options: dict[str, Any]) -> Any:
+def _load(
+    loader_of: Callable[[Family], Any],
+    folder: Path,
+    seed: int,
+    attention: str,
+    new_head: bool,
+    options: dict[str, Any],
+) -> Any:
     """Raises ValueError when weights cannot be read, are of another shape than config.json says, or are missing; and
     for an encoder's that are integers, or that it has no place for.
 
@@ -129,7 +157,7 @@ def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, 
     family = _checked_family(folder)
     transformers.set_seed(seed)
     try:
-        model, info = loader.from_pretrained(
+        model, info = loader_of(family).from_pretrained(
             folder,
             attn_implementation=attention,
             dtype=torch.float32,
@@ -143,6 +171,7 @@ def _load(loader: Any, folder: Path, seed: int, attention: str, new_head: bool, 
             f"the weights in {folder} cannot be read ({one_line(error)}): cut off, or no safetensors file. Copy "
             "model.safetensors again."
         ) from error
+    _declare(model.config, folder)
     if info["mismatched_keys"]:
         name, stored, wanted = sorted(info["mismatched_keys"])[0]
         raise ValueError(

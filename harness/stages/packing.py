@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
 from harness.compression.sparsify import pattern_digest
 from harness.errors import require
-from harness.inputs.families import Family
+from harness.inputs.family import Family
 from harness.inputs.weight_files import INT8_FILE, SAFETENSORS
 from harness.packed.checkpoint import (
     PACKED_FILE,
@@ -23,7 +22,7 @@ from harness.packed.checkpoint import (
 from harness.packed.packed_file import write_packed
 from harness.stages.context import StageContext, StageResult
 from harness.stages.evaluation import load_for_scoring, scored_splits
-from harness.stages.loading import family_of, load_tokenizer, quiet
+from harness.stages.loading import family_of, library_config, load_tokenizer, quiet
 from harness.tasks import task_of
 from harness.training.modifiers import Matrices
 
@@ -89,7 +88,7 @@ def packing(context: StageContext) -> StageResult:
 def matrices_of(folder: Path, saved: SavedModel) -> Matrices:
     """The encoder matrices and the pooler of a folder's family among the weights that were read from it."""
     family = family_of(folder)
-    num_layers = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).num_hidden_layers
+    num_layers = library_config(folder).num_hidden_layers
     pooler = f"{family.backbone}.{family.pooler}"
     has_pooler = family.pooler is not None and f"{pooler}.weight" in saved.weights
     return Matrices(encoder=tuple(family.encoder_matrices(num_layers)), pooler=(pooler,) if has_pooler else ())

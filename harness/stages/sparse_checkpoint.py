@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError, UsageError
 from harness.identity import file_sha256
-from harness.inputs.families import FAMILIES, Family
+from harness.inputs.family import Family
 from harness.inputs.sparse_checkpoints import (
     CHECKPOINT_FILES,
     TOLERANCE,
@@ -31,7 +31,7 @@ from harness.inputs.sparse_checkpoints import (
 from harness.inputs.weight_files import PICKLED, SAFETENSORS, encoder_tensors, without_place
 from harness.progress import StopFlag
 from harness.stages.context import StageContext, StageResult
-from harness.stages.loading import base_model_folder, load_tokenizer, one_line, quiet
+from harness.stages.loading import base_model_folder, family_of, library_config, load_tokenizer, one_line, quiet
 from harness.training.modifiers import Matrices, sparsity_details
 
 
@@ -116,15 +116,8 @@ def _on_this_machine(context: StageContext) -> tuple[SparseCheckpoint, Path]:
 
 def _checked_configuration(checkpoint: SparseCheckpoint, folder: Path, base: Path) -> tuple[Family, Any]:
     """The checkpoint's family and configuration, both read by the library, so that defaults are compared too."""
-    config, base_config = (
-        transformers.AutoConfig.from_pretrained(place, local_files_only=True) for place in (folder, base)
-    )
-    base_family = FAMILIES[base_config.model_type]
-    family = FAMILIES.get(config.model_type)
-    if family is None:
-        raise RefusedCheckpointError(
-            f"{checkpoint.source} was refused: its model_type is {config.model_type}, expected {base_family.name}."
-        )
+    config, base_config = (library_config(place) for place in (folder, base))
+    family, base_family = family_of(folder), family_of(base)
     problems = architecture_problems(
         family, _plain(family, config), _plain(family, base_config), base_family=base_family
     )

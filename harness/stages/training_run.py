@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness.errors import FollowerDone, require
-from harness.inputs.families import Family
+from harness.inputs.family import Family
 from harness.specs import FP32
 from harness.stages.context import StageContext
 from harness.training.checkpoints import Checkpoints

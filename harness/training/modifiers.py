@@ -39,7 +39,7 @@ from harness.compression.sparsify import (
     zero_counts,
 )
 from harness.errors import require
-from harness.inputs.families import Family
+from harness.inputs.family import Family
 from harness.training.hooks import TrainingHooks
 
 Factor = Callable[[int], float]

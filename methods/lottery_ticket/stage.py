@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from harness.inputs.families import Family
+from harness.inputs.family import Family
 from harness.stages.context import StageContext, StageResult
 from harness.stages.fine_tuning import fine_tune
 from harness.stages.loading import family_of

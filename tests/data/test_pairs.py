@@ -11,8 +11,10 @@ from transformers import PreTrainedTokenizerBase
 
 from harness.data import pairs as pairs_module
 from harness.data.pairs import Pair, Pairing, add_special_tokens, build_pairs, pairs_dataset, tokenize_articles
+from harness.data.special_tokens import PairTemplate
 
 Article = list[list[int]]
+BERTS = PairTemplate(before=(2,), between=(3,), after=(3,), types=(0, 0, 0, 1, 1))
 
 
 def numbered_articles(num_articles: int, sentence_lengths: list[int]) -> list[Article]:
@@ -32,7 +34,7 @@ def test_one_article_without_random_next_is_one_pair_of_15_ids():
     assert len(pair.first) + len(pair.second) == 12
     assert pair.is_random_next == 0
     assert pair.first + pair.second == joined(article)
-    assert len(add_special_tokens(pair, cls_id=101, sep_id=102)["input_ids"]) == 15
+    assert len(add_special_tokens(pair, PairTemplate((101,), (102,), (102,), (0, 0, 0, 1, 1)))["input_ids"]) == 15
 
 
 @pytest.mark.oracle("O21")
@@ -135,7 +137,7 @@ def test_empty_sentences_and_articles_are_skipped():
 
 
 def test_special_tokens_and_types_by_hand():
-    assert add_special_tokens(Pair([5, 6], [7], 1), cls_id=2, sep_id=3) == {
+    assert add_special_tokens(Pair([5, 6], [7], 1), BERTS) == {
         "input_ids": [2, 5, 6, 3, 7, 3],
         "token_type_ids": [0, 0, 0, 0, 1, 1],
         "next_sentence_label": 1,
@@ -178,7 +180,7 @@ def test_the_pairs_data_set_is_the_builder_on_the_articles_in_order(
     assert built["length"][:] == [len(ids) for ids in built["input_ids"]]
     assert {ids[0] for ids in built["input_ids"]} == {tokenizer.cls_token_id}
     expected = build_pairs(tokenize_articles(articles["sentences"][:], tokenizer), Pairing(max_length=32, seed=7))
-    ids = [add_special_tokens(pair, cls_id=2, sep_id=3)["input_ids"] for pair in expected]
+    ids = [add_special_tokens(pair, BERTS)["input_ids"] for pair in expected]
     assert built["input_ids"][:] == ids
     assert built[:] == pairs_dataset(articles, tokenizer, Pairing(max_length=32, seed=7), cache_file=tmp_path / "2")[:]
     assert built[:] != pairs_dataset(articles, tokenizer, Pairing(max_length=32, seed=8), cache_file=tmp_path / "3")[:]

@@ -22,7 +22,8 @@ from harness.errors import Interrupted
 from harness.files import folder_digest
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.data_sources import FolderData
-from harness.inputs.families import FAMILIES, Family
+from harness.inputs.families import FAMILIES
+from harness.inputs.family import Family
 from harness.inputs.models import find_models
 from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.method import Method
