@@ -25,8 +25,8 @@ from harness.studies.cell_models import cell_model, one_cell
 from harness.studies.results import read_results
 from harness.studies.state import read_states
 from harness.studies.study import only_study, read_study
+from harness.task_files.form import read_task_file
 from harness.tasks import TASKS, Task
-from harness.tasks.form import read_task_file
 from paper_tables.numbers.study_numbers import read_numbers
 from paper_tables.tables.study_page import study_page
 

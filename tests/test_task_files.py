@@ -9,6 +9,7 @@ import pytest
 from grid_world import sentences
 
 from harness.errors import UsageError
+from harness.task_files.form import parse_task, read_task_files
 from harness.tasks import (
     CLASSIFICATION,
     DECLARATION,
@@ -20,7 +21,6 @@ from harness.tasks import (
     known_task,
     task_of,
 )
-from harness.tasks.form import parse_task, read_task_files
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REVIEWS = f"""

@@ -31,8 +31,8 @@ from harness.planning.planner import plan_cells
 from harness.planning.preset import Preset, load_preset
 from harness.stages.context import Resources, Sources
 from harness.studies.study import check_name
+from harness.task_files.form import read_task_files
 from harness.tasks import CORPUS_SPLITS, TASKS, Task
-from harness.tasks.form import read_task_files
 from harness.wording import assignment, option
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ COMPUTES = (
     "harness.runtimes",
     "harness.specs",
     "harness.stages",
+    "harness.task_files.task",
     "harness.tasks",
     "harness.training",
 )
@@ -35,7 +36,7 @@ OUTSIDE: Mapping[str, str] = {  # reached, and why it cannot change a number onc
     "harness.files": "how finished files get to disk",
     "harness.identity": "digests of what a stage reads: a mismatch stops it, a match changes nothing",
     "harness.progress": "reports how far a stage is",
-    "harness.tasks.form": "reads a task's declaration, which a stage's identity holds",
+    "harness.task_files.form": "reads a task's declaration, which a stage's identity holds",
     "harness.synthetic": "tables and tiny encoders: named by their generator's version, whose output a test holds",
     "harness.wording": "how a sentence names an option",
 }

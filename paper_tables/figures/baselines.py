@@ -1,7 +1,8 @@
 """Baseline: what a task's metric reaches without the model: by chance, or from shallow features.
 
-Chance of a classification is 100 / labels on any data: a label drawn evenly; of a correlation it is 0. Everything else is in `baselines.toml`,
-with its source, and holds for one data source: a study's evaluations tell by content id which data they read.
+Chance of a classification is 100 / labels on any data: a label drawn evenly; of a correlation it is 0. Everything else
+is in `baselines.toml`, with its source, and holds for one data source: a study's evaluations tell by content id which
+data they read.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from harness.cli import main as cli
 from harness.errors import UsageError
 from harness.store.store import Store
 from harness.studies.study import read_study
-from harness.tasks.form import COLUMN_KEYS, KEYS, parse_task
+from harness.task_files.form import COLUMN_KEYS, KEYS, parse_task
 
 PAGE = (ROOT / "docs" / "new-task.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))

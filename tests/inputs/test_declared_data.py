@@ -11,8 +11,8 @@ import pytest
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.data_sources import FolderData, HubData, SyntheticData, hub_sets
 from harness.inputs.parquet import load_split, row_problems
+from harness.task_files.form import parse_task
 from harness.tasks import Task, get_task
-from harness.tasks.form import parse_task
 
 WriteParquet = Callable[[str, dict[str, Any]], Path]
 MOOD = parse_task(

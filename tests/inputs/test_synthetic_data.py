@@ -20,10 +20,12 @@ from harness.tasks import TASKS, get_task
 
 def test_it_has_all_five_tasks_and_the_corpus() -> None:
     data = SyntheticData()
-    assert data.problems(TASKS.values(), corpus=True) == data.missing(TASKS.values(), corpus=True) == []
-    content_ids, sizes = data.content_ids(TASKS.values(), corpus=True), data.sizes(TASKS.values(), corpus=True)
+    tasks = [task for task in TASKS.values() if not task.is_declared]
+    assert len(tasks) == 5
+    assert data.problems(tasks, corpus=True) == data.missing(tasks, corpus=True) == []
+    content_ids, sizes = data.content_ids(tasks, corpus=True), data.sizes(tasks, corpus=True)
     assert content_ids.keys() == sizes.rows.keys() | sizes.text_bytes.keys()
-    for task in TASKS.values():
+    for task in tasks:
         assert {
             f"{task.name}/{split}" for split in task.splits if split not in task.optional_splits
         } <= sizes.rows.keys()

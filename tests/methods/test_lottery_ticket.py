@@ -20,6 +20,7 @@ from harness.inputs.families import BERT
 from harness.inputs.shapes import HUB_SHAPES
 from harness.planning.graph import Plan
 from harness.planning.method_template import templates
+from harness.tasks import get_task
 from harness.testing import planned
 from methods.lottery_ticket import stage
 
@@ -102,9 +103,9 @@ def test_a_study_knows_the_cells_of_any_number_of_rounds_as_the_methods_own() ->
         for settings in ({}, {f"{KIND}.amount": 0.3}):
             plan = plan_of(target, [0.05, 0.9], **settings)
             for each in plan.paths:
-                assert any(form.mismatch(plan, each) is None for form in templates(name, "sst2", "none"))
+                assert any(form.mismatch(plan, each) is None for form in templates(name, get_task("sst2"), "none"))
                 other = "imp-lr-rewinding" if name == "lottery-ticket" else "lottery-ticket"
-                assert all(form.mismatch(plan, each) for form in templates(other, "sst2", "none"))
+                assert all(form.mismatch(plan, each) for form in templates(other, get_task("sst2"), "none"))
 
 
 # -- what a round does

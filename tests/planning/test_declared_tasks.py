@@ -18,8 +18,8 @@ from harness.store.store import Store
 from harness.studies.merging.contents import read_contents
 from harness.studies.merging.studies import united
 from harness.studies.study import add_to_study, read_study
+from harness.task_files.form import parse_task
 from harness.tasks import DECLARATION, TASKS, Task, get_task
-from harness.tasks.form import parse_task
 from harness.wording import for_command_line
 
 MOOD = """

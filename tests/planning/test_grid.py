@@ -191,7 +191,7 @@ def test_a_name_like_no_other_is_answered_with_the_names_there_are() -> None:
     ((problem, concerned),) = ((each.message, each.option) for each in Axes(models=["m"], tasks=["zzz"]).problems())
     assert concerned == "tasks"
     assert "Did you mean" not in problem
-    assert "Known: mnli, qnli, qqp, squad, sst2." in problem
+    assert "Known: cola, mnli, mrpc, qnli, qqp, rte, squad, sst2, stsb." in problem
 
 
 def test_a_cell_reads_well() -> None:

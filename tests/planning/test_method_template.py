@@ -9,6 +9,7 @@ from grid_world import plan
 
 from harness.planning.graph import Plan
 from harness.planning.method_template import Mismatch, templates
+from harness.tasks import get_task
 
 AXES = {"methods": ["dense", "prune-ofa", "prune-ofa-no-kd"], "tasks": ["sst2"], "seeds": (0,)}
 
@@ -17,7 +18,7 @@ def like(planned: Plan, method: str, other: str, **fields: object) -> Mismatch |
     """How the cell of a method, with other fields, differs from its form when it has another method's stages."""
     paths = {cell.method: (cell, path) for cell, path in planned.paths.items() if cell.quantization == "none"}
     cell = replace(paths[method][0], **fields)  # type: ignore[arg-type]
-    form = templates(method, cell.task, cell.quantization)[0]
+    form = templates(method, get_task(cell.task), cell.quantization)[0]
     return form.mismatch(Plan(stages=planned.stages, paths={cell: paths[other][1]}), cell)
 
 

@@ -95,7 +95,7 @@ def test_every_setting_of_a_more_specific_scope_wins() -> None:
 def test_hub_sources_are_pinned_to_a_commit() -> None:
     revisions = [source.revision for source in MODELS.values() if isinstance(source, HubSource)]
     revisions += [task.hub_revision for task in TASKS.values()]
-    assert len(revisions) == 8
+    assert len(revisions) == 3 + 9
     assert all(len(revision) == 40 and int(revision, 16) >= 0 for revision in revisions)
 
 

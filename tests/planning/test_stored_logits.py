@@ -22,6 +22,7 @@ from harness.store.store import Store
 from harness.studies.cell_check import cell_problem
 from harness.studies.garbage import kept_artifacts
 from harness.studies.study import read_study
+from harness.tasks import get_task
 from harness.wording import for_command_line
 
 Run = Callable[[Sequence[str]], Ran]
@@ -114,7 +115,7 @@ def test_back_to_the_default_is_a_change() -> None:
 def test_cells_with_stored_logits_are_their_methods_own() -> None:
     stored = plan(STORED, **AXES)
     assert [problem for cell in stored.paths if (problem := cell_problem(stored, cell))] == []
-    assert templates("prune-ofa", "sst2", "none")
+    assert templates("prune-ofa", get_task("sst2"), "none")
 
 
 def test_finished_students_need_the_logits_no_more() -> None:

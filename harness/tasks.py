@@ -1,7 +1,7 @@
 """The tasks there are, and their heads: columns, labels, splits and metrics.
 
-Five stand here, named alone in their stages' identity. All others are declared in TOML (`harness.tasks.form`): those of
-`shipped/`, and a user's own. Nothing heavy is imported here.
+Five stand here, named alone in their stages' identity. All others are declared in TOML (`harness.task_files.form`): those
+that are shipped, and a user's own. Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import unknown_name
-from harness.tasks.form import read_shipped
-from harness.tasks.task import (
+from harness.task_files.form import read_shipped
+from harness.task_files.task import (
     CLASSIFICATION,
     CORPUS_SPLITS,
     DECLARATION,
@@ -44,7 +44,7 @@ __all__ = [
     "task_of",
 ]
 
-SHIPPED = Path(__file__).with_name("shipped")
+SHIPPED = Path(__file__).with_name("task_files") / "shipped"
 
 
 def _glue(

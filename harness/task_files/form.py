@@ -34,7 +34,7 @@ from typing import Any
 
 from harness.errors import Problem, Problems, UsageError, system_problem, unknown
 from harness.identity import MOST_NAME_LETTERS, is_commit
-from harness.tasks.task import CLASSIFICATION, EXTRACTIVE_QA, HEADS, REGRESSION, Task, TaskHead
+from harness.task_files.task import CLASSIFICATION, EXTRACTIVE_QA, HEADS, REGRESSION, Task, TaskHead
 from harness.wording import option, shown
 
 OPTION = "task-file"
