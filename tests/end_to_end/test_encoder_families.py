@@ -149,6 +149,26 @@ def test_what_is_trained_from_a_declared_encoder_carries_the_declaration(chain: 
         assert declared == (chain.toy.declaration is not None)
 
 
+@pytest.mark.slow
+def test_a_sparse_encoder_of_ones_own_is_counted_and_locked(chain: Chain) -> None:
+    """The pruned artifact, given back by --sparse-from: the same zeros, and they stay."""
+    pruned = chain.of("student_pruning")[0]
+    folder = chain.model.parent
+    arguments = tiny_world.grid_arguments(
+        chain.model, folder / "data", folder / "runs", common__attention=chain.toy.attention, **SHORT
+    )
+    task = chain.stages[chain.of("transfer")[0]].parameters["task"]
+    asked = ["--sparse-from", f"mine={chain.artifact(pruned)}", "--tasks", task, "--seeds", "0", "--study", "own"]
+    assert cli.main([*arguments, *asked]) == 0
+    own = dict(read_study(chain.store, "own").plan.stages)
+    (imported,) = [stage_id for stage_id, spec in own.items() if spec.kind == "sparse_checkpoint"]
+    pattern = chain.zeros(pruned)
+    assert chain.result(imported)["sparsity"]["encoder_zeros"] == sum(int(zeros.sum()) for zeros in pattern.values())
+    for stage in (imported, *(i for i, spec in own.items() if spec.kind == "transfer" and i not in chain.stages)):
+        found = chain.zeros(stage)
+        assert all(torch.equal(found[name], zeros) for name, zeros in pattern.items())
+
+
 def test_a_kernel_that_the_library_lacks_is_refused_before_anything_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
