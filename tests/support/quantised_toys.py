@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import family_toys
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
     BertConfig,
     BertForQuestionAnswering,
     BertForSequenceClassification,
@@ -19,7 +22,7 @@ from transformers import (
 )
 
 from harness.compression.quantization import dequantize_linears, freeze, quantize_linears
-from harness.inputs.families import BERT, DISTILBERT, FAMILIES
+from harness.inputs.families import FAMILIES
 from harness.stages.fine_tuning import quantisable
 from harness.training.model_inputs import inputs_for
 from harness.training.modifiers import Matrices
@@ -40,7 +43,16 @@ TOYS = {
     "bert": lambda: BertForSequenceClassification(BERT_CONFIG),
     "distilbert": lambda: DistilBertForSequenceClassification(DISTILBERT_CONFIG),
     "bert answering questions": lambda: BertForQuestionAnswering(BERT_CONFIG),
+    "roberta": lambda: of_family("roberta", AutoModelForSequenceClassification),
+    "electra": lambda: of_family("electra", AutoModelForSequenceClassification),
+    "deberta-v2": lambda: of_family("deberta-v2", AutoModelForSequenceClassification),
+    "modernbert answering questions": lambda: of_family("modernbert", AutoModelForQuestionAnswering),
 }
+
+
+def of_family(name: str, loader: Any) -> Any:
+    config = family_toys.TOYS[name].config(VOCABULARY)
+    return loader.from_config(config, attn_implementation=family_toys.TOYS[name].attention)
 
 
 def toy(name: str, *, sparsity: float = 0.9) -> Any:
@@ -72,7 +84,7 @@ def batch(model: nn.Module, examples: int, tokens: int, *, seed: int = 0) -> dic
 
 def quantise(model: Any) -> dict[str, Tensor]:
     """The model's codes, scales and ranges, these observed on a few batches; its weights become codes times scale."""
-    family = BERT if model.config.model_type == "bert" else DISTILBERT
+    family = FAMILIES[model.config.model_type]
     names = quantisable(model, matrices_of(model), family)
     quantize_linears(model, names, fp32_output_names=[name for name in names if family.keeps_fp32_output(name)])
     model.train()
