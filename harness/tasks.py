@@ -1,7 +1,7 @@
 """The tasks there are, and their heads: columns, labels, splits and metrics.
 
-Five stand here, named alone in their stages' identity. All others are declared in TOML (`harness.task_files.form`): those
-that are shipped, and a user's own. Nothing heavy is imported here.
+Five stand here, named alone in their stages' identity. All others are declared in TOML (`harness.task_files.form`):
+those that are shipped, and a user's own. Nothing heavy is imported here.
 """
 
 from __future__ import annotations

@@ -16,7 +16,11 @@ METRIC_LABELS = {
 # As the tasks are usually ranked: SQuAD by F1, QQP by accuracy, MNLI by its matched split; a declared one by its first.
 PRIMARY_METRICS = {
     **{task.name: task.metrics[0] for task in TASKS.values() if task.is_declared},
-    "squad": "f1", "mnli": "accuracy", "sst2": "accuracy", "qnli": "accuracy", "qqp": "accuracy",
+    "squad": "f1",
+    "mnli": "accuracy",
+    "sst2": "accuracy",
+    "qnli": "accuracy",
+    "qqp": "accuracy",
 }
 
 
