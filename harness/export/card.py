@@ -16,7 +16,7 @@ from harness.planning.kept_recipe import recipe_of
 from harness.planning.method_registry import find_method
 from harness.studies.cell_models import CellModel
 from harness.studies.description import METHOD, PLAN, settings_with_evidence
-from harness.tasks import EXTRACTIVE_QA, Task
+from harness.tasks import EXTRACTIVE_QA, TASKS, Task
 
 CARD = "README.md"
 READ_BY = {
@@ -78,7 +78,8 @@ def _lines(found: CellModel, form: str, scores: Sequence[Rescored]) -> Iterator[
     yield ""
     yield "```python"
     auto = "AutoModelForQuestionAnswering" if task.head == EXTRACTIVE_QA else "AutoModelForSequenceClassification"
-    yield _LOADING[form].format(auto=auto, task=task.name)
+    named = task.name if task.name in TASKS else f"{task.name}.toml"  # the file that declares it
+    yield _LOADING[form].format(auto=auto, task=named)
     yield "```"
     yield ""
     yield from _caveats(found, form)

@@ -145,6 +145,7 @@ def test_a_regression_and_questions_run_through_training_distillation_int8_packi
             assert results[stage_id]["metrics"]["alike"] == pytest.approx(results[twin]["metrics"]["alike"], abs=1e-6)
     cell = "task=alike,quantization=int8,seed=0"
     assert cli.main(["export", cell, "--study", "two", "--format", "packed", "--out", "packed"]) == 0
+    assert 'task="alike.toml"' in (tmp_path / "packed" / "README.md").read_text()
     model, _ = api.load_packed("packed", "kept.toml")
     assert model.config.num_labels == 1
     with pytest.raises(UsageError, match="was not trained on quiz"):
