@@ -1,7 +1,7 @@
 """Python programs in processes forked from one that has imported the libraries: importing takes longer than a tiny run.
 
-Such a process is one of its own in all that a test does to it: it has its own id, hears signals, dies of SIGKILL and has
-an exit code. That the commands start from nothing is for other tests. What it starts itself is started as ever.
+Such a process is one of its own in all that a test does to it: it has its own id, hears signals, dies of SIGKILL and
+has an exit code. That the commands start from nothing is for other tests. What it starts itself is started as ever.
 """
 
 from __future__ import annotations
