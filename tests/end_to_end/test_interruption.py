@@ -1,29 +1,30 @@
-"""A run that is killed or asked to stop, and started again with the same command, ends as an undisturbed one."""
+"""A run that is killed or asked to stop, and started again with the same command, ends as an undisturbed one.
+
+What comes before the disturbed stage is taken from the undisturbed run's store.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import forked
 import pytest
 import tiny_world
+from part_of_a_store import copy_without
 
 from harness.store.store import Store
 from harness.studies.study import read_study
-
-KEPT_KINDS = ("corpus", "pairs", "teacher_preparation")
 
 
 def command(tiny: Any, store: Path) -> list[str]:
     arguments = tiny_world.grid_arguments(tiny.model, tiny.data, store, student_pruning__steps=60)
     options = ["--tasks", "sst2", "--methods", "prune-ofa-no-kd", "--quantization", "int8", "--resource"]
-    return [sys.executable, "-P", "-m", "harness", *arguments, *options, "checkpoint_minutes=0"]
+    return ["-m", "harness", *arguments, *options, "checkpoint_minutes=0"]
 
 
 def results(store: Path) -> dict[str, Any]:
@@ -39,14 +40,21 @@ def results(store: Path) -> dict[str, Any]:
 
 def run_until(tiny: Any, store: Path, happened: Callable[[], bool], send: signal.Signals) -> int:
     """Start the grid, send a signal as soon as `happened`, and return the exit code."""
-    process = subprocess.Popen(command(tiny, store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = forked.Forked(command(tiny, store), store.with_name("first.txt"))
     deadline = time.monotonic() + 120
     while not happened():
-        assert process.poll() is None, f"the run ended with {process.returncode} before the moment came"
+        assert process.poll() is None, f"the run ended with {process.poll()} before the moment came"
         assert time.monotonic() < deadline, "the moment did not come"
         time.sleep(0.01)
     process.send_signal(send)
     return process.wait(timeout=120)
+
+
+def run_on(tiny: Any, store: Path) -> str:
+    """Give the same command again and return what it printed."""
+    done = forked.run(command(tiny, store), store.with_name("again.txt"))
+    assert done.poll() == 0, done.printed()
+    return done.printed()
 
 
 def checkpointed(store: Path, kind: str, steps: int) -> Callable[[], bool]:
@@ -68,11 +76,22 @@ def checkpointed(store: Path, kind: str, steps: int) -> Callable[[], bool]:
     return look
 
 
+class Undisturbed(NamedTuple):
+    store: Path
+    results: dict[str, Any]
+
+    def up_to(self, kind: str, store: Path) -> Path:
+        """A store in which everything is done but the stages of this kind and what depends on them."""
+        copy_without(self.store, store, tiny_world.STUDY, kind)
+        return store
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    store = tmp_path_factory.mktemp("undisturbed")
-    subprocess.run(command(tiny, store), check=True, capture_output=True, timeout=300)
-    return results(store)
+def undisturbed(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    store = tmp_path_factory.mktemp("undisturbed") / "runs"
+    done = forked.run(command(tiny, store), store.with_name("printed.txt"))
+    assert done.poll() == 0, done.printed()
+    return Undisturbed(store, results(store))
 
 
 @pytest.mark.slow
@@ -82,31 +101,29 @@ def undisturbed(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     [("teacher_preparation", 5), ("student_pruning", 12), ("student_pruning", 45), ("quantization", 3)],
 )
 def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
-    tiny: Any, undisturbed: dict[str, Any], tmp_path: Path, kind: str, steps: int
+    tiny: Any, undisturbed: Undisturbed, tmp_path: Path, kind: str, steps: int
 ) -> None:
     """kill -9 before, in and after the ramp and in QAT: the plain command again gives bit-equal results."""
-    code = run_until(tiny, tmp_path, checkpointed(tmp_path, kind, steps), signal.SIGKILL)
-    assert code == -signal.SIGKILL
-    finished = {p: p.stat().st_mtime_ns for p in (tmp_path / "records").rglob("*.json")}
-    done = subprocess.run(command(tiny, tmp_path), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "resuming from checkpoint-" in done.stderr
+    store = undisturbed.up_to(kind, tmp_path / "runs")
+    assert run_until(tiny, store, checkpointed(store, kind, steps), signal.SIGKILL) == -signal.SIGKILL
+    finished = {p: p.stat().st_mtime_ns for p in (store / "records").rglob("*.json")}
+    assert "resuming from checkpoint-" in run_on(tiny, store)
     assert {p: p.stat().st_mtime_ns for p in finished} == finished, "a finished stage was done again"
-    assert results(tmp_path) == undisturbed
+    assert results(store) == undisturbed.results
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("send", [signal.SIGINT, signal.SIGTERM])
 def test_a_polite_stop_leaves_a_checkpoint_and_exits_with_130(
-    tiny: Any, undisturbed: dict[str, Any], tmp_path: Path, send: signal.Signals
+    tiny: Any, undisturbed: Undisturbed, tmp_path: Path, send: signal.Signals
 ) -> None:
-    assert run_until(tiny, tmp_path, checkpointed(tmp_path, "student_pruning", 12), send) == 130
-    store = Store(tmp_path)
+    folder = undisturbed.up_to("student_pruning", tmp_path / "runs")
+    assert run_until(tiny, folder, checkpointed(folder, "student_pruning", 12), send) == 130
+    store = Store(folder)
     stages = read_study(store, tiny_world.STUDY).plan.stages
     (stopped,) = [i for i, s in stages.items() if s.kind == "student_pruning"]
     assert [attempt.outcome for attempt in store.stage(stopped).attempts()] == ["interrupted"]
-    done = subprocess.run(command(tiny, tmp_path), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    run_on(tiny, folder)
     assert [attempt.outcome for attempt in store.stage(stopped).attempts()] == ["interrupted", "done"]
-    assert results(tmp_path) == undisturbed
-    assert not any(os.scandir(tmp_path / "checkpoints")), "checkpoints of finished stages are left behind"
+    assert results(folder) == undisturbed.results
+    assert not any(os.scandir(folder / "checkpoints")), "checkpoints of finished stages are left behind"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import tiny_world
 from grid_world import environment
+from part_of_a_store import copy_without
 
 from harness.errors import RankFailed, RankLost
 from harness.store.store import Store
@@ -23,7 +24,7 @@ from harness.worker import ranks as module
 from harness.worker.run import outcome_of
 
 LONG = {"student_pruning.steps": 60, "common.frequency": 0.05, "transfer.epochs": 1.0, "dense.epochs": 1.0}
-CELL = ("--methods", "prune-ofa", "--tasks", "sst2", "--sparsities", "0.85", "--quantization", "int8")
+CELL = ("--methods", "prune-ofa", "--tasks", "sst2", "--sparsities", "0.85")
 
 
 # -- what another rank says when it ends
@@ -86,13 +87,14 @@ def test_devices_are_given_one_to_each_rank(monkeypatch: pytest.MonkeyPatch) -> 
 class Grid:
     """A grid on the tiny world with long pruning, run by `harness grid` in a process of its own."""
 
-    def __init__(self, tiny: Any, store: Path) -> None:
+    def __init__(self, tiny: Any, store: Path, quantization: str = "int8") -> None:
         self.store = Store(store)
         arguments = tiny_world.grid_arguments(
             tiny.model, tiny.data, store, **{k.replace(".", "__"): v for k, v in LONG.items()}
         )
         at = arguments.index("--executor")
         self.words = [sys.executable, "-P", "-m", "harness", *arguments[:at], *arguments[at + 2 :], *CELL]
+        self.words += ["--quantization", quantization]
 
     def start(self, ranks: int) -> subprocess.Popen[str]:
         resources = ["--resource", f"ranks={ranks}", "--resource", "checkpoint_minutes=0.005", "--workers", "1"]
@@ -151,7 +153,9 @@ def undisturbed(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Grid:
 
 
 @pytest.fixture
-def grid(tiny: Any, tmp_path: Path) -> Iterator[Grid]:
+def grid(tiny: Any, undisturbed: Grid, tmp_path: Path) -> Iterator[Grid]:
+    """All is done before student pruning, of whose ranks the tests are: each would be imported anew for every stage."""
+    copy_without(undisturbed.store.root, tmp_path / "runs", tiny_world.STUDY, "student_pruning")
     yield Grid(tiny, tmp_path / "runs")
     assert not ranks_running(tmp_path)
 
@@ -191,7 +195,9 @@ def test_after_a_rank_was_killed_the_stage_goes_on_and_ends_as_if_it_had_not_bee
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_with_another_number_of_ranks(grid: Grid) -> None:
+def test_a_stopped_run_goes_on_with_another_number_of_ranks(tiny: Any, grid: Grid) -> None:
+    """Without quantization, which no fact here is of."""
+    grid = Grid(tiny, grid.store.root, quantization="none")
     process = grid.start(2)
     grid.wait_for_step("student_pruning", 20)
     process.send_signal(signal.SIGTERM)

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from shallow import Columns, Reached, tokens
-from sklearn.ensemble import HistGradientBoostingClassifier
+from shallow import Columns, Reached, boosted, tokens
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import MaxAbsScaler
 
@@ -113,12 +112,10 @@ def reached(train: Columns, validation: Columns) -> list[Reached]:
     right_words = np.array([each.word == row.answer for row in sides[0] for each in row.candidates])
     inputs = [np.array([_surface(row, each) for row in side for each in row.candidates], dtype=float) for side in sides]
     scaler = MaxAbsScaler().fit(inputs[0])
-    for learner, model in (
-        ("linear", LogisticRegression(max_iter=500)),
-        ("trees", HistGradientBoostingClassifier(max_iter=120, random_state=0)),
-    ):
-        model.fit(scaler.transform(inputs[0]), right_words)
-        scores = model.predict_proba(scaler.transform(inputs[1]))[:, 1]
+    scaled = [scaler.transform(side) for side in inputs]
+    for learner, model in (("linear", LogisticRegression(max_iter=500)), ("trees", boosted(scaled[0]))):
+        model.fit(scaled[0], right_words)
+        scores = model.predict_proba(scaled[1])[:, 1]
         found.append(Reached("overlap and places", learner, _ranked(scores, sides[1])))
     return found
 

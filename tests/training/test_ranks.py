@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
-from grid_world import HERE, environment
+from grid_world import HERE
 
 from harness.training.ranks import ALONE, Ranks
 
@@ -116,27 +115,21 @@ print("well")
 """
 
 
-def run_all(words: Callable[[int], list[str]], size: int) -> list[str]:
+def run_all(words: Callable[[int], list[str]], size: int, folder: Path) -> list[str]:
     """What each process said; all must end well."""
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-P", *words(rank)],
-            env={**environment(), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(size)
-    ]
-    said = [process.communicate(timeout=900)[0] for process in started]
-    assert [process.returncode for process in started] == [0] * size, said
+    started = [forked.Forked(words(rank), folder / f"{size}-{rank}.txt") for rank in range(size)]
+    codes = [process.wait(timeout=900) for process in started]
+    said = [process.printed() for process in started]
+    assert codes == [0] * size, said
     return said
 
 
 @pytest.mark.slow
 def test_sums_ranges_and_words_between_three_processes(tmp_path: Path) -> None:
     """By hand: 1 + 2 + 3 = 6; 0.5 + 1.5 + 2.5 = 4.5; the widest of -1..4, -2..3, -3..2 is -3..4."""
-    said = run_all(lambda rank: ["-c", TALK, str(tmp_path), str(rank)], 3)
+    program = tmp_path / "talk.py"
+    program.write_text(TALK)
+    said = run_all(lambda rank: [str(program), str(tmp_path), str(rank)], 3, tmp_path)
     assert all("well" in words.splitlines() for words in said), said
 
 
@@ -149,7 +142,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], li
         if (size, micro_batch_size) not in known:
             folder = tmp_path_factory.mktemp("ranks")
             words = [str(folder)], [str(size), str(micro_batch_size)]
-            run_all(lambda rank: [str(HERE / "rank_bench.py"), *words[0], str(rank), *words[1]], size)
+            run_all(lambda rank: [str(HERE / "rank_bench.py"), *words[0], str(rank), *words[1]], size, folder)
             known[size, micro_batch_size] = [
                 json.loads((folder / f"{size}-{rank}.json").read_text()) for rank in range(size)
             ]
