@@ -9,15 +9,19 @@ WORLDS ?= worlds
 export PYTHONDONTWRITEBYTECODE :=
 
 # On a machine with nothing but Python, git and make: the environment is made first.
-.PHONY: environment demo site results worlds bench bench-gpu bench-inference test test-cluster test-all lint mutants soak same-numbers code-versions clean
+.PHONY: environment trackers demo site results worlds bench bench-gpu bench-inference test test-cluster test-all lint mutants soak same-numbers code-versions clean
 
 environment: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,docs,minilm,onnx,openvino]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,docs,minilm,onnx,openvino,tensorboard]"
 	touch $@
+
+# The trackers that a run seldom needs, for their tests.
+trackers: environment
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[wandb,mlflow,trackio]"
 
 # The preset quick: three methods on tiny encoders and made-up text, in minutes. Stopped, it goes on where it was.
 demo: environment
