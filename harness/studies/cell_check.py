@@ -38,8 +38,11 @@ def cell_problem(plan: Plan, cell: Cell) -> str | None:
 
 def _unlike_its_method(plan: Plan, cell: Cell) -> Mismatch | None:
     """The first difference from the form of the method's cells that they are most like; None where they have a form."""
+    task = plan.task_of(cell)
+    if task.name != cell.task:
+        return next(_unlike_its_facts(plan, cell))
     found = []
-    for form in templates(cell.method, plan.task_of(cell), cell.quantization):
+    for form in templates(cell.method, task, cell.quantization):
         problem = form.mismatch(plan, cell)
         if problem is None:
             return None

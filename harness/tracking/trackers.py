@@ -131,5 +131,5 @@ def _folder_problem(folder: Path) -> Problem | None:
         why = f"{nearest} cannot be written"
     else:
         return None
-    move = f"Name a folder that can be written: harness track {option('to')} NAME {option('out')} DIR."
+    move = "Name a folder that can be written: harness track --to NAME --out DIR."
     return Problem(f"the trackers' folder {folder}: {why}", "out", next_move=move)

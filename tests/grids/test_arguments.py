@@ -61,6 +61,7 @@ RIGHT: dict[str, set[str]] = {
     "preset": set(),
     "data": set(),
     "set": set(),
+    "task_file": set(),
     "sparse_from": set(),
     "study": set(),
     "store": {"a text"},

@@ -194,7 +194,7 @@ def test_the_costs_of_the_readme_are_the_estimates() -> None:
     for name, numbers in rows:
         told = [float(number.replace(",", "")) for number in numbers.split(" |")[:-1]]
         preset = load_preset(name)
-        cells = expand(Axes(models=models, tasks=[*TASKS]), preset).cells
+        cells = expand(Axes(models=models, tasks=[*preset.tasks]), preset).cells
         planned = plan_cells(cells, preset.recipe, replace(inputs, released=preset.released))
         found = estimate(planned, [*planned.stages], sizes, [], GPU)
         hours = {kind.kind: kind.hours or 0 for kind in found.kinds}

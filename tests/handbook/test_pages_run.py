@@ -53,6 +53,15 @@ PIECES_ELSEWHERE = {
     ("README.md", "harness grid --preset quick --models tiny-wide --sparse-from"): (
         "tests/end_to_end/test_sparse_from.py::test_ones_own_checkpoint_is_locked_transferred_quantized_and_tabulated"
     ),
+    ("docs/new-encoder.md", 'name = "camembert"'): (
+        "tests/inputs/test_declared_families.py::test_two_lines_declare_a_family_that_is_named_as_a_known_one"
+    ),
+    ("docs/new-encoder.md", 'name = "mpnet"'): (
+        "tests/end_to_end/test_encoder_families.py::test_int8_is_scored_from_its_integers_and_packed"
+    ),
+    ("docs/new-encoder.md", "[project.entry-points"): (
+        "tests/inputs/test_declared_families.py::test_an_entry_point_declares_a_family"
+    ),
     ("docs/tracking.md", "harness grid"): OF_TENSORBOARD,
     ("docs/tracking.md", "harness track --to tensorboard"): OF_TENSORBOARD,
     ("docs/tracking.md", "WANDB_MODE=offline harness track"): OF_THE_OTHERS,

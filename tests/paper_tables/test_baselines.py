@@ -13,6 +13,7 @@ from harness.planning.preset import load_preset
 from harness.store.store import Store
 from harness.studies.study import Study, read_study
 from harness.synthetic.page import CEILINGS
+from harness.synthetic.source import SPLITS
 from harness.tasks import TASKS
 from paper_tables.figures.baselines import Baselines, study_baselines
 
@@ -25,9 +26,9 @@ def shown(baselines: Baselines) -> dict[tuple[str, str], dict[str, float]]:
 
 def of_seed(seed: int) -> Study:
     preset = load_preset("quick")
-    data = SyntheticData(seed).content_ids(TASKS.values(), corpus=True)
+    data = SyntheticData(seed).content_ids([TASKS[task] for task in SPLITS], corpus=True)
     found = Inputs(models={"tiny-wide": ModelIdentity(weights="w", tokenizer="t")}, data=data)
-    cells = expand(Axes(models=["tiny-wide"], methods=["dense"], tasks=[*TASKS], seeds=[0]), preset).cells
+    cells = expand(Axes(models=["tiny-wide"], methods=["dense"], tasks=[*SPLITS], seeds=[0]), preset).cells
     return Study("mine", preset.as_json(), plan_cells(cells, preset.recipe, found))
 
 

@@ -15,7 +15,9 @@ from harness.stages.evaluation import score
 from harness.stages.task_heads import HEAD_FUNCTIONS, head_of
 from harness.tasks import HEADS, TASKS, Task, TaskHead
 
-COUNTING = TaskHead(name="counting", target_columns=("count",), settings=("base",), metrics_in_percent=False)
+COUNTING = TaskHead(
+    name="counting", target_columns=("count",), metrics=("words",), settings=("base",), metrics_in_percent=False
+)
 TASK = Task(
     name="counts",
     head=COUNTING,
@@ -68,7 +70,7 @@ def test_a_new_head_is_a_declaration_and_its_functions(monkeypatch: pytest.Monke
         spec=SimpleNamespace(inputs={"train": "t"}),
         sources=SimpleNamespace(data=SimpleNamespace(rows=lambda task, split, content_id: ROWS)),
     )
-    assert TASK.columns == ("text", "count")
+    assert TASK.columns == {"text": "text", "count": "count"}
     assert task_data.training_examples(context, TASK, None) == [12, 11]
     assert head_of(TASK).objective(None) == "the counting loss"  # type: ignore[comparison-overlap]
     assert score(None, ROWS, TASK, None, parameters, 2).result == {"words": 3, "outputs": {"logits": [np.zeros(1)]}}

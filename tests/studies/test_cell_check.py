@@ -118,7 +118,7 @@ def test_a_dense_cell_with_the_stages_of_another_is_named(store: Store, other: M
         (DENSE, {"pruning_seed": -1}, "seed -1: expected 0 or more"),
         (DENSE, {"seed": True}, "seed True, expected a whole number"),
         (BASE, {"quantization": "int4"}, "quantization 'int4' is not known"),
-        (BASE, {"task": "cola"}, "task 'cola' is not known"),
+        (BASE, {"task": "cola"}, "evaluation.task is 'sst2', not 'cola'"),
         (BASE, {"method": "prune-off"}, "method 'prune-off' is not known. Did you mean 'prune-ofa'"),
         (BASE, {"sparsity": "0.85"}, "sparsity '0.85', expected a number"),
         (BASE, {"sparsity": 7}, "sparsity 7: expected a fraction in [0, 1). For 7 percent write 0.07."),
