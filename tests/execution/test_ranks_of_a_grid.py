@@ -24,6 +24,7 @@ from harness.worker import ranks as module
 from harness.worker.run import outcome_of
 
 LONG = {"student_pruning.steps": 60, "common.frequency": 0.05, "transfer.epochs": 1.0, "dense.epochs": 1.0}
+STORE = "STORE_OF_THIS_TEST"  # in the environment of a grid's processes
 CELL = ("--methods", "prune-ofa", "--tasks", "sst2", "--sparsities", "0.85")
 
 
@@ -100,7 +101,7 @@ class Grid:
         resources = ["--resource", f"ranks={ranks}", "--resource", "checkpoint_minutes=0.005", "--workers", "1"]
         return subprocess.Popen(
             [*self.words, *resources],
-            env={**environment(), "OMP_NUM_THREADS": "1"},
+            env={**environment(), "OMP_NUM_THREADS": "1", STORE: str(self.store.root)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -133,14 +134,15 @@ class Grid:
 
 
 def ranks_running(store: Path) -> list[int]:
-    """Processes of ranks other than 0, of any grid of this user's."""
+    """Processes of ranks other than 0 of the grid on this store, by what they inherited: it lasts when parents die."""
+    mark = f"{STORE}={store}".encode()
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            words = path.read_bytes().split(b"\0")
+            words, inherited = (file.read_bytes().split(b"\0") for file in (path, path.with_name("environ")))
         except OSError:
             continue
-        if b"harness.worker.rank" in words:
+        if b"harness.worker.rank" in words and mark in inherited:
             found.append(int(path.parent.name))
     return found
 
@@ -156,8 +158,9 @@ def undisturbed(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Grid:
 def grid(tiny: Any, undisturbed: Grid, tmp_path: Path) -> Iterator[Grid]:
     """All is done before student pruning, of whose ranks the tests are: each would be imported anew for every stage."""
     copy_without(undisturbed.store.root, tmp_path / "runs", tiny_world.STUDY, "student_pruning")
-    yield Grid(tiny, tmp_path / "runs")
-    assert not ranks_running(tmp_path)
+    made = Grid(tiny, tmp_path / "runs")
+    yield made
+    assert not ranks_running(made.store.root)
 
 
 @pytest.mark.slow
@@ -217,6 +220,7 @@ def test_ranks_do_not_outlive_a_killed_worker(grid: Grid) -> None:
     process = grid.start(2)
     grid.wait_for_step("student_pruning", 5)
     worker = grid.stage("student_pruning").attempts()[-1].process
+    assert ranks_running(grid.store.root)
     process.send_signal(signal.SIGSTOP)  # so that no other worker follows
     os.kill(worker, signal.SIGKILL)
     deadline = time.monotonic() + 60

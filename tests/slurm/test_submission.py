@@ -259,7 +259,7 @@ def test_two_submitters_take_turns(submit: Callable[..., Ran], world: World, stu
 def test_where_sbatch_does_not_answer_the_queue_says_whether_it_took_the_array(
     submit: Callable[..., Ran], world: World, stub: StubCluster, monkeypatch: pytest.MonkeyPatch, does_it: bool
 ) -> None:
-    monkeypatch.setattr(sbatch, "__defaults__", (0.5,))
+    monkeypatch.setattr(sbatch, "__defaults__", (2.0,))
     stub.set(**{"late" if does_it else "silent": ["sbatch"]})
     done = submit("--tasks", "sst2", "--seeds", "0")
     ledger = Store(world.store).ledger
@@ -271,6 +271,7 @@ def test_where_sbatch_does_not_answer_the_queue_says_whether_it_took_the_array(
         assert "sbatch did not answer in time" in done.err
         assert not stub.tasks
         stub.set(silent=[])
+        monkeypatch.setattr(sbatch, "__defaults__", (60.0,))
         assert submit("--tasks", "sst2", "--seeds", "0").code == 0
         assert {i for i, t in homes(world).items() if stub.tasks.keys() & set(t)} == plan_of(world).stages.keys()
 
