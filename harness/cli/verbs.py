@@ -49,6 +49,13 @@ def _grid(parser: argparse.ArgumentParser) -> None:
         "latency (times in every runtime here)",
     )
     parser.add_argument("--study", metavar="NAME", help="default: the preset's name")
+    _how_it_runs(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, start nothing, write nothing")
+    _common(parser)
+
+
+def _how_it_runs(parser: argparse.ArgumentParser) -> None:
+    """What changes no stage: where stages run, with what, and what is told of them."""
     parser.add_argument(
         "--executor",
         default="local",
@@ -91,8 +98,6 @@ def _grid(parser: argparse.ArgumentParser) -> None:
         help="also write finished stages to tensorboard, wandb, mlflow or trackio (harness track, behind the run); "
         "changes no stage, and a tracker that fails costs a warning",
     )
-    parser.add_argument("--dry-run", action="store_true", help="print the plan, start nothing, write nothing")
-    _common(parser)
 
 
 def _track(parser: argparse.ArgumentParser) -> None:

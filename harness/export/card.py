@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import require
+from harness.export.format import Format
 from harness.export.rescored import Rescored
 from harness.files import write_new
 from harness.inputs.data_sources import HubData
@@ -19,30 +20,9 @@ from harness.studies.description import METHOD, PLAN, settings_with_evidence
 from harness.tasks import EXTRACTIVE_QA, TASKS, Task
 
 CARD = "README.md"
-READ_BY = {
-    "hub": "in torch",
-    "packed": "in torch, unpacked",
-    "onnx": "in onnxruntime",
-    "openvino": "in OpenVINO",
-}
-_LOADING = {
-    "hub": """from transformers import AutoTokenizer, {auto}
-
-model = {auto}.from_pretrained("DIR")
-tokenizer = AutoTokenizer.from_pretrained("DIR")""",
-    "packed": """import harness
-
-model, tokenizer = harness.load_packed("DIR", task="{task}")""",
-    "onnx": """import onnxruntime
-
-session = onnxruntime.InferenceSession("DIR/model.onnx")""",
-    "openvino": """import openvino
-
-model = openvino.Core().compile_model("DIR/openvino_model.xml", "CPU")""",
-}
 
 
-def write_card(found: CellModel, form: str, folder: Path, scores: Sequence[Rescored] = ()) -> None:
+def write_card(found: CellModel, form: Format, folder: Path, scores: Sequence[Rescored] = ()) -> None:
     """Write README.md into the folder; one that the model's own folder brought is replaced.
 
     scores: of what was written, where others run it.
@@ -51,7 +31,7 @@ def write_card(found: CellModel, form: str, folder: Path, scores: Sequence[Resco
     write_new(folder / CARD, "\n".join(_lines(found, form, scores)) + "\n")
 
 
-def _lines(found: CellModel, form: str, scores: Sequence[Rescored]) -> Iterator[str]:
+def _lines(found: CellModel, form: Format, scores: Sequence[Rescored]) -> Iterator[str]:
     cell, task = found.cell, found.study.plan.task_of(found.cell)
     yield from _front_matter(found, form, task)
     method = find_method(cell.method).method
@@ -79,7 +59,7 @@ def _lines(found: CellModel, form: str, scores: Sequence[Rescored]) -> Iterator[
     yield "```python"
     auto = "AutoModelForQuestionAnswering" if task.head == EXTRACTIVE_QA else "AutoModelForSequenceClassification"
     named = task.name if task.name in TASKS else f"{task.name}.toml"  # the file that declares it
-    yield _LOADING[form].format(auto=auto, task=named)
+    yield form.loading.format(auto=auto, task=named)
     yield "```"
     yield ""
     yield from _caveats(found, form)
@@ -101,11 +81,11 @@ def _lines(found: CellModel, form: str, scores: Sequence[Rescored]) -> Iterator[
     yield f"- {made.get('processor')}, {', '.join(f'{k} {v}' for k, v in sorted((made.get('versions') or {}).items()))}"
 
 
-def _front_matter(found: CellModel, form: str, task: Task) -> Iterator[str]:
+def _front_matter(found: CellModel, form: Format, task: Task) -> Iterator[str]:
     cell = found.cell
     source = MODELS.get(cell.model)
     yield "---"
-    if form == "hub":
+    if form.name == "hub":
         yield "library_name: transformers"
     begins_with = {content for record in found.path.values() for content in record["inputs"].values()}
     if isinstance(source, HubSource) and source.content_id("weights") in begins_with:
@@ -160,8 +140,8 @@ def _scores(scores: Mapping[str, Any], task: Task) -> Iterator[str]:
             yield f"| {split} | {name} | {value:.2f} | {count} |"
 
 
-def _rescored(scores: Sequence[Rescored], form: str) -> Iterator[str]:
-    yield f"The files of this folder, scored again on the same examples {READ_BY[form]}:"
+def _rescored(scores: Sequence[Rescored], form: Format) -> Iterator[str]:
+    yield f"The files of this folder, scored again on the same examples {form.read_by}:"
     yield ""
     yield "| split | metric | value | difference |"
     yield "|---|---|---|---|"
@@ -170,8 +150,8 @@ def _rescored(scores: Sequence[Rescored], form: str) -> Iterator[str]:
     yield ""
 
 
-def _caveats(found: CellModel, form: str) -> Iterator[str]:
-    if found.is_quantised and form == "hub":
+def _caveats(found: CellModel, form: Format) -> Iterator[str]:
+    if found.is_quantised and form.name == "hub":
         yield (
             "`model.safetensors` holds the weights as fp32, each codes times scale. A library that knows nothing of "
             "`int8.safetensors` computes with them in fp32 and leaves activations as they are; the scores above are of "

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from harness.compression.quantization import FrozenQuantizedLinear
 from harness.export.card import write_card
-from harness.export.models import load_folder, told_of_damage
-from harness.export.rescored import ONNX_FILE, OPENVINO_FILE, Rescored, check_data, rescored
+from harness.export.format import Format
+from harness.export.models import load_folder, load_packed, told_of_damage
+from harness.export.rescored import Rescored, check_data, opened_graph, rescored
 from harness.inputs.data_sources import DataSource
 from harness.inputs.weight_files import INT8_FILE, SAFETENSORS
 from harness.packed.checkpoint import PACKED_FILE, SavedModel, packed_model
@@ -18,6 +21,8 @@ from harness.packed.packed_file import write_packed
 from harness.runtimes.onnx_graph import require_packages, write_onnx
 from harness.stages.packing import copy_rest, matrices_of
 from harness.studies.cell_models import CellModel
+
+ONNX_FILE, OPENVINO_FILE = "model.onnx", "openvino_model.xml"
 
 
 @dataclass(frozen=True)
@@ -34,14 +39,15 @@ def write(found: CellModel, name: str, out: Path, data: DataSource | None = None
     data: those of the cell's grid; what was written is scored on them. Raises UsageError for packages that are not
     installed and for other data, FileExistsError where `out` is there.
     """
+    form = FORMATS[name]
     if data is not None:
         check_data(found, data)
     out.mkdir(parents=True)
     try:
         with told_of_damage():
-            lines = FORMATS[name](found, out)
-            scores = [] if data is None else list(rescored(found, name, out, data))
-        write_card(found, name, out, scores)
+            lines = form.write(found, out)
+            scores = [] if data is None else list(rescored(found, form, out, data))
+        write_card(found, form, out, scores)
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)
         raise
@@ -90,9 +96,49 @@ def _graph(found: CellModel, path: Path) -> list[str]:
     return [f"{quantised} Linear modules are quantised, by their stored codes and ranges."] if quantised else []
 
 
-FORMATS: Mapping[str, Callable[[CellModel, Path], list[str]]] = {
-    "hub": _hub,
-    "packed": _packed,
-    "onnx": _onnx,
-    "openvino": _openvino,
+def _reopened(found: CellModel, folder: Path) -> nn.Module:
+    return load_folder(folder, found.study.plan.task_of(found.cell), is_quantised=found.is_quantised)
+
+
+FORMATS: Mapping[str, Format] = {
+    form.name: form
+    for form in (
+        Format(
+            name="hub",
+            write=_hub,
+            open=_reopened,
+            read_by="in torch",
+            loading="""from transformers import AutoTokenizer, {auto}
+
+model = {auto}.from_pretrained("DIR")
+tokenizer = AutoTokenizer.from_pretrained("DIR")""",
+        ),
+        Format(
+            name="packed",
+            write=_packed,
+            open=lambda found, folder: load_packed(folder, found.study.plan.task_of(found.cell))[0],
+            read_by="in torch, unpacked",
+            loading="""import harness
+
+model, tokenizer = harness.load_packed("DIR", task="{task}")""",
+        ),
+        Format(
+            name="onnx",
+            write=_onnx,
+            open=lambda found, folder: opened_graph(found, "onnxruntime", folder / ONNX_FILE),
+            read_by="in onnxruntime",
+            loading="""import onnxruntime
+
+session = onnxruntime.InferenceSession("DIR/model.onnx")""",
+        ),
+        Format(
+            name="openvino",
+            write=_openvino,
+            open=lambda found, folder: opened_graph(found, "openvino", folder / OPENVINO_FILE),
+            read_by="in OpenVINO",
+            loading="""import openvino
+
+model = openvino.Core().compile_model("DIR/openvino_model.xml", "CPU")""",
+        ),
+    )
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import Problem, UsageError
-from harness.export.models import load_folder, load_packed
+from harness.export.format import Format
+from harness.export.models import load_folder
 from harness.inputs.data_sources import DataSource
 from harness.runtimes.onnx_graph import input_names, output_names, require_packages
 from harness.runtimes.sessions import RUNTIMES, Source
 from harness.stages.evaluation import score
 from harness.stages.loading import load_tokenizer
 from harness.studies.cell_models import CellModel
-from harness.tasks import Task
-
-ONNX_FILE, OPENVINO_FILE = "model.onnx", "openvino_model.xml"
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def check_data(found: CellModel, data: DataSource) -> None:
             )
 
 
-def rescored(found: CellModel, form: str, folder: Path, data: DataSource) -> Iterator[Rescored]:
+def rescored(found: CellModel, form: Format, folder: Path, data: DataSource) -> Iterator[Rescored]:
     """Every metric of the task on every split that the record has, scored by the runtime that reads this format.
 
     folder: as `harness.export.formats.write` wrote it. data: as `check_data` found it right.
@@ -64,7 +62,7 @@ def rescored(found: CellModel, form: str, folder: Path, data: DataSource) -> Ite
     task = found.study.plan.task_of(found.cell)
     evaluation = found.study.plan.stages[found.study.plan.endpoint(found.cell)]
     torch.set_num_threads(evaluation.parameters["threads"])
-    model, tokenizer = READERS[form](found, folder, task), load_tokenizer(folder)
+    model, tokenizer = form.open(found, folder), load_tokenizer(folder)
     in_percent = 1 if task.head.metrics_in_percent else 100
     for split, reported_as in task.evaluation_splits:
         if split not in evaluation.inputs:
@@ -105,23 +103,9 @@ class _GraphModel(nn.Module):
         return {name: torch.from_numpy(found[i]) for i, name in enumerate(self._outputs)}
 
 
-def _in_onnxruntime(found: CellModel, folder: Path, task: Task) -> nn.Module:
-    return _graph_model(found, task, "onnxruntime", folder / ONNX_FILE)
-
-
-def _in_openvino(found: CellModel, folder: Path, task: Task) -> nn.Module:
-    return _graph_model(found, task, "openvino", folder / OPENVINO_FILE)
-
-
-def _graph_model(found: CellModel, task: Task, runtime: str, graph: Path) -> nn.Module:
+def opened_graph(found: CellModel, runtime: str, graph: Path) -> nn.Module:
+    """The graph of a cell's model in "onnxruntime" or "openvino". Raises UsageError where that is not installed."""
     require_packages(runtime, extra="openvino" if runtime == "openvino" else "onnx")
+    task = found.study.plan.task_of(found.cell)
     reference = load_folder(found.folder, task, is_quantised=found.is_quantised)
     return _GraphModel(reference, f"{runtime} {'int8' if found.is_quantised else 'fp32'}", graph)
-
-
-READERS: Mapping[str, Callable[[CellModel, Path, Task], nn.Module]] = {
-    "hub": lambda found, folder, task: load_folder(folder, task, is_quantised=found.is_quantised),
-    "packed": lambda found, folder, task: load_packed(folder, task)[0],
-    "onnx": _in_onnxruntime,
-    "openvino": _in_openvino,
-}

@@ -69,18 +69,11 @@ class HeadFunctions(Protocol):
         """The metrics and predictions of a split. outputs: the model's logits by name, a row per example."""
 
 
-class ClassificationHead:
-    """One label a text or a pair of texts."""
+class _HeadOnTexts:
+    """What is the same of every head on a text or a pair of texts."""
 
     def model_class(self) -> Any:
         return transformers.AutoModelForSequenceClassification
-
-    def model_options(self, task: Task) -> dict[str, Any]:
-        return {
-            "num_labels": task.num_labels,
-            "id2label": dict(enumerate(task.label_names)),
-            "label2id": {name: i for i, name in enumerate(task.label_names)},
-        }
 
     def training_examples(
         self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
@@ -91,6 +84,17 @@ class ClassificationHead:
         self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
     ) -> datasets.Dataset:
         return encode_texts(rows, task, tokenizer, max_length=parameters["max_length"], stops=stops)
+
+
+class ClassificationHead(_HeadOnTexts):
+    """One label a text or a pair of texts."""
+
+    def model_options(self, task: Task) -> dict[str, Any]:
+        return {
+            "num_labels": task.num_labels,
+            "id2label": dict(enumerate(task.label_names)),
+            "label2id": {name: i for i, name in enumerate(task.label_names)},
+        }
 
     def objective(self, distillation: Distillation | None) -> Objective:
         return ClassificationObjective(distillation=distillation)
@@ -110,24 +114,11 @@ class ClassificationHead:
         return Scored(metrics, class_predictions(labels, predicted), undefined_correlations(task, metrics))
 
 
-class RegressionHead:
+class RegressionHead(_HeadOnTexts):
     """One number a text or a pair of texts."""
-
-    def model_class(self) -> Any:
-        return transformers.AutoModelForSequenceClassification
 
     def model_options(self, task: Task) -> dict[str, Any]:
         return {"num_labels": task.num_labels, "problem_type": "regression"}
-
-    def training_examples(
-        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
-    ) -> datasets.Dataset:
-        return encode_texts(rows, task, tokenizer, max_length=parameters["max_length"], stops=stops)
-
-    def evaluation_examples(
-        self, rows: datasets.Dataset, task: Task, tokenizer: Any, parameters: Parameters, stops: StopFlag = NEVER
-    ) -> datasets.Dataset:
-        return encode_texts(rows, task, tokenizer, max_length=parameters["max_length"], stops=stops)
 
     def objective(self, distillation: Distillation | None) -> Objective:
         return RegressionObjective(distillation=distillation)

@@ -17,8 +17,8 @@ MOST_BATCHES_SORTED_TOGETHER = 50
 FEWEST_GROUPS = 4
 
 
-class SeededSampler(Sampler[int]):
-    """Examples 0 to num_examples - 1 in an order of its own at every epoch."""
+class SeededShuffledSampler(Sampler[int]):
+    """Examples 0 to num_examples - 1 in an order of its own at every epoch: batches of examples of any length."""
 
     def __init__(self, num_examples: int, seed: int) -> None:
         self.num_examples = num_examples
@@ -37,21 +37,14 @@ class SeededSampler(Sampler[int]):
 
     def parts(self, permutation: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """The order of an epoch, piece by piece, from its random permutation."""
-        raise NotImplementedError
+        yield from (permutation[at : at + 4096] for at in range(0, len(permutation), 4096))
 
     def _permutation(self) -> NDArray[np.int64]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         return torch.randperm(self.num_examples, generator=generator).numpy()
 
 
-class SeededShuffledSampler(SeededSampler):
-    """Batches of examples of any length."""
-
-    def parts(self, permutation: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-        yield from (permutation[at : at + 4096] for at in range(0, len(permutation), 4096))
-
-
-class SeededLengthGroupedSampler(SeededSampler):
+class SeededLengthGroupedSampler(SeededShuffledSampler):
     """Batches of similar length: the order of the library's LengthGroupedSampler, number for number.
 
     Fifty batches at a time, fewer where an epoch would have less than four such groups, are sorted by length, longest
