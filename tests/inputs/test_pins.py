@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.identity import require_commit
-from harness.inputs.data_sources import WIKIPEDIA
+from harness.inputs.data_sources import HUB_ROWS, WIKIPEDIA
 from harness.inputs.hub import HubSource
 from harness.tasks import TASKS
 
@@ -43,3 +43,7 @@ def test_a_commit_is_taken() -> None:
     assert HubSource(repository="r", revision=COMMIT).revision == COMMIT
     assert replace(TASKS["squad"], hub_revision=COMMIT).hub_revision == COMMIT
     require_commit("the corpus", WIKIPEDIA[2])
+
+
+def test_the_rows_of_every_shipped_tasks_splits_are_known() -> None:
+    assert {f"{task.name}/{split}" for task in TASKS.values() for split in task.splits} == HUB_ROWS.keys()
