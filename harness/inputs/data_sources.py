@@ -47,14 +47,6 @@ HUB_ROWS = {
     "rte/validation": 277,
     "stsb/train": 5_749,
     "stsb/validation": 1_500,
-    "cola/train": 8_551,
-    "cola/validation": 1_043,
-    "mrpc/train": 3_668,
-    "mrpc/validation": 408,
-    "rte/train": 2_490,
-    "rte/validation": 277,
-    "stsb/train": 5_749,
-    "stsb/validation": 1_500,
 }
 WIKIPEDIA_TEXT_BYTES = 20_200_062_385
 
