@@ -12,7 +12,7 @@ from slurm.devcluster.cluster import Cluster
 
 DENSE = "dense tiny sst2 seed 0"
 ONE = ("--methods", "dense", "--tasks", "sst2")
-TWO_NODES = {"work.training": {"nodes": 2, "tasks": 1, "cpus": 2}}
+TWO_NODES = {"time": 6, "work.training": {"nodes": 2, "tasks": 1, "cpus": 2}}
 PATIENCE_S = 240.0  # two processes import torch, on one machine
 
 
