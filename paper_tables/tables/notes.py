@@ -1,10 +1,10 @@
 """Notes under a table: what a reader must know before using a number. Computed from the study's own records."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from harness.planning.recipe import SEARCHED
+from harness.planning.recipe import SEARCHED, split_key
 from harness.studies.row_check import mixed_rows
 from harness.studies.study import Study
 from harness.studies.verification import Records
@@ -33,17 +33,20 @@ def notes(study: Study, records: Records, differing: Differing | None = None) ->
         found.append(
             f"{len(assumed)} of {len(settings)} settings are assumed, not published (study file, recipe.settings)."
         )
-    found += _searched(settings)
+    found += _searched(settings, {spec.kind for spec in study.plan.stages.values()})
     if changed:
         found.append(f"Changed by --set: {', '.join(sorted(changed))}.")
     return found
 
 
-def _searched(settings: Mapping[str, list[Any]]) -> list[str]:
-    """What was searched, and how; settings that were searched alike in one sentence."""
+def _searched(settings: Mapping[str, list[Any]], kinds: Collection[str]) -> list[str]:
+    """What was searched, and how; settings that were searched alike in one sentence.
+
+    kinds: of the study's stages. A preset has settings for other kinds too, and these say nothing of this table.
+    """
     alike: dict[str, list[str]] = defaultdict(list)
     for key, (value, evidence, source) in sorted(settings.items()):
-        if evidence == SEARCHED:
+        if evidence == SEARCHED and split_key(key)[0] in {*kinds, "common", "task"}:
             alike[source].append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
     return [f"Searched, alike for each: {', '.join(keys)}: {source}." for source, keys in alike.items()]
 

@@ -109,6 +109,9 @@ def test_a_note_tells_what_was_searched_and_how(store: Store) -> None:
         "task_pruning.learning_rate": Setting(2e-4, "searched", words),
     }
     add(store, "prune-ofa", [0], given=given)
+    alone = f"Searched, alike for each: transfer.learning_rate=0.0004: {words}."
+    assert alone in notes(read_study(store, "mine"), {}), "what no stage of the study has is no matter of its table"
+    add(store, "finetune-pruning", [0], given=given)
     study = read_study(store, "mine")
     assert f"Searched, alike for each: task_pruning.learning_rate=0.0002, transfer.learning_rate=0.0004: {words}." in (
         notes(study, {})
