@@ -145,7 +145,7 @@ def row_problems(path: Path, task: Task) -> list[str]:
     for column, form in forms_of(task).items():
         beside = tuple(task.columns[name] for name in form.beside if name in task.columns)
         try:
-            with _reading_rows(path), pq.ParquetFile(path) as file:
+            with _reading_rows(path), pq.ParquetFile(path, pre_buffer=False) as file:
                 batches = sound_batches(file, column, beside=beside)
                 form.check_rows(batches, task)
         except RowError as error:
@@ -162,7 +162,7 @@ def article_problems(path: Path, *, thorough: bool = True) -> list[str]:
     text is blank is told where every one is read.
     """
     try:
-        with _reading_rows(path), pq.ParquetFile(path) as file:
+        with _reading_rows(path), pq.ParquetFile(path, pre_buffer=False) as file:
             everything = thorough or text_bytes(path) <= CHEAP_TEXT_BYTES
             groups = [g for g in range(file.num_row_groups) if everything or has_nulls(file, g, "text")]
             batches = sound_batches(file, "text", groups=groups)
@@ -255,7 +255,8 @@ def map_parquet(
         unfinished = copy.with_suffix(".unfinished")
         with ArrowWriter(features=features, path=str(unfinished)) as writer:
             for path in paths:
-                with _reading_rows(path), pq.ParquetFile(path) as file:
+                # Not buffered ahead: the reader would keep all that it has read to the end of the file.
+                with _reading_rows(path), pq.ParquetFile(path, pre_buffer=False) as file:
                     batches = file.iter_batches(ROWS_AT_A_TIME, columns=[*features])
                     for batch in stops.over(batches, f"batches of rows of {path.name}"):
                         writer.write_table(pa.Table.from_batches([batch]))
