@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
+from typing import Any
 
 import corpus_memory
 import numpy as np
@@ -29,18 +28,11 @@ def test_a_file_is_copied_without_being_kept(tmp_path: Path, monkeypatch: pytest
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "small.parquet")
     map_parquet([tmp_path / "small.parquet"], tmp_path / "copy")  # what it imports is there before
     pa.default_memory_pool().release_unused()
-    before, peak, over = corpus_memory._own_kilobytes(os.getpid()), [0], threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.002):
-            peak[0] = max(peak[0], corpus_memory._own_kilobytes(os.getpid()))
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
+    told: dict[str, Any] = {}
+    with corpus_memory.measured(told):
+        pass
+    before = told["peak_mb"]
+    with corpus_memory.measured(told):
         copied = map_parquet([tmp_path / "rows.parquet"], tmp_path / "copy")
-    finally:
-        over.set()
-        watching.join()
     assert len(copied) == ROWS * GROUPS
-    assert peak[0] - before < 40_000
+    assert told["peak_mb"] - before < 40

@@ -50,8 +50,10 @@ def measured(told: dict[str, Any]) -> Iterator[None]:
     over, peak = threading.Event(), [0]
 
     def watch() -> None:
-        while not over.wait(EVERY_SECONDS):
+        while True:
             peak[0] = max(peak[0], sum(_own_kilobytes(pid) for pid in _family(os.getpid())))
+            if over.wait(EVERY_SECONDS):
+                return
 
     watching = threading.Thread(target=watch, daemon=True)
     watching.start()
