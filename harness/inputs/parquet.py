@@ -145,7 +145,7 @@ def row_problems(path: Path, task: Task) -> list[str]:
     for column, form in forms_of(task).items():
         beside = tuple(task.columns[name] for name in form.beside if name in task.columns)
         try:
-            with _reading_rows(path), pq.ParquetFile(path, pre_buffer=False) as file:
+            with _reading_rows(path) as file:
                 batches = sound_batches(file, column, beside=beside)
                 form.check_rows(batches, task)
         except RowError as error:
@@ -162,7 +162,7 @@ def article_problems(path: Path, *, thorough: bool = True) -> list[str]:
     text is blank is told where every one is read.
     """
     try:
-        with _reading_rows(path), pq.ParquetFile(path, pre_buffer=False) as file:
+        with _reading_rows(path) as file:
             everything = thorough or text_bytes(path) <= CHEAP_TEXT_BYTES
             groups = [g for g in range(file.num_row_groups) if everything or has_nulls(file, g, "text")]
             batches = sound_batches(file, "text", groups=groups)
@@ -255,8 +255,7 @@ def map_parquet(
         unfinished = copy.with_suffix(".unfinished")
         with ArrowWriter(features=features, path=str(unfinished)) as writer:
             for path in paths:
-                # Not buffered ahead: the reader would keep all that it has read to the end of the file.
-                with _reading_rows(path), pq.ParquetFile(path, pre_buffer=False) as file:
+                with _reading_rows(path) as file:
                     batches = file.iter_batches(ROWS_AT_A_TIME, columns=[*features])
                     for batch in stops.over(batches, f"batches of rows of {path.name}"):
                         writer.write_table(pa.Table.from_batches([batch]))
@@ -266,10 +265,14 @@ def map_parquet(
 
 
 @contextmanager
-def _reading_rows(path: Path) -> Iterator[None]:
-    """Names the file when the parquet reader fails on damaged pages. Errors of the system pass as they are."""
+def _reading_rows(path: Path) -> Iterator[pq.ParquetFile]:
+    """The opened file, named when the reader fails on damaged pages. Errors of the system pass as they are.
+
+    Not buffered ahead: the reader would keep all that it has read until the file is closed.
+    """
     try:
-        yield
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            yield file
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -324,5 +327,5 @@ def _raise_for_problems(path: Path, forms: Forms) -> None:
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
-    with _reading_rows(path):
-        return pq.read_table(path, columns=list(columns))
+    with _reading_rows(path) as file:
+        return file.read(columns=list(columns))
