@@ -9,7 +9,7 @@ WORLDS ?= worlds
 export PYTHONDONTWRITEBYTECODE :=
 
 # On a machine with nothing but Python, git and make: the environment is made first.
-.PHONY: environment trackers demo site results worlds bench bench-gpu bench-inference test test-cluster test-all lint mutants soak same-numbers code-versions clean
+.PHONY: environment trackers demo site results worlds bench bench-gpu bench-inference test test-slow test-cluster test-all lint mutants soak same-numbers code-versions shallow clean
 
 environment: $(VENV)/.ready
 
@@ -87,6 +87,11 @@ test: environment
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --dist loadfile \
 	    --numprocesses $$($(BIN)/python -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 
+# The slow ones, which want the trackers too. Side by side: each process has one thread, and what measures time does so
+# by the processor or beside a yardstick.
+test-slow: environment
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not cluster" --numprocesses 2 --dist loadfile --durations 40
+
 # On a real SLURM that the tests start on this machine, as root: apt-get install slurm-wlm slurmdbd munge mariadb-server.
 test-cluster: environment
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster -m cluster --numprocesses 2 --dist load --durations 15
@@ -115,6 +120,10 @@ same-numbers: environment
 # A new stage kind, or a kind's raised version: record its source.
 code-versions: environment
 	$(BIN)/python tests/support/code_versions.py
+
+# After a change of the synthetic world or of its referees: what shallow learners reach, some minutes.
+shallow: environment
+	PYTHONPATH=tests/support $(BIN)/python tests/support/shallow_reached.py
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info
