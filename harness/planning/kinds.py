@@ -423,7 +423,7 @@ _KINDS = (
     ),
     StageKind(
         name="latency",
-        version=1,
+        version=2,
         run="harness.stages.latency:latency",
         recipe={
             **{name: RUNTIME[name] for name in ("attention", "threads")},

@@ -95,6 +95,7 @@ def _openvino(source: Source, threads: int) -> Session:
 
 
 SPARSE_FROM = 0.5  # share of zeros above which a matrix takes a sparse form
+TOKENS_AT_ONCE = 32  # of a product with such a matrix
 STORED = "the stored codes and ranges"
 ONNX = ("onnx", "onnxscript", "onnxruntime")
 OPENVINO = ("onnx", "onnxscript", "openvino")
@@ -125,21 +126,26 @@ def pin(threads: int) -> None:
 
 
 class _SparseLinear(nn.Module):
-    """weight in compressed sparse rows, times the input's rows."""
+    """weight in compressed sparse rows, times the input's rows, a few at a time: as many as stay in the cache."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the library says that the form is in beta
-            self.rows = linear.weight.detach().to_sparse_csr()
+            rows = linear.weight.detach().to_sparse_csr()
+            # As the library's product takes them; of 64 bits it makes a copy at each call.
+            indices = rows.crow_indices().int(), rows.col_indices().int()
+            self.rows = torch.sparse_csr_tensor(*indices, rows.values(), size=rows.shape)
         self.bias = linear.bias
         self.weight = nn.Parameter(torch.empty(0))  # model code asks for its type
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
-        product = (self.rows @ flat.t()).t()
+        product = flat.new_empty(len(flat), self.rows.shape[0])
+        for into, part in zip(product.split(TOKENS_AT_ONCE), flat.split(TOKENS_AT_ONCE), strict=True):
+            into.copy_((self.rows @ part.t()).t())
         if self.bias is not None:
-            product = product + self.bias
+            product += self.bias
         return product.reshape(*x.shape[:-1], -1)
 
 
