@@ -41,14 +41,23 @@ site: environment
 # Every page beside the committed records, from these alone. Nothing may change: `git diff results` shows what would.
 results: environment
 	for study in quick:quick quick:quick-wide quick:quick-other-tasks quick:quick-without-pre-training sweep:sweep \
-	        sweep:sweep-160 sweep:sweep-480 methods:methods reduced:reduced worlds:world-1 worlds:world-7; do \
+	        sweep:sweep-160 sweep:sweep-480 methods:methods methods:curves reduced:reduced \
+	        worlds:world-1 worlds:world-7; do \
 	    from="--store results/$${study%:*} --study $${study#*:}"; to=results/$${study%:*}; \
 	    $(BIN)/harness tables $$from --out $$to || exit 1; \
 	done
 	for study in quick:quick quick:quick-wide sweep:sweep methods:methods reduced:reduced; do \
 	    from="--store results/$${study%:*} --study $${study#*:}"; to=results/$${study%:*}; \
-	    case $$study in sweep:*) what="accuracy,tokens --with sweep-160,sweep-480";; methods:*) what=methods;; *) what=accuracy,tokens,sparsity;; esac; \
-	    $(BIN)/harness tables $$from --claims --out $$to && \
+	    $(BIN)/harness tables $$from --claims --out $$to || exit 1; \
+	done
+	for study in quick:quick quick:quick-wide sweep:sweep methods:methods methods:curves reduced:reduced; do \
+	    from="--store results/$${study%:*} --study $${study#*:}"; to=results/$${study%:*}; \
+	    case $$study in \
+	        sweep:*) what="accuracy,tokens --with sweep-160,sweep-480";; \
+	        methods:methods) what=methods;; \
+	        methods:curves) what=accuracy;; \
+	        *) what=accuracy,tokens,sparsity;; \
+	    esac; \
 	    $(BIN)/harness plots $$from --only $$what --out $$to || exit 1; \
 	done
 	for study in quick reduced; do \
