@@ -30,6 +30,7 @@ CORPUS_COLUMNS = ("title", "text")
 CORPUS_FORMS = text_forms(CORPUS_COLUMNS)
 CHEAP_TEXT_BYTES = 64e6  # a corpus file with more text is read by its stage alone; a plan looks at its statistics
 ROWS_AT_A_TIME = 10_000  # copied between two looks at the flag
+BUFFER_BYTES = 1 << 20  # of a column that is read; 0 would be all that a row group has of it
 _FOLDER = "a folder"
 _KINDS = {
     stat.S_IFREG: "a file",
@@ -268,10 +269,11 @@ def map_parquet(
 def _reading_rows(path: Path) -> Iterator[pq.ParquetFile]:
     """The opened file, named when the reader fails on damaged pages. Errors of the system pass as they are.
 
-    Not buffered ahead: the reader would keep all that it has read until the file is closed.
+    Neither buffered ahead, where the reader keeps all that it has read until the file is closed, nor a column of a row
+    group at once: pandas writes a million rows as one group.
     """
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:

@@ -17,13 +17,14 @@ from harness.inputs.parquet import map_parquet
 ROWS, ROW_BYTES, GROUPS = 1000, 2000, 60
 
 
-def test_a_file_is_copied_without_being_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 120 MB that cannot be compressed, less than a third in memory at a time."""
+@pytest.mark.parametrize("groups", [GROUPS, 1])
+def test_a_file_is_copied_without_being_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: int) -> None:
+    """Of 120 MB that cannot be compressed, less than half in memory at a time, however many row groups hold them."""
     monkeypatch.setattr(parquet, "ROWS_AT_A_TIME", 500)
     draw = np.random.default_rng(0)
     with pq.ParquetWriter(tmp_path / "rows.parquet", pa.schema({"text": pa.string()})) as writer:
-        for _ in range(GROUPS):
-            rows = [draw.bytes(ROW_BYTES // 2).hex() for _ in range(ROWS)]
+        for _ in range(groups):
+            rows = [draw.bytes(ROW_BYTES // 2).hex() for _ in range(ROWS * GROUPS // groups)]
             writer.write_table(pa.table({"text": rows}))
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "small.parquet")
     map_parquet([tmp_path / "small.parquet"], tmp_path / "copy")  # what it imports is there before
@@ -35,4 +36,4 @@ def test_a_file_is_copied_without_being_kept(tmp_path: Path, monkeypatch: pytest
     with corpus_memory.measured(told):
         copied = map_parquet([tmp_path / "rows.parquet"], tmp_path / "copy")
     assert len(copied) == ROWS * GROUPS
-    assert told["peak_mb"] - before < 40
+    assert told["peak_mb"] - before < 60
