@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tabulate import tabulate
@@ -32,7 +33,6 @@ from harness.grids.workload import (
 )
 from harness.inputs.shapes import FP32_BYTES
 from harness.planning.graph import Plan
-from harness.planning.kinds import TRAINS
 from harness.specs import TEACHER_LOGITS, StageSpec
 from harness.wording import counted, option
 
@@ -48,6 +48,7 @@ GPU_HOURS_LIMIT, CPU_HOURS_LIMIT = 24.0, 8.0
 LEAST_TOLD = 1.1  # times as many hours, below which sharing is not spoken of
 CHECKPOINTS_AT_ONCE = 3  # the last two, and the one being written
 ADAM_COPIES = 3  # weights and two moments
+ONE_EACH: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +120,14 @@ class Estimate:
 
 
 def estimate(
-    plan: Plan, waiting: Sequence[str], sizes: InputSizes, timings: Iterable[Timing], machine: Machine, ranks: int = 1
+    plan: Plan,
+    waiting: Sequence[str],
+    sizes: InputSizes,
+    timings: Iterable[Timing],
+    machine: Machine,
+    ranks: Mapping[str, int] = ONE_EACH,
 ) -> Estimate:
-    """The cost of the stages that wait. ranks: that train each of them together."""
+    """The cost of the stages that wait. ranks: by kind, how many train a stage together, where they are several."""
     speeds = _by_group(timing for timing in timings if timing.on_gpu in (None, bool(machine.gpus)))
     costs: dict[str, list[_Cost]] = {}
     seconds: dict[str, float] = {}
@@ -132,8 +138,7 @@ def estimate(
         cost = _cost(spec, plan, sizes, speeds, machine)
         costs.setdefault(spec.kind, []).append(cost)
         if cost.hours is not None:
-            together = ranks if plan.work_of_kind(spec.kind) in TRAINS else 1
-            seconds[stage_id] = 3600 * cost.hours / together
+            seconds[stage_id] = 3600 * cost.hours / ranks.get(spec.kind, 1)
             unshared += cost.hours * num_cells[stage_id]
     return Estimate(
         on_gpu=bool(machine.gpus),

@@ -17,7 +17,7 @@ from harness.execution.executors import run_in_process, run_locally
 from harness.execution.hardware import Machine, this_machine
 from harness.execution.outcome import Outcome
 from harness.planning.graph import Plan
-from harness.planning.kinds import StageKind
+from harness.planning.kinds import TRAINS, StageKind
 from harness.planning.method_registry import kind_of
 from harness.stages.context import Resources, Sources
 from harness.store.store import Store
@@ -26,9 +26,6 @@ from harness.wording import counted, option
 if TYPE_CHECKING:
     from slurm.preview import Preview
     from slurm.submission import Submitted, Target
-
-
-TRAINING = ("pretraining", "training")  # work whose profiles an estimate is made for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,10 +139,20 @@ def machine_of(plan: Plan, run: RunOptions) -> Machine:
     if run.executor != "slurm":
         return this_machine()
     target = target_of(plan, run)
-    trained = [spec for spec in plan.stages.values() if plan.work_of_kind(spec.kind) in TRAINING]
+    trained = [spec for spec in plan.stages.values() if plan.work_of_kind(spec.kind) in TRAINS]
     asked = {target.profiles.for_stage(spec.kind, plan.work_of_kind(spec.kind)) for spec in trained}
     largest = max(asked or {target.profiles.default}, key=lambda profile: (profile.num_gpus, profile.cpus))
     return Asked(gpus=tuple(map(str, range(largest.num_gpus))), cores=largest.cpus)
+
+
+def ranks_of(plan: Plan, run: RunOptions, resources: Resources) -> dict[str, int]:
+    """The ranks that train a stage of each kind: those of its profile on a cluster, where it asks for several."""
+    kinds = {spec.kind for spec in plan.stages.values() if plan.work_of_kind(spec.kind) in TRAINS}
+    if run.executor != "slurm":
+        return dict.fromkeys(kinds, resources.ranks)
+    profiles = target_of(plan, run).profiles
+    asked = {kind: profiles.for_stage(kind, plan.work_of_kind(kind)).ranks for kind in kinds}
+    return {kind: ranks if ranks > 1 else resources.ranks for kind, ranks in asked.items()}
 
 
 class Asked(Machine):

@@ -14,8 +14,10 @@ import pytest
 from grid_world import ROOT, Ran, of_kind, write_model
 
 from harness.errors import UsageError
+from harness.execution.available import RunOptions
 from harness.execution.hardware import Machine, _gpus
 from harness.grids.estimate import Estimate, KindEstimate, check_limit, estimate
+from harness.grids.executors import ranks_of
 from harness.grids.workload import InputSizes, Timing, group_of, read_timings, timing_of, work_of
 from harness.inputs.content_hashes import ContentHashes
 from harness.inputs.data_sources import FolderData, HubData, Sizes
@@ -23,9 +25,11 @@ from harness.inputs.models import BaseModel, find_models
 from harness.inputs.shapes import HUB_SHAPES, Shape, shape_of
 from harness.planning.graph import Inputs, ModelIdentity, Plan
 from harness.planning.grid import Axes, expand
+from harness.planning.kinds import TRAINS
 from harness.planning.planner import plan_cells
 from harness.planning.preset import load_preset
 from harness.specs import StageSpec
+from harness.stages.context import Resources
 from harness.store.store import Store
 from harness.studies.study import read_study
 from harness.tasks import TASKS, get_task
@@ -318,14 +322,13 @@ def test_ranks_cost_the_same_hours_and_less_time(planned: Plan) -> None:
     told["training"]["ranks"] = 2
     timing = timing_of(record(spec, **told), planned, SIZES.shapes)
     assert timing is not None
-    found = estimate(planned, [dense], SIZES, [timing], GPU, ranks=4)
+    found = estimate(planned, [dense], SIZES, [timing], GPU, ranks_of(planned, RunOptions(), Resources(ranks=4)))
     assert found.hours == pytest.approx(0.01)
     assert found.seconds == {dense: pytest.approx(9.0)}
-    ((corpus, _),) = of_kind(planned, "corpus").items()
-    assert (
-        estimate(planned, [corpus], SIZES, [], GPU, ranks=4).seconds
-        == estimate(planned, [corpus], SIZES, [], GPU).seconds
-    ), "nothing but training has ranks"
+    trained = {spec.kind for spec in planned.stages.values() if planned.work_of_kind(spec.kind) in TRAINS}
+    assert "dense" in trained
+    assert "corpus" not in trained
+    assert ranks_of(planned, RunOptions(), Resources(ranks=4)) == dict.fromkeys(trained, 4)
 
 
 def test_what_sharing_saves_by_hand() -> None:

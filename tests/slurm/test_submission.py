@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -409,3 +411,28 @@ def test_the_estimate_is_for_what_the_profiles_of_training_ask(
     assert "hours without a GPU" in submit("--dry-run").out
     profile.write_text(PROFILE + "[work.training]\ngpus = 1\n")
     assert "GPU-hours" in submit("--dry-run").out
+
+
+def test_ranks_of_a_profile_take_wall_time_from_what_is_estimated(
+    submit: Callable[..., Ran], world: World, stub: StubCluster
+) -> None:
+    """Six ranks, a sixth of the time; the ranks of `--resource` count for work whose profile asks for none."""
+
+    def hours() -> dict[str, float]:
+        """By class of work, of all that was submitted just now."""
+        store, plan = Store(world.store), plan_of(world)
+        found: dict[str, float] = defaultdict(float)
+        for entry in map(store.ledger.read, store.ledger.uuids()):
+            for stage_id, _ in entry.stages():
+                kind = plan.stages[stage_id].kind
+                found[plan.work_of_kind(kind)] += entry.estimated[kind]
+        shutil.rmtree(world.store)
+        return found
+
+    assert submit().code == 0
+    alone = hours()
+    (world.folder / "p.toml").write_text(PROFILE + "[work.training]\nnodes = 2\ntasks = 3\n")
+    assert submit("--resource", "ranks=2").code == 0
+    together = hours()
+    times = {"data": 1, "pretraining": 2, "training": 6, "conversion": 1, "scoring": 1}
+    assert alone == {work: pytest.approx(times[work] * spent) for work, spent in together.items()}
