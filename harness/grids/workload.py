@@ -194,13 +194,20 @@ def timing_of(record: Mapping[str, Any], plan: Plan, shapes: Mapping[str, Shape]
                 # Its own seconds: `times` covers the last attempt only.
                 whole_attempt = False
                 tokens, on_gpu = training["tokens_seen"], training["device"] != "cpu"
-                seconds = training["seconds"] * training.get("ranks", 1)
+                seconds = _rank_seconds(training)
             work = tokens * flops_per_token(spec, plan, shapes[group.model or ""])
     except (KeyError, TypeError, AttributeError):
         return None
     if not (work > 0 and seconds > 0):
         return None
     return Timing(group, on_gpu, float(work), float(seconds), SPEAKS_FOR * work if whole_attempt else math.inf)
+
+
+def _rank_seconds(training: Mapping[str, Any]) -> float:
+    """Of all ranks together."""
+    everything = {"ranks": training.get("ranks", 1), "seconds": training["seconds"]}
+    spans = training.get("rank_spans", [everything])
+    return float(sum(span["ranks"] * span["seconds"] for span in spans))
 
 
 def read_timings(plan: Plan, store: Store, waiting: Iterable[str], shapes: Mapping[str, Shape]) -> list[Timing]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from harness.training.objectives import Distillation, Objective
 from harness.training.precision import in_precision, matrix_products
 from harness.training.ranks import Ranks, together
 from harness.training.trainer import CompressionTrainer, Progress, mean_of_finite, training_arguments
+from harness.wording import counted
 
 LENGTHS_AT_A_TIME = 100_000
 
@@ -105,9 +106,8 @@ class TrainingRun:
         report = modifier.detach(model)
         if progress.skipped_steps:
             report.summary.append(f"skipped {len(progress.skipped_steps)} steps whose gradient was not finite")
-        if not ranks.is_alone:
-            report.summary.append(f"trained by {ranks.size} ranks, each of which drew dropout for itself")
-        training = training_details(progress, num_steps, warmup_steps, len(self.examples), parameters, ranks.size)
+        report.summary += ranks_in_words(progress.rank_spans)
+        training = training_details(progress, num_steps, warmup_steps, len(self.examples), parameters)
         return TrainingOutcome(model=model, report=report, details={**report.details, **training})
 
 
@@ -138,22 +138,33 @@ def distillation_of(context: StageContext, load_teacher: Callable[[Path], nn.Mod
     )
 
 
+def ranks_in_words(spans: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How many ranks trained, and what may differ by them; nothing of a process that was alone all the time."""
+    first, *later = spans
+    if not later and first["ranks"] == 1:
+        return []
+    if not later:
+        return [f"trained by {first['ranks']} ranks, each of which drew dropout for itself"]
+    changes = "".join(f", from step {span['from_step']} on by {span['ranks']}" for span in later)
+    begun = counted(first["ranks"], "rank")
+    return [f"trained by {begun}{changes}; where they were several, each drew dropout for itself"]
+
+
 def training_details(
-    progress: Progress,
-    num_steps: int,
-    warmup_steps: int,
-    num_examples: int,
-    parameters: Mapping[str, Any],
-    num_ranks: int = 1,
+    progress: Progress, num_steps: int, warmup_steps: int, num_examples: int, parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The `training` part of a record: steps, examples, tokens, seconds, threads, batches, and the loss curve.
 
     batches: the global batch, and from which step on how many of its examples were on the device at a time, in how many
     micro-batches. The caller adds `too_large`, the sizes that ran out of memory in the attempt that finished.
-    skipped_steps: counted from 1, where there are any. ranks: where they were several; threads and device are of each.
+    skipped_steps: counted from 1, where there are any. ranks: in the end, where they were several; threads and device
+    are of each. rank_spans: where their number changed: from which step on how many, and their seconds.
     """
     skipped = {"skipped_steps": progress.skipped_steps} if progress.skipped_steps else {}
-    ranks = {"ranks": num_ranks} if num_ranks > 1 else {}
+    spans = [{**span, "seconds": round(span["seconds"], 1)} for span in progress.rank_spans]
+    ranks: dict[str, Any] = {"ranks": spans[-1]["ranks"]} if spans[-1]["ranks"] > 1 else {}
+    if len(spans) > 1:
+        ranks["rank_spans"] = spans
     return {
         "training": {
             **skipped,

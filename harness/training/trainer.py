@@ -46,6 +46,7 @@ class Progress:
     skipped_steps: counted from 1, whose gradient was not finite.
     device_batches: the micro-batch size in examples, and the step, counted from 1, from which it was used. Named as in
         checkpoints and records that exist.
+    rank_spans: the number of ranks, the step from which it was so many, and the seconds that they took.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -53,6 +54,7 @@ class Progress:
     seconds: float = 0.0
     device_batches: list[dict[str, int]] = field(default_factory=list)
     skipped_steps: list[int] = field(default_factory=list)
+    rank_spans: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def recent_loss(self) -> float:
@@ -63,6 +65,11 @@ class Progress:
         """From `next_step` on, steps are made with micro-batches of this size."""
         if not self.device_batches or self.device_batches[-1]["device_batch"] != micro_batch_size:
             self.device_batches.append({"from_step": next_step, "device_batch": micro_batch_size})
+
+    def note_ranks(self, next_step: int, ranks: int) -> None:
+        """From `next_step` on, steps are made by so many."""
+        if not self.rank_spans or self.rank_spans[-1]["ranks"] != ranks:
+            self.rank_spans.append({"from_step": next_step, "ranks": ranks, "seconds": 0.0})
 
 
 def mean_of_finite(losses: Sequence[float]) -> float:
@@ -292,6 +299,7 @@ class CompressionTrainer(Trainer):
         """Record the loss and the seconds of one optimizer step."""
         self.progress.losses.append(self._step_loss)
         self.progress.seconds += seconds
+        self.progress.rank_spans[-1]["seconds"] += seconds
         self._step_loss = 0.0
 
 
@@ -362,6 +370,7 @@ class _ProgressCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.saved = self.logged = self.stepped = time.monotonic()
         self.trainer.progress.note_micro_batch_size(state.global_step + 1, self.trainer.micro_batch_size)
+        self.trainer.progress.note_ranks(state.global_step + 1, self.trainer.ranks.size)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         now = time.monotonic()

@@ -219,6 +219,14 @@ def test_a_stopped_run_goes_on_with_another_number_of_ranks(grid: Grid) -> None:
     assert (first.outcome, last.outcome) == ("interrupted", "done")
     result = grid.stage("student_pruning").read_record()["result"]
     assert result["training"]["steps"] == LONG["student_pruning.steps"]
+    begun = int(first.checkpoint.removeprefix("checkpoint-")) + 1
+    assert (
+        f"trained by 2 ranks, from step {begun} on by 3; where they were several, each drew dropout for itself"
+        in result["did"]
+    )
+    spans = result["training"]["rank_spans"]
+    assert [(span["from_step"], span["ranks"]) for span in spans] == [(1, 2), (begun, 3)]
+    assert sum(span["seconds"] for span in spans) == pytest.approx(result["training"]["seconds"], abs=0.2)
     assert f"resuming from {first.checkpoint}" in grid.stage("student_pruning").log_path(2).read_text()
 
 

@@ -325,6 +325,8 @@ def test_ranks_cost_the_same_hours_and_less_time(planned: Plan) -> None:
     found = estimate(planned, [dense], SIZES, [timing], GPU, ranks_of(planned, RunOptions(), Resources(ranks=4)))
     assert found.hours == pytest.approx(0.01)
     assert found.seconds == {dense: pytest.approx(9.0)}
+    told["training"]["rank_spans"] = [{"ranks": 2, "seconds": 12.0}, {"ranks": 1, "seconds": 12.0}]
+    assert timing_of(record(spec, **told), planned, SIZES.shapes) == timing, "24 s of one GPU, and 12 s of another"
     trained = {spec.kind for spec in planned.stages.values() if planned.work_of_kind(spec.kind) in TRAINS}
     assert "dense" in trained
     assert "corpus" not in trained

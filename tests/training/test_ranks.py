@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 import torch
 from grid_world import HERE
 
+from harness.stages.training_run import ranks_in_words, training_details
 from harness.training.ranks import ALONE, Ranks
+from harness.training.trainer import Progress
 
 STAGES = (
     "teacher_preparation sst2",
@@ -74,6 +77,38 @@ def test_every_rank_and_step_draws_for_itself_and_leaves_the_generators_as_they_
                 assert tuple(torch.rand(4).tolist()) == drawn[rank, step]  # as a resumed run draws
     assert len(set(drawn.values())) == 6
     assert torch.equal(torch.get_rng_state(), before)
+
+
+# -- what a record says of them
+
+
+def recorded(*spans: tuple[int, int, float]) -> tuple[list[str], dict[str, Any]]:
+    """The summary and the details of a training that was begun anew for each (step, ranks, seconds)."""
+    progress = Progress(losses=[1.0])
+    for step, ranks, seconds in spans:
+        progress = Progress(**json.loads(json.dumps(asdict(progress))))  # through a checkpoint
+        progress.note_ranks(step, ranks)
+        progress.rank_spans[-1]["seconds"] += seconds
+        progress.seconds += seconds
+    details = training_details(progress, 30, 0, 8, {"batch_size": 8, "learning_rate": 1e-4})["training"]
+    return ranks_in_words(progress.rank_spans), {k: details[k] for k in ("ranks", "rank_spans") if k in details}
+
+
+def test_a_record_names_every_number_of_ranks() -> None:
+    """One number: it alone, as records have always had it; a process that is alone: nothing."""
+    assert recorded((1, 1, 2.0), (11, 1, 2.0)) == ([], {})
+    (said,), details = recorded((1, 2, 2.0), (11, 2, 2.0))
+    assert said == "trained by 2 ranks, each of which drew dropout for itself"
+    assert details == {"ranks": 2}
+    (said,), details = recorded((1, 2, 1.24), (11, 3, 1.0), (16, 3, 0.5))
+    assert said == "trained by 2 ranks, from step 11 on by 3; where they were several, each drew dropout for itself"
+    first, last = {"from_step": 1, "ranks": 2, "seconds": 1.2}, {"from_step": 11, "ranks": 3, "seconds": 1.5}
+    assert details == {"ranks": 3, "rank_spans": [first, last]}
+    (said,), details = recorded((1, 2, 1.2), (11, 1, 1.0))
+    assert said == "trained by 2 ranks, from step 11 on by 1; where they were several, each drew dropout for itself"
+    assert details == {"rank_spans": [first, {"from_step": 11, "ranks": 1, "seconds": 1.0}]}
+    (said,), _ = recorded((1, 1, 1.2), (11, 2, 1.0))
+    assert said.startswith("trained by 1 rank, from step 11 on by 2;")
 
 
 # -- what is said between processes
