@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import datasets
 import forked
 import pytest
 import torch
 from grid_world import HERE
+from toy_training import BERT_LAYER, PARAMETERS, toy_config
+from transformers import BertForSequenceClassification, TrainerCallback
 
+from harness.compression.sparsify import attach_masks, update_masks
 from harness.stages.training_run import ranks_in_words, training_details
+from harness.training.checkpoints import Checkpoints
+from harness.training.objectives import ClassificationObjective
 from harness.training.ranks import ALONE, Ranks
-from harness.training.trainer import Progress
+from harness.training.trainer import CompressionTrainer, Progress, training_arguments
 
 STAGES = (
     "teacher_preparation sst2",
@@ -77,6 +83,77 @@ def test_every_rank_and_step_draws_for_itself_and_leaves_the_generators_as_they_
                 assert tuple(torch.rand(4).tolist()) == drawn[rank, step]  # as a resumed run draws
     assert len(set(drawn.values())) == 6
     assert torch.equal(torch.get_rng_state(), before)
+
+
+# -- what they compare
+
+
+@dataclass(frozen=True)
+class Noting(Ranks):
+    """Rank 0 of two, the other of which agrees to everything. compared: what and, of its tensors, the zeros."""
+
+    size: int = 2
+    compared: list[tuple[str, int]] = field(default_factory=list)
+
+    def check_equal(self, what: str, tensors: Iterable[torch.Tensor]) -> None:
+        self.compared.append((what, sum(int((tensor == 0).sum()) for tensor in tensors)))
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        pass
+
+    def sum(self, value: torch.Tensor) -> torch.Tensor:
+        return value
+
+    def any(self, flag: bool) -> bool:
+        return flag
+
+    def from_first(self, value: Any) -> Any:
+        return value
+
+
+def compared(folder: Path, steps: int, minutes: float = 60.0) -> list[tuple[str, int]]:
+    """Over a training with masks on one matrix of 64 weights, of which half go after step 2 and 48 after step 4."""
+    network = BertForSequenceClassification(toy_config())
+    name = f"bert.encoder.layer.0.{BERT_LAYER[0]}"
+    attach_masks(network, [name])
+
+    class Prune(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step in (2, 4):
+                update_masks(network, 0.5 if state.global_step == 2 else 0.75, scope="local")
+
+    noting = Noting()
+    rows = [{"input_ids": [5 + row, 7], "labels": row % 2, "length": 2} for row in range(8)]
+    CompressionTrainer(
+        model=network,
+        args=training_arguments(PARAMETERS, output_dir=folder, num_steps=steps),
+        train_dataset=datasets.Dataset.from_list(rows),
+        data_collator=lambda found: {
+            **{key: torch.tensor([row[key] for row in found]) for key in ("input_ids", "labels")},
+            "attention_mask": torch.ones(len(found), 2, dtype=torch.long),
+        },
+        callbacks=[Prune()],
+        objective=ClassificationObjective(),
+        factor=lambda step: 1.0,
+        lengths=[2] * len(rows),
+        checkpoints=Checkpoints(folder),
+        checkpoint_minutes=minutes,
+        should_stop=lambda: False,
+        report=lambda progress: None,
+        ranks=noting,
+    ).fit()
+    return noting.compared
+
+
+def test_ranks_compare_weights_at_the_start_and_masks_once_each_time_they_change(tmp_path: Path) -> None:
+    (start, _), *later = compared(tmp_path, 5)
+    assert start == "the weights at the start"
+    assert later == [("the masks after step 1", 0), ("the masks after step 2", 32), ("the masks after step 4", 48)]
+
+
+def test_ranks_compare_weights_before_each_checkpoint(tmp_path: Path) -> None:
+    """After every step but the last."""
+    assert [what for what, _ in compared(tmp_path, 4, minutes=0.0)].count("the weights") == 3
 
 
 # -- what a record says of them
