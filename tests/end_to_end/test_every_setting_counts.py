@@ -69,7 +69,7 @@ OTHER: dict[str, Any] = {
     "shuffle_seed": 7,
 }
 WAIVED = {
-    "precision": "fp32 is the only value so far",
+    "precision": "tf32 needs a GPU; tests/training/test_precision.py and tests/planning/test_switches.py",
     "attention": "the kernels agree to the last bit here; tests/stages/test_loading.py looks at the model",
     "threads": "changes bits only on matrices large enough to be split",
     "teacher_logits": "changes nothing beyond rounding: tests/stages/test_teacher_logits.py",

@@ -87,3 +87,21 @@ def test_the_releases_tie_rule_under_a_global_ranking_is_refused() -> None:
 def test_a_quantization_that_would_never_begin_is_refused(value: str) -> None:
     with pytest.raises(UsageError, match=r"quantization_begin.*expected"):
         planned(f"quantization.quantization_begin={value}")
+
+
+TRAINED = ("teacher_preparation", "student_pruning", "dense", "task_pruning", "transfer", "quantization")
+
+
+def test_a_precision_has_stages_of_its_own_but_for_the_data() -> None:
+    """Every stage that trains, and every score."""
+    data: set[frozenset[str]] = set()
+    others: list[str] = []
+    for precision in ("fp32", "tf32", "bf16"):
+        planned = grid_world.plan(f"common.precision={precision}", **GRID)
+        is_data = {stage_id: spec.kind in ("corpus", "pairs") for stage_id, spec in planned.stages.items()}
+        data.add(frozenset(stage_id for stage_id, of_data in is_data.items() if of_data))
+        others += [stage_id for stage_id, of_data in is_data.items() if not of_data]
+        assert {"corpus", "pairs", *TRAINED} <= {*planned.counts()}
+        assert {spec.parameters.get("precision", precision) for spec in planned.stages.values()} == {precision}
+    assert len(data) == 1
+    assert len({*others}) == len(others) > 0
