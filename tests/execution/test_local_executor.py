@@ -39,6 +39,7 @@ from harness.store.store import Store
 from harness.studies.invalidation import invalidate
 from harness.studies.state import read_states
 from harness.studies.study import merged, read_study, write_study
+from harness.worker.ranks import DEVICES as RANK_DEVICES
 from harness.worker.run import ParentGone, run_bundle, run_stage
 
 FAKE = [sys.executable, "-P", str(HERE / "fake_stages.py")]
@@ -609,14 +610,28 @@ def test_a_worker_that_does_not_read_keeps_nobody_waiting(planned: Plan, store: 
 
 def test_each_worker_gets_its_own_gpu(planned: Plan, store: Store, make: Make) -> None:
     scheduler = make("dense=obey", "corpus=obey", devices=("3", "5"))
+    assert sorted(of_workers(scheduler, planned, store, "CUDA_VISIBLE_DEVICES")) == [["3"], ["5"]]
+
+
+def test_each_worker_gets_the_gpus_of_all_its_ranks(planned: Plan, store: Store, make: Make) -> None:
+    """Of eight with four ranks: rank 0 of the worker in slot 1 sees 4, and is told of 4 to 7."""
+    scheduler = make("dense=obey", "corpus=obey", devices=tuple("01234567"))
+    scheduler.resources = Resources(ranks=4)
+    shown = sorted(of_workers(scheduler, planned, store, "CUDA_VISIBLE_DEVICES", RANK_DEVICES))
+    assert shown == [["0", "0,1,2,3"], ["4", "4,5,6,7"]]
+
+
+def of_workers(scheduler: LocalScheduler, planned: Plan, store: Store, *names: str) -> list[list[str]]:
+    """Variables in the environment of the workers of the first two bundles, each of which has begun its stage."""
     for bundle in next_bundles(planned, planned.stages.keys(), set())[:2]:
         scheduler.submit(bundle, {})
     until(lambda: len(list(store.root.glob("checkpoints/*/begun"))) == 2)
-    shown = set()
+    found = []
     for stage_id in (path.parent.name for path in store.root.glob("checkpoints/*/begun")):
-        environ = Path(f"/proc/{store.stage(stage_id).attempts()[0].process}/environ").read_bytes().split(b"\0")
-        shown |= {entry for entry in environ if entry.startswith(b"CUDA_VISIBLE_DEVICES=")}
-    assert shown == {b"CUDA_VISIBLE_DEVICES=3", b"CUDA_VISIBLE_DEVICES=5"}
+        entries = Path(f"/proc/{store.stage(stage_id).attempts()[0].process}/environ").read_text().split("\0")
+        environ = dict(entry.split("=", 1) for entry in entries if "=" in entry)
+        found.append([environ[name] for name in names])
+    return found
 
 
 def test_what_else_is_printed_on_a_workers_pipe_is_no_reply(planned: Plan, store: Store, make: Make) -> None:

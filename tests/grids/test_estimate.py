@@ -539,3 +539,11 @@ def test_stages_side_by_side_one_for_each_gpu_or_as_many_as_the_cores_hold(
     gpus: tuple[str, ...], cores: int, threads: int, workers: int
 ) -> None:
     assert Machine(gpus=gpus, cores=cores).workers(threads) == workers
+
+
+@pytest.mark.parametrize(
+    ("gpus", "ranks", "workers"), [("01234567", 4, 2), ("01234567", 8, 1), ("01234567", 9, 1), ("", 2, 4), ("", 3, 2)]
+)
+def test_ranks_of_a_stage_have_a_gpu_each_or_its_threads(gpus: str, ranks: int, workers: int) -> None:
+    """Eight GPUs; or sixteen cores, two threads to a rank."""
+    assert Machine(gpus=tuple(gpus), cores=16).workers(2, ranks) == workers
