@@ -200,7 +200,8 @@ class Bench:
     ) -> Made:
         """Run the stage anew. stops: after so many of its steps, ascending, it is stopped and begun again.
 
-        inside: entered around the stage's own code. on_step: called after every step. team: as in `StageContext`.
+        inside: entered around the stage's own code. on_step: called after every step. team: as in `StageContext`, of
+        the first attempt; those after it are of a process alone. Raises Interrupted where another rank is stopped.
         """
         parents = {role: self.make(self.specs[parent]) for role, parent in spec.parents.items()}
         self.runs += 1
@@ -225,13 +226,14 @@ class Bench:
                 resources=resources or Resources(checkpoint_minutes=60.0),
                 should_stop=lambda limit=limit: limit is not None and done[0] >= limit,  # type: ignore[misc]
                 report=count,
-                team=team,
+                team=None if attempt else team,
             )
             try:
                 with inside():
                     result = call_stage(kind_of(spec), context)
             except Interrupted:
-                assert limit is not None
+                if limit is None:
+                    raise
                 continue
             return Made(spec, artifact, result, done[0])
         raise AssertionError("the last attempt is not stopped")

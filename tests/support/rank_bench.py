@@ -1,9 +1,11 @@
-"""One rank of a training, in a process of its own: `python rank_bench.py FOLDER RANK SIZE MICRO_BATCH`.
+"""One rank of a training, in a process of its own: `python rank_bench.py FOLDER RANK SIZE MICRO_BATCH [STOP]`.
 
 Every objective of Prune OFA is trained without dropout for twenty steps: masked LM with next sentences, the same with
 distillation, classification and question answering with distillation, and quantization-aware training. What is trained
 before it is trained by each rank alone, which gives the same bytes. Losses of every step and a digest of the weights go
-to FOLDER/SIZE-RANK.json.
+to FOLDER/SIZE-RANK.json, and what each rank left behind: there is a checkpoint after every step of one stage.
+
+STOP: that stage alone is trained, by all ranks up to this step, and from there by rank 0 alone.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import torch
 from method_bench import Bench, every_run, with_values
 from torch import nn
 
-from harness.errors import FollowerDone
+from harness.errors import FollowerDone, Interrupted
 from harness.specs import StageSpec, Team
 from harness.stages import training_run
 from harness.stages.context import Resources
@@ -38,15 +40,21 @@ STAGES = (
 )
 
 
-def main(folder: Path, rank: int, size: int, micro_batch_size: int) -> None:
+SAVING = ("student_pruning", "sst2")  # after every step
+
+
+def main(folder: Path, rank: int, size: int, micro_batch_size: int, stop: int = 0) -> None:
     torch.set_num_threads(1)
     bench = Bench.at(folder / f"bench-{size}-{rank}", "bert")
     found: dict[str, Any] = {}
     with without_dropout():
-        for kind, task in STAGES:
+        for kind, task in [SAVING] if stop else STAGES:
             planned = bench.plan("prune-ofa", task=task, quantization="int8" if kind == "quantization" else "none")
             spec = next(spec for spec in planned.stages.values() if spec.kind == kind)
-            found[f"{kind} {task}"] = train(bench, lengthened(spec), folder, rank, size, micro_batch_size)
+            resources = Resources(
+                checkpoint_minutes=0.0 if (kind, task) == SAVING else 60.0, micro_batch_size=micro_batch_size
+            )
+            found[f"{kind} {task}"] = train(bench, lengthened(spec), folder, rank, size, resources, stop)
     (folder / f"{size}-{rank}.json").write_text(json.dumps(found))
 
 
@@ -57,7 +65,7 @@ def lengthened(spec: StageSpec) -> StageSpec:
     return with_values(spec, epochs=STEPS / 3, train_examples=17)  # batches of 8, 8 and 1
 
 
-def train(bench: Bench, spec: StageSpec, folder: Path, rank: int, size: int, micro_batch_size: int) -> Any:
+def train(bench: Bench, spec: StageSpec, folder: Path, rank: int, size: int, resources: Resources, stop: int) -> Any:
     trainers: list[CompressionTrainer] = []
     make = CompressionTrainer.__init__
 
@@ -68,15 +76,21 @@ def train(bench: Bench, spec: StageSpec, folder: Path, rank: int, size: int, mic
     team = team_of(folder / f"{spec.stage_id}.port", rank, size)
     with mock.patch.object(CompressionTrainer, "__init__", made):
         try:
-            bench.run(spec, resources=Resources(checkpoint_minutes=60.0, micro_batch_size=micro_batch_size), team=team)
+            bench.run(spec, stops=[stop] if stop and not rank else (), resources=resources, team=team)
         except FollowerDone:
             assert rank
+        except Interrupted:
+            assert rank
+            assert stop
+    left = (bench.folder / f"run-{bench.runs}").rglob("*")
     trainer = trainers[-1]
     digest = hashlib.sha256()
     for name, tensor in sorted(trainer.model.state_dict().items()):
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
     return {
         "losses": trainer.progress.losses,
+        "left": sorted(path.name for path in left if path.name.startswith(("checkpoint-", "model."))),
+        "spans": [(span["from_step"], span["ranks"]) for span in trainer.progress.rank_spans],
         "tokens": trainer.progress.tokens_seen,
         "digest": digest.hexdigest(),
         "norm": float(sum(tensor.double().square().sum() for tensor in trainer.model.state_dict().values()) ** 0.5),
@@ -117,4 +131,4 @@ def without_dropout() -> Any:
 
 if __name__ == "__main__":
     assert training_run.TrainingRun is not None
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

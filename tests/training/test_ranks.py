@@ -246,19 +246,17 @@ def test_sums_ranges_and_words_between_three_processes(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], list[Any]]:
-    """trained(size, micro_batch_size) -> of each rank what `rank_bench` wrote."""
-    known: dict[tuple[int, int], list[Any]] = {}
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Any]]:
+    """trained(size, micro_batch_size[, stop]) -> of each rank what `rank_bench` wrote."""
+    known: dict[tuple[int, ...], list[Any]] = {}
 
-    def train(size: int, micro_batch_size: int) -> list[Any]:
-        if (size, micro_batch_size) not in known:
+    def train(size: int, *others: int) -> list[Any]:
+        if (size, *others) not in known:
             folder = tmp_path_factory.mktemp("ranks")
-            words = [str(folder)], [str(size), str(micro_batch_size)]
+            words = [str(folder)], [str(size), *map(str, others)]
             run_all(lambda rank: [str(HERE / "rank_bench.py"), *words[0], str(rank), *words[1]], size, folder)
-            known[size, micro_batch_size] = [
-                json.loads((folder / f"{size}-{rank}.json").read_text()) for rank in range(size)
-            ]
-        return known[size, micro_batch_size]
+            known[size, *others] = [json.loads((folder / f"{size}-{rank}.json").read_text()) for rank in range(size)]
+        return known[size, *others]
 
     return train
 
@@ -297,3 +295,23 @@ def test_all_ranks_end_with_the_same_bytes(trained: Any, stage: str) -> None:
         ranks = trained(*run)
         assert len({rank[stage]["digest"] for rank in ranks}) == 1
         assert len({tuple(rank[stage]["losses"]) for rank in ranks}) == 1
+
+
+@pytest.mark.slow
+def test_the_first_rank_alone_writes(trained: Any) -> None:
+    """Of a stage with a checkpoint after every step the last two are kept."""
+    first, *others = (rank["student_pruning sst2"]["left"] for rank in trained(*TWO))
+    assert first == ["checkpoint-18", "checkpoint-19", "model.safetensors"]
+    assert others == [[]]
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_from_two_ranks_on_the_same_curve(trained: Any) -> None:
+    """They stop after ten steps; all twenty losses are those of one process."""
+    (alone,), (first, other) = trained(1, 0), trained(2, 0, 10)
+    expected, found, begun = (each["student_pruning sst2"] for each in (alone, first, other))
+    assert found["spans"] == [[1, 2], [11, 1]]
+    assert begun["losses"] == found["losses"][:10]
+    assert len(found["losses"]) == 20
+    assert max(abs(a - b) for a, b in zip(expected["losses"], found["losses"], strict=True)) < 1e-5
+    assert found["norm"] == pytest.approx(expected["norm"], rel=1e-5)
