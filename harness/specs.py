@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, unknown_name
@@ -230,7 +231,7 @@ class Team:
 
     size: how many there are. rank: this one's number; 0 is the worker's. is_local: all are on this machine.
     start: the worker's: a free port -> a context manager within which the others run and are told that port.
-    address: another rank's: host and port of the worker.
+    address, copies: another rank's: host and port of the worker, and its folder of mapped copies of the data.
     """
 
     size: int
@@ -238,3 +239,4 @@ class Team:
     is_local: bool = True
     start: Callable[[int], AbstractContextManager[object]] | None = None
     address: tuple[str, int] | None = None
+    copies: Path | None = None

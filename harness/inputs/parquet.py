@@ -247,7 +247,7 @@ def map_parquet(
     import datasets
     from datasets.arrow_writer import ArrowWriter
 
-    copy = cache / f"{sha256_of([[str(path) for path in paths], columns])[:16]}.arrow"
+    copy = copy_of(paths, cache, columns)
     if not copy.exists():
         schema = pq.read_schema(paths[0])
         found = datasets.Features.from_arrow_schema(schema)
@@ -263,6 +263,11 @@ def map_parquet(
             writer.finalize()
         unfinished.replace(copy)
     return datasets.Dataset.from_file(str(copy))
+
+
+def copy_of(paths: Sequence[Path], cache: Path, columns: Sequence[str] | None = None) -> Path:
+    """The file in `cache` that `map_parquet` makes of them; it is there once it is whole."""
+    return cache / f"{sha256_of([[str(path) for path in paths], columns])[:16]}.arrow"
 
 
 @contextmanager

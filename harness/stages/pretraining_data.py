@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from harness.data.corpus import sentences_dataset, shuffled
 from harness.data.pairs import Pairing, pairs_dataset
 from harness.data.sentences import NAME as SPLITTER
-from harness.inputs.parquet import map_parquet
+from harness.inputs.parquet import copy_of, map_parquet
 from harness.stages.context import StageContext, StageResult
 from harness.stages.loading import folder_of, load_tokenizer, quiet
 from harness.tasks import CORPUS_SPLITS
@@ -101,6 +101,12 @@ def _write(context: StageContext, rows: datasets.Dataset, split: str) -> None:
 
 
 def load_pairs(context: StageContext, split: str) -> datasets.Dataset:
-    """One split of the parent "pairs", memory-mapped from a copy beside the stage's checkpoints."""
+    """One split of the parent "pairs", memory-mapped from a copy beside the stage's checkpoints.
+
+    Another rank maps the worker's, which is there before ranks begin, and makes one only where it does not see it.
+    """
     path = context.parent_artifacts["pairs"] / f"{split}.parquet"
-    return map_parquet([path], context.checkpoints, context.stops)
+    folder = context.checkpoints
+    if context.team is not None and context.team.copies is not None and copy_of([path], context.team.copies).exists():
+        folder = context.team.copies
+    return map_parquet([path], folder, context.stops)

@@ -85,7 +85,13 @@ def follow(order: dict[str, Any], rank: int) -> int:
             resources=Resources(**order["resources"]),
             should_stop=lambda: False,
             report=lambda progress: None,
-            team=Team(size=order["size"], rank=rank, is_local=order["is_local"], address=(host, order["port"])),
+            team=Team(
+                size=order["size"],
+                rank=rank,
+                is_local=order["is_local"],
+                address=(host, order["port"]),
+                copies=store.stage(spec.stage_id).checkpoints_path,
+            ),
         )
         try:
             kind_of(spec).function()(context)

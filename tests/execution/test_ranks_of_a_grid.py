@@ -235,7 +235,9 @@ def test_ranks_do_not_outlive_a_killed_worker(grid: Grid) -> None:
     process = grid.start(2)
     grid.wait_for_step("student_pruning", 5)
     worker = grid.stage("student_pruning").attempts()[-1].process
-    assert ranks_running(grid.store.root)
+    (other,) = ranks_running(grid.store.root)
+    (copy,) = grid.stage("student_pruning").checkpoints_path.glob("*.arrow")
+    assert str(copy) in Path(f"/proc/{other}/maps").read_text(), "it maps the worker's copy of the pairs"
     process.send_signal(signal.SIGSTOP)  # so that no other worker follows
     os.kill(worker, signal.SIGKILL)
     deadline = time.monotonic() + 60

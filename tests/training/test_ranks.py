@@ -6,10 +6,13 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import datasets
 import forked
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from grid_world import HERE
@@ -17,6 +20,10 @@ from toy_training import BERT_LAYER, PARAMETERS, toy_config
 from transformers import BertForSequenceClassification, TrainerCallback
 
 from harness.compression.sparsify import attach_masks, update_masks
+from harness.progress import NEVER
+from harness.specs import Team
+from harness.stages.context import StageContext
+from harness.stages.pretraining_data import load_pairs
 from harness.stages.training_run import ranks_in_words, training_details
 from harness.training.checkpoints import Checkpoints
 from harness.training.objectives import ClassificationObjective
@@ -154,6 +161,31 @@ def test_ranks_compare_weights_at_the_start_and_masks_once_each_time_they_change
 def test_ranks_compare_weights_before_each_checkpoint(tmp_path: Path) -> None:
     """After every step but the last."""
     assert [what for what, _ in compared(tmp_path, 4, minutes=0.0)].count("the weights") == 3
+
+
+# -- what they read
+
+
+def test_another_rank_maps_the_workers_copy_of_the_pairs_and_makes_one_only_where_there_is_none(tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    pq.write_table(pa.table({"length": [3, 4, 5]}), pairs / "train.parquet")
+
+    def load(name: str, copies: Path | None) -> Any:
+        context = SimpleNamespace(
+            parent_artifacts={"pairs": pairs},
+            checkpoints=tmp_path / name,
+            stops=NEVER,
+            team=Team(size=2, rank=0 if copies is None else 1, copies=copies),
+        )
+        return load_pairs(cast(StageContext, context), "train")
+
+    assert load("early", copies=tmp_path / "worker")["length"] == [3, 4, 5]
+    worker = load("worker", copies=None)
+    other = load("other", copies=tmp_path / "worker")
+    assert other["length"] == [3, 4, 5]
+    assert other.cache_files == worker.cache_files
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["early", "pairs", "worker"]
 
 
 # -- what a record says of them
