@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from family_toys import PAGE, declarations
-from grid_world import write_model
+from grid_world import ROOT, write_model
 
 from harness.errors import UsageError
 from harness.identity import sha256_of
@@ -73,6 +74,18 @@ def test_what_nobody_declares_is_refused_with_how_to(tmp_path: Path) -> None:
         "docs/new-encoder.md",
     ):
         assert words in problem
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/own-model.md", "docs/new-encoder.md"])
+def test_pages_name_every_family(page: str) -> None:
+    """By the table of the page on families: its names everywhere, its model_types where a page lists these."""
+    table = (ROOT / "docs" / "new-encoder.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w[\w-]+) \| `([a-z][a-z0-9-]+)` \|", table, re.MULTILINE)
+    assert sorted(model_type for _, model_type in rows) == sorted(FAMILIES)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert [name for name, _ in rows if not re.search(rf"\b{name}\b", text)] == []
+    if "`model_type`" in text:
+        assert [model_type for _, model_type in rows if f"`{model_type}`" not in text] == []
 
 
 def test_the_declaration_is_part_of_the_models_content(tmp_path: Path) -> None:
