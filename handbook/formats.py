@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from handbook.markdown import block, code, plain, sections, table
 from handbook.tree import ROOT
+from harness.compression import quantization
+from harness.inputs import declared_families
+from harness.inputs.families import FAMILIES
+from harness.inputs.family import BERT_TOKENS, SIZES
+from harness.inputs.weight_files import INT8_FILE, SAFETENSORS
 from harness.packed import packed_file
 from harness.planning import preset as preset_module
 from harness.planning import preset_form
 from harness.store import store as store_module
 from harness.store.attempts import OUTCOMES
+from harness.task_files import form
+from harness.task_files.task import HEADS
+from harness.tasks import SHIPPED
 from paper_tables.claims.file import paper_claims
 from paper_tables.tables import table_file
 from slurm import profiles
@@ -22,6 +31,7 @@ PATH = "docs/reference/formats.md"
 STUDY = ROOT / "results" / "quick" / "studies" / "quick.json"
 RECORDS = ROOT / "results" / "quick" / "records"
 EXPECTED = ROOT / "results" / "quick" / "expected.toml"
+TASKS = ("cola.toml", "stsb.toml")
 MOST = 3  # entries of a list, or of an object within an object, that an example shows
 
 
@@ -52,20 +62,54 @@ def page() -> str:
         "TOML, for `--preset FILE.toml`. " + _keys(preset_form.KEYS, preset_form.ROW_KEYS, "rows"),
         *map(plain, _paragraphs(preset_module)[1:3]),
         block(_paragraphs(preset_module)[1]),
+        "## Task",
+        "TOML, for `--task-file FILE`; every key: [a task of your own](../new-task.md#the-file). Keys: "
+        f"{_codes(form.KEYS)}; of `[splits]`: {_codes(form.SPLIT_KEYS)}; of `[hub]`: {_codes(form.HUB_KEYS)}. By kind:",
+        table(
+            ["kind", "metrics", "`[columns]`", "`[settings]`, with what counts where neither file nor recipe has one"],
+            (
+                [code(head.name), _codes(head.metrics), _codes(form.COLUMN_KEYS[head.name]), _settings(head.name)]
+                for head in HEADS
+            ),
+        ),
+        *(f"`{name}` as shipped:\n\n{block((SHIPPED / name).read_text(encoding='utf-8'), 'toml')}" for name in TASKS),
+        "## Family of encoders",
+        f"TOML, {code(declared_families.FILE)} beside a model's `config.json`; every key: "
+        "[an encoder of another family](../new-encoder.md#declare-another-one). "
+        f"{code(declared_families.LIKE)} names one of {_codes(sorted(FAMILIES))}, whose fields stand where none is "
+        "given. It goes into the `config.json` of whatever is trained from the model, as "
+        f"{code(declared_families.KEY)}.",
+        table(
+            ["field", "what it holds", "without `like`"],
+            (
+                [code(name), plain(each.words), "needed" if name in declared_families.REQUIRED else "may be left out"]
+                for name, each in declared_families._FORMS.items()
+            ),
+        ),
+        f"`[sizes]` has at least {_codes(SIZES)}; `[special_tokens]` has {_codes(BERT_TOKENS)}.",
         "## Table",
         "TOML, for `harness tables --table FILE.toml`; every key: [tables](../tables.md#a-table-of-your-own). "
         + _keys(table_file.KEYS, (*table_file.ROW_KEYS, *table_file.ONLY_PUBLISHED), "rows"),
         *(f"`{name}` as shipped:\n\n{block(table_file.table_text(name), 'toml')}" for name in ("peers",)),
         "## Claims",
         "TOML, for `harness tables --claims FILE`; every key: [statistics](../statistics.md). Shipped are "
-        f"{', '.join(code(claim.id) for claim in paper_claims())}.",
+        f"{_codes(claim.id for claim in paper_claims())}.",
         "## Expected numbers",
         "TOML, for `harness check --expected FILE`, which `--write` makes: [the gate](../gate.md).",
         block(_first_tables(EXPECTED), "toml"),
         "## Profile of a cluster",
         "TOML, for `--profile FILE`; every key: [a grid on a SLURM cluster](../cluster.md#the-first-profile). Keys: "
-        f"{', '.join(map(code, profiles.KEYS))}.",
+        f"{_codes(profiles.KEYS)}.",
         *(f"`{name}` as shipped:\n\n{block(profiles.example_text(name), 'toml')}" for name in profiles.example_names()),
+        "## Int8 file",
+        f"{code(INT8_FILE)}, a safetensors file beside the {code(SAFETENSORS)} of a quantized cell, in a store and in "
+        "`harness export --format hub`: what is computed with, of each quantized Linear.",
+        table(
+            ["tensor", "always there"],
+            ([code(f"MODULE.{name}"), _yes(each.default is each.empty)] for name, each in _frozen_parts().items()),
+        ),
+        plain(_paragraphs(quantization.freeze)[1].partition(" The model is not changed.")[0]),
+        *map(plain, _paragraphs(quantization)[1:2]),
         "## Packed file",
         f"`{packed_file.FORMAT}`, version {packed_file.VERSION}: a compressed model in about the bytes that its "
         "information asks for. Byte by byte: [the packed file](../packed-format.md).",
@@ -105,7 +149,21 @@ def _tries(tries: int) -> str:
 
 
 def _keys(keys: tuple[str, ...], inner: tuple[str, ...], table_name: str) -> str:
-    return f"Keys: {', '.join(map(code, keys))}; of {code(f'[[{table_name}]]')}: {', '.join(map(code, inner))}."
+    return f"Keys: {_codes(keys)}; of {code(f'[[{table_name}]]')}: {_codes(inner)}."
+
+
+def _codes(names: Iterable[str]) -> str:
+    return ", ".join(map(code, names))
+
+
+def _settings(kind: str) -> str:
+    return ", ".join(f"{code(key)} {value}" for key, value in form.SETTINGS[kind].items())
+
+
+def _frozen_parts() -> dict[str, inspect.Parameter]:
+    """What a quantized Linear is made of when it is read."""
+    given = inspect.signature(quantization.FrozenQuantizedLinear).parameters
+    return {name: each for name, each in given.items() if name != "arithmetic"}
 
 
 def _paragraphs(module: object) -> list[str]:

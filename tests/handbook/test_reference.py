@@ -7,19 +7,27 @@ import contextlib
 import html
 import io
 import re
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from grid_world import ROOT
+from torch import nn
 
 from handbook import command_line, formats, kinds, method_facts, presets, python_api, reference, tree
 from handbook.docstrings import as_markdown
 from harness.cli.main import main
 from harness.cli.verbs import VERBS, Verb
+from harness.compression.quantization import freeze, quantize_linears
+from harness.inputs.families import FAMILIES
+from harness.inputs.family import BERT_TOKENS, SIZES, Family
 from harness.planning.kinds import KINDS
 from harness.planning.method_registry import BUILT_IN
 from harness.planning.preset import load_preset, preset_names
+from harness.task_files import form
+from harness.task_files.task import HEADS
 from slurm.profiles import KEYS
 
 
@@ -104,6 +112,54 @@ def test_formats_have_every_key_and_an_example_of_each_part(pages: dict[str, str
     assert all(f'"{part}"' in record for part in ("artifact", "digest", "parents", "provenance", "result", "times"))
     assert formats.shortened([1, 2, 3, 4, 5]) == [1, 2, 3, "2 more"]
     assert formats.shortened({"a": {"b": 1, "c": 2, "d": 3, "e": 4}}) == {"a": {"b": 1, "c": 2, "d": 3, "..": "1 more"}}
+
+
+def cells(text: str, column: int) -> list[str]:
+    """The words of code in a column of a table; the head is left out."""
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    return [word for row in rows for word in re.findall(r"`([^`]+)`", row[column])]
+
+
+def test_every_key_of_a_task_file_is_told(pages: dict[str, str]) -> None:
+    told = section(pages[formats.PATH], "Task")
+    before, _, tables = told.partition("By kind:")
+    assert re.findall(r"`([^`]+)`", before)[1:] == [
+        *form.KEYS,
+        *("[splits]", *form.SPLIT_KEYS),
+        *("[hub]", *form.HUB_KEYS),
+    ]
+    kinds_told = tables.partition("```")[0]
+    assert cells(kinds_told, 0) == [head.name for head in HEADS]
+    assert cells(kinds_told, 1) == [metric for head in HEADS for metric in head.metrics]
+    assert cells(kinds_told, 2) == [key for head in HEADS for key in form.COLUMN_KEYS[head.name]]
+    assert cells(kinds_told, 3) == [key for head in HEADS for key in form.SETTINGS[head.name]]
+    for text in re.findall(r"```toml\n(.*?)```", told, re.DOTALL):
+        assert form.parse_task(text, "page").is_on_hub
+
+
+def test_every_field_of_a_family_is_told(pages: dict[str, str]) -> None:
+    """By the class that a declaration becomes, not by the table that checks it."""
+    told = section(pages[formats.PATH], "Family of encoders")
+    assert sorted(cells(told, 0)) == sorted(each.name for each in fields(Family))
+    needed = [each.name for each in fields(Family) if each.default is each.default_factory is MISSING]
+    assert [line.split("`")[1] for line in told.splitlines() if line.endswith("| needed |")] == needed
+    for word in ("like", "family.toml", "encoder_family", *FAMILIES, *SIZES, *BERT_TOKENS):
+        assert f"`{word}`" in told
+
+
+def test_every_tensor_of_the_int8_file_is_told(pages: dict[str, str]) -> None:
+    """By what two Linears leave, one of them with an output that is requantised."""
+    told = section(pages[formats.PATH], "Int8 file")
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    quantize_linears(model, ["0", "1"], fp32_output_names=["1"])
+    model(torch.randn(3, 4))
+    left = freeze(model)
+    assert sorted(cells(told, 0)) == sorted({f"MODULE.{name.partition('.')[2]}" for name in left})
+    plain = nn.Sequential(nn.Linear(4, 4, bias=False))
+    quantize_linears(plain, ["0"], fp32_output_names=["0"])
+    plain(torch.randn(3, 4))
+    always = [line.split("`")[1].partition(".")[2] for line in told.splitlines() if line.endswith("| yes |")]
+    assert sorted(always) == sorted(name.partition(".")[2] for name in freeze(plain))
 
 
 def test_public_names_of_python_are_those_that_can_be_imported() -> None:
