@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -11,10 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny_world
 import torch
 from safetensors.torch import load_file
+from scipy.stats import rankdata
+from sklearn.metrics import matthews_corrcoef
 
 from harness.inputs.data_sources import WIKIPEDIA
 from harness.inputs.families import BERT
@@ -81,6 +85,112 @@ def test_a_grid_runs_from_the_cache_alone(cache: Path, tmp_path: Path) -> None:
     # 40 articles: the first two are held out.
     assert records["corpus"]["result"]["corpus"]["train"]["articles"] == 38
     assert records["corpus"]["result"]["corpus"]["validation"]["articles"] == 2
+
+
+def write_splits(
+    folder: Path, configuration: str, train: str, evaluation: str, rows: dict[str, Any]
+) -> dict[str, Path]:
+    """The files of a configuration: a row's columns are functions of its number, which begins anew in each split."""
+    files = {}
+    for split, count in ((train, 64), (evaluation, 23)):
+        path = folder / configuration / f"{split}.parquet"
+        tiny_world._write(path, {column: [value(i) for i in range(count)] for column, value in rows.items()})
+        files[f"{configuration}/{split}-00000-of-00001.parquet"] = path
+    return files
+
+
+def thing(number: int) -> str:
+    return f"the {tiny_world.THINGS[number % 8]} was {tiny_world.GOOD[number % 5] if number % 3 else 'poor'}"
+
+
+def predicted(store: Store, task: str) -> tuple[dict[str, Any], list[float], list[float]]:
+    """The metrics on record, the predictions and the right answers of the one cell of a task."""
+    plan = read_study(store, tiny_world.STUDY).plan
+    (stage,) = (
+        store.stage(i) for i, s in plan.stages.items() if s.kind == "evaluation" and s.parameters["task"] == task
+    )
+    with (stage.artifact_path / "predictions" / f"{task}.csv").open(encoding="utf-8") as file:
+        _, *rows = csv.reader(file)
+    _, references, predictions = zip(*(map(float, row) for row in rows), strict=True)
+    return stage.read_record()["result"]["metrics"][task], [*predictions], [*references]
+
+
+def hub_grid(cache: Path, store: Path, tasks: str, *more: str) -> subprocess.CompletedProcess[str]:
+    """Dense rows on these tasks of the cache, of 16 tokens."""
+    words = arguments(store)
+    words[words.index("--tasks") + 1], words[words.index("--methods") + 1] = tasks, "dense"
+    lengths = [word for task in tasks.split(",") for word in ("--set", f"task.{task}.max_length=16")]
+    return harness(cache, *words, *lengths, *more)
+
+
+@pytest.mark.slow
+def test_other_tasks_of_glue_run_from_the_cache_and_are_scored_by_their_own_metrics(
+    cache: Path, tmp_path: Path
+) -> None:
+    """CoLA by Matthews, STS-B by Pearson and Spearman; each computed anew here from the stored predictions."""
+    cola = {"sentence": thing, "label": lambda number: int(number % 3 > 0), "idx": int}
+    stsb = {
+        "sentence1": thing,
+        "sentence2": lambda number: thing(number + 1),
+        "label": lambda number: number % 11 / 2.0,
+    }
+    files = {
+        **write_splits(tmp_path, "cola", "train", "validation", cola),
+        **write_splits(tmp_path, "stsb", "train", "validation", stsb),
+    }
+    shutil.copytree(cache, tmp_path / "cache", symlinks=True)
+    cache_snapshot(tmp_path / "cache", "dataset", TASKS["cola"].hub_path, TASKS["cola"].hub_revision, files)
+    done = hub_grid(tmp_path / "cache", tmp_path / "runs", "cola,stsb")
+    assert done.returncode == 0, done.stderr
+    store = Store(tmp_path / "runs")
+    metrics, predictions, references = predicted(store, "cola")
+    assert references == [int(number % 3 > 0) for number in range(23)]
+    assert metrics["matthews"] == pytest.approx(matthews_corrcoef(references, predictions))
+    assert len({*predictions}) == 2, "of one class alone Matthews says nothing"
+    metrics, predictions, references = predicted(store, "stsb")
+    assert references == [number % 11 / 2 for number in range(23)]
+    assert metrics["pearson"] == pytest.approx(np.corrcoef(predictions, references)[0, 1])
+    ranks = [rankdata(each) for each in (predictions, references)]
+    assert metrics["spearman"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    assert metrics["num_examples"] == 23
+
+
+DECLARED = """
+name = "reviews"
+kind = "classification"
+labels = ["bad", "good"]
+metrics = ["accuracy"]
+[columns]
+text = ["title", "body"]
+label = "stars"
+[splits]
+evaluation = ["dev"]
+[hub]
+path = "somebody/reviews"
+config = "plain"
+revision = "%s"
+"""
+
+
+@pytest.mark.slow
+def test_a_declared_task_runs_from_its_pinned_data_set_of_the_hub(cache: Path, tmp_path: Path) -> None:
+    """Another commit of it is another stage, and is not in the cache."""
+    revision, file = "0123456789" * 4, tmp_path / "reviews.toml"
+    file.write_text(DECLARED % revision)
+    rows = {"title": lambda _: "the film", "body": thing, "stars": lambda number: ("bad", "good")[number % 3 > 0]}
+    shutil.copytree(cache, tmp_path / "cache", symlinks=True)
+    files = write_splits(tmp_path, "plain", "train", "dev", rows)
+    cache_snapshot(tmp_path / "cache", "dataset", "somebody/reviews", revision, files)
+    done = hub_grid(tmp_path / "cache", tmp_path / "runs", "reviews", "--task-file", str(file))
+    assert done.returncode == 0, done.stderr
+    metrics, predictions, references = predicted(Store(tmp_path / "runs"), "reviews")
+    assert references == [int(number % 3 > 0) for number in range(23)]
+    right = sum(one == other for one, other in zip(predictions, references, strict=True))
+    assert metrics["accuracy"] == right / 23
+    file.write_text(DECLARED % revision[::-1])
+    done = hub_grid(tmp_path / "cache", tmp_path / "other", "reviews", "--task-file", str(file))
+    assert done.returncode == 2
+    assert "task 'reviews': somebody/reviews (plain) at 987654321098 is not in the hub's cache" in done.stderr
 
 
 def test_an_identity_from_the_hub_is_its_revision_and_needs_no_cache(cache: Path, tmp_path: Path) -> None:
