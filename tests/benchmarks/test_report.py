@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from pages import commands, pieces
 
 from benchmarks import __main__ as command
+from benchmarks import gpu
 from benchmarks.fixed_cost import FixedCost
 from benchmarks.matmul_rates import MatmulRates, operands
 from benchmarks.matrix_product import MatrixProduct, Products
 from benchmarks.observed import Observation, Step, best_of, spread
 from benchmarks.report import Report
-from benchmarks.throughput import ORDINARY, PADDED_NAME, STORED_KD, WITHOUT_KD, Throughput
+from benchmarks.throughput import ORDINARY, PADDED_NAME, STORED_KD, WITHOUT_KD, WORKLOADS, Throughput
 
 SMALL = MatrixProduct(rows=5, inner=3, columns=7, layout="NT")  # 210 FLOPs
 LARGE = MatrixProduct(batch=4, rows=5, inner=3, columns=7, layout="NN")  # 840
@@ -140,3 +142,24 @@ def test_data_that_are_not_there_and_names_of_nothing_are_refused(
     assert "none" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         command.main(["--rounds", "0"])
+
+
+def test_the_programs_take_the_commands_of_the_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Of docs/benchmarks.md; what they would measure for minutes is made up."""
+    monkeypatch.chdir(tmp_path)
+    names: list[str] = []
+    monkeypatch.setattr(command.throughput, "prepare", lambda folder, data, name: names.append(name))
+    monkeypatch.setattr(command.throughput, "measure", lambda prepared, rounds, rates: [throughput()])
+    monkeypatch.setattr(command.ratios, "measure", lambda rounds: [])
+    programs = {"benchmarks": command.main, "benchmarks.gpu": gpu.main}
+    lines = [piece.text for piece in pieces("docs/benchmarks.md") if piece.text.startswith("python -m ")]
+    for line in lines:
+        ((_, _, program, *words),) = commands(line)
+        if "--help" in words:
+            with pytest.raises(SystemExit, match="^0$"):
+                programs[program](words)
+        else:
+            assert programs[program](words) == 0, line
+    assert len(lines) == 3
+    assert [any(name in workload.name for workload in WORKLOADS) for name in names] == [True]
+    assert (tmp_path / "ratios.json").is_file()

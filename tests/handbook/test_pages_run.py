@@ -13,7 +13,7 @@ from types import ModuleType
 import fake_stages
 import pytest
 from grid_world import ROOT, write_data
-from pages import Piece, commands, pieces
+from pages import Piece, commands, pieces, unrolled
 
 from handbook import tree
 from harness.cli.main import main
@@ -62,6 +62,12 @@ PIECES_ELSEWHERE = {
     ("docs/new-encoder.md", "[project.entry-points"): (
         "tests/inputs/test_declared_families.py::test_an_entry_point_declares_a_family"
     ),
+    ("docs/benchmarks.md", "python -m benchmarks"): (
+        "tests/benchmarks/test_report.py::test_the_programs_take_the_commands_of_the_page"
+    ),
+    ("results/reduced/choices/learning-rates.md", "python"): (
+        "tests/results/test_slice_of_train.py::test_all_tasks_are_cut_and_the_corpus_is_the_same"
+    ),
     ("docs/tracking.md", "harness grid"): OF_TENSORBOARD,
     ("docs/tracking.md", "harness track --to tensorboard"): OF_TENSORBOARD,
     ("docs/tracking.md", "WANDB_MODE=offline harness track"): OF_THE_OTHERS,
@@ -71,19 +77,9 @@ PIECES_ELSEWHERE = {
         "tests/handbook/test_pages_run.py::test_the_profile_of_the_page_on_ranks_asks_for_what_it_says"
     ),
 }
-# What no test runs, and why.
+# What no test runs, and why. CONTRIBUTING.md names the pages.
 NOT_RUN = {
     ("docs/quick-start.md", ". .venv/bin/activate"): "of the reader's shell; every test runs in that environment",
-    ("docs/benchmarks.md", "python -m benchmarks"): "measures for minutes; tests/benchmarks run its parts",
-    ("docs/benchmarks.md", "harness grid"): "trains a real encoder on data of the reader's",
-    ("docs/benchmarks.md", "harness tables"): "of that training",
-    ("methods/movement/README.md", "for lambda"): "a sketch of a search: its .. stands for the reader's own axes",
-    ("results/reduced/choices/learning-rates.md", "python"): "on data of the reader's; how committed numbers were made",
-    ("results/reduced/choices/learning-rates.md", "harness grid"): "as above: hours of training",
-    (
-        "results/reduced/choices/learning-rates.md",
-        "harness tables",
-    ): "as above; that store is read by test_results_page",
 }
 # What a page's words stand for here.
 INSTEAD = {
@@ -93,7 +89,10 @@ INSTEAD = {
         " [--keep all|final|records] [--yes]": "",
         " WHAT": " transfer",
     },
+    "docs/benchmarks.md": {"--data DIR": "--data data"},
     "methods/controls/README.md": {"--data DIR": "--data data --models minilm-l6"},
+    "methods/movement/README.md": {" .. ": " --preset quick --models tiny-narrow "},
+    "results/reduced/choices/learning-rates.md": {"--data SLICE": "--data data"},
 }
 # Commands that end otherwise than with 0, as their page says.
 CODES: dict[str, int] = {}
@@ -124,15 +123,17 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: ModuleType) ->
 
 
 def ran(piece: Piece) -> list[tuple[list[str], int]]:
-    """Each command of a line with its exit code."""
-    line = piece.text
+    """Each command of a line or loop with its exit code."""
+    text = piece.text
     for theirs, ours in INSTEAD.get(piece.page, {}).items():
-        line = line.replace(theirs, ours)
+        text = text.replace(theirs, ours)
+    lines = unrolled(text)
+    is_planned = piece.page.startswith("methods/") and len(lines) == 1  # a loop's tables are of what its grids ran
     found = []
-    for program, *words in commands(line):
+    for program, *words in (command for line in lines for command in commands(line)):
         assert program == "harness", f"{piece}: no test is named for it"
         if words[0] == "grid" and "--dry-run" not in words:
-            words += ["--dry-run"] if piece.page.startswith("methods/") else ["--executor", "debug"]
+            words += ["--dry-run"] if is_planned else ["--executor", "debug"]
         found.append((words, main(words)))
     return found
 
@@ -177,6 +178,11 @@ def test_nothing_is_excused_that_no_page_has() -> None:
     for page, words in INSTEAD.items():
         text = (ROOT / page).read_text(encoding="utf-8")
         assert [theirs for theirs in words if theirs not in text] == []
+
+
+def test_what_is_not_run_is_said() -> None:
+    told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert all(f"`{begin}` ({page})" in told for page, begin in NOT_RUN)
 
 
 def test_make_has_the_targets_that_pages_name() -> None:

@@ -18,7 +18,7 @@ _NAMED = re.compile(r"`(?P<name>[\w./]+)`:")
 
 
 class Piece(NamedTuple):
-    """language: "sh" of one command line, else that of a snippet. name: of the file that it is said to be, or ""."""
+    """language: "sh" of one command line or loop, else that of a snippet. name: of the file that it is, or ""."""
 
     page: str
     language: str
@@ -51,13 +51,23 @@ def pieces(page: str) -> list[Piece]:
 
 
 def _lines(text: str, *, prompt: bool = False) -> Iterator[str]:
-    """Command lines: one on several lines as one, a loop as one; of a console what stands behind the prompt."""
+    """Command lines: one on several lines as one, a loop whole; of a console what stands behind the prompt."""
     joined = re.sub(r"\s*\\\n\s*", " ", text)
     if joined.startswith("for "):
-        joined = joined.strip().replace("\n", " ")
+        yield joined.strip()
+        return
     for line in joined.splitlines():
         if line.strip() and (line.startswith("$ ") or not prompt):
             yield line.removeprefix("$ ")
+
+
+def unrolled(text: str) -> list[str]:
+    """The command lines of a loop, once for each word that it goes through; any other line as it is."""
+    if not text.startswith("for "):
+        return [text]
+    head, *body, _ = text.splitlines()
+    _, name, _, *words = head.removesuffix("; do").split()
+    return [line.strip().replace(f"${name}", word) for word in words for line in body]
 
 
 def commands(line: str) -> list[list[str]]:
