@@ -45,7 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
         found = list(measured(Path(folder), layers=options.layers, sizes=options.sizes, seconds=options.seconds))
     print(as_text(found))
     if options.out is not None:
-        told = {"measured": found, "machine": machine_facts(), "code": provenance(), "layers": options.layers}
+        told = {
+            "measured": found,
+            "machine": machine_facts(),
+            "machine_in_words": machine_in_words(),  # with the version of every runtime
+            "code": provenance(),
+            "layers": options.layers,
+        }
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return 0
