@@ -10,6 +10,7 @@ Weights are drawn at random; nothing is downloaded. Runs on a CPU as well, where
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import platform
 import sys
@@ -172,6 +173,13 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def _give_back(device: torch.device) -> None:
+    """What a step that ended early held."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def large_product_rate(precision: str, device: torch.device, rounds: int) -> float:
     """FLOP/s of a product of square matrices: 8,192 wide on a GPU, 1,024 on a CPU."""
     size = 8192 if device.type == "cuda" else 1024
@@ -211,7 +219,8 @@ def flops_of(student: Any, teacher: Any, batch: Inputs, micro_batch_size: int) -
 
 
 def report(found: list[Measured]) -> str:
-    plain = next(each for each in found if each.name.startswith("plain"))
+    """A line for each step; without the plain one no times of it."""
+    plain = next((each for each in found if each.name.startswith("plain")), None)
     rows = [
         [
             each.name,
@@ -219,7 +228,7 @@ def report(found: list[Measured]) -> str:
             f"{each.tokens / each.seconds:,.0f}",
             f"{each.flops / each.seconds / 1e12:.3g}",
             f"{100 * each.share_of_floor:.1f} %",
-            f"{plain.seconds / each.seconds:.2f}",
+            "-" if plain is None else f"{plain.seconds / each.seconds:.2f}",
             "-" if each.peak_gb is None else f"{each.peak_gb:.1f}",
         ]
         for each in found
@@ -240,12 +249,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     device = compute_device()
     batch = batch_of(config_of(options.size), options.examples, options.length, device)
-    found = []
+    found: list[Measured] = []
+    left_out: dict[str, str] = {}
     for name, precision in [("plain, fp32, eager", "fp32"), *((each, each) for each in options.precision.split(","))]:
         try:
             found.append(measure(name, options.size, precision, batch, options.micro_batch, device, options.rounds))
         except ValueError as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            left_out[name] = str(error)
+        except torch.OutOfMemoryError:
+            left_out[name] = f"out of memory at --micro-batch {options.micro_batch}; a smaller one takes less."
+        if name in left_out:
+            print(f"{name}: {left_out[name]}", file=sys.stderr)
+            _give_back(device)
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
     print(
         f"{options.size}, {options.examples} x {options.length} tokens, {options.micro_batch} at a time, on {machine}"
@@ -253,7 +268,12 @@ def main(arguments: list[str] | None = None) -> int:
     print(report(found))
     print(f"goals, on a GPU: {100 * GOAL_OF_FLOOR:.0f} % of the floor, {GOAL_OF_PLAIN:g} times the plain step")
     if options.out is not None:
-        told = {"device": machine, "torch": torch.__version__, "steps": [asdict(each) for each in found]}
+        told = {
+            "device": machine,
+            "torch": torch.__version__,
+            "steps": [asdict(each) for each in found],
+            "left_out": left_out,
+        }
         options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -55,3 +56,28 @@ def test_it_runs_and_says_what_it_could_not_measure(tmp_path: Path, capsys: pyte
         assert step["flops"] > 0 < step["seconds"]
         assert step["peak_gb"] is None
         assert step["name"] in said.out
+
+
+@pytest.mark.parametrize("short", ["plain, fp32, eager", "fp32"])
+def test_a_step_that_runs_out_of_memory_is_told_and_the_others_are_reported(
+    short: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = gpu.measure
+
+    def measure(name: str, *given: Any) -> gpu.Measured:
+        if name == short:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 58.00 GiB.")
+        return measured(name, *given)
+
+    monkeypatch.setattr(gpu, "measure", measure)
+    words = ["--size", "tiny", "--examples", "4", "--length", "16", "--micro-batch", "2", "--rounds", "1"]
+    assert gpu.main([*words, "--precision", "fp32", "--out", str(tmp_path / "bench.json")]) == 0
+    said = capsys.readouterr()
+    reason = "out of memory at --micro-batch 2; a smaller one takes less."
+    assert f"{short}: {reason}" in said.err
+    told = json.loads((tmp_path / "bench.json").read_text())
+    (other,) = {"plain, fp32, eager", "fp32"} - {short}
+    assert [step["name"] for step in told["steps"]] == [other]
+    assert told["left_out"] == {short: reason}
+    (line,) = (line for line in said.out.splitlines() if line.startswith(f"{other}  "))
+    assert line.split()[-2] == ("-" if other == "fp32" else "1.00")  # times plain
