@@ -10,8 +10,13 @@ from pages import Piece, commands, pieces
 from tiny_world import grid_arguments
 
 from harness.cli.main import main
+from harness.runtimes.sessions import RUNTIMES
+from harness.stages import latency
+from harness.store.store import Store
+from harness.studies.study import read_study
 
 pytestmark = pytest.mark.slow
+CHOSEN = ("torch fp32", "torch csr", "onnxruntime int8")  # one for every cell, and the sparse form
 
 
 def run(piece: Piece, *more: str) -> dict[str, Any]:
@@ -40,19 +45,31 @@ def test_a_model_of_ones_own(
 def test_a_model_that_ships(
     tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The page's own grid goes first, on the tiny world and without measuring time, which takes its minutes."""
+    """The page's own grid goes first, on the tiny world; time is measured of small calls, in three of the runtimes."""
+    pytest.importorskip("onnxruntime")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(latency, "RUNTIMES", [each for each in RUNTIMES if each.name in CHOSEN])
     export, load, grid, plots = pieces("docs/export.md")
-    assert "--measures packing,latency" in grid.text
-    assert "--only speed" in plots.text
     short = {"dense__epochs": 1.0, "transfer__epochs": 1.0, "quantization__epochs": 1.0, "student_pruning__steps": 8}
     tiny_grid = grid_arguments(tiny.model, tiny.data, Path("runs"), **short)
     ((_, _, _, _, *axes),) = commands(grid.text)  # harness grid --preset quick ..
-    assert main([*tiny_grid, "--study", "quick", *axes[:-1], "packing"]) == 0
+    assert axes[-2:] == ["--measures", "packing,latency"]
+    calls = ["--set", "latency.sizes=1x8", "--set", "latency.seconds=0.01"]
+    assert main([*tiny_grid, "--study", "quick", *axes, *calls]) == 0
+    store = Store(tmp_path / "runs")
+    plan = read_study(store, "quick").plan
+    measured = [
+        (plan.stages[i].parameters["arithmetic"], each["runtime"], each["examples"], each["tokens"])
+        for i, spec in plan.stages.items()
+        if spec.kind == "latency"
+        for each in store.stage(i).read_record()["result"]["latency"]["measured"]
+    ]
+    sparse, dense, int8 = ("fp32", "torch csr"), ("fp32", "torch fp32"), ("int8", "onnxruntime int8")
+    assert sorted(measured) == [(*each, 1, 8) for each in (sparse, dense, dense, int8, int8)]
+    capsys.readouterr()
+    assert main(commands(plots.text)[0][1:]) == 0
+    assert sorted(path.suffix for path in Path("figures").glob("*-speed.*")) == [".png", ".svg"]
     run(export)
     assert (tmp_path / "DIR" / "int8.safetensors").is_file()
     loaded = run(load)["loaded"]
     assert loaded.cell.quantization == "int8"
-    capsys.readouterr()
-    assert main(commands(plots.text)[0][1:]) == 4  # no time was measured here, and it says how to
-    assert "nothing was measured. harness grid .. --measures latency does it." in capsys.readouterr().err
