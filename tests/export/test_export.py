@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,10 @@ from harness.packed.packed_file import PackedFileError
 from harness.stages import latency
 from harness.store.store import Store
 from harness.studies.study import read_study
+from paper_tables.numbers.study_numbers import read_numbers
+from paper_tables.tables.build import build
+from paper_tables.tables.measures import NOT_PACKED
+from paper_tables.tables.table_file import load_table_file
 
 INT8 = "method=prune-ofa,quantization=int8"
 SENTENCES = ["the film was very good .", "the dish was very awful ."]
@@ -42,11 +47,11 @@ def run(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return ran(tiny, tmp_path_factory.mktemp("exported") / "runs", "packing")
 
 
-def ran(tiny: Any, root: Path, *measures: str, **settings: Any) -> Run:
+def ran(tiny: Any, root: Path, *measures: str, study: str = tiny_world.STUDY, **settings: Any) -> Run:
     short = {"dense__epochs": 1.0, "transfer__epochs": 1.0, "quantization__epochs": 1.0, "student_pruning__steps": 8}
     arguments = tiny_world.grid_arguments(tiny.model, tiny.data, root, **short, **settings)
     cells = ["--methods", "prune-ofa", "--tasks", "sst2", "--sparsities", "0.85", "--quantization", "none,int8"]
-    assert main([*arguments, *cells, "--seeds", "0", "--measures", ",".join(measures)]) == 0
+    assert main([*arguments, *cells, "--study", study, "--seeds", "0", "--measures", ",".join(measures)]) == 0
     return Run(Store(root))
 
 
@@ -65,21 +70,36 @@ def test_a_model_is_loaded_by_its_cells_words(run: Run) -> None:
     assert np.abs(logits(loaded.model, loaded.tokenizer) - logits(plain.model, plain.tokenizer)).max() < 0.5
 
 
-def test_a_hub_folder_loads_with_the_library_and_says_what_it_is(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("quantization", ["none", "int8"])
+def test_a_hub_folder_loads_with_the_library_and_says_what_it_is(run: Run, tmp_path: Path, quantization: str) -> None:
     out = tmp_path / "hub"
-    assert run.export("quantization=none", "--out", str(out)) == 0
-    model = AutoModelForSequenceClassification.from_pretrained(out, local_files_only=True).eval()
+    assert run.export(f"quantization={quantization}", "--out", str(out)) == 0
+    model, told = AutoModelForSequenceClassification.from_pretrained(
+        out, local_files_only=True, output_loading_info=True
+    )
+    assert not any(told.values())  # no key is missing, none is left over, none has another shape
     tokenizer = AutoTokenizer.from_pretrained(out, local_files_only=True)
-    ours = harness.load_model(tiny_world.STUDY, "quantization=none", store=run.store.root)
-    assert np.array_equal(logits(model, tokenizer), logits(ours.model, ours.tokenizer))
+    ours = harness.load_model(tiny_world.STUDY, f"quantization={quantization}", store=run.store.root)
     card = (out / "README.md").read_text()
+    if quantization == "none":
+        assert np.array_equal(logits(model.eval(), tokenizer), logits(ours.model, ours.tokenizer))
+        assert "13,9" in card  # zeros, counted
+        assert "int8" not in card
+    else:
+        stored = load_file(out / "int8.safetensors")
+        quantised = [name.removesuffix(".codes") for name in stored if name.endswith(".codes")]
+        assert len(quantised) == 14
+        for name in quantised:
+            assert stored[f"{name}.codes"].dtype == torch.int8
+            product = stored[f"{name}.codes"].float() * stored[f"{name}.weight_scale"]
+            assert torch.equal(model.get_submodule(name).weight, product), name
+        assert "`int8.safetensors`" in card
+        assert "- int8" in card.splitlines()
     plan = read_study(run.store, tiny_world.STUDY).plan
-    evaluation = run.store.stage(plan.endpoint(ours.cell)).read_record()
-    accuracy = evaluation["result"]["metrics"]["sst2"]["accuracy"]
-    assert f"| sst2 | accuracy | {100 * accuracy:.2f} | {tiny_world.SST2_VALIDATION} |" in card
+    accuracy = 100 * recorded_accuracy(run, quantization)
+    assert f"| sst2 | accuracy | {accuracy:.2f} | {tiny_world.SST2_VALIDATION} |" in card
     assert "datasets:" not in card  # those of the tests are a folder's, not the hub's
     assert "not the hub's" in card
-    assert "13,9" in card  # zeros, counted
     assert "student_pruning" in card
     assert "learning_rate = 0.003 (" in card
     assert plan.stages[plan.endpoint(ours.cell)].parents["model"] in card
@@ -228,6 +248,43 @@ def test_what_was_packed_scores_as_the_cell_does(run: Run) -> None:
         assert sizes["file_bytes"] == artifact.stat().st_size
         assert sizes["encoder_fp32_bytes"] == 4 * tiny_world.ENCODER_WEIGHTS
         assert sizes["encoder_bytes"] < sizes["encoder_fp32_bytes"] / (4 if cell.quantization == "none" else 8)
+
+
+def packed_sizes(run: Run, study: str) -> dict[str, Any]:
+    """What the packing records hold, by the cells' quantization."""
+    plan = read_study(run.store, study).plan
+    found = {}
+    for cell in plan.paths:
+        (packing,) = plan.measuring(cell, "packing")
+        found[cell.quantization] = run.store.stage(packing).read_record()["result"]
+    return found
+
+
+def test_the_compression_table_has_what_the_packing_records_hold(run: Run) -> None:
+    table = build(load_table_file("compression"), read_numbers(run.store, tiny_world.STUDY))
+    lines = {line.bits: [cell.text for cell in line.cells] for line in table.lines()}
+    assert NOT_PACKED not in str(lines)
+    for quantization, bits in (("none", "32"), ("int8", "8")):
+        sizes = packed_sizes(run, tiny_world.STUDY)[quantization]["packed"]
+        assert lines[bits][2:6] == [
+            f"{sizes['encoder_bytes']:,}",
+            f"{sizes['encoder_bytes'] / sizes['encoder_bound_bytes']:.3f}",
+            f"{sizes['file_bytes']:,}",
+            f"{sizes['dense_file_bytes'] / sizes['file_bytes']:.1f}x",
+        ]
+
+
+def test_embeddings_go_to_8_bits_where_a_grid_sets_it(run: Run, tiny: Any, tmp_path: Path) -> None:
+    """The models are those of the grid before; only their packing is another."""
+    shutil.copytree(run.store.root, tmp_path / "runs")
+    again = ran(tiny, tmp_path / "runs", "packing", study="rounded", packing__embeddings="int8")
+    before, after = packed_sizes(run, tiny_world.STUDY), packed_sizes(again, "rounded")
+    for quantization, result in after.items():
+        assert result["packed"]["embeddings"] == "int8"
+        assert before[quantization]["packed"]["embeddings"] == "fp32"
+        assert result["packed"]["file_bytes"] < before[quantization]["packed"]["file_bytes"]
+        assert result["packed"]["encoder_bytes"] == before[quantization]["packed"]["encoder_bytes"]
+        assert 0 <= result["metrics"]["sst2"]["accuracy"] <= 1
 
 
 @pytest.mark.slow
