@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,6 +138,19 @@ def test_sizes_are_read_and_those_beyond_the_models_positions_left_out(
     found = stage.measure({**question, "runtime": DENSE})
     assert [(each["examples"], each["tokens"]) for each in found] == [(1, 8)]  # it has 64 positions
     assert found[0]["scored"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no system call for it here")
+def test_a_process_is_pinned_to_as_many_cores_as_threads() -> None:
+    """In a process of its own, which began with two threads."""
+    code = (
+        "import os, torch; from harness.runtimes.sessions import pin; before = torch.get_num_threads(); "
+        "cores = os.sched_getaffinity(0); pin(1); "
+        "print(before, torch.get_num_threads(), os.sched_getaffinity(0) == {min(cores)})"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "1", "True"]
 
 
 @pytest.mark.parametrize("name", quantised_toys.TOYS)
