@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiny_world
 import torch
+from grid_world import python
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -335,6 +336,19 @@ def test_a_folder_that_is_there_stays_as_it_is(run: Run, tmp_path: Path, capsys:
 def test_the_command_knows_the_formats_that_there_are() -> None:
     """It names them without importing what writes them."""
     assert tuple(formats.FORMATS) == export.FORMATS
+
+
+def test_what_a_format_needs_is_imported_when_it_is_written() -> None:
+    code = (
+        "import pkgutil, sys, importlib, harness.export, harness.runtimes\n"
+        "for room in (harness.export, harness.runtimes):\n"
+        "    for module in pkgutil.iter_modules(room.__path__, room.__name__ + '.'):\n"
+        "        importlib.import_module(module.name)\n"
+        "print('harness.export.formats' in sys.modules, 'harness.runtimes.sessions' in sys.modules)\n"
+        "print(*{'onnx', 'onnxscript', 'onnxruntime', 'openvino'} & set(sys.modules))\n"
+    )
+    done = python("-c", code)
+    assert done.stdout.splitlines() == ["True True", ""], done.stderr
 
 
 def test_json_names_cell_stage_and_files(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
