@@ -12,7 +12,6 @@ from typing import Any
 
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig
 
 from harness.compression.quantization import load_frozen
 from harness.errors import UsageError
@@ -20,7 +19,15 @@ from harness.inputs.weight_files import INT8_FILE
 from harness.packed.checkpoint import PACKED_FILE, unpacked_model
 from harness.packed.packed_file import PackedFileError
 from harness.specs import Cell
-from harness.stages.loading import load_for_task, load_int8, load_tokenizer, quiet
+from harness.stages.loading import (
+    family_of,
+    library_config,
+    load_for_task,
+    load_int8,
+    load_tokenizer,
+    one_line,
+    quiet,
+)
 from harness.studies.cell_models import CellModel
 from harness.tasks import Task
 
@@ -73,11 +80,19 @@ def told_of_damage() -> Iterator[None]:
 def load_packed(folder: Path, task: Task) -> tuple[nn.Module, Any]:
     """The model and the tokenizer of a folder that `harness export --format packed` wrote.
 
-    Raises UsageError for a folder without a packed file, `PackedFileError` for one that is damaged.
+    No code that the folder brings is run. Raises UsageError for a folder without a packed file, `PackedFileError` for
+    one that is damaged.
     """
     if not (folder / PACKED_FILE).is_file():
         raise UsageError(f"{folder} has no {PACKED_FILE}. Name a folder that harness export --format packed wrote.")
-    labels = tuple(AutoConfig.from_pretrained(folder, local_files_only=True).id2label.values())
+    family_of(folder)  # an unknown one is told by its name
+    try:
+        labels = tuple(library_config(folder).id2label.values())
+    except ValueError as error:
+        raise UsageError(
+            f"{folder / 'config.json'} cannot be used ({one_line(error)}). Expected one of the library's own: no "
+            "code that a folder brings is run."
+        ) from None
     is_of_the_task = labels == (task.label_names or UNNAMED[: task.num_labels or len(UNNAMED)])
     if not is_of_the_task:
         raise UsageError(
@@ -86,8 +101,9 @@ def load_packed(folder: Path, task: Task) -> tuple[nn.Module, Any]:
         )
     with tempfile.TemporaryDirectory() as temporary:
         plain = unpack_folder(folder, Path(temporary) / "model")
-        is_quantised = (plain / INT8_FILE).is_file()
-        return load_folder(plain, task, is_quantised=is_quantised), load_tokenizer(plain)
+        model = load_folder(plain, task, is_quantised=(plain / INT8_FILE).is_file())
+        with told_of_damage():
+            return model, load_tokenizer(plain)
 
 
 def unpack_folder(folder: Path, to: Path) -> Path:

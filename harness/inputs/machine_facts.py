@@ -84,12 +84,12 @@ def _torch_facts() -> dict[str, Any] | None:
 _RUNTIMES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino")
 
 
-def machine_in_words() -> str:
-    """The machine as a measurement of time needs it: processor, cores, and what runs models here.
+def machine_in_words(cpuinfo: str | None = None) -> str:
+    """The machine as a measurement of time needs it: processor, cores, what kernels are chosen by, what runs models.
 
-    Two measurements whose words differ are not to be compared.
+    Two measurements whose words differ are not to be compared. cpuinfo: as of `machine_facts`.
     """
-    facts = machine_facts()
+    facts = machine_facts(cpuinfo)
     versions = []
     for package in _RUNTIMES:
         try:
@@ -97,4 +97,6 @@ def machine_in_words() -> str:
         except metadata.PackageNotFoundError:
             versions.append(f"{package} absent")
     processor = " ".join(filter(None, (facts["processor"], facts["processor_version"])))
-    return f"{processor}, {facts['cores']} cores; {', '.join(versions)}"
+    cores = " with ".join(filter(None, (f"{facts['cores']} cores", facts["vector_flags"])))
+    variables = ", ".join(f"{name}={value}" for name, value in facts["kernel_variables"].items())
+    return "; ".join(filter(None, (f"{processor}, {cores}", ", ".join(versions), variables)))

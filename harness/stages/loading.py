@@ -25,6 +25,8 @@ from harness.synthetic.weights import write_encoder
 from harness.tasks import Task
 
 THE_MODEL = "the model to load"
+# Nothing is looked for on the hub, and no code that a folder brings is run or asked about.
+_FROM_THE_FOLDER: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 def quiet() -> None:
@@ -73,7 +75,7 @@ def family_of(folder: Path) -> Family:
 
 def library_config(folder: Path) -> Any:
     """The library's configuration of a folder's model, with the declaration of its family where it needs one."""
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = transformers.AutoConfig.from_pretrained(folder, **_FROM_THE_FOLDER)
     _declare(config, folder)
     return config
 
@@ -89,7 +91,7 @@ def load_tokenizer(folder: Path) -> Any:
     if not folder.is_dir():  # the library would take the path for the name of a model on the hub
         raise ValueError(f"the folder {folder} is gone. Bring it back.")
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **_FROM_THE_FOLDER)
     except Exception as error:  # the library raises errors of many kinds, bare Exception among them
         _check_configuration(folder)  # which the library reads for the tokenizer's class
         raise ValueError(
@@ -97,7 +99,7 @@ def load_tokenizer(folder: Path) -> Any:
             "model's own tokenizer.json or vocab.txt: copy them again."
         ) from error
     if (folder / "config.json").is_file():
-        embeddings = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).vocab_size
+        embeddings = transformers.AutoConfig.from_pretrained(folder, **_FROM_THE_FOLDER).vocab_size
         try:
             special_tokens = family_of(folder).special_tokens
             # The library would add a special token that is not there.
@@ -115,7 +117,7 @@ def _check_configuration(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         return
     try:
-        transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        transformers.AutoConfig.from_pretrained(folder, **_FROM_THE_FOLDER)
     except Exception as error:
         raise ValueError(
             f"{folder / 'config.json'} cannot be used ({type(error).__name__}: {one_line(error)}). Expected the "
@@ -162,8 +164,8 @@ def _load(
             attn_implementation=attention,
             dtype=torch.float32,
             output_loading_info=True,
-            local_files_only=True,
             ignore_mismatched_sizes=True,  # refused below, by name
+            **_FROM_THE_FOLDER,
             **options,
         )
     except SafetensorError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -22,8 +23,10 @@ from harness.cli.main import main
 from harness.compression.quantization import FrozenQuantizedLinear
 from harness.errors import StoreError, UsageError
 from harness.export import formats
+from harness.inputs.declared_families import KEY
 from harness.packed.packed_file import PackedFileError
 from harness.stages import latency
+from harness.stages.loading import load_tokenizer
 from harness.store.store import Store
 from harness.studies.study import read_study
 from paper_tables.numbers.study_numbers import read_numbers
@@ -130,6 +133,49 @@ def test_a_packed_folder_holds_the_same_model(run: Run, tmp_path: Path) -> None:
         harness.load_packed(tmp_path, "sst2")
     with pytest.raises(UsageError, match="task 'sst3'"):
         harness.load_packed(out, "sst3")
+
+
+EVIL = "Evil"
+FOREIGN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {  # what config.json and tokenizer_config.json say too
+    "a known family": ({}, {}, ""),
+    "an unknown model_type": ({"model_type": EVIL}, {}, "model_type 'Evil'"),
+    "one that the folder declares": (
+        {"model_type": EVIL, KEY: {"name": EVIL, "like": "bert"}},
+        {},
+        "no code that a folder brings is run",
+    ),
+    "an unknown tokenizer": ({}, {"tokenizer_class": EVIL}, ""),
+}
+
+
+@pytest.mark.parametrize("named", FOREIGN)
+def test_no_code_that_a_packed_folder_brings_is_run(
+    run: Run, tmp_path: Path, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, written, asked = tmp_path / "packed", tmp_path / "written", []
+    monkeypatch.setattr("builtins.input", lambda question="": asked.append(question) or "y")
+    assert run.export(INT8, "--format", "packed", "--out", str(out)) == 0
+    (out / "evil.py").write_text(f"open({str(written)!r}, 'w').close()\nclass {EVIL}: pass\n")
+    config, tokenizer_config, said = FOREIGN[named]
+    classes = dict.fromkeys(("AutoConfig", "AutoModel", "AutoModelForSequenceClassification"), f"evil.{EVIL}")
+    change(out / "config.json", auto_map=classes, **config)
+    change(out / "tokenizer_config.json", auto_map={"AutoTokenizer": [f"evil.{EVIL}"] * 2}, **tokenizer_config)
+    if said:
+        with pytest.raises(UsageError, match=said):
+            harness.load_packed(out, "sst2")
+    else:
+        model, tokenizer = harness.load_packed(out, "sst2")
+        ours = harness.load_model(tiny_world.STUDY, INT8, store=run.store.root)
+        assert np.array_equal(logits(model, tokenizer), logits(ours.model, ours.tokenizer))
+    with contextlib.suppress(ValueError):
+        load_tokenizer(out)
+    assert asked == []
+    assert not written.exists()
+
+
+def change(path: Path, **values: Any) -> None:
+    """Other values in a file that holds a JSON object."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 @pytest.mark.slow

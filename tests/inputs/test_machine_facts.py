@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from harness.inputs.machine_facts import machine_facts
+from harness.inputs.machine_facts import _KERNEL_VARIABLES, machine_facts, machine_in_words
 
 X86 = """\
 processor\t: 0
@@ -70,3 +70,16 @@ def test_a_stage_without_torch_does_not_import_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(sys.modules, "torch")
     assert machine_facts()["torch"] is None
     assert "torch" not in sys.modules
+
+
+def test_a_measurement_of_time_is_told_apart_by_instructions_and_by_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _KERNEL_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    words = machine_in_words(X86)
+    assert words.startswith("Intel(R) Xeon(R) Platinum 8259CL GenuineIntel 6 85 7, ")
+    assert " cores with amx_tile avx avx2 avx512_vnni avx512f f16c fma sse sse2 sse4_1 ssse3; torch " in words
+    assert machine_in_words(X86.replace(" avx512_vnni", "")) != words
+    assert machine_in_words(X86.replace(" nopl", "")) == words  # no kernel is chosen by it
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert machine_in_words(X86) == f"{words}; ONEDNN_MAX_CPU_ISA=AVX2"
+    assert machine_in_words() != machine_in_words(X86)
