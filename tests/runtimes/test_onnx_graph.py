@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ import torch
 from harness.compression.quantization import load_frozen
 from harness.errors import UsageError
 from harness.export.openvino_ir import write_ir
+from harness.inputs.machine_facts import machine_facts
 from harness.runtimes import onnx_graph
 from harness.runtimes.onnx_graph import Codes, example_inputs, input_names, output_names, write_onnx
 
@@ -25,10 +26,21 @@ SHAPES = [(1, 1), (1, 9), (6, 24), (16, 40)]
 TOLERANCE = 1e-3  # of the range of the logits
 # An activation that stands between two codes may go to the other one where a runtime's LayerNorm or GELU rounds another
 # way. In these models of two layers, 32 wide, such a step moves a logit by up to a hundredth of the range; it is rare.
-ONE_CODE, AGREEING = 0.03, 0.98
+ONE_CODE = 0.02
+# The share of logits within TOLERANCE in onnxruntime and in OpenVINO: just under what docs/export.md has of them. Of 48
+# logits one more that differs is under it.
+AGREEING = {
+    "bert": (0.99, 0.95),
+    "distilbert": (0.99, 0.99),
+    "bert answering questions": (0.997, 0.995),
+    "roberta": (0.99, 0.99),
+    "electra": (0.99, 0.95),
+    "deberta-v2": (0.99, 0.99),
+    "modernbert answering questions": (0.999, 0.999),
+}
 
 
-def assert_equal_but_for_codes(differences: np.ndarray, agreeing: float = AGREEING) -> None:
+def assert_equal_but_for_codes(differences: np.ndarray, agreeing: float) -> None:
     assert (differences < TOLERANCE).mean() > agreeing
     assert differences.max() < ONE_CODE
 
@@ -82,15 +94,16 @@ def apart(model: Any, run: Any) -> np.ndarray:
 def test_a_quantised_graph_has_the_integer_paths_logits(name: str, tmp_path: Path) -> None:
     """In onnxruntime, with its kernels of 8 bits and without, and in OpenVINO."""
     model, path = graph(name, tmp_path, is_quantised=True)
+    in_onnxruntime, in_openvino = AGREEING[name]
     run = session(path)
-    assert_equal_but_for_codes(apart(model, lambda inputs: run.run(None, inputs)))
+    assert_equal_but_for_codes(apart(model, lambda inputs: run.run(None, inputs)), in_onnxruntime)
     plain = session(path, optimised=False)
-    assert_equal_but_for_codes(apart(model, lambda inputs: plain.run(None, inputs)))
+    assert_equal_but_for_codes(apart(model, lambda inputs: plain.run(None, inputs)), in_onnxruntime)
     openvino = pytest.importorskip("openvino")
     write_ir(path, tmp_path / "model.xml")
     compiled = openvino.Core().compile_model(tmp_path / "model.xml", "CPU")
     theirs = apart(model, lambda inputs: list(compiled(list(inputs.values())).values()))
-    assert_equal_but_for_codes(theirs, agreeing=0.9)
+    assert_equal_but_for_codes(theirs, in_openvino)
 
 
 @pytest.mark.slow
@@ -127,6 +140,30 @@ def test_uint8_codes_are_the_same_numbers(tmp_path: Path) -> None:
     one, two = session(path, optimised=False), session(other, optimised=False)
     inputs = {name: tensor.numpy() for name, tensor in quantised_toys.batch(model, 6, 24).items()}
     assert np.allclose(one.run(None, inputs)[0], two.run(None, inputs)[0], atol=1e-6)
+
+
+def adds_in_16_bits() -> bool:
+    """Whether onnxruntime's kernel here for uint8 times int8 adds two products in 16 bits."""
+    flags = machine_facts()["vector_flags"].split()
+    return "avx2" in flags and not any("vnni" in flag or flag == "amx_int8" for flag in flags)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not adds_in_16_bits(), reason="this processor adds the products of 8 bits in 32")
+def test_signed_codes_saturate_and_unsigned_ones_do_not(tmp_path: Path) -> None:
+    """Every code is 127 or -127: of two neighbours of one sign, inputs from 129 on go beyond 16 bits."""
+    model = quantised_toys.toy("bert", sparsity=0.0)
+    for name in quantised_toys.matrices_of(model).encoder:
+        weight = model.get_submodule(name).weight.data
+        weight.copy_(weight.sign() * weight.std())
+    load_frozen(model, quantised_toys.quantise(model), arithmetic="integer")
+    worst = {}
+    for codes in get_args(Codes):
+        path = tmp_path / f"{codes}.onnx"
+        write_onnx(model.eval(), path, codes=codes)
+        run = session(path)
+        worst[codes] = apart(model, lambda inputs, run=run: run.run(None, inputs)).max()
+    assert worst["uint8"] < ONE_CODE < worst["int8"], worst
 
 
 @pytest.mark.slow
