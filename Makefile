@@ -41,21 +41,22 @@ site: environment
 # Every page beside the committed records, from these alone. Nothing may change: `git diff results` shows what would.
 results: environment
 	for study in quick:quick quick:quick-wide quick:quick-other-tasks quick:quick-without-pre-training sweep:sweep \
-	        sweep:sweep-160 sweep:sweep-480 methods:methods methods:curves reduced:reduced \
+	        sweep:sweep-160 sweep:sweep-480 methods:methods methods:curves reduced:reduced reduced-1m:reduced-1m \
 	        worlds:world-1 worlds:world-7; do \
 	    from="--store results/$${study%:*} --study $${study#*:}"; to=results/$${study%:*}; \
 	    $(BIN)/harness tables $$from --out $$to || exit 1; \
 	done
-	for study in quick:quick quick:quick-wide sweep:sweep methods:methods reduced:reduced; do \
+	for study in quick:quick quick:quick-wide sweep:sweep methods:methods reduced:reduced reduced-1m:reduced-1m; do \
 	    from="--store results/$${study%:*} --study $${study#*:}"; to=results/$${study%:*}; \
 	    $(BIN)/harness tables $$from --claims --out $$to || exit 1; \
 	done
-	for study in quick:quick quick:quick-wide sweep:sweep methods:methods methods:curves reduced:reduced; do \
+	for study in quick:quick quick:quick-wide sweep:sweep methods:methods methods:curves reduced:reduced \
+	        reduced-1m:reduced-1m; do \
 	    from="--store results/$${study%:*} --study $${study#*:}"; to=results/$${study%:*}; \
 	    case $$study in \
 	        sweep:*) what="accuracy,tokens --with sweep-160,sweep-480";; \
 	        methods:methods) what=methods;; \
-	        methods:curves) what=accuracy;; \
+	        methods:curves|reduced-1m:reduced-1m) what=accuracy;; \
 	        *) what=accuracy,tokens,sparsity;; \
 	    esac; \
 	    $(BIN)/harness plots $$from --only $$what --out $$to || exit 1; \
@@ -65,6 +66,7 @@ results: environment
 	    $(BIN)/harness tables $$from --table all --out $$to/tables && \
 	    $(BIN)/harness report $$from --out $$to/$$study-report.html || exit 1; \
 	done
+	$(BIN)/harness tables --store results/reduced-1m --study reduced-1m --table compression --out results/reduced-1m/tables
 
 # The dense encoders of preset quick in two worlds more, as a test holds them: ten minutes on two cores. Records alone
 # are kept.

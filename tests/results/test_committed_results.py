@@ -71,6 +71,19 @@ def test_the_other_pages_come_out_of_the_records_byte_for_byte(folder: Path, tmp
         assert (folder / file).read_bytes() == (tmp_path / file).read_bytes(), file
 
 
+def test_what_was_packed_on_real_text_comes_out_of_the_records_and_is_near_its_bound(tmp_path: Path) -> None:
+    """In the 24 packed models of `reduced-1m`: at most 1.05 times the bound."""
+    folder = RESULTS / "reduced-1m"
+    study = ["--store", str(folder), "--study", "reduced-1m", "--table", "compression"]
+    cli.main(["tables", *study, "--out", str(tmp_path)])
+    for path in sorted(tmp_path.iterdir()):
+        assert path.read_bytes() == (folder / "tables" / path.name).read_bytes()
+    records = [Store(folder).stage(path.stem).read_record() for path in folder.glob("records/*/*.json")]
+    packed = [record["result"]["packed"] for record in records if record["kind"] == "packing"]
+    assert len(packed) == 24
+    assert max(each["encoder_bytes"] / each["encoder_bound_bytes"] for each in packed) <= 1.05
+
+
 @pytest.mark.parametrize(("folder", "name"), STUDIES, ids=[name for _, name in STUDIES])
 def test_a_table_fits_a_terminal(folder: Path, name: str) -> None:
     lines = (folder / f"{name}.md").read_text(encoding="utf-8").splitlines()
@@ -134,7 +147,8 @@ def marks_and_texts(svg: Path) -> tuple[list[tuple[float, float]], list[str]]:
 def test_results_are_small_and_hold_no_binary_but_pictures() -> None:
     """In bytes. A record has some five kilobytes: of the demo there are 500, for five seeds; of the sweep, eight
     sparsities by four methods and other budgets, 1,500; of every method as many, and 180 of two methods at three
-    sparsities more; of real text 500, and 70 of the learning rates tried; of two other worlds 70."""
+    sparsities more; of real text 400, and 70 of the learning rates tried, and 80 at a
+    larger budget; of two other worlds 70."""
     files = [path for path in RESULTS.rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
     assert all(
         path.suffix in (".json", ".md", ".tex", ".csv", ".html", ".svg", ".png", ".toml", ".py") for path in files
@@ -143,8 +157,15 @@ def test_results_are_small_and_hold_no_binary_but_pictures() -> None:
     plans = [path for path in files if path.parent.name == "studies"]  # of `methods`: every setting of 1,572 stages
     assert max(path.stat().st_size for path in plans) < 1_500_000
     assert max(path.stat().st_size for path in files if path not in plans) < 1_000_000
-    assert {store.name for store, _ in STUDIES} == {"reduced", "quick", "sweep", "methods", "worlds"}
-    most = {"reduced": 2_500_000, "quick": 2_500_000, "sweep": 9_000_000, "methods": 11_000_000, "worlds": 700_000}
+    most = {
+        "reduced": 2_500_000,
+        "reduced-1m": 1_000_000,
+        "quick": 2_500_000,
+        "sweep": 9_000_000,
+        "methods": 11_000_000,
+        "worlds": 700_000,
+    }
+    assert {store.name for store, _ in STUDIES} == set(most)
     for store, most_of_records in most.items():
         sizes = {path: path.stat().st_size for path in files if path.is_relative_to(RESULTS / store)}
         of_records = sum(size for path, size in sizes.items() if {"records", "studies"} & set(path.parts))
