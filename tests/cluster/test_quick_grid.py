@@ -1,7 +1,6 @@
 """The demo's grid on a real SLURM and on this machine: the same tables, byte for byte, and the same artifacts.
 
-Every method of it at one sparsity, on one task with one seed and short trainings: which numbers they give is of no
-matter here.
+Every row of it, on one task with one seed and short trainings: which numbers they give is of no matter here.
 """
 
 from __future__ import annotations
@@ -34,13 +33,11 @@ GRID = (
     "quick",
     "--tasks",
     "sst2",
-    "--sparsities",
-    "0,0.9",
     "--seeds",
     "0",
     *(w for k, v in SHORT.items() for w in ("--set", f"{k}={v}")),
 )
-CELLS, STAGES = 4, 12
+CELLS, STAGES = 7, 19
 # A task fills a node of the dev cluster, so that two run at a time, as with the two workers of the other executor.
 PROFILE = """[default]
 time = 30
@@ -98,7 +95,7 @@ def test_the_quick_grid_gives_the_same_tables_and_artifacts_as_on_one_machine(
     for suffix in ("md", "csv"):
         here, there = (tmp_path / f"tables of {name}" / f"quick.{suffix}" for name in ("here", "there"))
         assert here.read_bytes() == there.read_bytes()
-        assert here.read_text().count("prune-ofa") >= 2
+        assert here.read_text().count("prune-ofa") >= 4
     one, other = (same_numbers.read(tmp_path / name) for name in ("here", "there"))
     compared = same_numbers.compare(one, other)
     assert (compared.differences, compared.new_results, compared.stages) == ([], {}, STAGES)
@@ -108,4 +105,4 @@ def test_the_quick_grid_gives_the_same_tables_and_artifacts_as_on_one_machine(
     assert {Store(tmp_path / "there").stage(i).attempts()[-1].host for i in other.records} == {"n1", "n2"}
     jobs = [path.read_text().strip() for path in (tmp_path / "there" / "submissions").glob("*.job")]
     states = {line for job in jobs for line in cluster.run("sacct", "-nXo", "state", "-j", job).split()}
-    assert (len(jobs) >= 4, states) == (True, {"COMPLETED"})
+    assert (len(jobs) >= 5, states) == (True, {"COMPLETED"})
