@@ -18,6 +18,7 @@ import torch
 
 from harness.errors import Interrupted
 from harness.inputs.machine_facts import machine_in_words
+from harness.planning.kinds import KINDS
 from harness.progress import StopFlag
 from harness.runtimes import sessions
 from harness.runtimes.sessions import DENSE, RUNTIMES, Source, inputs_of
@@ -127,6 +128,11 @@ def test_a_child_that_fails_is_quoted(folder: Path) -> None:
     question = stage.question(folder, folder, PARAMETERS)
     with pytest.raises(RuntimeError, match=r"(?s)no such runtime failed: .*StopIteration"):
         stage.in_a_process(question, "no such runtime")
+
+
+def test_nine_sizes_are_measured_where_none_are_named() -> None:
+    default = KINDS["latency"].recipe["sizes"].default
+    assert sorted(stage.sizes_of(str(default))) == [(n, tokens) for n in (1, 8, 32) for tokens in (16, 128, 384)]
 
 
 def test_sizes_are_read_and_those_beyond_the_models_positions_left_out(
