@@ -1,7 +1,7 @@
 """kill -9 of the driver and its workers at random moments of a real (tiny) run, then the plain command again.
 
 Every run must end with the same records and bit-equal metrics as an undisturbed one, redo no finished stage and need
-no flag. Three moments by default; HARNESS_KILL_MOMENTS=20 asks for twenty.
+no flag. Five moments by default; HARNESS_KILL_MOMENTS=20 asks for twenty.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.store.processes import process_start
 from harness.store.store import Store
 from harness.studies.study import read_study
 
-MOMENTS = int(os.environ.get("HARNESS_KILL_MOMENTS", "3"))
+MOMENTS = int(os.environ.get("HARNESS_KILL_MOMENTS", "5"))
 
 
 def command(tiny: Any, store: Path) -> list[str]:

@@ -17,9 +17,11 @@ from harness.inputs.parquet import map_parquet
 ROWS, ROW_BYTES, GROUPS = 1000, 2000, 60
 
 
-@pytest.mark.parametrize("groups", [GROUPS, 1])
-def test_a_file_is_copied_without_being_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: int) -> None:
-    """Of 120 MB that cannot be compressed, less than half in memory at a time, however many row groups hold them."""
+@pytest.mark.parametrize(("groups", "most_mb"), [(GROUPS, 40), (1, 60)])
+def test_a_file_is_copied_without_being_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: int, most_mb: float
+) -> None:
+    """Of 120 MB that cannot be compressed, less than a third in memory at a time; half where one row group holds them."""
     monkeypatch.setattr(parquet, "ROWS_AT_A_TIME", 500)
     draw = np.random.default_rng(0)
     with pq.ParquetWriter(tmp_path / "rows.parquet", pa.schema({"text": pa.string()})) as writer:
@@ -36,4 +38,4 @@ def test_a_file_is_copied_without_being_kept(tmp_path: Path, monkeypatch: pytest
     with corpus_memory.measured(told):
         copied = map_parquet([tmp_path / "rows.parquet"], tmp_path / "copy")
     assert len(copied) == ROWS * GROUPS
-    assert told["peak_mb"] - before < 60
+    assert told["peak_mb"] - before < most_mb
