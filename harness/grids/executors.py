@@ -25,6 +25,7 @@ from harness.wording import counted, option
 
 if TYPE_CHECKING:
     from slurm.preview import Preview
+    from slurm.profiles import Profile, Profiles
     from slurm.submission import Submitted, Target
 
 
@@ -127,32 +128,45 @@ def target_of(plan: Plan, run: RunOptions, estimated: Mapping[str, float] | None
 
     Raises UsageError with everything that is wrong in their file.
     """
-    from slurm.profiles import load_profiles
     from slurm.submission import Target
 
-    profiles = load_profiles(run.profile_name, _kinds(plan))
-    return Target(profiles=profiles, max_jobs=run.max_jobs, estimated=estimated or {})
+    return Target(profiles=_load_profiles(plan, run), max_jobs=run.max_jobs, estimated=estimated or {})
 
 
-def machine_of(plan: Plan, run: RunOptions) -> Machine:
+def profiles_of(plan: Plan, run: RunOptions) -> Profiles | None:
+    """Of a run on a cluster; None where it runs on this machine. Raises UsageError as `target_of`."""
+    return _load_profiles(plan, run) if run.executor == "slurm" else None
+
+
+def machine_of(plan: Plan, profiles: Profiles | None) -> Machine:
     """The machine that a run is estimated for: this one, or what the profiles ask of the cluster."""
-    if run.executor != "slurm":
+    if profiles is None:
         return this_machine()
-    target = target_of(plan, run)
-    trained = [spec for spec in plan.stages.values() if plan.work_of_kind(spec.kind) in TRAINS]
-    asked = {target.profiles.for_stage(spec.kind, plan.work_of_kind(spec.kind)) for spec in trained}
-    largest = max(asked or {target.profiles.default}, key=lambda profile: (profile.num_gpus, profile.cpus))
+    asked = set(_training_profiles(plan, profiles).values()) or {profiles.default}
+    largest = max(asked, key=lambda profile: (profile.num_gpus, profile.cpus))
     return Asked(gpus=tuple(map(str, range(largest.num_gpus))), cores=largest.cpus)
 
 
-def ranks_of(plan: Plan, run: RunOptions, resources: Resources) -> dict[str, int]:
+def ranks_of(plan: Plan, profiles: Profiles | None, resources: Resources) -> dict[str, int]:
     """The ranks that train a stage of each kind: those of its profile on a cluster, where it asks for several."""
-    kinds = {spec.kind for spec in plan.stages.values() if plan.work_of_kind(spec.kind) in TRAINS}
-    if run.executor != "slurm":
-        return dict.fromkeys(kinds, resources.ranks)
-    profiles = target_of(plan, run).profiles
-    asked = {kind: profiles.for_stage(kind, plan.work_of_kind(kind)).ranks for kind in kinds}
-    return {kind: ranks if ranks > 1 else resources.ranks for kind, ranks in asked.items()}
+    if profiles is None:
+        return dict.fromkeys(_training_kinds(plan), resources.ranks)
+    asked = _training_profiles(plan, profiles)
+    return {kind: profile.ranks if profile.ranks > 1 else resources.ranks for kind, profile in asked.items()}
+
+
+def _training_kinds(plan: Plan) -> set[str]:
+    return {spec.kind for spec in plan.stages.values() if plan.work_of_kind(spec.kind) in TRAINS}
+
+
+def _training_profiles(plan: Plan, profiles: Profiles) -> dict[str, Profile]:
+    return {kind: profiles.for_stage(kind, plan.work_of_kind(kind)) for kind in _training_kinds(plan)}
+
+
+def _load_profiles(plan: Plan, run: RunOptions) -> Profiles:
+    from slurm.profiles import load_profiles
+
+    return load_profiles(run.profile_name, _kinds(plan))
 
 
 class Asked(Machine):

@@ -16,7 +16,16 @@ from harness.execution.hardware import this_machine
 from harness.execution.outcome import Outcome
 from harness.grids.arguments import told_of_arguments
 from harness.grids.estimate import Estimate, check_limit, estimate
-from harness.grids.executors import EXECUTORS, Work, check_can_start, machine_of, ranks_of, run_problems, tracked_by
+from harness.grids.executors import (
+    EXECUTORS,
+    Work,
+    check_can_start,
+    machine_of,
+    profiles_of,
+    ranks_of,
+    run_problems,
+    tracked_by,
+)
 from harness.grids.memory import memory_problems
 from harness.grids.method_changes import check_methods
 from harness.grids.options import GridOptions, read_names
@@ -87,8 +96,8 @@ class PlannedGrid:
         a study that the grid cannot join.
         """
         plan, store, request = self.plan, self.store, self.request
-        how = run or RunOptions()
-        machine = machine_of(plan, how)
+        profiles = profiles_of(plan, run or RunOptions())
+        machine = machine_of(plan, profiles)
         check_records([plan], store)  # a run must not build on records that cannot be trusted
         older = joined_study(store, self.study, request.preset, plan)  # nor begin where the study would refuse it
         states = read_states(plan, store)
@@ -96,7 +105,9 @@ class PlannedGrid:
         missing = [*request.missing, *gone_artifacts(plan, found.waiting, store)]
         missing += memory_problems(plan, found.waiting, request.sizes.shapes, machine.memory_bytes)
         timings = read_timings(plan, store, found.waiting, request.sizes.shapes)
-        cost = estimate(plan, found.waiting, request.sizes, timings, machine, ranks_of(plan, how, request.resources))
+        cost = estimate(
+            plan, found.waiting, request.sizes, timings, machine, ranks_of(plan, profiles, request.resources)
+        )
         reasons = read_reasons(plan, found, states, store, older.plan if older is not None else Plan())
         return GridStatus(states, found, tuple(missing), cost, reasons)
 

@@ -14,7 +14,6 @@ import pytest
 from grid_world import ROOT, Ran, of_kind, write_model
 
 from harness.errors import UsageError
-from harness.execution.available import RunOptions
 from harness.execution.hardware import Machine, _gpus
 from harness.grids.estimate import Estimate, KindEstimate, check_limit, estimate
 from harness.grids.executors import ranks_of
@@ -322,7 +321,7 @@ def test_ranks_cost_the_same_hours_and_less_time(planned: Plan) -> None:
     told["training"]["ranks"] = 2
     timing = timing_of(record(spec, **told), planned, SIZES.shapes)
     assert timing is not None
-    found = estimate(planned, [dense], SIZES, [timing], GPU, ranks_of(planned, RunOptions(), Resources(ranks=4)))
+    found = estimate(planned, [dense], SIZES, [timing], GPU, ranks_of(planned, None, Resources(ranks=4)))
     assert found.hours == pytest.approx(0.01)
     assert found.seconds == {dense: pytest.approx(9.0)}
     told["training"]["rank_spans"] = [{"ranks": 2, "seconds": 12.0}, {"ranks": 1, "seconds": 12.0}]
@@ -330,7 +329,7 @@ def test_ranks_cost_the_same_hours_and_less_time(planned: Plan) -> None:
     trained = {spec.kind for spec in planned.stages.values() if planned.work_of_kind(spec.kind) in TRAINS}
     assert "dense" in trained
     assert "corpus" not in trained
-    assert ranks_of(planned, RunOptions(), Resources(ranks=4)) == dict.fromkeys(trained, 4)
+    assert ranks_of(planned, None, Resources(ranks=4)) == dict.fromkeys(trained, 4)
 
 
 def test_what_sharing_saves_by_hand() -> None:

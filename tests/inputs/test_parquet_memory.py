@@ -21,7 +21,7 @@ ROWS, ROW_BYTES, GROUPS = 1000, 2000, 60
 def test_a_file_is_copied_without_being_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: int, most_mb: float
 ) -> None:
-    """Of 120 MB that cannot be compressed, less than a third in memory at a time; half where one row group holds them."""
+    """Of 120 MB that cannot be compressed, less than a third in memory at a time; in one row group, half."""
     monkeypatch.setattr(parquet, "ROWS_AT_A_TIME", 500)
     draw = np.random.default_rng(0)
     with pq.ParquetWriter(tmp_path / "rows.parquet", pa.schema({"text": pa.string()})) as writer:
