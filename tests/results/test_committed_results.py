@@ -147,8 +147,8 @@ def marks_and_texts(svg: Path) -> tuple[list[tuple[float, float]], list[str]]:
 def test_results_are_small_and_hold_no_binary_but_pictures() -> None:
     """In bytes. A record has some five kilobytes: of the demo there are 500, for five seeds; of the sweep, eight
     sparsities by four methods and other budgets, 1,500; of every method as many, and 180 of two methods at three
-    sparsities more; of real text 400, and 70 of the learning rates tried, and 80 at a
-    larger budget; of two other worlds 70."""
+    sparsities more; of real text 400, and 70 of the learning rates tried, and 80 at a larger budget; of two other
+    worlds 70."""
     files = [path for path in RESULTS.rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
     assert all(
         path.suffix in (".json", ".md", ".tex", ".csv", ".html", ".svg", ".png", ".toml", ".py") for path in files
